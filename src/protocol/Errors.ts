@@ -1,0 +1,218 @@
+/**
+ * The error taxonomy: one table of the fifteen codes of ARCP 1.1 §12, and the tagged errors made from it.
+ *
+ * Every error that crosses the wire is one of these classes, or a {@link VendorError} for a code that is not in
+ * the table (an agent's own business failure, §12). `fromWire` and `toWire` convert in both directions; a message is
+ * made one line and bounded before it is sent.
+ */
+import * as Schema from "effect/Schema"
+
+/** The codes of ARCP 1.1 §12 with what a naive retry can achieve and what each means. */
+export const errorTable = {
+  PERMISSION_DENIED: { retryable: false, meaning: "operation rejected by lease enforcement or policy" },
+  LEASE_SUBSET_VIOLATION: { retryable: false, meaning: "delegation request expanded beyond the parent's lease" },
+  JOB_NOT_FOUND: { retryable: false, meaning: "the job does not exist or is not visible" },
+  DUPLICATE_KEY: { retryable: false, meaning: "idempotency_key reused with conflicting parameters" },
+  AGENT_NOT_AVAILABLE: { retryable: false, meaning: "the agent is not registered" },
+  AGENT_VERSION_NOT_AVAILABLE: { retryable: false, meaning: "the agent has no such version" },
+  CANCELLED: { retryable: false, meaning: "the job ended because the client cancelled it" },
+  TIMEOUT: { retryable: true, meaning: "the job exceeded max_runtime_sec" },
+  RESUME_WINDOW_EXPIRED: { retryable: false, meaning: "the buffer no longer covers the requested resume point" },
+  HEARTBEAT_LOST: { retryable: true, meaning: "the peer fell silent" },
+  LEASE_EXPIRED: { retryable: false, meaning: "the lease's expires_at was reached" },
+  BUDGET_EXHAUSTED: { retryable: false, meaning: "a cost.budget counter reached zero" },
+  INVALID_REQUEST: { retryable: false, meaning: "malformed envelope or schema violation" },
+  UNAUTHENTICATED: { retryable: false, meaning: "missing or invalid authentication" },
+  INTERNAL_ERROR: { retryable: true, meaning: "unrecoverable runtime fault" }
+} as const satisfies Record<string, { readonly retryable: boolean; readonly meaning: string }>
+
+/** A code of ARCP 1.1 §12. */
+export type ErrorCode = keyof typeof errorTable
+
+/** All codes, in the order of the specification's table. */
+export const errorCodes = Object.keys(errorTable) as ReadonlyArray<ErrorCode>
+
+/** Whether `code` is one of the fifteen codes of §12. */
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code)
+
+/** Error messages on the wire are one line of at most this many characters. */
+export const maxMessageLength = 512
+
+/** Makes `text` fit for an error message: one line, no control characters, at most {@link maxMessageLength} characters. */
+export const oneLine = (text: string): string => {
+  // Bounded before the replacement so that a hostile megabyte costs nothing.
+  const line = text.slice(0, maxMessageLength * 2).replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, " ").trim()
+  return line.length <= maxMessageLength ? line : `${line.slice(0, maxMessageLength - 1)}…`
+}
+
+/** Details that an error may carry: a JSON object, specific to the code. */
+export const ErrorDetails = Schema.Record({ key: Schema.String, value: Schema.Unknown })
+export type ErrorDetails = typeof ErrorDetails.Type
+
+/** The error payload of ARCP 1.0 §12: `session.error`, and the `error` of a `tool_result`. */
+export const ErrorPayload = Schema.Struct({
+  code: Schema.NonEmptyString,
+  message: Schema.String,
+  retryable: Schema.Boolean,
+  details: Schema.optional(ErrorDetails)
+})
+export type ErrorPayload = typeof ErrorPayload.Type
+
+const fields = <C extends ErrorCode>(code: C) => ({
+  message: Schema.String,
+  retryable: Schema.optionalWith(Schema.Boolean, { default: () => errorTable[code].retryable }),
+  details: Schema.optional(ErrorDetails)
+})
+
+/** ARCP 1.1 §12 `PERMISSION_DENIED`. */
+export class PermissionDenied
+  extends Schema.TaggedError<PermissionDenied>()("PermissionDenied", fields("PERMISSION_DENIED"))
+{
+  readonly code = "PERMISSION_DENIED"
+}
+
+/** ARCP 1.1 §12 `LEASE_SUBSET_VIOLATION`. */
+export class LeaseSubsetViolation
+  extends Schema.TaggedError<LeaseSubsetViolation>()("LeaseSubsetViolation", fields("LEASE_SUBSET_VIOLATION"))
+{
+  readonly code = "LEASE_SUBSET_VIOLATION"
+}
+
+/** ARCP 1.1 §12 `JOB_NOT_FOUND`. */
+export class JobNotFound extends Schema.TaggedError<JobNotFound>()("JobNotFound", fields("JOB_NOT_FOUND")) {
+  readonly code = "JOB_NOT_FOUND"
+}
+
+/** ARCP 1.1 §12 `DUPLICATE_KEY`. */
+export class DuplicateKey extends Schema.TaggedError<DuplicateKey>()("DuplicateKey", fields("DUPLICATE_KEY")) {
+  readonly code = "DUPLICATE_KEY"
+}
+
+/** ARCP 1.1 §12 `AGENT_NOT_AVAILABLE`. */
+export class AgentNotAvailable
+  extends Schema.TaggedError<AgentNotAvailable>()("AgentNotAvailable", fields("AGENT_NOT_AVAILABLE"))
+{
+  readonly code = "AGENT_NOT_AVAILABLE"
+}
+
+/** ARCP 1.1 §12 `AGENT_VERSION_NOT_AVAILABLE`. */
+export class AgentVersionNotAvailable extends Schema.TaggedError<AgentVersionNotAvailable>()(
+  "AgentVersionNotAvailable",
+  fields("AGENT_VERSION_NOT_AVAILABLE")
+) {
+  readonly code = "AGENT_VERSION_NOT_AVAILABLE"
+}
+
+/** ARCP 1.1 §12 `CANCELLED`. */
+export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", fields("CANCELLED")) {
+  readonly code = "CANCELLED"
+}
+
+/** ARCP 1.1 §12 `TIMEOUT`. */
+export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", fields("TIMEOUT")) {
+  readonly code = "TIMEOUT"
+}
+
+/** ARCP 1.1 §12 `RESUME_WINDOW_EXPIRED`. */
+export class ResumeWindowExpired
+  extends Schema.TaggedError<ResumeWindowExpired>()("ResumeWindowExpired", fields("RESUME_WINDOW_EXPIRED"))
+{
+  readonly code = "RESUME_WINDOW_EXPIRED"
+}
+
+/** ARCP 1.1 §12 `HEARTBEAT_LOST`. */
+export class HeartbeatLost extends Schema.TaggedError<HeartbeatLost>()("HeartbeatLost", fields("HEARTBEAT_LOST")) {
+  readonly code = "HEARTBEAT_LOST"
+}
+
+/** ARCP 1.1 §12 `LEASE_EXPIRED`. Never retryable. */
+export class LeaseExpired extends Schema.TaggedError<LeaseExpired>()("LeaseExpired", fields("LEASE_EXPIRED")) {
+  readonly code = "LEASE_EXPIRED"
+}
+
+/** ARCP 1.1 §12 `BUDGET_EXHAUSTED`. Never retryable. */
+export class BudgetExhausted
+  extends Schema.TaggedError<BudgetExhausted>()("BudgetExhausted", fields("BUDGET_EXHAUSTED"))
+{
+  readonly code = "BUDGET_EXHAUSTED"
+}
+
+/** ARCP 1.1 §12 `INVALID_REQUEST`. */
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("InvalidRequest", fields("INVALID_REQUEST")) {
+  readonly code = "INVALID_REQUEST"
+}
+
+/** ARCP 1.1 §12 `UNAUTHENTICATED`. */
+export class Unauthenticated
+  extends Schema.TaggedError<Unauthenticated>()("Unauthenticated", fields("UNAUTHENTICATED"))
+{
+  readonly code = "UNAUTHENTICATED"
+}
+
+/** ARCP 1.1 §12 `INTERNAL_ERROR`. Retryable, but where a bound of the runtime was reached (1.0 §14). */
+export class InternalError extends Schema.TaggedError<InternalError>()("InternalError", fields("INTERNAL_ERROR")) {
+  readonly code = "INTERNAL_ERROR"
+}
+
+/**
+ * An error whose code is not in the table of §12: an agent's own failure with a vendor-specific code, or a code that a
+ * later version of the protocol added. It passes through unchanged.
+ */
+export class VendorError extends Schema.TaggedError<VendorError>()("VendorError", {
+  code: Schema.NonEmptyString,
+  message: Schema.String,
+  retryable: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  details: Schema.optional(ErrorDetails)
+}) {}
+
+const classes = {
+  PERMISSION_DENIED: PermissionDenied,
+  LEASE_SUBSET_VIOLATION: LeaseSubsetViolation,
+  JOB_NOT_FOUND: JobNotFound,
+  DUPLICATE_KEY: DuplicateKey,
+  AGENT_NOT_AVAILABLE: AgentNotAvailable,
+  AGENT_VERSION_NOT_AVAILABLE: AgentVersionNotAvailable,
+  CANCELLED: Cancelled,
+  TIMEOUT: Timeout,
+  RESUME_WINDOW_EXPIRED: ResumeWindowExpired,
+  HEARTBEAT_LOST: HeartbeatLost,
+  LEASE_EXPIRED: LeaseExpired,
+  BUDGET_EXHAUSTED: BudgetExhausted,
+  INVALID_REQUEST: InvalidRequest,
+  UNAUTHENTICATED: Unauthenticated,
+  INTERNAL_ERROR: InternalError
+} as const satisfies Record<ErrorCode, unknown>
+
+/** Any of the errors that ARCP knows: the fifteen of §12. */
+export type ProtocolError = InstanceType<(typeof classes)[ErrorCode]>
+
+/** Any error that can arrive over the wire. */
+export type ArcpError = ProtocolError | VendorError
+
+/** Whether `u` is one of this module's errors. */
+export const isArcpError = (u: unknown): u is ArcpError =>
+  u instanceof VendorError || errorCodes.some((code) => u instanceof classes[code])
+
+/** The payload that goes over the wire. `retryable` of `LEASE_EXPIRED` and `BUDGET_EXHAUSTED` is always false (§12). */
+export const toWire = (error: ArcpError): ErrorPayload => ({
+  code: error.code,
+  message: oneLine(error.message),
+  retryable: error.code === "LEASE_EXPIRED" || error.code === "BUDGET_EXHAUSTED" ? false : error.retryable,
+  ...(error.details === undefined ? {} : { details: error.details })
+})
+
+/** The error that a payload from the wire stands for; an unknown code becomes a {@link VendorError}. */
+export const fromWire = (payload: {
+  readonly code: string
+  readonly message: string
+  readonly retryable?: boolean | undefined
+  readonly details?: ErrorDetails | undefined
+}): ArcpError => {
+  const { code } = payload
+  const common = {
+    message: oneLine(payload.message),
+    ...(payload.retryable === undefined ? {} : { retryable: payload.retryable }),
+    ...(payload.details === undefined ? {} : { details: payload.details })
+  }
+  return isErrorCode(code) ? new classes[code](common) : new VendorError({ code, ...common })
+}

@@ -1,0 +1,193 @@
+/**
+ * Job events: the ten kinds of ARCP 1.1 §8.2, vendor kinds and kinds that this version does not know.
+ *
+ * `fromWire` is the hot path of a client: hand-written guards for the core kinds, equal to the Schemas (a property test
+ * holds that), so that an event costs no Schema interpretation.
+ */
+import * as Schema from "effect/Schema"
+import { ErrorPayload } from "./Errors.js"
+import { type CoreEventKind, coreEventKinds } from "./ExtensionName.js"
+import { Finite, Id, JsonObject, NonNegative, optional, Seq, WireLease, WireLeaseConstraints } from "./Fields.js"
+
+/** The levels of a log event, as they go out. Any case is accepted. */
+export const logLevels = ["debug", "info", "warn", "error"] as const
+export type LogLevel = (typeof logLevels)[number]
+
+const LogLevelIn = Schema.String.pipe(
+  Schema.filter((s) => (logLevels as ReadonlyArray<string>).includes(s.toLowerCase()), {
+    description: "one of debug, info, warn, error"
+  })
+)
+
+/** `log`. */
+export const Log = Schema.Struct({ level: LogLevelIn, message: Schema.String })
+/** `thought`. */
+export const Thought = Schema.Struct({ text: Schema.String })
+/** `tool_call`. */
+export const ToolCall = Schema.Struct({ tool: Schema.String, args: Schema.optional(Schema.Unknown), call_id: Id })
+/** `tool_result`: a result or an error. */
+export const ToolResult = Schema.Struct({
+  call_id: Id,
+  result: Schema.optional(Schema.Unknown),
+  error: optional(Schema.Struct({ ...ErrorPayload.fields, retryable: optional(Schema.Boolean) }))
+})
+/** `status`. */
+export const Status = Schema.Struct({ phase: Schema.String, message: optional(Schema.String) })
+/** `metric`. */
+export const Metric = Schema.Struct({
+  name: Schema.NonEmptyString,
+  value: Finite,
+  unit: optional(Schema.String),
+  dimensions: optional(JsonObject)
+})
+/** `artifact_ref`. */
+export const ArtifactRef = Schema.Struct({
+  uri: Schema.String,
+  content_type: Schema.String,
+  byte_size: optional(Seq),
+  sha256: optional(Schema.String)
+})
+/** `delegate` (§10). */
+export const Delegate = Schema.Struct({
+  delegate_id: Id,
+  child_job_id: optional(Id),
+  agent: Schema.String,
+  input: Schema.optional(Schema.Unknown),
+  lease_request: optional(WireLease),
+  lease_constraints: optional(WireLeaseConstraints)
+})
+/** `progress` (§8.2.1). */
+export const Progress = Schema.Struct({
+  current: NonNegative,
+  total: optional(NonNegative),
+  units: optional(Schema.String),
+  message: optional(Schema.String)
+})
+/** `result_chunk` (§8.4). */
+export const ResultChunk = Schema.Struct({
+  result_id: Id,
+  chunk_seq: Seq,
+  data: Schema.String,
+  encoding: Schema.Literal("utf8", "base64"),
+  more: Schema.Boolean
+})
+
+/** The body schema of each core kind. */
+export const bodies = {
+  log: Log,
+  thought: Thought,
+  tool_call: ToolCall,
+  tool_result: ToolResult,
+  status: Status,
+  metric: Metric,
+  artifact_ref: ArtifactRef,
+  delegate: Delegate,
+  progress: Progress,
+  result_chunk: ResultChunk
+} as const satisfies Record<CoreEventKind, Schema.Schema.Any>
+
+/** The body type of each core kind. */
+export type Bodies = { readonly [K in CoreEventKind]: (typeof bodies)[K]["Type"] }
+
+/** The payload of `job.event` (§8.1). */
+export const EventPayload = Schema.Struct({
+  kind: Schema.NonEmptyString,
+  ts: optional(Schema.String),
+  body: Schema.optional(Schema.Unknown)
+})
+export type EventPayload = typeof EventPayload.Type
+
+interface Common {
+  /** The job that emitted it. */
+  readonly jobId: string
+  /** Its number in the receiving session (§8.3). */
+  readonly seq: number
+  /** When it was emitted, as the runtime wrote it; empty where the runtime gave none. */
+  readonly ts: string
+}
+
+/** An event of a core kind. */
+export type CoreEvent = {
+  readonly [K in CoreEventKind]: Common & { readonly _tag: K; readonly kind: K; readonly body: Bodies[K] }
+}[CoreEventKind]
+
+/**
+ * An event of any other kind, or of a core kind whose body breaks its schema (`malformed`): passed through as data,
+ * never an error (ARCP 1.0 §8.2).
+ */
+export interface OtherEvent extends Common {
+  readonly _tag: "other"
+  readonly kind: string
+  readonly body: unknown
+  readonly malformed: boolean
+}
+
+/** What a job emits, as a client sees it. Branch on `_tag`. */
+export type JobEvent = CoreEvent | OtherEvent
+
+type Obj = { readonly [key: string]: unknown }
+const isObj = (u: unknown): u is Obj => typeof u === "object" && u !== null && !Array.isArray(u)
+const isStr = (u: unknown): u is string => typeof u === "string"
+const optStr = (u: unknown): boolean => u === undefined || u === null || typeof u === "string"
+const isId = (u: unknown): boolean => typeof u === "string" && u.length > 0 && u.length <= 256
+const isSeq = (u: unknown): boolean => Number.isSafeInteger(u) && (u as number) >= 0
+const isAmount = (u: unknown): boolean => typeof u === "number" && Number.isFinite(u) && u >= 0
+const levels: ReadonlySet<string> = new Set([
+  ...logLevels,
+  ...logLevels.map((level) => level.toUpperCase())
+])
+const isLevel = (u: unknown): boolean =>
+  typeof u === "string" && (levels.has(u) || (logLevels as ReadonlyArray<string>).includes(u.toLowerCase()))
+const isLease = (u: unknown): boolean =>
+  u === undefined || u === null ||
+  (isObj(u) && Object.values(u).every((list) => Array.isArray(list) && list.every(isStr)))
+const isError = (u: unknown): boolean =>
+  u === undefined || u === null ||
+  (isObj(u) && isStr(u.code) && u.code.length > 0 && isStr(u.message) &&
+    (u.retryable === undefined || u.retryable === null || typeof u.retryable === "boolean") &&
+    (u.details === undefined || isObj(u.details)))
+
+/** Whether a body fits its kind: the Schemas of {@link bodies}, by hand. */
+export const isBody: { readonly [K in CoreEventKind]: (body: unknown) => boolean } = {
+  log: (b) => isObj(b) && isLevel(b.level) && isStr(b.message),
+  thought: (b) => isObj(b) && isStr(b.text),
+  tool_call: (b) => isObj(b) && isStr(b.tool) && isId(b.call_id),
+  tool_result: (b) => isObj(b) && isId(b.call_id) && isError(b.error),
+  status: (b) => isObj(b) && isStr(b.phase) && optStr(b.message),
+  metric: (b) =>
+    isObj(b) && isStr(b.name) && b.name.length > 0 && typeof b.value === "number" && Number.isFinite(b.value) &&
+    optStr(b.unit) && (b.dimensions === undefined || b.dimensions === null || isObj(b.dimensions)),
+  artifact_ref: (b) =>
+    isObj(b) && isStr(b.uri) && isStr(b.content_type) &&
+    (b.byte_size === undefined || b.byte_size === null || isSeq(b.byte_size)) && optStr(b.sha256),
+  delegate: (b) =>
+    isObj(b) && isId(b.delegate_id) && (b.child_job_id === undefined || b.child_job_id === null || isId(b.child_job_id)) &&
+    isStr(b.agent) && isLease(b.lease_request) &&
+    (b.lease_constraints === undefined || b.lease_constraints === null ||
+      (isObj(b.lease_constraints) && optStr(b.lease_constraints.expires_at))),
+  progress: (b) =>
+    isObj(b) && isAmount(b.current) && (b.total === undefined || b.total === null || isAmount(b.total)) &&
+    optStr(b.units) && optStr(b.message),
+  result_chunk: (b) =>
+    isObj(b) && isId(b.result_id) && isSeq(b.chunk_seq) && isStr(b.data) &&
+    (b.encoding === "utf8" || b.encoding === "base64") && typeof b.more === "boolean"
+}
+
+const coreKinds: ReadonlySet<string> = new Set(coreEventKinds)
+
+/** Whether `kind` is one of the ten kinds of §8.2. */
+export const isCoreKind = (kind: string): kind is CoreEventKind => coreKinds.has(kind)
+
+/** The event that a `job.event` payload stands for. Never fails: what does not fit is an {@link OtherEvent}. */
+export const fromWire = (jobId: string, seq: number, payload: EventPayload): JobEvent => {
+  const { kind } = payload
+  const ts = payload.ts ?? ""
+  if (!isCoreKind(kind)) return { _tag: "other", kind, jobId, seq, ts, body: payload.body, malformed: false }
+  if (!isBody[kind](payload.body)) return { _tag: "other", kind, jobId, seq, ts, body: payload.body, malformed: true }
+  if (kind === "log") {
+    const body = payload.body as Bodies["log"]
+    const level = body.level.toLowerCase()
+    return { _tag: kind, kind, jobId, seq, ts, body: level === body.level ? body : { ...body, level } }
+  }
+  return { _tag: kind, kind, jobId, seq, ts, body: payload.body } as CoreEvent
+}

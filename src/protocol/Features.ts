@@ -1,0 +1,34 @@
+/** Features and their negotiation (ARCP 1.1 §6.2). */
+
+/** The features that ARCP 1.1 defines. */
+export const coreFeatures = [
+  "heartbeat",
+  "ack",
+  "list_jobs",
+  "subscribe",
+  "lease_expires_at",
+  "cost.budget",
+  "model.use",
+  "provisioned_credentials",
+  "progress",
+  "result_chunk",
+  "agent_versions"
+] as const
+
+/** A feature of ARCP 1.1. */
+export type CoreFeature = (typeof coreFeatures)[number]
+
+/** Features beyond the specification that this implementation negotiates by name. */
+export const extendedFeatures = ["artifacts"] as const
+
+/** A feature beyond the specification. */
+export type ExtendedFeature = (typeof extendedFeatures)[number]
+
+/** A feature that this implementation knows. */
+export type Feature = CoreFeature | ExtendedFeature
+
+/** The features that both sides named, in the order of `ours`: all that either may use (§6.2). Unknown names pass without harm. */
+export const intersect = <F extends string>(ours: ReadonlyArray<F>, theirs: ReadonlyArray<string>): ReadonlyArray<F> => {
+  const offered = new Set(theirs)
+  return ours.filter((feature) => offered.has(feature))
+}

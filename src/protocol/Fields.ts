@@ -1,0 +1,89 @@
+/** Field schemas that the message schemas share. Their `description` is what an error message says was expected. */
+import * as Schema from "effect/Schema"
+
+/** An optional field; `null` from the wire counts as absent. */
+export const optional = <A, I, R>(schema: Schema.Schema<A, I, R>) => Schema.optionalWith(schema, { nullable: true })
+
+const text = (maximum: number) =>
+  Schema.String.pipe(
+    Schema.maxLength(maximum, { description: `a string of at most ${maximum} characters` })
+  )
+
+/** An identifier: one to 256 characters. */
+export const Id = Schema.String.pipe(
+  Schema.filter((s) => s.length > 0 && s.length <= 256, { description: "a string of 1 to 256 characters" })
+)
+
+/** A short text, such as a name or a version. */
+export const ShortText = text(256)
+
+/** A secret on the wire; its length is bounded so that nobody hashes megabytes. */
+export const Token = text(16384)
+
+/** A sequence number: a whole number, 0 or greater. */
+export const Seq = Schema.Number.pipe(
+  Schema.filter((n) => Number.isSafeInteger(n) && n >= 0, { description: "a whole number, 0 or greater" })
+)
+
+/** A resume point: a whole number; -1 and 0 both mean "from the start". */
+export const ResumePoint = Schema.Number.pipe(
+  Schema.filter((n) => Number.isSafeInteger(n) && n >= -1, { description: "a whole number, -1 or greater" })
+)
+
+/** A whole number, 1 or greater. */
+export const PositiveInt = Schema.Number.pipe(
+  Schema.filter((n) => Number.isSafeInteger(n) && n >= 1, { description: "a whole number, 1 or greater" })
+)
+
+/** A number that is neither NaN nor infinite. */
+export const Finite = Schema.Number.pipe(
+  Schema.filter((n) => Number.isFinite(n), { description: "a finite number" })
+)
+
+/** A number, 0 or greater. */
+export const NonNegative = Schema.Number.pipe(
+  Schema.filter((n) => Number.isFinite(n) && n >= 0, { description: "a number, 0 or greater" })
+)
+
+const iso = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/
+
+/** Milliseconds since the epoch of an ISO 8601 time with a zone, or undefined where it is no such time. */
+export const parseTimestamp = (text: string): number | undefined => {
+  if (!iso.test(text)) return undefined
+  const millis = Date.parse(text)
+  return Number.isNaN(millis) ? undefined : millis
+}
+
+let lastMillis = Number.NaN
+let lastIso = ""
+
+/** ISO 8601 in UTC with milliseconds. The last answer is kept: a busy runtime formats the same millisecond many times. */
+export const formatTimestamp = (millis: number): string => {
+  if (millis !== lastMillis) {
+    lastIso = new Date(millis).toISOString()
+    lastMillis = millis
+  }
+  return lastIso
+}
+
+/** An ISO 8601 time with a zone. */
+export const Timestamp = Schema.String.pipe(
+  Schema.filter((s) => parseTimestamp(s) !== undefined, { description: "an ISO 8601 time with a time zone" })
+)
+
+/** Names to values of any kind. */
+export const JsonObject = Schema.Record({ key: Schema.String, value: Schema.Unknown }).annotations({
+  description: "an object"
+})
+
+/** A lease on the wire: capability to patterns (ARCP 1.1 §9.2). Its grammar is the concern of `effect-arcp/authority`. */
+export const WireLease = Schema.Record({ key: Schema.String, value: Schema.Array(Schema.String) })
+export type WireLease = typeof WireLease.Type
+
+/** A lease's constraints on the wire (ARCP 1.1 §9.5). */
+export const WireLeaseConstraints = Schema.Struct({ expires_at: optional(Schema.String) })
+export type WireLeaseConstraints = typeof WireLeaseConstraints.Type
+
+/** Budget counters on the wire: currency to amount (ARCP 1.1 §9.6). */
+export const WireBudget = Schema.Record({ key: Schema.String, value: Schema.Number })
+export type WireBudget = typeof WireBudget.Type

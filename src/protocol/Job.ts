@@ -1,0 +1,111 @@
+/** Payloads of the job messages (ARCP 1.1 §7, 1.0 §7). Events have their own module. */
+import * as Schema from "effect/Schema"
+import { ErrorDetails } from "./Errors.js"
+import { Id, optional, PositiveInt, Seq, ShortText, WireBudget, WireLease, WireLeaseConstraints } from "./Fields.js"
+import { JobStatus } from "./Session.js"
+
+/** `job.submit` (§7.1). */
+export const Submit = Schema.Struct({
+  agent: Schema.String,
+  input: Schema.optional(Schema.Unknown),
+  lease_request: optional(WireLease),
+  lease_constraints: optional(WireLeaseConstraints),
+  idempotency_key: optional(Id),
+  max_runtime_sec: optional(PositiveInt)
+})
+export type Submit = typeof Submit.Type
+
+/** A provisioned credential (§9.8.1). `value` is a secret. */
+export const Credential = Schema.Struct({
+  id: Id,
+  scheme: Schema.String,
+  value: Schema.String,
+  endpoint: Schema.String,
+  profile: optional(Schema.String),
+  constraints: optional(Schema.Record({ key: Schema.String, value: Schema.Unknown }))
+})
+export type Credential = typeof Credential.Type
+
+/** `job.accepted` (§7.1, §10). */
+export const Accepted = Schema.Struct({
+  request_id: optional(Id),
+  job_id: Id,
+  agent: optional(Schema.String),
+  lease: optional(WireLease),
+  lease_constraints: optional(WireLeaseConstraints),
+  budget: optional(WireBudget),
+  credentials: optional(Schema.Array(Credential)),
+  accepted_at: optional(Schema.String),
+  trace_id: optional(Schema.String),
+  parent_job_id: optional(Id),
+  delegate_id: optional(Id)
+})
+export type Accepted = typeof Accepted.Type
+
+/** `job.cancel` (§7.4); the job may be named by the envelope. */
+export const Cancel = Schema.Struct({ job_id: optional(Id), reason: optional(Schema.String) })
+export type Cancel = typeof Cancel.Type
+
+/** `job.cancelled` (§7.4). */
+export const CancelledReply = Schema.Struct({
+  request_id: optional(Id),
+  job_id: optional(Id),
+  reason: optional(Schema.String)
+})
+export type CancelledReply = typeof CancelledReply.Type
+
+/** `job.result` (§7.3, §8.4). `output` is accepted as another spelling of `result`. */
+export const Result = Schema.Struct({
+  final_status: optional(Schema.String),
+  result: Schema.optional(Schema.Unknown),
+  output: Schema.optional(Schema.Unknown),
+  result_id: optional(Id),
+  result_size: optional(Seq),
+  summary: optional(Schema.String),
+  completed_at: optional(Schema.String)
+})
+export type Result = typeof Result.Type
+
+/** `job.error` (§7.3, §12). */
+export const JobError = Schema.Struct({
+  final_status: optional(Schema.String),
+  code: Schema.NonEmptyString,
+  message: Schema.String,
+  retryable: optional(Schema.Boolean),
+  details: optional(ErrorDetails),
+  completed_at: optional(Schema.String)
+})
+export type JobError = typeof JobError.Type
+
+/** `job.subscribe` (§7.6). */
+export const Subscribe = Schema.Struct({
+  job_id: optional(Id),
+  from_event_seq: optional(Schema.Union(Seq, Schema.Literal("live"))),
+  history: optional(Schema.Boolean)
+})
+export type Subscribe = typeof Subscribe.Type
+
+/** `job.subscribed` (§7.6). */
+export const Subscribed = Schema.Struct({
+  request_id: optional(Id),
+  job_id: Id,
+  current_status: JobStatus,
+  agent: optional(Schema.String),
+  lease: optional(WireLease),
+  lease_constraints: optional(WireLeaseConstraints),
+  budget: optional(WireBudget),
+  credentials: optional(Schema.Array(Credential)),
+  parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
+  trace_id: optional(Schema.String),
+  subscribed_from: optional(Seq),
+  replayed: optional(Schema.Boolean)
+})
+export type Subscribed = typeof Subscribed.Type
+
+/** `job.unsubscribe` (§7.6). */
+export const Unsubscribe = Schema.Struct({ job_id: optional(Id), reason: optional(ShortText) })
+export type Unsubscribe = typeof Unsubscribe.Type
+
+/** `job.unsubscribed`. */
+export const Unsubscribed = Schema.Struct({ request_id: optional(Id), job_id: optional(Id) })
+export type Unsubscribed = typeof Unsubscribed.Type

@@ -1,0 +1,149 @@
+/** Payloads of the session messages (ARCP 1.1 §6, 1.0 §6). */
+import * as Schema from "effect/Schema"
+import { ErrorPayload } from "./Errors.js"
+import { Id, optional, PositiveInt, ResumePoint, Seq, ShortText, Timestamp, Token, WireBudget, WireLease, WireLeaseConstraints } from "./Fields.js"
+
+/** Name and version of a peer's program. */
+export const Peer = Schema.Struct({ name: optional(ShortText), version: optional(ShortText) })
+export type Peer = typeof Peer.Type
+
+/** `auth` of a hello (§6.1). The token is a secret. */
+export const Auth = Schema.Struct({ scheme: optional(ShortText), token: optional(Token) })
+export type Auth = typeof Auth.Type
+
+/** What a client resumes (§6.3). */
+export const ResumeRequest = Schema.Struct({
+  session_id: Id,
+  resume_token: Token,
+  last_event_seq: optional(ResumePoint)
+})
+export type ResumeRequest = typeof ResumeRequest.Type
+
+const names = Schema.Array(ShortText).pipe(Schema.maxItems(256, { description: "an array of at most 256 names" }))
+
+/** What a client can do (§6.2). */
+export const ClientCapabilities = Schema.Struct({ encodings: optional(names), features: optional(names) })
+export type ClientCapabilities = typeof ClientCapabilities.Type
+
+/** `session.hello` (§6.2), with either spelling of a resume (§6.3). */
+export const Hello = Schema.Struct({
+  client: optional(Peer),
+  auth: optional(Auth),
+  capabilities: optional(ClientCapabilities),
+  resume: optional(ResumeRequest),
+  session_id: optional(Id),
+  resume_token: optional(Token),
+  last_event_seq: optional(ResumePoint)
+})
+export type Hello = typeof Hello.Type
+
+/** `session.resume` (§6.3); the session may be named by the envelope. */
+export const Resume = Schema.Struct({
+  client: optional(Peer),
+  auth: optional(Auth),
+  capabilities: optional(ClientCapabilities),
+  session_id: optional(Id),
+  resume_token: Token,
+  last_event_seq: optional(ResumePoint)
+})
+export type Resume = typeof Resume.Type
+
+/** An agent in the inventory of a welcome (§6.2). */
+export const AgentInfo = Schema.Struct({
+  name: Schema.String,
+  versions: optional(Schema.Array(Schema.String)),
+  default: optional(Schema.String)
+})
+export type AgentInfo = typeof AgentInfo.Type
+
+/** `session.welcome` (§6.2). */
+export const Welcome = Schema.Struct({
+  runtime: optional(Peer),
+  resume_token: Token,
+  resume_window_sec: optional(Schema.Number),
+  heartbeat_interval_sec: optional(Schema.Number),
+  capabilities: optional(Schema.Struct({
+    encodings: optional(Schema.Array(Schema.String)),
+    features: optional(Schema.Array(Schema.String)),
+    agents: optional(Schema.Array(Schema.Union(Schema.String, AgentInfo)))
+  }))
+})
+export type Welcome = typeof Welcome.Type
+
+/** `session.ping` (§6.4). */
+export const Ping = Schema.Struct({ nonce: Id, sent_at: optional(ShortText) })
+export type Ping = typeof Ping.Type
+
+/** `session.pong` (§6.4). */
+export const Pong = Schema.Struct({ ping_nonce: Id, received_at: optional(ShortText) })
+export type Pong = typeof Pong.Type
+
+/** `session.ack` (§6.5). */
+export const Ack = Schema.Struct({ last_processed_seq: Seq })
+export type Ack = typeof Ack.Type
+
+/** The states of a job (§7.3). */
+export const jobStatuses = ["pending", "running", "success", "error", "cancelled", "timed_out"] as const
+
+/** A state of a job (§7.3). */
+export const JobStatus = Schema.Literal(...jobStatuses)
+export type JobStatus = typeof JobStatus.Type
+
+/** Whether a job in this state has ended (§7.3). */
+export const isTerminal = (status: JobStatus): boolean => status !== "pending" && status !== "running"
+
+/** `filter` of `session.list_jobs` (§6.6). */
+export const JobFilter = Schema.Struct({
+  status: optional(Schema.Union(Schema.Array(JobStatus), JobStatus)),
+  agent: optional(ShortText),
+  created_after: optional(Timestamp)
+})
+export type JobFilter = typeof JobFilter.Type
+
+/** `session.list_jobs` (§6.6). */
+export const ListJobs = Schema.Struct({
+  filter: optional(JobFilter),
+  limit: optional(PositiveInt),
+  cursor: optional(Schema.String.pipe(Schema.maxLength(1024, { description: "a cursor from session.jobs" })))
+})
+export type ListJobs = typeof ListJobs.Type
+
+/** A job in a listing (§6.6). */
+export const JobInfo = Schema.Struct({
+  job_id: Id,
+  agent: Schema.String,
+  status: JobStatus,
+  lease: optional(WireLease),
+  lease_constraints: optional(WireLeaseConstraints),
+  budget: optional(WireBudget),
+  parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
+  created_at: Schema.String,
+  trace_id: optional(Schema.String),
+  last_event_seq: optional(Schema.Number)
+})
+export type JobInfo = typeof JobInfo.Type
+
+/** `session.jobs` (§6.6). */
+export const Jobs = Schema.Struct({
+  request_id: optional(Id),
+  jobs: Schema.Array(JobInfo),
+  next_cursor: Schema.optionalWith(Schema.NullOr(Schema.String), { default: () => null })
+})
+export type Jobs = typeof Jobs.Type
+
+/** `session.close` and `session.bye` (§6.7, 1.0 §6.4). */
+export const Close = Schema.Struct({ reason: optional(Schema.String) })
+export type Close = typeof Close.Type
+
+/** `session.closed` (§6.7). */
+export const Closed = Schema.Struct({ reason: optional(Schema.String), request_id: optional(Id) })
+export type Closed = typeof Closed.Type
+
+/** `session.error` (1.0 §12): one refused request, or the end of the connection. */
+export const SessionError = Schema.Struct({
+  ...ErrorPayload.fields,
+  retryable: optional(Schema.Boolean),
+  details: optional(ErrorPayload.fields.details.from),
+  request_id: optional(Id)
+})
+export type SessionError = typeof SessionError.Type

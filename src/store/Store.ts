@@ -1,0 +1,260 @@
+/**
+ * What must outlive a process: the journal of events, sessions, jobs, subscriptions, idempotency keys and step results.
+ *
+ * Responsibility: durable rows behind a small interface. One {@link Batch} is one atomic change: after `commit` has
+ * returned, all of it survives a crash of the process; when it has failed, none of it is there. The runtime has one
+ * writer, which gathers the next batch while one commits, and sends a frame only after its batch.
+ *
+ * The events of a job are numbered 1, 2, 3 … in the job (`job_seq`) and stored as {@link Segment}s: runs of consecutive
+ * events, each event's payload serialised once. A session's numbering is stored as {@link Delivery} rows: run-length
+ * pairs "these session numbers are those job events". A hot batch therefore is a handful of rows, however many events it
+ * holds, and a subscription with history is one row.
+ */
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { JobStatus } from "../protocol/Session.js"
+
+/** The store could not read or write. `operation` says what was tried; nothing of a failed commit is there. */
+export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  operation: Schema.String,
+  message: Schema.String,
+  cause: Schema.optional(Schema.Defect)
+}) {}
+
+/** A session (ARCP 1.1 §6). Tokens are stored as hashes only. Times are milliseconds since the epoch. */
+export interface SessionRecord {
+  readonly sessionId: string
+  readonly principal: {
+    readonly id: string
+    readonly anonymous: boolean
+    readonly claims: Readonly<Record<string, unknown>>
+  }
+  readonly client: { readonly name?: string | undefined; readonly version?: string | undefined }
+  /** The effective features. */
+  readonly features: ReadonlyArray<string>
+  readonly tokenHash: string
+  /** The token before the last rotation, valid until the client has shown that it holds the new one. */
+  readonly previousTokenHash: string | undefined
+  readonly createdAt: number
+  /** The last message in either direction, as last written. */
+  readonly lastSeenAt: number
+  /** The highest number assigned, as last written; deliveries may be ahead of it. */
+  readonly lastSeq: number
+  /** The highest number that the client acknowledged. */
+  readonly ackedSeq: number
+  /** The highest number whose event is gone; a resume from below it is refused. */
+  readonly floorSeq: number
+}
+
+/** What never changes of a job (ARCP 1.1 §7.1). */
+export interface JobRecord {
+  readonly jobId: string
+  readonly principalId: string
+  readonly agent: string
+  readonly version: string
+  /** The input as JSON text; `null` where there was none. */
+  readonly input: string
+  /** The effective lease and constraints, as JSON text. */
+  readonly lease: string
+  readonly leaseConstraints: string | undefined
+  readonly idempotencyKey: string | undefined
+  readonly maxRuntimeSec: number | undefined
+  readonly traceId: string
+  /** `parentSpanId`, `sampled` and `traceState` as JSON text. */
+  readonly traceContext: string | undefined
+  readonly parentJobId: string | undefined
+  readonly delegateId: string | undefined
+  readonly createdAt: number
+  /** The payload of `job.accepted` as first sent, without `request_id` and credentials, as JSON text. */
+  readonly accepted: string
+}
+
+/** What changes of a job. */
+export interface JobState {
+  readonly jobId: string
+  readonly status: JobStatus
+  readonly ownerSessionId: string
+  readonly startedAt: number | undefined
+  readonly endedAt: number | undefined
+  /** The number of the job's last event in the job itself, as last written; segments may be ahead of it. */
+  readonly lastJobSeq: number
+  /** The number of the job's last event in its owner session, as last written. */
+  readonly lastOwnerSeq: number
+  /** How often the job was started: 1 at first, one more with each rerun after a restart. */
+  readonly attempt: number
+  /** Budget counters, currency to exact decimal, as JSON text; undefined without a budget. */
+  readonly budget: string | undefined
+}
+
+/** A job with its state. */
+export interface StoredJob {
+  readonly record: JobRecord
+  readonly state: JobState
+}
+
+/**
+ * What a segment holds: plain events, events of a kind that must be negotiated (`progress`, `result_chunk`), or the
+ * terminal message.
+ */
+export type SegmentClass = "event" | "progress" | "chunk" | "result" | "error"
+
+/** A run of consecutive events of one job and one class. */
+export interface Segment {
+  readonly jobId: string
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly class: SegmentClass
+  /** The payloads as JSON texts; `payloads.length === lastSeq - firstSeq + 1`. JSON text has no raw newline. */
+  readonly payloads: ReadonlyArray<string>
+}
+
+/** A segment without its payloads. */
+export type SegmentHead = Omit<Segment, "payloads">
+
+/** The session numbers `firstSeq..lastSeq` are the job's events from `firstJobSeq` on. */
+export interface Delivery {
+  readonly sessionId: string
+  readonly firstSeq: number
+  readonly lastSeq: number
+  readonly jobId: string
+  readonly firstJobSeq: number
+}
+
+/** An observer of a job (ARCP 1.1 §7.6). */
+export interface SubscriptionRecord {
+  readonly sessionId: string
+  readonly jobId: string
+}
+
+/** An idempotency key (ARCP 1.1 §7.2). `parametersHash` is a digest of the canonical parameters. */
+export interface KeyRecord {
+  readonly principalId: string
+  readonly key: string
+  readonly jobId: string
+  readonly parametersHash: string
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number
+}
+
+/** The recorded result of a durable step. */
+export interface StepRecord {
+  readonly jobId: string
+  readonly name: string
+  /** A digest of the step's schema, so that a changed one is noticed. */
+  readonly fingerprint: string
+  /** The encoded result as JSON text. */
+  readonly value: string
+}
+
+/** One atomic change. Applied in the order of the fields; every field may be empty. */
+export interface Batch {
+  /** Inserted or replaced. */
+  readonly sessions: ReadonlyArray<SessionRecord>
+  /** Inserted; the ids are new. */
+  readonly jobs: ReadonlyArray<JobRecord>
+  /** Inserted or replaced. */
+  readonly jobStates: ReadonlyArray<JobState>
+  /** Inserted or replaced. */
+  readonly keys: ReadonlyArray<KeyRecord>
+  readonly segments: ReadonlyArray<Segment>
+  readonly deliveries: ReadonlyArray<Delivery>
+  readonly subscriptions: ReadonlyArray<SubscriptionRecord>
+  readonly steps: ReadonlyArray<StepRecord>
+  readonly subscriptionsRemoved: ReadonlyArray<SubscriptionRecord>
+  /** Removes the segments of the job with `lastSeq <= upTo` and the deliveries whose events are all among them. */
+  readonly trims: ReadonlyArray<{ readonly jobId: string; readonly upTo: number }>
+  /** Removes sessions and their subscriptions. Deliveries stay as long as their job's events do. */
+  readonly sessionsRemoved: ReadonlyArray<string>
+  /** Removes jobs and everything that belongs to them. Keys that point to them go too. */
+  readonly jobsRemoved: ReadonlyArray<string>
+}
+
+/** What a runtime needs at its start. */
+export interface Recovered {
+  /** `lastSeq` as of the deliveries. */
+  readonly sessions: ReadonlyArray<SessionRecord>
+  /** The jobs that have not ended, with `lastJobSeq` and `lastOwnerSeq` as of the segments and deliveries, in the order of their ids. */
+  readonly jobs: ReadonlyArray<StoredJob>
+  readonly subscriptions: ReadonlyArray<SubscriptionRecord>
+}
+
+/** Which jobs to list, in the order of their ids (which is that of their creation). */
+export interface JobQuery {
+  /** The owners whose jobs may be seen; undefined for all. */
+  readonly principalIds: ReadonlyArray<string> | undefined
+  readonly statuses: ReadonlyArray<JobStatus> | undefined
+  readonly agent: string | undefined
+  readonly version: string | undefined
+  /** Created strictly later than this, in milliseconds since the epoch. */
+  readonly createdAfter: number | undefined
+  /** Only ids greater than this one. */
+  readonly afterJobId: string | undefined
+  readonly limit: number
+}
+
+/** Which ended jobs may stay; what is over any bound goes, the oldest end first. */
+export interface Retention {
+  /** Jobs that ended before this time go; milliseconds since the epoch. */
+  readonly endedBefore: number
+  /** At most this many ended jobs stay. */
+  readonly maxJobs: number
+  /** At most this many bytes of events of ended jobs stay. */
+  readonly maxBytes: number
+}
+
+/** The durable store. */
+export class Store extends Context.Tag("effect-arcp/store/Store")<Store, {
+  /** Whether what is committed survives the process. */
+  readonly durable: boolean
+  /** Writes a batch, all or nothing. */
+  readonly commit: (batch: Batch) => Effect.Effect<void, StoreError>
+  /** Everything that a starting runtime must know. */
+  readonly recover: Effect.Effect<Recovered, StoreError>
+  readonly job: (jobId: string) => Effect.Effect<Option.Option<StoredJob>, StoreError>
+  readonly jobs: (query: JobQuery) => Effect.Effect<ReadonlyArray<StoredJob>, StoreError>
+  readonly key: (principalId: string, key: string) => Effect.Effect<Option.Option<KeyRecord>, StoreError>
+  /** Segments of a job that overlap `fromSeq..toSeq`, in order, up to about `maxBytes` (at least one where there is one). */
+  readonly segments: (
+    jobId: string,
+    fromSeq: number,
+    toSeq: number,
+    maxBytes: number
+  ) => Effect.Effect<ReadonlyArray<Segment>, StoreError>
+  /** As {@link segments}, all of them, without payloads. */
+  readonly segmentHeads: (
+    jobId: string,
+    fromSeq: number,
+    toSeq: number
+  ) => Effect.Effect<ReadonlyArray<SegmentHead>, StoreError>
+  /** Deliveries of a session that reach beyond `afterSeq`, in order, at most `limit`. */
+  readonly deliveries: (
+    sessionId: string,
+    afterSeq: number,
+    limit: number
+  ) => Effect.Effect<ReadonlyArray<Delivery>, StoreError>
+  /** Deliveries of one job in one session, in order. */
+  readonly deliveriesOfJob: (sessionId: string, jobId: string) => Effect.Effect<ReadonlyArray<Delivery>, StoreError>
+  readonly step: (jobId: string, name: string) => Effect.Effect<Option.Option<StepRecord>, StoreError>
+  /** The ids of ended jobs that retention lets go, at most `limit`, oldest end first. */
+  readonly expiredJobs: (retention: Retention, limit: number) => Effect.Effect<ReadonlyArray<string>, StoreError>
+  /** Removes the keys that expired at or before `now`; answers how many. */
+  readonly removeExpiredKeys: (now: number) => Effect.Effect<number, StoreError>
+}>() {}
+
+/** A batch without any change. */
+export const emptyBatch: Batch = {
+  sessions: [],
+  jobs: [],
+  jobStates: [],
+  keys: [],
+  segments: [],
+  deliveries: [],
+  subscriptions: [],
+  steps: [],
+  subscriptionsRemoved: [],
+  trims: [],
+  sessionsRemoved: [],
+  jobsRemoved: []
+}

@@ -1,0 +1,118 @@
+/**
+ * A transport as the protocol sees it: an inbound Stream of frames and an outbound sink with back-pressure.
+ *
+ * Order: frames arrive and leave in order, none is dropped, none is duplicated, within one connection. Once the
+ * connection has ended it stays ended: `inbound` ends after the frames that came before the end, `send` fails with
+ * {@link ConnectionClosed}.
+ */
+import type { RawEnvelope } from "../protocol/Envelope.js"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+
+/** One message: its JSON text, or the envelope itself on a transport that passes references. */
+export type Frame = string | RawEnvelope
+
+/**
+ * A frame that the transport received and could not read as text: a binary frame, invalid UTF-8. It is answered with
+ * `INVALID_REQUEST`, and the connection lives on.
+ */
+export class BadFrame {
+  readonly _tag = "BadFrame"
+  readonly reason: string
+  constructor(reason: string) {
+    this.reason = reason
+  }
+}
+
+/** What arrives. */
+export type Inbound = Frame | BadFrame
+
+/** WebSocket close codes (RFC 6455 §7.4.1) that ARCP uses; other transports carry them as far as they can. */
+export const closeCodes = {
+  /** A clean end. */
+  normal: 1000,
+  /** The runtime shuts down; come back later. */
+  goingAway: 1001,
+  /** No close frame came: the connection broke. */
+  abnormal: 1006,
+  /** Refused: authentication, resume, takeover, too many bad frames. */
+  policy: 1008,
+  /** A frame over the size limit. */
+  tooBig: 1009,
+  /** A fault on this side. */
+  internal: 1011,
+  /** Too busy; come back later. */
+  tryAgainLater: 1013
+} as const
+
+/** How a connection ended. */
+export interface CloseInfo {
+  readonly code: number
+  readonly reason: string
+}
+
+/** The connection has ended, so nothing can be sent. */
+export class ConnectionClosed extends Schema.TaggedError<ConnectionClosed>()("ConnectionClosed", {
+  code: Schema.Number,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `the connection is closed (${this.code}${this.reason === "" ? "" : `, ${this.reason}`})`
+  }
+}
+
+/** A connection could not be opened, or a server could not listen. */
+export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
+  operation: Schema.Literal("connect", "listen", "spawn"),
+  message: Schema.String,
+  cause: Schema.optional(Schema.Defect)
+}) {}
+
+/** Both directions to one peer. */
+export interface Connection {
+  readonly transport: "memory" | "websocket" | "stdio"
+  /** Whether the bytes are safe from eavesdroppers: TLS, or they never leave the machine's memory or pipes. */
+  readonly secure: boolean
+  readonly remoteAddress: string | undefined
+  /**
+   * What the peer sends, in chunks of as much as has arrived. Consume it once. It ends when the connection has ended,
+   * for whatever reason ({@link Connection.closed} tells). Reading slowly holds the peer back.
+   */
+  readonly inbound: Stream.Stream<Inbound>
+  /**
+   * Sends frames in order, as one write where the transport can. Returns at once while fewer bytes than the high-water
+   * mark wait in the socket, else when that is so again: this is the back-pressure.
+   */
+  readonly send: (frames: ReadonlyArray<Frame>) => Effect.Effect<void, ConnectionClosed>
+  /**
+   * Ends the connection after what was sent has left, within a bounded time (the transport's option). Harmless when it
+   * has ended already; the first close counts.
+   */
+  readonly close: (code: number, reason: string) => Effect.Effect<void>
+  /** Waits for the end and tells how it came. */
+  readonly closed: Effect.Effect<CloseInfo>
+}
+
+/**
+ * Accepts connections: what a runtime listens on.
+ *
+ * Closing the layer's scope stops listening and closes what is still open with 1001.
+ */
+export class Server extends Context.Tag("effect-arcp/transport/Server")<Server, {
+  /** Each accepted connection once. Consume it once. Ends when the server stops. */
+  readonly connections: Stream.Stream<Connection>
+  /** Stops accepting (idempotent); connections that are open stay. */
+  readonly stopAccepting: Effect.Effect<void>
+  /** Where it listens, such as `ws://127.0.0.1:7777/arcp`, `stdio:` or `memory:`. */
+  readonly address: string
+}>() {}
+
+/** Opens connections: what a client dials with. Each call opens a new one, which the scope closes. */
+export class Connector extends Context.Tag("effect-arcp/transport/Connector")<Connector, {
+  readonly connect: Effect.Effect<Connection, TransportError, Scope.Scope>
+  /** Where it connects to, without secrets. */
+  readonly address: string
+}>() {}
