@@ -1,0 +1,109 @@
+/** The agents of a runtime, by name and version (ARCP 1.1 §7.5). */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { AgentNotAvailable, AgentVersionNotAvailable, type InvalidRequest } from "../protocol/Errors.js"
+import * as AgentName from "../protocol/AgentName.js"
+import type { Job, Streamed } from "./Job.js"
+
+/** What becomes of a job that was running when the runtime ended. */
+export type OnRestart = "fail" | "rerun"
+
+/** One version of an agent, ready to run. */
+export interface AgentRegistration {
+  readonly name: string
+  readonly version: string
+  /** Whether a bare name means this version. Of several, and of none, the one registered last. */
+  readonly isDefault: boolean
+  /** How many of its jobs run at a time; further ones wait. */
+  readonly maxRunning: number | undefined
+  readonly onRestart: OnRestart
+  /** Decodes the input of a submit; what does not fit is refused before anything is accepted. */
+  readonly decode: (input: unknown) => Either.Either<unknown, InvalidRequest>
+  /**
+   * Runs the handler on decoded input and answers the encoded output. `guard` turns the services that the agent was built
+   * with into those that this job may use.
+   */
+  readonly run: (
+    input: unknown,
+    guard: (services: Context.Context<never>) => Context.Context<never>
+  ) => Effect.Effect<unknown | Streamed, unknown, Job | Scope.Scope>
+}
+
+/** An agent of the inventory (§6.2). */
+export interface AgentEntry {
+  readonly name: string
+  readonly versions: ReadonlyArray<string>
+  readonly default: string
+}
+
+/**
+ * Registers and resolves agents. One layer constant: whatever is built together shares one registry.
+ */
+export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry")<AgentRegistry, {
+  /**
+   * Makes an agent available until the scope closes. A name or version that breaks the grammar, and a version that is
+   * registered already, is a defect: the program is wrong.
+   */
+  readonly register: (agent: AgentRegistration) => Effect.Effect<void, never, Scope.Scope>
+  /** The version that a client's `agent` stands for. */
+  readonly resolve: (
+    agent: AgentName.AgentName
+  ) => Either.Either<AgentRegistration, AgentNotAvailable | AgentVersionNotAvailable>
+  /** The inventory, in the order of registration. */
+  readonly inventory: () => ReadonlyArray<AgentEntry>
+}>() {
+  static readonly layer: Layer.Layer<AgentRegistry> = Layer.sync(AgentRegistry, () => {
+    const agents = new Map<string, Array<AgentRegistration>>()
+    const defaultOf = (versions: ReadonlyArray<AgentRegistration>): AgentRegistration =>
+      versions.findLast((agent) => agent.isDefault) ?? versions[versions.length - 1]!
+    return {
+      register: (agent) =>
+        Effect.acquireRelease(
+          Effect.suspend(() => {
+            if (!AgentName.isName(agent.name) || !AgentName.isVersion(agent.version)) {
+              return Effect.dieMessage(
+                `the agent ${JSON.stringify(`${agent.name}@${agent.version}`)} cannot be registered: a name is [a-z0-9][a-z0-9._-]*, a version [a-zA-Z0-9.+_-]+`
+              )
+            }
+            const versions = agents.get(agent.name) ?? []
+            if (versions.some((other) => other.version === agent.version)) {
+              return Effect.dieMessage(`the agent ${agent.name}@${agent.version} is registered twice`)
+            }
+            agents.set(agent.name, [...versions, agent])
+            return Effect.void
+          }),
+          () =>
+            Effect.sync(() => {
+              const left = (agents.get(agent.name) ?? []).filter((other) => other !== agent)
+              if (left.length === 0) agents.delete(agent.name)
+              else agents.set(agent.name, left)
+            })
+        ),
+      resolve: ({ name, version }) => {
+        const versions = agents.get(name)
+        if (versions === undefined) {
+          return Either.left(new AgentNotAvailable({ message: `agent: ${name} is not registered` }))
+        }
+        if (version === undefined) return Either.right(defaultOf(versions))
+        const found = versions.find((agent) => agent.version === version)
+        return found === undefined
+          ? Either.left(
+            new AgentVersionNotAvailable({
+              message: `agent: ${name}@${version} is not registered`,
+              details: { available: versions.map((agent) => agent.version) }
+            })
+          )
+          : Either.right(found)
+      },
+      inventory: () =>
+        [...agents].map(([name, versions]) => ({
+          name,
+          versions: versions.map((agent) => agent.version),
+          default: defaultOf(versions).version
+        }))
+    }
+  })
+}

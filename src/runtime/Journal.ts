@@ -1,0 +1,253 @@
+/**
+ * The runtime's single writer: persist, then send.
+ *
+ * Responsibility: everything that changes durable state goes through one queue. While one batch commits the next
+ * gathers (group commit); when a batch has committed its numbers become real, replies are posted and the sessions'
+ * links are woken.
+ *
+ * Order: changes and events take effect in the order in which they were queued. Events of a job keep their order in
+ * every session.
+ *
+ * Races closed here: assigning a number and queueing the event for sending are one step; a failed commit assigns no
+ * number and sends nothing; a subscription's boundary is its place in the queue.
+ *
+ * When the store fails, changes that somebody waits for fail, and events and ends of jobs are written again until the
+ * store recovers; emitters wait at their bound meanwhile.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { SegmentClass } from "../store/Store.js"
+import { Store, StoreError } from "../store/Store.js"
+import { Builder } from "./internal/builder.js"
+import type { LiveJob, LiveSession } from "./internal/model.js"
+import { nextTurn } from "./internal/turn.js"
+import { Limits } from "./Limits.js"
+
+/** A change of durable state that is not an event. */
+export interface Change {
+  /** Adds to the batch. Called again when the batch failed and the change is kept, so it must be repeatable. */
+  readonly write: (builder: Builder) => void
+  /** Called once, when it is durable. */
+  readonly committed?: () => void
+  /** Called once, when its batch failed: the change is dropped. A change without this is written until it succeeds. */
+  readonly failed?: (error: StoreError) => void
+}
+
+interface Emission {
+  readonly job: LiveJob
+  readonly class: SegmentClass
+  readonly payload: string
+}
+
+type Op = Emission | Change
+
+const isEmission = (op: Op): op is Emission => "payload" in op
+
+/** A batch with more than this many operations gives the event loop a turn before the next. */
+const busyBatch = 64
+const firstRetry = 50
+const lastRetry = 5_000
+/** How long a closing journal goes on trying to write what is queued. */
+const drainAttempts = 5
+
+/** Writes the journal. */
+export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<Journal, {
+  /**
+   * Queues an event, synchronously. Answers whether the job's queue has room for more; where it has not, wait for
+   * {@link room}.
+   */
+  readonly emit: (job: LiveJob, cls: SegmentClass, payload: string) => boolean
+  /** Waits until the job's queue has room. */
+  readonly room: (job: LiveJob) => Effect.Effect<void>
+  /** Queues a change, synchronously. */
+  readonly change: (change: Change) => void
+  /** Queues a change and waits until it is durable. */
+  readonly transact: (write: (builder: Builder) => void) => Effect.Effect<void, StoreError>
+  /** Waits until everything queued so far is durable. */
+  readonly flush: Effect.Effect<void, StoreError>
+  /** Whether the last commit succeeded. */
+  readonly healthy: () => boolean
+}>() {
+  static readonly layer: Layer.Layer<Journal, never, Store> = Layer.scoped(
+    Journal,
+    Effect.gen(function*() {
+      const store = yield* Store
+      const limits = yield* Limits
+      let queue: Array<Op> = []
+      let wake: (() => void) | undefined
+      let healthy = true
+      let attempts = 0
+
+      const signal = () => {
+        const resume = wake
+        if (resume === undefined) return
+        wake = undefined
+        resume()
+      }
+
+      const change = (c: Change): void => {
+        queue.push(c)
+        signal()
+      }
+
+      const transact = (write: (builder: Builder) => void): Effect.Effect<void, StoreError> =>
+        Effect.async((resume) =>
+          change({
+            write,
+            committed: () => resume(Effect.void),
+            failed: (error) => resume(Effect.fail(error))
+          })
+        )
+
+      const hasRoom = (job: LiveJob) => job.queuedEvents < limits.queuedEvents && job.queuedBytes < limits.queuedBytes
+
+      const emit = (job: LiveJob, cls: SegmentClass, payload: string): boolean => {
+        queue.push({ job, class: cls, payload })
+        job.queuedEvents++
+        job.queuedBytes += payload.length
+        if (wake !== undefined) signal()
+        return hasRoom(job)
+      }
+
+      const room = (job: LiveJob): Effect.Effect<void> =>
+        Effect.async((resume) => {
+          if (hasRoom(job)) return resume(Effect.void)
+          const waiter = () => resume(Effect.void)
+          job.waiting.push(waiter)
+          return Effect.sync(() => {
+            job.waiting = job.waiting.filter((w) => w !== waiter)
+          })
+        })
+
+      const releaseEmitters = (job: LiveJob) => {
+        if (job.waiting.length === 0 || !hasRoom(job)) return
+        const { waiting } = job
+        job.waiting = []
+        for (const resume of waiting) resume()
+      }
+
+      /** Trims the history of a job whose newer events suffice, and of sessions that are too far behind (§6.5). */
+      const trim = (job: LiveJob): void => {
+        if (job.ending || job.seq - job.trimmedTo <= limits.historyEvents * 2) return
+        let upTo = job.seq - limits.historyEvents
+        for (const { runs, session } of job.attachments.values()) {
+          const acked = session.features.has("ack") ? session.ackedSeq : 0
+          const needed = Math.max(acked, session.seq - limits.bufferedEvents)
+          const first = runs.find((run) => run.lastSeq > needed)
+          if (first !== undefined) upTo = Math.min(upTo, first.firstJobSeq + Math.max(0, needed - first.firstSeq + 1) - 1)
+        }
+        if (upTo - job.trimmedTo < limits.historyEvents / 2) return
+        job.trimmedTo = upTo
+        job.gated = job.gated.filter((run) => run.last > upTo)
+        change({
+          write: (builder) => {
+            builder.trims.push({ jobId: job.jobId, upTo })
+            for (const { runs, session } of job.attachments.values()) {
+              for (const run of runs) {
+                if (run.firstJobSeq > upTo) break
+                const last = Math.min(run.lastSeq, run.firstSeq + (upTo - run.firstJobSeq))
+                if (last > session.floorSeq) session.floorSeq = last
+              }
+              builder.session(session)
+            }
+          },
+          committed: () => {
+            for (const { runs } of job.attachments.values()) {
+              const keep = runs.findIndex((run) => run.firstJobSeq + (run.lastSeq - run.firstSeq) > upTo)
+              runs.splice(0, keep === -1 ? runs.length : keep)
+            }
+          }
+        })
+      }
+
+      const build = (ops: ReadonlyArray<Op>): { readonly builder: Builder; readonly jobs: Set<LiveJob> } => {
+        const builder = new Builder()
+        const jobs = new Set<LiveJob>()
+        for (const op of ops) {
+          if (isEmission(op)) {
+            builder.event(op.job, op.class, op.payload)
+            jobs.add(op.job)
+          } else op.write(builder)
+        }
+        return { builder, jobs }
+      }
+
+      const publish = (ops: ReadonlyArray<Op>, builder: Builder, jobs: Set<LiveJob>): void => {
+        const sessions: Iterable<LiveSession> = builder.publish()
+        for (const op of ops) if (!isEmission(op)) op.committed?.()
+        for (const session of sessions) session.link?.wake()
+        for (const job of jobs) {
+          releaseEmitters(job)
+          trim(job)
+        }
+      }
+
+      const writeBatch: Effect.Effect<void> = Effect.suspend(() => {
+        const ops = queue
+        queue = []
+        const { builder, jobs } = build(ops)
+        const committed = builder.isEmpty ? Effect.void : store.commit(builder.batch())
+        return Effect.matchCauseEffect(committed, {
+          onSuccess: () =>
+            Effect.suspend(() => {
+              healthy = true
+              attempts = 0
+              publish(ops, builder, jobs)
+              return ops.length > busyBatch ? nextTurn : Effect.void
+            }),
+          onFailure: (cause) =>
+            Effect.suspend(() => {
+              healthy = false
+              builder.revert()
+              const error = cause._tag === "Fail"
+                ? cause.error
+                : new StoreError({ operation: "commit", message: "the store failed unexpectedly", cause })
+              const kept: Array<Op> = []
+              for (const op of ops) {
+                if (isEmission(op) || op.failed === undefined) kept.push(op)
+                else op.failed(error)
+              }
+              queue = kept.concat(queue)
+              const millis = Math.min(firstRetry * 2 ** attempts++, lastRetry)
+              return Effect.logError(`the journal could not be written, trying again in ${millis} ms`, cause).pipe(
+                Effect.zipRight(kept.length === 0 ? Effect.void : Effect.interruptible(Effect.sleep(millis)))
+              )
+            })
+        })
+      })
+
+      const awaitWork = Effect.async<void>((resume) => {
+        if (queue.length > 0) return resume(Effect.void)
+        wake = () => resume(Effect.void)
+      })
+
+      // Added before the writer starts, so that it runs after the writer has stopped: there is only ever one writer.
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() => {
+          if (queue.length === 0 || attempts >= drainAttempts) {
+            return queue.length === 0 ? Effect.void : Effect.logError(
+              `the journal closes with ${queue.length} operations that the store did not take; their effects were not announced`
+            )
+          }
+          return Effect.zipRight(writeBatch, Effect.yieldNow())
+        }).pipe(
+          Effect.repeat({ until: () => queue.length === 0 || attempts >= drainAttempts })
+        )
+      )
+
+      // Uninterruptible in a step, so that a batch is never half published.
+      yield* Effect.forkScoped(Effect.forever(Effect.zipRight(awaitWork, Effect.uninterruptible(writeBatch))))
+
+      return {
+        emit,
+        room,
+        change,
+        transact,
+        flush: transact(() => {}),
+        healthy: () => healthy
+      }
+    })
+  )
+}
+

@@ -1,0 +1,105 @@
+/**
+ * Every bound of the runtime, with its default. What happens when one is reached is said at each.
+ *
+ * A `Context.Reference`: without a layer the defaults hold, `Limits.layer({ … })` changes some of them.
+ */
+import * as Context from "effect/Context"
+import * as Layer from "effect/Layer"
+
+/** The bounds. Times are milliseconds, sizes are bytes of UTF-8 (counted as UTF-16 code units where that is cheaper). */
+export interface LimitsShape {
+  /** Time for the first frame of a connection; then it is closed (1008). */
+  readonly handshakeTimeout: number
+  /** Bad frames in a row before the connection is closed (1008). */
+  readonly badFramesInARow: number
+  /** Levels of nesting in a message; deeper is `INVALID_REQUEST`. */
+  readonly jsonDepth: number
+  /** Connected or resumable sessions of one principal; the next hello is refused with `INTERNAL_ERROR`. */
+  readonly sessionsPerPrincipal: number
+  /** Connected or resumable sessions in all; the next hello is refused with `INTERNAL_ERROR`. */
+  readonly sessions: number
+  /** Running jobs in all; further ones wait as `pending`. */
+  readonly runningJobs: number
+  /** Running jobs of one principal; further ones wait. */
+  readonly runningJobsPerPrincipal: number
+  /** Running jobs of one agent; further ones wait. An agent's own option counts before this. */
+  readonly runningJobsPerAgent: number
+  /** Jobs that wait; the next submit is refused with `INTERNAL_ERROR`. */
+  readonly pendingJobs: number
+  /** Observed jobs of one session; the next subscribe is refused with `INTERNAL_ERROR`. */
+  readonly subscriptionsPerSession: number
+  /** Requests of one connection that are being answered at a time; the connection is not read meanwhile. */
+  readonly concurrentRequests: number
+  /** Jobs in one page of a listing. */
+  readonly listPage: number
+  /** Size of an inline result; a larger one ends the job with `INTERNAL_ERROR`, a streamed result is the way. */
+  readonly inlineResult: number
+  /** Size of one event's payload; a larger one fails the agent's call. */
+  readonly eventPayload: number
+  /** Decoded size of one result chunk (§14). */
+  readonly resultChunk: number
+  /** Decoded size of a streamed result; a larger one ends the job with `INTERNAL_ERROR` (§14). */
+  readonly resultTotal: number
+  /** Events of one job that wait to be written; the agent's next `emit` waits. */
+  readonly queuedEvents: number
+  /** Bytes of one job that wait to be written; the agent's next `emit` waits. */
+  readonly queuedBytes: number
+  /** Events of a job that are kept for history once they are acknowledged. */
+  readonly historyEvents: number
+  /** Events that are kept for a session that has not acknowledged them; older ones go, and a resume from before them is `RESUME_WINDOW_EXPIRED`. */
+  readonly bufferedEvents: number
+  /** How far a reader that acknowledges may fall behind before its agents are slowed (§6.5). */
+  readonly ackLag: number
+  /** How long a cancelled agent may take to unwind (§7.4). */
+  readonly cancelGrace: number
+  /** How long an idempotency key counts (§7.2). */
+  readonly keyLifetime: number
+  /** How long an ended job can be listed and observed. */
+  readonly retainEndedFor: number
+  /** How many ended jobs are kept. */
+  readonly retainEndedJobs: number
+  /** How many bytes of events of ended jobs are kept. */
+  readonly retainEndedBytes: number
+  /** How often retention is looked after. */
+  readonly sweepEvery: number
+}
+
+/** The defaults. */
+export const defaults: LimitsShape = {
+  handshakeTimeout: 10_000,
+  badFramesInARow: 5,
+  jsonDepth: 64,
+  sessionsPerPrincipal: 1_000,
+  sessions: 20_000,
+  runningJobs: 1_000,
+  runningJobsPerPrincipal: 256,
+  runningJobsPerAgent: 1_000,
+  pendingJobs: 10_000,
+  subscriptionsPerSession: 1_000,
+  concurrentRequests: 64,
+  listPage: 1_000,
+  inlineResult: 1_048_576,
+  eventPayload: 1_048_576,
+  resultChunk: 1_048_576,
+  resultTotal: 1_073_741_824,
+  queuedEvents: 512,
+  queuedBytes: 1_048_576,
+  historyEvents: 10_000,
+  bufferedEvents: 100_000,
+  ackLag: 8_192,
+  cancelGrace: 30_000,
+  keyLifetime: 86_400_000,
+  retainEndedFor: 86_400_000,
+  retainEndedJobs: 10_000,
+  retainEndedBytes: 1_073_741_824,
+  sweepEvery: 30_000
+}
+
+/** The bounds that hold. */
+export class Limits extends Context.Reference<Limits>()("effect-arcp/runtime/Limits", {
+  defaultValue: (): LimitsShape => defaults
+}) {
+  /** The defaults with some of them changed. */
+  static readonly layer = (changes: Partial<LimitsShape>): Layer.Layer<never> =>
+    Layer.succeed(Limits, { ...defaults, ...changes }) as Layer.Layer<never>
+}

@@ -1,0 +1,442 @@
+/**
+ * Serving one connection: handshake, then its requests, until it ends (ARCP 1.1 §5–§7).
+ *
+ * Order: frames are read in order. Requests that only touch memory are answered in place; those that read the store run
+ * beside the reading, bounded, so that pings are answered however slow the store is.
+ *
+ * Input is hostile: every frame is checked before use, a bad one is answered with `INVALID_REQUEST` naming the field and
+ * the next good one works; too many in a row close the connection.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import { Authenticator } from "../auth/Authenticator.js"
+import * as Envelope from "../protocol/Envelope.js"
+import { type ArcpError, InternalError, InvalidRequest, toWire, Unauthenticated } from "../protocol/Errors.js"
+import * as ExtensionName from "../protocol/ExtensionName.js"
+import type { CoreFeature } from "../protocol/Features.js"
+import { formatTimestamp } from "../protocol/Fields.js"
+import { Ids } from "../protocol/Ids.js"
+import * as Message from "../protocol/Message.js"
+import type { Hello, ResumeRequest } from "../protocol/Session.js"
+import * as Trace from "../protocol/Trace.js"
+import { BadFrame, closeCodes, type Connection, type Inbound } from "../transport/Connection.js"
+import { Deadlines } from "./Deadlines.js"
+import { Heartbeats } from "./Heartbeats.js"
+import type { Link } from "./internal/link.js"
+import type { LiveSession } from "./internal/model.js"
+import { JobScheduler } from "./JobScheduler.js"
+import { Limits } from "./Limits.js"
+import { type Attached, Sessions } from "./Sessions.js"
+import { Subscriptions } from "./Subscriptions.js"
+
+/** What one connection has come to. */
+interface State {
+  attached: Attached | undefined
+  /** Set once the connection is to be read no further. */
+  done: boolean
+  /** Requests that run beside the reading. */
+  inFlight: number
+}
+
+/** Replies that may wait for a peer that does not read before its requests are read no further. */
+const maxOutbox = 1_024
+
+/** Serves connections. */
+export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving, {
+  /** Serves a connection until it ends. Never fails. */
+  readonly serve: (connection: Connection) => Effect.Effect<void>
+}>() {
+  static readonly layer: Layer.Layer<
+    Serving,
+    never,
+    Authenticator | Sessions | JobScheduler | Subscriptions | Heartbeats | Deadlines | Ids
+  > = Layer.effect(
+    Serving,
+    Effect.gen(function*() {
+      const authenticator = yield* Authenticator
+      const sessions = yield* Sessions
+      const scheduler = yield* JobScheduler
+      const subscriptions = yield* Subscriptions
+      const heartbeats = yield* Heartbeats
+      const deadlines = yield* Deadlines
+      const ids = yield* Ids
+      const limits = yield* Limits
+      const readLimits = { maxDepth: limits.jsonDepth }
+
+      const head = (session: LiveSession | undefined, jobId?: string, traceId?: string): Message.Head => ({
+        id: ids.unsafeUlid(deadlines.now()),
+        session_id: session?.sessionId,
+        job_id: jobId,
+        trace_id: traceId
+      })
+
+      const errorFrame = (session: LiveSession | undefined, error: ArcpError, requestId: string | undefined) =>
+        Message.runtime("session.error", head(session), {
+          ...toWire(error),
+          ...(requestId === undefined ? {} : { request_id: requestId })
+        })
+
+      const readFrame = (frame: Inbound): Either.Either<Envelope.RawEnvelope, Envelope.Unreadable> =>
+        frame instanceof BadFrame
+          ? Either.left({ error: new InvalidRequest({ message: `message: ${frame.reason}` }), requestId: undefined })
+          : typeof frame === "string"
+          ? Envelope.fromText(frame, readLimits)
+          : Envelope.fromUnknown(frame)
+
+      /** Refuses a connection that has no session. */
+      const refuse = (connection: Connection, state: State, error: ArcpError, requestId: string | undefined) => {
+        state.done = true
+        const code = error instanceof InternalError ? closeCodes.tryAgainLater : closeCodes.policy
+        return connection.send([errorFrame(undefined, error, requestId)]).pipe(
+          Effect.ignore,
+          Effect.zipRight(connection.close(code, error.code))
+        )
+      }
+
+      const resumeOf = (
+        message: Extract<Message.ClientMessage, { readonly type: "session.hello" | "session.resume" }>
+      ): Either.Either<ResumeRequest | undefined, InvalidRequest> => {
+        const { envelope, payload } = message
+        if (message.type === "session.hello" && message.payload.resume !== undefined) {
+          return Either.right(message.payload.resume)
+        }
+        if (payload.resume_token === undefined) return Either.right(undefined)
+        const sessionId = payload.session_id ?? envelope.session_id
+        return sessionId === undefined
+          ? Either.left(new InvalidRequest({ message: "payload.session_id: is missing, a resume names its session" }))
+          : Either.right({
+            session_id: sessionId,
+            resume_token: payload.resume_token,
+            last_event_seq: payload.last_event_seq
+          })
+      }
+
+      const handshake = (connection: Connection, state: State, frame: Inbound, scope: Scope.Scope) =>
+        Effect.gen(function*() {
+          const envelope = readFrame(frame)
+          if (Either.isLeft(envelope)) {
+            return yield* refuse(connection, state, envelope.left.error, envelope.left.requestId)
+          }
+          const requestId = envelope.right.id
+          const decoded = Message.decodeClient(envelope.right)
+          if (Either.isLeft(decoded)) return yield* refuse(connection, state, decoded.left, requestId)
+          const message = decoded.right
+          if (message.type !== "session.hello" && message.type !== "session.resume") {
+            return yield* refuse(
+              connection,
+              state,
+              new InvalidRequest({ message: "type: the first message must be session.hello or session.resume" }),
+              requestId
+            )
+          }
+          const request = resumeOf(message)
+          if (Either.isLeft(request)) return yield* refuse(connection, state, request.left, requestId)
+          const { auth } = message.payload
+          const hello: Hello = message.payload
+          const opened = authenticator.authenticate({
+            scheme: auth?.scheme,
+            token: auth?.token === undefined ? undefined : Redacted.make(auth.token),
+            peer: {
+              transport: connection.transport,
+              secure: connection.secure,
+              remoteAddress: connection.remoteAddress
+            }
+          }).pipe(
+            Effect.catchAllDefect((defect) =>
+              Effect.zipRight(
+                Effect.logError("the authenticator failed unexpectedly", defect),
+                Effect.fail(new Unauthenticated({ message: "auth: authentication is not available", retryable: true }))
+              )
+            ),
+            Effect.flatMap((principal) =>
+              request.right === undefined
+                ? sessions.open(connection, principal, hello)
+                : sessions.resume(connection, principal, request.right, hello)
+            ),
+            Scope.extend(scope)
+          )
+          yield* Effect.matchEffect(opened, {
+            onFailure: (error) => refuse(connection, state, error, requestId),
+            onSuccess: (attached) =>
+              Effect.sync(() => {
+                state.attached = attached
+                heartbeats.watch(attached)
+              })
+          })
+        })
+
+      const reply = (link: Link, envelope: Envelope.RawEnvelope): void => link.post(envelope)
+
+      const fail = ({ link, session }: Attached, error: ArcpError, requestId: string): void =>
+        reply(link, errorFrame(session, error, requestId))
+
+      const need = (session: LiveSession, feature: CoreFeature): InvalidRequest | undefined =>
+        session.features.has(feature)
+          ? undefined
+          : new InvalidRequest({ message: `type: the feature ${feature} was not negotiated` })
+
+      /** Runs a request beside the reading; at the bound the reading waits. */
+      const beside = (state: State, scope: Scope.Scope, request: Effect.Effect<void>): Effect.Effect<void> => {
+        if (state.inFlight >= limits.concurrentRequests) return request
+        state.inFlight++
+        return Effect.asVoid(Effect.forkIn(
+          Effect.ensuring(request, Effect.sync(() => void state.inFlight--)),
+          scope
+        ))
+      }
+
+      const jobIdOf = (
+        payload: { readonly job_id?: string | undefined },
+        envelope: Envelope.RawEnvelope
+      ): Either.Either<string, InvalidRequest> => {
+        const jobId = payload.job_id ?? envelope.job_id
+        return jobId === undefined
+          ? Either.left(new InvalidRequest({ message: "payload.job_id: is missing" }))
+          : Either.right(jobId)
+      }
+
+      const handle = (
+        attached: Attached,
+        state: State,
+        scope: Scope.Scope,
+        message: Message.ClientMessage
+      ): Effect.Effect<void> => {
+        const { link, session } = attached
+        const { envelope } = message
+        const requestId = envelope.id
+        const answered = (request: Effect.Effect<void, ArcpError>): Effect.Effect<void> =>
+          request.pipe(
+            Effect.catchAll((error) => Effect.sync(() => fail(attached, error, requestId))),
+            Effect.catchAllDefect((defect) =>
+              Effect.zipRight(
+                Effect.logError(`a ${message.type} could not be answered`, defect),
+                Effect.sync(() =>
+                  fail(attached, new InternalError({ message: "the request failed unexpectedly" }), requestId)
+                )
+              )
+            )
+          )
+        const refused = (error: ArcpError): Effect.Effect<void> => Effect.sync(() => fail(attached, error, requestId))
+        switch (message.type) {
+          case "session.ping":
+            return Effect.sync(() =>
+              reply(link, Message.runtime("session.pong", head(session), {
+                ping_nonce: message.payload.nonce,
+                received_at: formatTimestamp(deadlines.now())
+              }))
+            )
+          case "session.pong":
+            return Effect.void
+          case "session.ack": {
+            const seq = message.payload.last_processed_seq
+            if (seq > session.seq) {
+              return refused(
+                new InvalidRequest({ message: `payload.last_processed_seq: the session's last event is ${session.seq}` })
+              )
+            }
+            return Effect.sync(() => {
+              session.acks = true
+              session.ackedSeq = Math.max(session.ackedSeq, seq)
+            })
+          }
+          case "session.close":
+          case "session.bye":
+            return Effect.sync(() => {
+              state.done = true
+              reply(link, Message.runtime("session.closed", head(session), { request_id: requestId }))
+              link.end(closeCodes.normal, "session closed")
+            })
+          case "session.list_jobs": {
+            const missing = need(session, "list_jobs")
+            if (missing !== undefined) return refused(missing)
+            return beside(state, scope, answered(Effect.map(
+              subscriptions.list(session, message.payload),
+              (jobs) => reply(link, Message.runtime("session.jobs", head(session), { request_id: requestId, ...jobs }))
+            )))
+          }
+          case "job.submit": {
+            const trace = envelope.trace_id === undefined
+              ? Either.right(undefined)
+              : Trace.parse(envelope.trace_id, envelope.extensions)
+            if (Either.isLeft(trace)) return refused(trace.left)
+            const request = answered(scheduler.submit(session, {
+              requestId,
+              payload: message.payload,
+              trace: trace.right,
+              accepted: (jobId, traceId, payload) =>
+                reply(link, Message.runtime("job.accepted", head(session, jobId, traceId), {
+                  request_id: requestId,
+                  ...payload
+                })),
+              failed: (error) => fail(attached, error, requestId)
+            }))
+            return message.payload.idempotency_key === undefined ? request : beside(state, scope, request)
+          }
+          case "job.cancel": {
+            const jobId = jobIdOf(message.payload, envelope)
+            if (Either.isLeft(jobId)) return refused(jobId.left)
+            const { reason } = message.payload
+            return beside(state, scope, answered(scheduler.cancel(session, jobId.right, reason, () =>
+              reply(link, Message.runtime("job.cancelled", head(session, jobId.right), {
+                job_id: jobId.right,
+                request_id: requestId,
+                ...(reason === undefined ? {} : { reason })
+              })))))
+          }
+          case "job.subscribe": {
+            const missing = need(session, "subscribe")
+            if (missing !== undefined) return refused(missing)
+            const jobId = jobIdOf(message.payload, envelope)
+            if (Either.isLeft(jobId)) return refused(jobId.left)
+            return beside(state, scope, answered(
+              subscriptions.subscribe(session, message.payload, jobId.right, {
+                subscribed: (payload) =>
+                  reply(link, Message.runtime("job.subscribed", head(session, jobId.right, payload.trace_id), {
+                    request_id: requestId,
+                    ...payload
+                  })),
+                failed: (error) => fail(attached, error, requestId)
+              })
+            ))
+          }
+          case "job.unsubscribe": {
+            const missing = need(session, "subscribe")
+            if (missing !== undefined) return refused(missing)
+            const jobId = jobIdOf(message.payload, envelope)
+            if (Either.isLeft(jobId)) return refused(jobId.left)
+            return beside(state, scope, answered(subscriptions.unsubscribe(session, jobId.right, () =>
+              reply(link, Message.runtime("job.unsubscribed", head(session, jobId.right), {
+                job_id: jobId.right,
+                request_id: requestId
+              })))))
+          }
+          case "session.hello":
+          case "session.resume":
+            return refused(new InvalidRequest({ message: `type: the connection has a session already` }))
+          default:
+            return refused(new InvalidRequest({ message: "type: the feature artifacts was not negotiated" }))
+        }
+      }
+
+      /** A frame that is no message of a client; answered, and counted. */
+      const bad = (attached: Attached, state: State, error: InvalidRequest, requestId: string | undefined) =>
+        Effect.sync(() => {
+          const { link, session } = attached
+          link.post(errorFrame(session, error, requestId))
+          if (++link.badFrames < limits.badFramesInARow) return
+          state.done = true
+          link.end(closeCodes.policy, `${limits.badFramesInARow} bad messages in a row`)
+        })
+
+      const onFrame = (attached: Attached, state: State, scope: Scope.Scope, frame: Inbound): Effect.Effect<void> => {
+        const { link, session } = attached
+        link.lastIn = deadlines.now()
+        session.lastSeenAt = link.lastIn
+        const envelope = readFrame(frame)
+        if (Either.isLeft(envelope)) return bad(attached, state, envelope.left.error, envelope.left.requestId)
+        const raw = envelope.right
+        if (raw.session_id !== undefined && raw.session_id !== session.sessionId) {
+          return bad(attached, state, new InvalidRequest({ message: "session_id: is not this connection's session" }), raw.id)
+        }
+        if (!Message.isClientType(raw.type)) {
+          if (ExtensionName.isExtension(raw.type)) return Effect.void
+          return bad(
+            attached,
+            state,
+            new InvalidRequest({
+              message: Message.isRuntimeType(raw.type)
+                ? `type: ${raw.type} is sent by runtimes only`
+                : "type: is not a message type of ARCP 1.1"
+            }),
+            raw.id
+          )
+        }
+        const decoded = Message.decodeClient(raw)
+        if (Either.isLeft(decoded)) return bad(attached, state, decoded.left, raw.id)
+        link.badFrames = 0
+        if (!link.confirmed) sessions.confirm(attached)
+        return handle(attached, state, scope, decoded.right)
+      }
+
+      const drained = (link: Link): Effect.Effect<void> =>
+        link.outbox.length < maxOutbox ? Effect.void : Effect.raceFirst(
+          Effect.repeat(Effect.sleep(10), { until: () => link.outbox.length < maxOutbox || link.closing !== undefined }),
+          Effect.asVoid(link.connection.closed)
+        )
+
+      const serve = (connection: Connection): Effect.Effect<void> =>
+        Effect.gen(function*() {
+          const scope = yield* Effect.scope
+          const state: State = { attached: undefined, done: false, inFlight: 0 }
+          const tooSlow = deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => {
+            if (state.attached === undefined && !state.done) {
+              state.done = true
+              expired = true
+              wakeExpired?.()
+            }
+          })
+          let expired = false
+          let wakeExpired: (() => void) | undefined
+          yield* Effect.forkScoped(
+            Effect.async<void>((resume) => {
+              if (expired) return resume(Effect.void)
+              wakeExpired = () => resume(Effect.void)
+            }).pipe(
+              Effect.zipRight(Effect.suspend(() =>
+                refuse(
+                  connection,
+                  state,
+                  new InvalidRequest({
+                    message: `no session.hello came within ${limits.handshakeTimeout} ms`
+                  }),
+                  undefined
+                )
+              ))
+            )
+          )
+          yield* Stream.runForEachChunk(connection.inbound, (chunk) =>
+            Effect.suspend(() => {
+              let i = 0
+              const frames = [...chunk]
+              const next: Effect.Effect<void> = Effect.suspend(() => {
+                while (i < frames.length && !state.done) {
+                  const frame = frames[i++]!
+                  const { attached } = state
+                  if (attached === undefined) {
+                    return Effect.zipRight(
+                      Effect.tap(handshake(connection, state, frame, scope), () => tooSlow.cancel()),
+                      next
+                    )
+                  }
+                  return Effect.zipRight(
+                    Effect.zipRight(onFrame(attached, state, scope, frame), drained(attached.link)),
+                    next
+                  )
+                }
+                return Effect.void
+              })
+              return next
+            })).pipe(
+              Effect.ensuring(Effect.sync(() => {
+                tooSlow.cancel()
+                if (state.attached !== undefined) sessions.leave(state.attached)
+              }))
+            )
+        }).pipe(
+          Effect.scoped,
+          Effect.onExit((exit) =>
+            Exit.isSuccess(exit) ? Effect.void : connection.close(closeCodes.internal, "the connection could not be served")
+          ),
+          Effect.catchAllCause((cause) => Effect.logError("a connection could not be served", cause))
+        )
+
+      return { serve }
+    })
+  )
+}

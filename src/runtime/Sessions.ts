@@ -1,0 +1,362 @@
+/**
+ * Sessions: who is connected or may come back (ARCP 1.1 §6).
+ *
+ * Responsibility: opening, resuming, taking over, leaving and expiry of sessions, and the sending side of their
+ * connections.
+ *
+ * Order: the welcome is the first frame of a connection; replayed and live events follow it, in one sequence, because
+ * one pump per connection reads the session's log from a cursor.
+ *
+ * Races closed here: two connections that resume one session: the later one has it, the earlier is closed; a resume that
+ * fails changes nothing; a drop during the welcome loses nothing, since the previous token counts until the client has
+ * shown that it holds the new one.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import type { Principal } from "../auth/Principal.js"
+import {
+  type ArcpError,
+  InternalError,
+  InvalidRequest,
+  PermissionDenied,
+  ResumeWindowExpired,
+  toWire,
+  Unauthenticated
+} from "../protocol/Errors.js"
+import { intersect } from "../protocol/Features.js"
+import { Ids } from "../protocol/Ids.js"
+import * as Message from "../protocol/Message.js"
+import type { Hello, ResumeRequest } from "../protocol/Session.js"
+import type { Recovered } from "../store/Store.js"
+import { Store } from "../store/Store.js"
+import { closeCodes, type Connection } from "../transport/Connection.js"
+import { Deadlines } from "./Deadlines.js"
+import * as Frames from "./internal/frames.js"
+import { matches, sha256 } from "./internal/hash.js"
+import { Link } from "./internal/link.js"
+import { LiveSession, type Run } from "./internal/model.js"
+import { JobRunner } from "./JobRunner.js"
+import { attachOwner, storeFailure } from "./JobScheduler.js"
+import { Journal } from "./Journal.js"
+import { Limits } from "./Limits.js"
+import { RuntimeInfo } from "./RuntimeInfo.js"
+
+/** A session with the connection that it was given. */
+export interface Attached {
+  readonly session: LiveSession
+  readonly link: Link
+}
+
+/** Keeps the sessions. */
+export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessions, {
+  /** Opens a session and posts its welcome (§6.2). */
+  readonly open: (
+    connection: Connection,
+    principal: Principal,
+    hello: Hello
+  ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
+  /** Resumes a session and posts its welcome (§6.3). A failure leaves the session as it is. */
+  readonly resume: (
+    connection: Connection,
+    principal: Principal,
+    request: ResumeRequest,
+    hello: Hello
+  ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
+  /** The client has sent a frame: it holds the token of the last welcome. */
+  readonly confirm: (attached: Attached) => void
+  /** The connection has ended; the session can be resumed for its window. */
+  readonly leave: (attached: Attached) => void
+  /** Takes up the sessions, jobs and subscriptions of an earlier process. */
+  readonly recover: (recovered: Recovered) => Effect.Effect<void>
+  /** Ends every connection, telling clients to come back later; refuses new sessions from now on. */
+  readonly shutdown: Effect.Effect<void>
+  readonly count: () => number
+}>() {
+  static readonly layer: Layer.Layer<Sessions, never, Store | Journal | Deadlines | Ids | JobRunner | RuntimeInfo> = Layer
+    .effect(
+      Sessions,
+      Effect.gen(function*() {
+        const store = yield* Store
+        const journal = yield* Journal
+        const deadlines = yield* Deadlines
+        const ids = yield* Ids
+        const runner = yield* JobRunner
+        const info = yield* RuntimeInfo
+        const limits = yield* Limits
+        const sessions = new Map<string, LiveSession>()
+        const perPrincipal = new Map<string, number>()
+        let stopping = false
+
+        const add = (session: LiveSession) => {
+          sessions.set(session.sessionId, session)
+          perPrincipal.set(session.principal.id, (perPrincipal.get(session.principal.id) ?? 0) + 1)
+        }
+
+        const drop = (session: LiveSession) => {
+          if (!sessions.delete(session.sessionId)) return
+          const left = (perPrincipal.get(session.principal.id) ?? 1) - 1
+          if (left === 0) perPrincipal.delete(session.principal.id)
+          else perPrincipal.set(session.principal.id, left)
+        }
+
+        /** Ends a session for good; its jobs go on. */
+        const remove = (session: LiveSession): void => {
+          session.removed = true
+          drop(session)
+          for (const live of [...session.owned, ...session.observed]) {
+            live.attachments.delete(session.sessionId)
+            if (live.owner === session) live.owner = undefined
+          }
+          session.owned.clear()
+          session.observed.clear()
+          journal.change({ write: (builder) => builder.removeSession(session) })
+        }
+
+        const expireLater = (session: LiveSession): void => {
+          const at = session.lastSeenAt + info.resumeWindow
+          deadlines.schedule(at, () => {
+            if (session.link !== undefined || session.removed) return
+            if (session.lastSeenAt + info.resumeWindow > deadlines.now()) expireLater(session)
+            else remove(session)
+          })
+        }
+
+        /** Sends what the session has, until the connection ends. */
+        const pump = (session: LiveSession, link: Link): Effect.Effect<void> => {
+          const { connection } = link
+          const hasWork = () => link.outbox.length > 0 || link.closing !== undefined || link.cursor < session.seq
+          const step = Effect.suspend(() => {
+            if (link.outbox.length > 0) {
+              const frames = link.outbox
+              link.outbox = []
+              link.lastOut = deadlines.now()
+              return Effect.as(connection.send(frames), true)
+            }
+            if (link.closing !== undefined) {
+              return Effect.as(connection.close(link.closing.code, link.closing.reason), false)
+            }
+            if (link.cursor >= session.seq) return Effect.as(link.idle(hasWork), true)
+            const now = deadlines.now()
+            return Effect.flatMap(Frames.read(session, link.cursor, store, ids, now), (read) => {
+              if (read === undefined) {
+                link.post(errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" })))
+                link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
+                return Effect.succeed(true)
+              }
+              link.cursor = read.cursor
+              link.lastOut = now
+              session.lastSeenAt = now
+              return Effect.as(connection.send(read.frames), true)
+            })
+          })
+          return step.pipe(
+            Effect.repeat({ while: (more) => more }),
+            Effect.catchTags({
+              ConnectionClosed: () => Effect.void,
+              StoreError: (error) =>
+                Effect.zipRight(
+                  Effect.logError("a session's log could not be read", error),
+                  connection.close(closeCodes.tryAgainLater, "the store is not available")
+                )
+            }),
+            Effect.asVoid
+          )
+        }
+
+        const errorFrame = (session: LiveSession, error: ArcpError, requestId?: string) =>
+          Message.runtime("session.error", { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId }, {
+            ...toWire(error),
+            ...(requestId === undefined ? {} : { request_id: requestId })
+          })
+
+        const welcome = (session: LiveSession, token: string) =>
+          Message.runtime("session.welcome", { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId }, {
+            runtime: { name: info.name, version: info.version },
+            resume_token: token,
+            resume_window_sec: Math.max(1, Math.floor(info.resumeWindow / 1000)),
+            heartbeat_interval_sec: Math.max(1, Math.round(info.heartbeatInterval / 1000)),
+            capabilities: {
+              encodings: ["json"],
+              features: [...session.features],
+              agents: session.features.has("agent_versions")
+                ? info.agents().map(({ default: version, name, versions }) => ({ name, versions, default: version }))
+                : info.agents().map(({ name }) => name)
+            }
+          })
+
+        const negotiate = (hello: Hello) => intersect(info.features, hello.capabilities?.features ?? [])
+
+        const attach = (session: LiveSession, link: Link, token: string): Effect.Effect<Attached, never, Scope.Scope> =>
+          Effect.suspend(() => {
+            const previous = session.link
+            session.link = link
+            if (previous !== undefined) {
+              previous.heartbeat?.cancel()
+              previous.post(errorFrame(
+                session,
+                new PermissionDenied({
+                  message: "the session was resumed on another connection",
+                  details: { reason: "taken_over" }
+                })
+              ))
+              previous.end(closeCodes.policy, "taken over")
+            }
+            link.post(welcome(session, token))
+            return Effect.as(Effect.forkScoped(pump(session, link)), { session, link })
+          })
+
+        const refuseNew = (principal: Principal): ArcpError | undefined =>
+          stopping
+            ? new InternalError({ message: "the runtime is shutting down; come back later" })
+            : sessions.size >= limits.sessions
+            ? new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
+            : (perPrincipal.get(principal.id) ?? 0) >= limits.sessionsPerPrincipal
+            ? new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
+            : undefined
+
+        const open = (connection: Connection, principal: Principal, hello: Hello) =>
+          Effect.gen(function*() {
+            const refusal = refuseNew(principal)
+            if (refusal !== undefined) return yield* refusal
+            const now = deadlines.now()
+            const token = `rt_${ids.unsafeSecret()}`
+            const session = new LiveSession({
+              sessionId: `sess_${ids.unsafeUlid(now)}`,
+              principal,
+              client: { name: hello.client?.name, version: hello.client?.version },
+              features: negotiate(hello),
+              tokenHash: sha256(token),
+              previousTokenHash: undefined,
+              createdAt: now,
+              lastSeenAt: now,
+              lastSeq: 0,
+              ackedSeq: 0,
+              floorSeq: 0
+            })
+            // Counted before it is written, so that a burst of hellos cannot pass the limit.
+            add(session)
+            yield* journal.transact((builder) => builder.session(session)).pipe(
+              Effect.onExit((exit) => exit._tag === "Failure" ? Effect.sync(() => drop(session)) : Effect.void),
+              Effect.mapError(storeFailure)
+            )
+            return yield* attach(session, new Link(connection, 0, now), token)
+          })
+
+        const resume = (connection: Connection, principal: Principal, request: ResumeRequest, hello: Hello) =>
+          Effect.gen(function*() {
+            if (stopping) return yield* new InternalError({ message: "the runtime is shutting down; come back later" })
+            const session = sessions.get(request.session_id)
+            if (session === undefined) {
+              return yield* new ResumeWindowExpired({ message: "resume.session_id: the session is not known (any more)" })
+            }
+            const isCurrent = matches(request.resume_token, session.tokenHash)
+            const isPrevious = matches(request.resume_token, session.previousTokenHash)
+            const sameOwner = session.principal.id === principal.id || (session.principal.anonymous && principal.anonymous)
+            if (!(isCurrent || isPrevious) || !sameOwner) {
+              return yield* new Unauthenticated({ message: "resume.resume_token: is not the token of this session" })
+            }
+            const cursor = Math.max(0, request.last_event_seq ?? 0)
+            if (cursor > session.seq) {
+              return yield* new InvalidRequest({
+                message: `resume.last_event_seq: the session's last event is ${session.seq}`
+              })
+            }
+            const covered = yield* Effect.mapError(Frames.covered(session, cursor, store), storeFailure)
+            if (!covered) {
+              return yield* new ResumeWindowExpired({
+                message: `resume.last_event_seq: events after ${cursor} are gone`,
+                details: { oldest_resumable: session.floorSeq }
+              })
+            }
+            if (session.removed) {
+              return yield* new ResumeWindowExpired({ message: "resume.session_id: the session has expired" })
+            }
+            const token = `rt_${ids.unsafeSecret()}`
+            const before = { current: session.tokenHash, previous: session.previousTokenHash, features: session.features }
+            yield* journal.transact((builder) => {
+              session.previousTokenHash = sha256(request.resume_token)
+              session.tokenHash = sha256(token)
+              if (hello.capabilities?.features !== undefined) session.features = new Set(negotiate(hello))
+              session.lastSeenAt = deadlines.now()
+              session.ackedSeq = Math.max(session.ackedSeq, cursor)
+              builder.session(session)
+            }).pipe(
+              Effect.tapError(() =>
+                Effect.sync(() => {
+                  session.tokenHash = before.current
+                  session.previousTokenHash = before.previous
+                  session.features = before.features
+                })
+              ),
+              Effect.mapError(storeFailure)
+            )
+            return yield* attach(session, new Link(connection, cursor, deadlines.now()), token)
+          })
+
+        const confirm = ({ link, session }: Attached): void => {
+          if (link.confirmed) return
+          link.confirmed = true
+          if (session.link !== link || session.previousTokenHash === undefined) return
+          session.previousTokenHash = undefined
+          journal.change({ write: (builder) => builder.session(session) })
+        }
+
+        const leave = ({ link, session }: Attached): void => {
+          link.heartbeat?.cancel()
+          if (session.link !== link) return
+          session.link = undefined
+          if (session.removed) return
+          session.lastSeenAt = Math.max(session.lastSeenAt, link.lastIn, link.lastOut)
+          journal.change({ write: (builder) => builder.session(session) })
+          expireLater(session)
+        }
+
+        const recover = (recovered: Recovered): Effect.Effect<void> =>
+          Effect.gen(function*() {
+            const now = deadlines.now()
+            for (const record of recovered.sessions) {
+              // The time while the runtime was down does not count: clients could not come back.
+              const session = new LiveSession({ ...record, lastSeenAt: now })
+              add(session)
+              expireLater(session)
+            }
+            for (const stored of recovered.jobs) {
+              const { jobId } = stored.record
+              const owner = sessions.get(stored.state.ownerSessionId)
+              const observers = recovered.subscriptions
+                .filter((subscription) => subscription.jobId === jobId)
+                .map((subscription) => sessions.get(subscription.sessionId))
+                .filter((session) => session !== undefined)
+              const attached = new Map<LiveSession, Array<Run>>()
+              for (const session of new Set(owner === undefined ? observers : [owner, ...observers])) {
+                attached.set(session, (yield* store.deliveriesOfJob(session.sessionId, jobId)).map((run) => ({ ...run })))
+              }
+              const heads = yield* store.segmentHeads(jobId, 1, stored.state.lastJobSeq)
+              // From here on without a pause: what the job emits next must find everybody attached.
+              const live = runner.recover(stored)
+              live.trimmedTo = (heads[0]?.firstSeq ?? 1) - 1
+              for (const head of heads) {
+                if (head.class === "progress" || head.class === "chunk") {
+                  live.gated.push({ class: head.class, first: head.firstSeq, last: head.lastSeq })
+                }
+              }
+              for (const [session, runs] of attached) live.attachments.set(session.sessionId, { session, runs })
+              if (owner !== undefined) attachOwner(live, owner)
+              for (const observer of observers) observer.observed.add(live)
+            }
+          }).pipe(
+            Effect.catchAll((error) => Effect.die(error))
+          )
+
+        const shutdown = Effect.suspend(() => {
+          stopping = true
+          for (const session of sessions.values()) session.link?.end(closeCodes.goingAway, "the runtime is shutting down")
+          return Effect.void
+        })
+
+        return { open, resume, confirm, leave, recover, shutdown, count: () => sessions.size }
+      })
+    )
+}

@@ -1,0 +1,266 @@
+/**
+ * Observing jobs: subscribe with an exact boundary and history, unsubscribe, and listing (ARCP 1.1 §6.6, §7.6).
+ *
+ * Order: `job.subscribed` is posted before any replayed event; the replay is numbered in the subscriber's own session and
+ * ends exactly where live events begin, because both are decided at one place in the journal's queue.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Encoding from "effect/Encoding"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
+import * as AgentName from "../protocol/AgentName.js"
+import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../protocol/Errors.js"
+import { formatTimestamp, parseTimestamp, type WireBudget, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
+import type { Subscribe, Subscribed } from "../protocol/Job.js"
+import type { JobInfo, Jobs, ListJobs } from "../protocol/Session.js"
+import { Store, type StoredJob } from "../store/Store.js"
+import { acceptedParts, type LiveJob, type LiveSession, type Run } from "./internal/model.js"
+import { JobRunner } from "./JobRunner.js"
+import { storeFailure } from "./JobScheduler.js"
+import { Journal } from "./Journal.js"
+import { Limits } from "./Limits.js"
+import { ObservationPolicy } from "./Policies.js"
+
+/** The number in the job of the last event at or before `seq` of its owner session; 0 where there is none. */
+const jobSeqAt = (runs: ReadonlyArray<Run>, seq: number): number => {
+  let at = 0
+  for (const run of runs) {
+    if (run.firstSeq > seq) break
+    at = run.firstJobSeq + (Math.min(run.lastSeq, seq) - run.firstSeq)
+  }
+  return at
+}
+
+const parse = <A>(text: string | undefined): A | undefined => text === undefined ? undefined : JSON.parse(text) as A
+
+const encodeCursor = (jobId: string): string => Encoding.encodeBase64Url(`1:${jobId}`)
+
+const decodeCursor = (cursor: string): Either.Either<string, InvalidRequest> =>
+  Either.match(Encoding.decodeBase64UrlString(cursor), {
+    onLeft: () => Either.left(new InvalidRequest({ message: "payload.cursor: is not a cursor from session.jobs" })),
+    onRight: (text) =>
+      text.startsWith("1:job_")
+        ? Either.right(text.slice(2))
+        : Either.left(new InvalidRequest({ message: "payload.cursor: is not a cursor from session.jobs" }))
+  })
+
+/** Attaches observers to jobs and lists jobs. */
+export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscriptions")<Subscriptions, {
+  /** Attaches the session to a job (§7.6). `subscribed` is called before anything of the job can be sent. */
+  readonly subscribe: (
+    session: LiveSession,
+    payload: Subscribe,
+    jobId: string,
+    callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
+  ) => Effect.Effect<void, ArcpError>
+  /** Ends an observation; the job does not notice. */
+  readonly unsubscribe: (session: LiveSession, jobId: string, done: () => void) => Effect.Effect<void, ArcpError>
+  /** A page of the jobs that the session's principal may observe (§6.6). */
+  readonly list: (session: LiveSession, request: ListJobs) => Effect.Effect<Jobs, ArcpError>
+}>() {
+  static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner> = Layer.effect(
+    Subscriptions,
+    Effect.gen(function*() {
+      const store = yield* Store
+      const journal = yield* Journal
+      const runner = yield* JobRunner
+      const limits = yield* Limits
+      const policy = yield* ObservationPolicy
+      const runFork = Runtime.runFork(yield* Effect.runtime<never>())
+
+      const find = (session: LiveSession, jobId: string): Effect.Effect<StoredJob, ArcpError> =>
+        Effect.gen(function*() {
+          const stored = yield* Effect.mapError(store.job(jobId), storeFailure)
+          const visibility = Option.isNone(stored) ? "nothing" : stored.value.record.principalId === session.principal.id
+            ? "observe"
+            : policy.visibility(session.principal, stored.value.record.principalId)
+          yield* Effect.logInfo("job.subscribe").pipe(Effect.annotateLogs({
+            subscriber: session.principal.id,
+            job_id: jobId,
+            owner: Option.isSome(stored) ? stored.value.record.principalId : "none",
+            decision: visibility
+          }))
+          if (Option.isNone(stored) || visibility === "nothing") {
+            return yield* new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
+          }
+          if (visibility === "know") {
+            return yield* new PermissionDenied({ message: `job_id: you may not observe ${jobId}` })
+          }
+          return stored.value
+        })
+
+      const descriptor = (stored: StoredJob, live: LiveJob | undefined, replayed: boolean): Subscribed => {
+        const { record, state } = stored
+        const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
+        const budget = parse<WireBudget>(live?.budget ?? state.budget)
+        return {
+          job_id: record.jobId,
+          current_status: live?.status ?? state.status,
+          agent: `${record.agent}@${record.version}`,
+          lease: JSON.parse(record.lease) as WireLease,
+          ...(constraints === undefined ? {} : { lease_constraints: constraints }),
+          ...(budget === undefined ? {} : { budget }),
+          parent_job_id: record.parentJobId ?? null,
+          trace_id: record.traceId,
+          subscribed_from: live?.lastOwnerSeq ?? state.lastOwnerSeq,
+          replayed
+        }
+      }
+
+      const ownerRuns = (live: LiveJob | undefined, stored: StoredJob): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
+        const ownerId = live?.ownerSessionId ?? stored.state.ownerSessionId
+        const attachment = live?.attachments.get(ownerId)
+        return attachment !== undefined
+          ? Effect.succeed(attachment.runs)
+          : Effect.mapError(store.deliveriesOfJob(ownerId, stored.record.jobId), storeFailure)
+      }
+
+      const subscribe = (
+        session: LiveSession,
+        payload: Subscribe,
+        jobId: string,
+        callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
+      ): Effect.Effect<void, ArcpError> =>
+        Effect.gen(function*() {
+          const stored = yield* find(session, jobId)
+          if (session.observed.size >= limits.subscriptionsPerSession) {
+            return yield* new InternalError({
+              message: `a session may observe ${limits.subscriptionsPerSession} jobs at a time`,
+              retryable: false
+            })
+          }
+          const history = payload.history === true && payload.from_event_seq !== "live"
+          const from = typeof payload.from_event_seq === "number" ? payload.from_event_seq : 0
+          const after = history && from > 0
+            ? jobSeqAt(yield* ownerRuns(runner.live(jobId), stored), from)
+            : 0
+          // An ended job is read from the store as it is after the look-up: it cannot change any more.
+          const ended = runner.live(jobId) === undefined
+            ? yield* Effect.mapError(store.job(jobId), storeFailure)
+            : Option.none<StoredJob>()
+          const heads = Option.isSome(ended) && history
+            ? yield* Effect.mapError(store.segmentHeads(jobId, after + 1, ended.value.state.lastJobSeq), storeFailure)
+            : []
+          let live: LiveJob | undefined
+          let attached = false
+          let missed = false
+          journal.change({
+            write: (builder) => {
+              live = runner.live(jobId)
+              if (live === undefined) {
+                if (Option.isNone(ended)) {
+                  // It ended between the look-up and here: what is to be sent must be read again.
+                  missed = true
+                  return
+                }
+                for (const head of heads) {
+                  for (
+                    const [first, last] of acceptedParts(
+                      session,
+                      [{ class: head.class, first: head.firstSeq, last: head.lastSeq }],
+                      Math.max(head.firstSeq, after + 1),
+                      head.lastSeq
+                    )
+                  ) builder.deliver(session, { jobId, traceId: stored.record.traceId }, first, last)
+                }
+                return
+              }
+              if (!live.attachments.has(session.sessionId)) {
+                attached = true
+                live.attachments.set(session.sessionId, { session, runs: [] })
+                if (history) {
+                  const first = Math.max(after, live.trimmedTo) + 1
+                  for (const [a, b] of acceptedParts(session, live.gated, first, live.assigned)) {
+                    builder.deliver(session, live, a, b)
+                  }
+                }
+              }
+              session.observed.add(live)
+              builder.subscriptions.push({ sessionId: session.sessionId, jobId })
+            },
+            committed: () => {
+              if (!missed) return callbacks.subscribed(descriptor(Option.getOrElse(ended, () => stored), live, history))
+              runFork(Effect.catchAll(subscribe(session, payload, jobId, callbacks), (error) =>
+                Effect.sync(() => callbacks.failed(error))))
+            },
+            failed: (error) => {
+              if (live !== undefined) {
+                session.observed.delete(live)
+                if (attached) live.attachments.delete(session.sessionId)
+              }
+              callbacks.failed(storeFailure(error))
+            }
+          })
+        })
+
+      const unsubscribe = (session: LiveSession, jobId: string, done: () => void): Effect.Effect<void, ArcpError> =>
+        Effect.suspend(() => {
+          const live = runner.live(jobId)
+          if (live === undefined) return Effect.asVoid(Effect.map(find(session, jobId), done))
+          if (!live.attachments.has(session.sessionId)) return Effect.map(find(session, jobId), done)
+          journal.change({
+            write: (builder) => {
+              session.observed.delete(live)
+              if (live.owner !== session) live.attachments.delete(session.sessionId)
+              builder.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId })
+            },
+            committed: done
+          })
+          return Effect.void
+        })
+
+      const info = ({ record, state }: StoredJob): JobInfo => {
+        const live = runner.live(record.jobId)
+        const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
+        const budget = parse<WireBudget>(live?.budget ?? state.budget)
+        return {
+          job_id: record.jobId,
+          agent: `${record.agent}@${record.version}`,
+          status: live?.status ?? state.status,
+          lease: JSON.parse(record.lease) as WireLease,
+          ...(constraints === undefined ? {} : { lease_constraints: constraints }),
+          ...(budget === undefined ? {} : { budget }),
+          parent_job_id: record.parentJobId ?? null,
+          created_at: formatTimestamp(record.createdAt),
+          trace_id: record.traceId,
+          last_event_seq: live?.lastOwnerSeq ?? state.lastOwnerSeq
+        }
+      }
+
+      const list = (session: LiveSession, request: ListJobs): Effect.Effect<Jobs, ArcpError> =>
+        Effect.gen(function*() {
+          const filter = request.filter ?? {}
+          const agent = filter.agent === undefined ? undefined : yield* AgentName.parse(filter.agent)
+          const after = request.cursor === undefined ? undefined : yield* decodeCursor(request.cursor)
+          const limit = Math.min(request.limit ?? limits.listPage, limits.listPage)
+          const listed = policy.listed(session.principal)
+          const found = yield* Effect.mapError(
+            store.jobs({
+              principalIds: listed === "all" ? undefined : [...new Set([session.principal.id, ...listed])],
+              statuses: filter.status === undefined
+                ? undefined
+                : typeof filter.status === "string"
+                ? [filter.status]
+                : filter.status,
+              agent: agent?.name,
+              version: agent?.version,
+              createdAfter: filter.created_after === undefined ? undefined : parseTimestamp(filter.created_after),
+              afterJobId: after,
+              limit: limit + 1
+            }),
+            storeFailure
+          )
+          const page = found.slice(0, limit)
+          return {
+            jobs: page.map(info),
+            next_cursor: found.length > limit ? encodeCursor(page[page.length - 1]!.record.jobId) : null
+          }
+        })
+
+      return { subscribe, unsubscribe, list }
+    })
+  )
+}

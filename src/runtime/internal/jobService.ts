@@ -1,0 +1,195 @@
+/**
+ * The `Job` service of one running job: checks what the agent emits, serialises it once and hands it to the journal.
+ *
+ * Order: events have the order of the calls. Chunks of the result are numbered here, one encoding, nothing after the
+ * last. Once the job is ending, every call interrupts its fiber: nothing follows the terminal message.
+ */
+import { Buffer } from "node:buffer"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
+import { type JobService, Streamed, type StreamResultOptions } from "../../agent/Job.js"
+import { type ArcpError, InternalError, InvalidRequest, toWire } from "../../protocol/Errors.js"
+import { logLevels } from "../../protocol/Event.js"
+import * as ExtensionName from "../../protocol/ExtensionName.js"
+import { formatTimestamp } from "../../protocol/Fields.js"
+import type { IdsService } from "../../protocol/Ids.js"
+import type { SegmentClass } from "../../store/Store.js"
+import type { LimitsShape } from "../Limits.js"
+import { Chunker, type Encoding } from "./chunks.js"
+import type { LiveJob } from "./model.js"
+import type { Running } from "./running.js"
+
+/** What the service needs of the runtime. */
+export interface JobServiceDeps {
+  readonly emit: (job: LiveJob, cls: SegmentClass, payload: string) => boolean
+  readonly room: (job: LiveJob) => Effect.Effect<void>
+  /** Slows the agent where its reader has fallen behind (§6.5); undefined where it has not. */
+  readonly throttle: (job: LiveJob) => Effect.Effect<void> | undefined
+  readonly now: () => number
+  readonly ids: IdsService
+  readonly limits: LimitsShape
+}
+
+/** The payload of a `job.event` as JSON text. */
+export const eventPayload = (kind: string, millis: number, body: string): string =>
+  `{"kind":${kind},"ts":"${formatTimestamp(millis)}","body":${body}}`
+
+const invalid = (message: string) => Effect.fail(new InvalidRequest({ message }))
+
+const sha256 = /^[0-9a-f]{64}$/
+
+/** Makes the service. */
+export const make = (running: Running, deps: JobServiceDeps): JobService => {
+  const { live } = running
+  const { ids, limits } = deps
+
+  const push = (cls: SegmentClass, kind: string, body: unknown): Effect.Effect<void, InvalidRequest> =>
+    Effect.suspend(() => {
+      if (live.ending || running.stop !== undefined && running.finished) return Effect.interrupt
+      let text: string | undefined
+      try {
+        text = JSON.stringify(body)
+      } catch {
+        return invalid(`${kind}: the body is not JSON: it has a cycle or a bigint`)
+      }
+      if (text === undefined) return invalid(`${kind}: the body is not JSON`)
+      if (text.length > limits.eventPayload && cls !== "chunk") {
+        return invalid(`${kind}: the event is ${text.length} characters long, at most ${limits.eventPayload} are allowed`)
+      }
+      const hasRoom = deps.emit(live, cls, eventPayload(JSON.stringify(kind), deps.now(), text))
+      const throttle = deps.throttle(live)
+      if (throttle !== undefined) return throttle
+      return hasRoom ? Effect.void : deps.room(live)
+    })
+
+  const event = (kind: string, body: unknown) => push("event", kind, body)
+
+  const streamResult = <E, R>(
+    stream: Stream.Stream<string | Uint8Array, E, R>,
+    options?: StreamResultOptions
+  ): Effect.Effect<Streamed, E | InvalidRequest | InternalError, R> =>
+    Effect.suspend(() => {
+      if (running.stream !== undefined) return invalid("result_chunk: a job has one streamed result")
+      const resultId = `res_${ids.unsafeUlid(deps.now())}`
+      const state: NonNullable<Running["stream"]> = { resultId, complete: false, inline: undefined }
+      const collected: Array<string> = []
+      running.stream = state
+      let chunker: Chunker | undefined
+      let seq = 0
+      let held: string | undefined
+      const emit = (data: string, encoding: Encoding, more: boolean) =>
+        running.inlineStream ? Effect.sync(() => void collected.push(data)) : push("chunk", "result_chunk", { result_id: resultId, chunk_seq: seq++, data, encoding, more })
+      // One chunk is held back, so that the last one can say that it is the last.
+      const forward = (chunks: ReadonlyArray<string>, encoding: Encoding) =>
+        Effect.forEach(chunks, (data) => {
+          const previous = held
+          held = data
+          return previous === undefined ? Effect.void : emit(previous, encoding, true)
+        }, { discard: true })
+      const totalLimit = running.inlineStream ? limits.inlineResult : limits.resultTotal
+      const checkTotal = (size: number) =>
+        size <= totalLimit ? Effect.void : Effect.fail(
+          new InternalError({
+            message: running.inlineStream
+              ? `the result is over the limit of ${totalLimit} bytes for a client without result_chunk`
+              : `the streamed result is over the limit of ${totalLimit} bytes`,
+            retryable: false
+          })
+        )
+      return Stream.runForEach(stream, (element) =>
+        Effect.suspend(() => {
+          const c = chunker ??= new Chunker(
+            options?.encoding ?? (typeof element === "string" ? "utf8" : "base64"),
+            limits.resultChunk
+          )
+          return Effect.flatMap(c.push(element), (chunks) =>
+            Effect.zipRight(checkTotal(c.size), forward(chunks, c.encoding)))
+        })).pipe(
+          Effect.zipRight(Effect.suspend(() => {
+            const c = chunker ??= new Chunker(options?.encoding ?? "utf8", limits.resultChunk)
+            return Effect.flatMap(c.end(), (chunks) =>
+              Effect.zipRight(checkTotal(c.size), forward(chunks, c.encoding))).pipe(
+                Effect.zipRight(Effect.suspend(() => emit(held ?? "", c.encoding, false))),
+                Effect.map(() => {
+                  state.complete = true
+                  if (running.inlineStream) {
+                    state.inline = c.encoding === "utf8"
+                      ? collected.join("")
+                      : Buffer.concat(collected.map((data) => Buffer.from(data, "base64"))).toString("base64")
+                  }
+                  return new Streamed(resultId, c.size, options?.summary)
+                })
+              )
+          }))
+        )
+    })
+
+  const metric: JobService["metric"] = ({ dimensions, name, unit, value }) => {
+    if (name.length === 0) return invalid("metric.name: must not be empty")
+    if (!Number.isFinite(value)) return invalid("metric.value: must be a finite number")
+    if (name.startsWith("cost.") && value < 0 && !name.startsWith("cost.budget.")) {
+      return invalid("metric.value: a cost is never negative")
+    }
+    return event("metric", { name, value, unit, dimensions })
+  }
+
+  return {
+    jobId: live.jobId,
+    agent: { name: live.record.agent, version: live.record.version },
+    principalId: live.record.principalId,
+    parentJobId: live.record.parentJobId,
+    traceId: live.traceId,
+    lease: running.lease,
+    leaseConstraints: running.leaseConstraints,
+    attempt: live.attempt,
+    log: (message, level = "info") =>
+      logLevels.includes(level)
+        ? event("log", { level, message })
+        : invalid("log.level: must be one of debug, info, warn, error"),
+    thought: (text) => event("thought", { text }),
+    status: (phase, message) => event("status", { phase, message }),
+    metric,
+    progress: ({ current, message, total, units }) => {
+      if (!(Number.isFinite(current) && current >= 0)) return invalid("progress.current: must be a number, 0 or greater")
+      if (total !== undefined && !(Number.isFinite(total) && total >= 0)) {
+        return invalid("progress.total: must be a number, 0 or greater")
+      }
+      return push("progress", "progress", { current, total, units, message })
+    },
+    toolCall: (tool, args) =>
+      Effect.suspend(() => {
+        const callId = `call_${ids.unsafeUlid(deps.now())}`
+        running.openCalls.add(callId)
+        return Effect.as(
+          Effect.tapError(event("tool_call", { tool, args: args ?? {}, call_id: callId }), () =>
+            Effect.sync(() => running.openCalls.delete(callId))),
+          callId
+        )
+      }),
+    toolResult: (callId, outcome) =>
+      Effect.suspend(() => {
+        if (!running.openCalls.delete(callId)) return invalid(`tool_result.call_id: ${callId} is not an open call`)
+        return event("tool_result", toolResultBody(callId, outcome)).pipe(
+          Effect.tapError(() => Effect.sync(() => running.openCalls.add(callId)))
+        )
+      }),
+    artifactRef: ({ byteSize, contentType, sha256: digest, uri }) => {
+      if (digest !== undefined && !sha256.test(digest)) return invalid("artifact_ref.sha256: must be 64 lower-case hex digits")
+      return event("artifact_ref", { uri, content_type: contentType, byte_size: byteSize, sha256: digest })
+    },
+    event: (kind, body) =>
+      ExtensionName.isExtension(kind)
+        ? event(kind, body ?? {})
+        : invalid(`kind: must be x-vendor.<vendor>.<name> or x-<name>, the core kinds have their own calls`),
+    streamResult
+  }
+}
+
+/** The body of a `tool_result`. */
+export const toolResultBody = (
+  callId: string,
+  outcome: { readonly result: unknown } | { readonly error: ArcpError }
+): object =>
+  "error" in outcome
+    ? { call_id: callId, error: toWire(outcome.error) }
+    : { call_id: callId, result: outcome.result ?? null }
