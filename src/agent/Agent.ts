@@ -44,7 +44,7 @@ export type HandlerContext<R> = Exclude<R, Job | Scope.Scope>
 
 /** A class made by {@link make}. */
 export interface AgentClass<In, InWire, Out, OutWire> extends AgentSpec<In, InWire, Out, OutWire> {
-  new(_: never): object
+  new (_: never): object
   readonly version: string
   /**
    * Hosts the agent. The handler runs in its own scope as one fiber; cancel, timeout and lease expiry interrupt it. It
@@ -58,11 +58,14 @@ export interface AgentClass<In, InWire, Out, OutWire> extends AgentSpec<In, InWi
 }
 
 /** Defines an agent: its name (`[a-z0-9][a-z0-9._-]*`), version (an opaque string), and Schemas of input and output. */
-export const make = <const Name extends string, In, InWire, Out, OutWire>(name: Name, options: {
-  readonly version?: string | undefined
-  readonly input: Schema.Schema<In, InWire>
-  readonly output: Schema.Schema<Out, OutWire>
-}): AgentClass<In, InWire, Out, OutWire> => {
+export const make = <const Name extends string, In, InWire, Out, OutWire>(
+  name: Name,
+  options: {
+    readonly version?: string | undefined
+    readonly input: Schema.Schema<In, InWire>
+    readonly output: Schema.Schema<Out, OutWire>
+  }
+): AgentClass<In, InWire, Out, OutWire> => {
   const { input, output } = options
   const version = options.version ?? "1.0.0"
   return class {
@@ -73,8 +76,7 @@ export const make = <const Name extends string, In, InWire, Out, OutWire>(name: 
     static readonly toLayer = <E, R>(
       handler: (input: In) => Effect.Effect<Out | Streamed, E, R>,
       host?: HostOptions
-    ): Layer.Layer<never, never, HandlerContext<R>> =>
-      layer({ name, version, input, output, handler, ...host })
+    ): Layer.Layer<never, never, HandlerContext<R>> => layer({ name, version, input, output, handler, ...host })
   } as unknown as AgentClass<In, InWire, Out, OutWire>
 }
 
@@ -110,7 +112,7 @@ const layer = <In, InWire, Out, OutWire, E, R>(
   const decodeInput = Schema.decodeUnknownEither(agent.input)
   const encodeOutput = Schema.encodeUnknown(agent.output)
   return Layer.scopedDiscard(
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const registry = yield* AgentRegistry
       const services = yield* Effect.context<HandlerContext<R>>()
       const registration: AgentRegistration = {
@@ -130,8 +132,9 @@ const layer = <In, InWire, Out, OutWire, E, R>(
               out instanceof Streamed ? Effect.succeed<unknown>(out) : Effect.orDie(encodeOutput(out))
             ),
             // The job's services win over those that the agent was built with.
-            Effect.mapInputContext((job: Context.Context<Job | Scope.Scope>) =>
-              Context.merge(guard(services as Context.Context<never>), job) as unknown as Context.Context<R>
+            Effect.mapInputContext(
+              (job: Context.Context<Job | Scope.Scope>) =>
+                Context.merge(guard(services as Context.Context<never>), job) as unknown as Context.Context<R>
             )
           )
       }

@@ -42,19 +42,22 @@ export interface AgentEntry {
 /**
  * Registers and resolves agents. One layer constant: whatever is built together shares one registry.
  */
-export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry")<AgentRegistry, {
-  /**
-   * Makes an agent available until the scope closes. A name or version that breaks the grammar, and a version that is
-   * registered already, is a defect: the program is wrong.
-   */
-  readonly register: (agent: AgentRegistration) => Effect.Effect<void, never, Scope.Scope>
-  /** The version that a client's `agent` stands for. */
-  readonly resolve: (
-    agent: AgentName.AgentName
-  ) => Either.Either<AgentRegistration, AgentNotAvailable | AgentVersionNotAvailable>
-  /** The inventory, in the order of registration. */
-  readonly inventory: () => ReadonlyArray<AgentEntry>
-}>() {
+export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry")<
+  AgentRegistry,
+  {
+    /**
+     * Makes an agent available until the scope closes. A name or version that breaks the grammar, and a version that is
+     * registered already, is a defect: the program is wrong.
+     */
+    readonly register: (agent: AgentRegistration) => Effect.Effect<void, never, Scope.Scope>
+    /** The version that a client's `agent` stands for. */
+    readonly resolve: (
+      agent: AgentName.AgentName
+    ) => Either.Either<AgentRegistration, AgentNotAvailable | AgentVersionNotAvailable>
+    /** The inventory, in the order of registration. */
+    readonly inventory: () => ReadonlyArray<AgentEntry>
+  }
+>() {
   static readonly layer: Layer.Layer<AgentRegistry> = Layer.sync(AgentRegistry, () => {
     const agents = new Map<string, Array<AgentRegistration>>()
     const defaultOf = (versions: ReadonlyArray<AgentRegistration>): AgentRegistration =>
@@ -91,11 +94,11 @@ export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry"
         const found = versions.find((agent) => agent.version === version)
         return found === undefined
           ? Either.left(
-            new AgentVersionNotAvailable({
-              message: `agent: ${name}@${version} is not registered`,
-              details: { available: versions.map((agent) => agent.version) }
-            })
-          )
+              new AgentVersionNotAvailable({
+                message: `agent: ${name}@${version} is not registered`,
+                details: { available: versions.map((agent) => agent.version) }
+              })
+            )
           : Either.right(found)
       },
       inventory: () =>

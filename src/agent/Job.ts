@@ -114,8 +114,7 @@ export interface JobService {
 export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>() {
   static readonly log = (message: string, level?: LogLevel) => Effect.flatMap(Job, (job) => job.log(message, level))
   static readonly thought = (text: string) => Effect.flatMap(Job, (job) => job.thought(text))
-  static readonly status = (phase: string, message?: string) =>
-    Effect.flatMap(Job, (job) => job.status(phase, message))
+  static readonly status = (phase: string, message?: string) => Effect.flatMap(Job, (job) => job.status(phase, message))
   static readonly metric = (metric: Metric) => Effect.flatMap(Job, (job) => job.metric(metric))
   static readonly progress = (progress: Progress) => Effect.flatMap(Job, (job) => job.progress(progress))
   static readonly toolCall = (tool: string, args: unknown) => Effect.flatMap(Job, (job) => job.toolCall(tool, args))

@@ -13,9 +13,12 @@ export interface AuthRequest {
   readonly peer: { readonly transport: string; readonly secure: boolean; readonly remoteAddress?: string | undefined }
 }
 
-export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")<Authenticator, {
-  readonly authenticate: (request: AuthRequest) => Effect.Effect<Principal, Unauthenticated>
-}>() {
+export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")<
+  Authenticator,
+  {
+    readonly authenticate: (request: AuthRequest) => Effect.Effect<Principal, Unauthenticated>
+  }
+>() {
   static readonly layerBearer = (table: Readonly<Record<string, string>>): Layer.Layer<Authenticator> =>
     Layer.sync(Authenticator, () => {
       const digest = (t: string) => createHash("sha256").update(t).digest()

@@ -36,10 +36,10 @@ export const parse = (text: string): Either.Either<AgentName, InvalidRequest> =>
   return isVersion(version)
     ? Either.right({ name, version })
     : Either.left(
-      new InvalidRequest({
-        message: `agent: a version is letters, digits, ".", "+", "_" and "-", at most ${maxLength} characters`
-      })
-    )
+        new InvalidRequest({
+          message: `agent: a version is letters, digits, ".", "+", "_" and "-", at most ${maxLength} characters`
+        })
+      )
 }
 
 /** `name@version`, or `name` where there is no version. */

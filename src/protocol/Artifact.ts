@@ -2,9 +2,7 @@
 import * as Schema from "effect/Schema"
 import { Id, optional, PositiveInt, Seq, ShortText } from "./Fields.js"
 
-const Sha256 = Schema.String.pipe(
-  Schema.pattern(/^[0-9a-f]{64}$/, { description: "64 lower-case hex digits" })
-)
+const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/, { description: "64 lower-case hex digits" }))
 
 /** `artifact.put`: `data` is base64, `retain_seconds` is how long the artifact should be kept. */
 export const Put = Schema.Struct({

@@ -68,7 +68,10 @@ const tooDeep = (text: string, maxDepth: number): boolean => {
 }
 
 /** Reads JSON text from a peer. Duplicate keys: the last counts; `__proto__` is a plain key. */
-export const fromText = (text: string, limits: ReadLimits = defaultReadLimits): Either.Either<RawEnvelope, Unreadable> => {
+export const fromText = (
+  text: string,
+  limits: ReadLimits = defaultReadLimits
+): Either.Either<RawEnvelope, Unreadable> => {
   if (tooDeep(text, limits.maxDepth)) return refuse(`message: nests deeper than ${limits.maxDepth} levels`)
   let value: unknown
   try {
@@ -114,7 +117,11 @@ export const fromUnknown = (value: unknown): Either.Either<RawEnvelope, Unreadab
   if (typeof payload !== "object" || payload === null || Array.isArray(payload)) {
     return refuse("payload: must be an object", id)
   }
-  if (extensions !== undefined && extensions !== null && (typeof extensions !== "object" || Array.isArray(extensions))) {
+  if (
+    extensions !== undefined &&
+    extensions !== null &&
+    (typeof extensions !== "object" || Array.isArray(extensions))
+  ) {
     return refuse("extensions: must be an object", id)
   }
   for (const field of nullable) {

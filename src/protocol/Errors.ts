@@ -41,7 +41,10 @@ export const maxMessageLength = 512
 /** Makes `text` fit for an error message: one line, no control characters, at most {@link maxMessageLength} characters. */
 export const oneLine = (text: string): string => {
   // Bounded before the replacement so that a hostile megabyte costs nothing.
-  const line = text.slice(0, maxMessageLength * 2).replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, " ").trim()
+  const line = text
+    .slice(0, maxMessageLength * 2)
+    .replace(/[\u0000-\u001f\u007f\u2028\u2029]+/g, " ")
+    .trim()
   return line.length <= maxMessageLength ? line : `${line.slice(0, maxMessageLength - 1)}…`
 }
 
@@ -65,16 +68,18 @@ const fields = <C extends ErrorCode>(code: C) => ({
 })
 
 /** ARCP 1.1 §12 `PERMISSION_DENIED`. */
-export class PermissionDenied
-  extends Schema.TaggedError<PermissionDenied>()("PermissionDenied", fields("PERMISSION_DENIED"))
-{
+export class PermissionDenied extends Schema.TaggedError<PermissionDenied>()(
+  "PermissionDenied",
+  fields("PERMISSION_DENIED")
+) {
   readonly code = "PERMISSION_DENIED"
 }
 
 /** ARCP 1.1 §12 `LEASE_SUBSET_VIOLATION`. */
-export class LeaseSubsetViolation
-  extends Schema.TaggedError<LeaseSubsetViolation>()("LeaseSubsetViolation", fields("LEASE_SUBSET_VIOLATION"))
-{
+export class LeaseSubsetViolation extends Schema.TaggedError<LeaseSubsetViolation>()(
+  "LeaseSubsetViolation",
+  fields("LEASE_SUBSET_VIOLATION")
+) {
   readonly code = "LEASE_SUBSET_VIOLATION"
 }
 
@@ -89,9 +94,10 @@ export class DuplicateKey extends Schema.TaggedError<DuplicateKey>()("DuplicateK
 }
 
 /** ARCP 1.1 §12 `AGENT_NOT_AVAILABLE`. */
-export class AgentNotAvailable
-  extends Schema.TaggedError<AgentNotAvailable>()("AgentNotAvailable", fields("AGENT_NOT_AVAILABLE"))
-{
+export class AgentNotAvailable extends Schema.TaggedError<AgentNotAvailable>()(
+  "AgentNotAvailable",
+  fields("AGENT_NOT_AVAILABLE")
+) {
   readonly code = "AGENT_NOT_AVAILABLE"
 }
 
@@ -114,9 +120,10 @@ export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", fields("TI
 }
 
 /** ARCP 1.1 §12 `RESUME_WINDOW_EXPIRED`. */
-export class ResumeWindowExpired
-  extends Schema.TaggedError<ResumeWindowExpired>()("ResumeWindowExpired", fields("RESUME_WINDOW_EXPIRED"))
-{
+export class ResumeWindowExpired extends Schema.TaggedError<ResumeWindowExpired>()(
+  "ResumeWindowExpired",
+  fields("RESUME_WINDOW_EXPIRED")
+) {
   readonly code = "RESUME_WINDOW_EXPIRED"
 }
 
@@ -131,9 +138,10 @@ export class LeaseExpired extends Schema.TaggedError<LeaseExpired>()("LeaseExpir
 }
 
 /** ARCP 1.1 §12 `BUDGET_EXHAUSTED`. Never retryable. */
-export class BudgetExhausted
-  extends Schema.TaggedError<BudgetExhausted>()("BudgetExhausted", fields("BUDGET_EXHAUSTED"))
-{
+export class BudgetExhausted extends Schema.TaggedError<BudgetExhausted>()(
+  "BudgetExhausted",
+  fields("BUDGET_EXHAUSTED")
+) {
   readonly code = "BUDGET_EXHAUSTED"
 }
 
@@ -143,9 +151,10 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("Invali
 }
 
 /** ARCP 1.1 §12 `UNAUTHENTICATED`. */
-export class Unauthenticated
-  extends Schema.TaggedError<Unauthenticated>()("Unauthenticated", fields("UNAUTHENTICATED"))
-{
+export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()(
+  "Unauthenticated",
+  fields("UNAUTHENTICATED")
+) {
   readonly code = "UNAUTHENTICATED"
 }
 

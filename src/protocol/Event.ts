@@ -132,18 +132,20 @@ const optStr = (u: unknown): boolean => u === undefined || u === null || typeof 
 const isId = (u: unknown): boolean => typeof u === "string" && u.length > 0 && u.length <= 256
 const isSeq = (u: unknown): boolean => Number.isSafeInteger(u) && (u as number) >= 0
 const isAmount = (u: unknown): boolean => typeof u === "number" && Number.isFinite(u) && u >= 0
-const levels: ReadonlySet<string> = new Set([
-  ...logLevels,
-  ...logLevels.map((level) => level.toUpperCase())
-])
+const levels: ReadonlySet<string> = new Set([...logLevels, ...logLevels.map((level) => level.toUpperCase())])
 const isLevel = (u: unknown): boolean =>
   typeof u === "string" && (levels.has(u) || (logLevels as ReadonlyArray<string>).includes(u.toLowerCase()))
 const isLease = (u: unknown): boolean =>
-  u === undefined || u === null ||
+  u === undefined ||
+  u === null ||
   (isObj(u) && Object.values(u).every((list) => Array.isArray(list) && list.every(isStr)))
 const isError = (u: unknown): boolean =>
-  u === undefined || u === null ||
-  (isObj(u) && isStr(u.code) && u.code.length > 0 && isStr(u.message) &&
+  u === undefined ||
+  u === null ||
+  (isObj(u) &&
+    isStr(u.code) &&
+    u.code.length > 0 &&
+    isStr(u.message) &&
     (u.retryable === undefined || u.retryable === null || typeof u.retryable === "boolean") &&
     (u.details === undefined || isObj(u.details)))
 
@@ -155,22 +157,41 @@ export const isBody: { readonly [K in CoreEventKind]: (body: unknown) => boolean
   tool_result: (b) => isObj(b) && isId(b.call_id) && isError(b.error),
   status: (b) => isObj(b) && isStr(b.phase) && optStr(b.message),
   metric: (b) =>
-    isObj(b) && isStr(b.name) && b.name.length > 0 && typeof b.value === "number" && Number.isFinite(b.value) &&
-    optStr(b.unit) && (b.dimensions === undefined || b.dimensions === null || isObj(b.dimensions)),
+    isObj(b) &&
+    isStr(b.name) &&
+    b.name.length > 0 &&
+    typeof b.value === "number" &&
+    Number.isFinite(b.value) &&
+    optStr(b.unit) &&
+    (b.dimensions === undefined || b.dimensions === null || isObj(b.dimensions)),
   artifact_ref: (b) =>
-    isObj(b) && isStr(b.uri) && isStr(b.content_type) &&
-    (b.byte_size === undefined || b.byte_size === null || isSeq(b.byte_size)) && optStr(b.sha256),
+    isObj(b) &&
+    isStr(b.uri) &&
+    isStr(b.content_type) &&
+    (b.byte_size === undefined || b.byte_size === null || isSeq(b.byte_size)) &&
+    optStr(b.sha256),
   delegate: (b) =>
-    isObj(b) && isId(b.delegate_id) && (b.child_job_id === undefined || b.child_job_id === null || isId(b.child_job_id)) &&
-    isStr(b.agent) && isLease(b.lease_request) &&
-    (b.lease_constraints === undefined || b.lease_constraints === null ||
+    isObj(b) &&
+    isId(b.delegate_id) &&
+    (b.child_job_id === undefined || b.child_job_id === null || isId(b.child_job_id)) &&
+    isStr(b.agent) &&
+    isLease(b.lease_request) &&
+    (b.lease_constraints === undefined ||
+      b.lease_constraints === null ||
       (isObj(b.lease_constraints) && optStr(b.lease_constraints.expires_at))),
   progress: (b) =>
-    isObj(b) && isAmount(b.current) && (b.total === undefined || b.total === null || isAmount(b.total)) &&
-    optStr(b.units) && optStr(b.message),
+    isObj(b) &&
+    isAmount(b.current) &&
+    (b.total === undefined || b.total === null || isAmount(b.total)) &&
+    optStr(b.units) &&
+    optStr(b.message),
   result_chunk: (b) =>
-    isObj(b) && isId(b.result_id) && isSeq(b.chunk_seq) && isStr(b.data) &&
-    (b.encoding === "utf8" || b.encoding === "base64") && typeof b.more === "boolean"
+    isObj(b) &&
+    isId(b.result_id) &&
+    isSeq(b.chunk_seq) &&
+    isStr(b.data) &&
+    (b.encoding === "utf8" || b.encoding === "base64") &&
+    typeof b.more === "boolean"
 }
 
 const coreKinds: ReadonlySet<string> = new Set(coreEventKinds)

@@ -28,7 +28,10 @@ export type ExtendedFeature = (typeof extendedFeatures)[number]
 export type Feature = CoreFeature | ExtendedFeature
 
 /** The features that both sides named, in the order of `ours`: all that either may use (§6.2). Unknown names pass without harm. */
-export const intersect = <F extends string>(ours: ReadonlyArray<F>, theirs: ReadonlyArray<string>): ReadonlyArray<F> => {
+export const intersect = <F extends string>(
+  ours: ReadonlyArray<F>,
+  theirs: ReadonlyArray<string>
+): ReadonlyArray<F> => {
   const offered = new Set(theirs)
   return ours.filter((feature) => offered.has(feature))
 }

@@ -5,9 +5,7 @@ import * as Schema from "effect/Schema"
 export const optional = <A, I, R>(schema: Schema.Schema<A, I, R>) => Schema.optionalWith(schema, { nullable: true })
 
 const text = (maximum: number) =>
-  Schema.String.pipe(
-    Schema.maxLength(maximum, { description: `a string of at most ${maximum} characters` })
-  )
+  Schema.String.pipe(Schema.maxLength(maximum, { description: `a string of at most ${maximum} characters` }))
 
 /** An identifier: one to 256 characters. */
 export const Id = Schema.String.pipe(
@@ -36,9 +34,7 @@ export const PositiveInt = Schema.Number.pipe(
 )
 
 /** A number that is neither NaN nor infinite. */
-export const Finite = Schema.Number.pipe(
-  Schema.filter((n) => Number.isFinite(n), { description: "a finite number" })
-)
+export const Finite = Schema.Number.pipe(Schema.filter((n) => Number.isFinite(n), { description: "a finite number" }))
 
 /** A number, 0 or greater. */
 export const NonNegative = Schema.Number.pipe(

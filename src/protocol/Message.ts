@@ -100,7 +100,9 @@ const decodeWith = (
 ): Either.Either<unknown, InvalidRequest> => {
   const decoder = decoders.get(envelope.type)
   if (decoder === undefined) {
-    return Either.left(new InvalidRequest({ message: `type: ${oneLine(envelope.type.slice(0, 64))} is not known here` }))
+    return Either.left(
+      new InvalidRequest({ message: `type: ${oneLine(envelope.type.slice(0, 64))} is not known here` })
+    )
   }
   const decoded = decoder(envelope.payload)
   return Either.isRight(decoded)
@@ -203,8 +205,11 @@ const make = (type: string, head: Head, payload: object): Envelope.RawEnvelope =
 })
 
 /** A client's message as an envelope. */
-export const client = <T extends ClientMessageType>(type: T, head: Head, payload: ClientPayload<T>): Envelope.RawEnvelope =>
-  make(type, head, payload)
+export const client = <T extends ClientMessageType>(
+  type: T,
+  head: Head,
+  payload: ClientPayload<T>
+): Envelope.RawEnvelope => make(type, head, payload)
 
 /** A runtime's message as an envelope. */
 export const runtime = <T extends RuntimeMessageType>(

@@ -1,7 +1,19 @@
 /** Payloads of the session messages (ARCP 1.1 §6, 1.0 §6). */
 import * as Schema from "effect/Schema"
 import { ErrorPayload } from "./Errors.js"
-import { Id, optional, PositiveInt, ResumePoint, Seq, ShortText, Timestamp, Token, WireBudget, WireLease, WireLeaseConstraints } from "./Fields.js"
+import {
+  Id,
+  optional,
+  PositiveInt,
+  ResumePoint,
+  Seq,
+  ShortText,
+  Timestamp,
+  Token,
+  WireBudget,
+  WireLease,
+  WireLeaseConstraints
+} from "./Fields.js"
 
 /** Name and version of a peer's program. */
 export const Peer = Schema.Struct({ name: optional(ShortText), version: optional(ShortText) })
@@ -62,11 +74,13 @@ export const Welcome = Schema.Struct({
   resume_token: Token,
   resume_window_sec: optional(Schema.Number),
   heartbeat_interval_sec: optional(Schema.Number),
-  capabilities: optional(Schema.Struct({
-    encodings: optional(Schema.Array(Schema.String)),
-    features: optional(Schema.Array(Schema.String)),
-    agents: optional(Schema.Array(Schema.Union(Schema.String, AgentInfo)))
-  }))
+  capabilities: optional(
+    Schema.Struct({
+      encodings: optional(Schema.Array(Schema.String)),
+      features: optional(Schema.Array(Schema.String)),
+      agents: optional(Schema.Array(Schema.Union(Schema.String, AgentInfo)))
+    })
+  )
 })
 export type Welcome = typeof Welcome.Type
 

@@ -47,9 +47,10 @@ export const parse = (
 const stateOf = (
   extensions: Readonly<Record<string, unknown>> | undefined
 ): { readonly traceState?: string; readonly parentSpanId?: string } => {
-  const raw = extensions !== undefined && Object.hasOwn(extensions, traceContextExtension)
-    ? extensions[traceContextExtension]
-    : undefined
+  const raw =
+    extensions !== undefined && Object.hasOwn(extensions, traceContextExtension)
+      ? extensions[traceContextExtension]
+      : undefined
   if (typeof raw !== "object" || raw === null) return {}
   const { parent_span_id, tracestate } = raw as { readonly [key: string]: unknown }
   return {
@@ -62,9 +63,11 @@ const stateOf = (
 
 /** The `extensions` that forward a trace's `tracestate` and calling span, or undefined where there is nothing to forward. */
 export const toExtensions = (trace: TraceContext): Readonly<Record<string, unknown>> | undefined =>
-  trace.traceState === undefined && trace.parentSpanId === undefined ? undefined : {
-    [traceContextExtension]: {
-      ...(trace.traceState === undefined ? {} : { tracestate: trace.traceState }),
-      ...(trace.parentSpanId === undefined ? {} : { parent_span_id: trace.parentSpanId })
-    }
-  }
+  trace.traceState === undefined && trace.parentSpanId === undefined
+    ? undefined
+    : {
+        [traceContextExtension]: {
+          ...(trace.traceState === undefined ? {} : { tracestate: trace.traceState }),
+          ...(trace.parentSpanId === undefined ? {} : { parent_span_id: trace.parentSpanId })
+        }
+      }

@@ -73,7 +73,7 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
 
 /** Takes up what an earlier process left, then accepts connections until the scope closes. */
 const accepting: Layer.Layer<never, never, Server | Serving | Sessions | Store> = Layer.scopedDiscard(
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const server = yield* Server
     const serving = yield* Serving
     const sessions = yield* Sessions
@@ -121,9 +121,8 @@ export const layerConcerns = (
  * At its start it takes up the sessions and jobs that the store holds; at its end it stops accepting, tells clients to
  * come back later, ends the jobs and writes what is queued. Fails to start (defect) when the store cannot be read.
  */
-export const layer = (
-  options: RuntimeOptions = {}
-): Layer.Layer<never, never, Server | Store | Authenticator> => Layer.provide(layerNoIds(options), Ids.layer)
+export const layer = (options: RuntimeOptions = {}): Layer.Layer<never, never, Server | Store | Authenticator> =>
+  Layer.provide(layerNoIds(options), Ids.layer)
 
 /** As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run. */
 export const layerNoIds = (

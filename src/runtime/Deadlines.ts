@@ -22,7 +22,7 @@ interface Entry extends Deadline {
 }
 
 /** The longest single sleep; far below 2^31 ms. */
-const longestSleep = 3_600_000
+const longestSleep = 1_000_000_000
 
 const push = (heap: Array<Entry>, entry: Entry): void => {
   let i = heap.push(entry) - 1
@@ -53,15 +53,18 @@ const pop = (heap: Array<Entry>): Entry | undefined => {
 }
 
 /** Schedules callbacks by the runtime's clock. */
-export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<Deadlines, {
-  /** The current time in milliseconds; it never goes back. */
-  readonly now: () => number
-  /** Runs `callback` at or after `at` (milliseconds, as {@link now}). */
-  readonly schedule: (at: number, callback: () => void) => Deadline
-}>() {
+export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<
+  Deadlines,
+  {
+    /** The current time in milliseconds; it never goes back. */
+    readonly now: () => number
+    /** Runs `callback` at or after `at` (milliseconds, as {@link now}). */
+    readonly schedule: (at: number, callback: () => void) => Deadline
+  }
+>() {
   static readonly layer: Layer.Layer<Deadlines> = Layer.scoped(
     Deadlines,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const clock = yield* Effect.clock
       const heap: Array<Entry> = []
       let cancelled = 0

@@ -17,13 +17,16 @@ import { RuntimeInfo } from "./RuntimeInfo.js"
 import type { Attached } from "./Sessions.js"
 
 /** Watches connections. */
-export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<Heartbeats, {
-  /** Watches a connection until its `heartbeat` deadline is cancelled. Does nothing where it was not negotiated. */
-  readonly watch: (attached: Attached) => void
-}>() {
+export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
+  Heartbeats,
+  {
+    /** Watches a connection until its `heartbeat` deadline is cancelled. Does nothing where it was not negotiated. */
+    readonly watch: (attached: Attached) => void
+  }
+>() {
   static readonly layer: Layer.Layer<Heartbeats, never, Deadlines | Ids | RuntimeInfo> = Layer.effect(
     Heartbeats,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const deadlines = yield* Deadlines
       const ids = yield* Ids
       const { heartbeatInterval } = yield* RuntimeInfo
@@ -35,9 +38,13 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<He
           const now = deadlines.now()
           const head = () => ({ id: ids.unsafeUlid(now), session_id: session.sessionId })
           if (now - link.lastIn >= 2 * heartbeatInterval) {
-            link.post(Message.runtime("session.error", head(), toWire(
-              new HeartbeatLost({ message: `nothing came from the client for ${2 * heartbeatInterval} ms` })
-            )))
+            link.post(
+              Message.runtime(
+                "session.error",
+                head(),
+                toWire(new HeartbeatLost({ message: `nothing came from the client for ${2 * heartbeatInterval} ms` }))
+              )
+            )
             link.end(closeCodes.policy, "HEARTBEAT_LOST")
             return
           }
@@ -45,10 +52,12 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<He
           if (now - idle >= heartbeatInterval) {
             // An unanswered ping is not repeated before its time: it counts as this interval's message.
             link.lastOut = now
-            link.post(Message.runtime("session.ping", head(), {
-              nonce: `p_${ids.unsafeUlid(now)}`,
-              sent_at: formatTimestamp(now)
-            }))
+            link.post(
+              Message.runtime("session.ping", head(), {
+                nonce: `p_${ids.unsafeUlid(now)}`,
+                sent_at: formatTimestamp(now)
+              })
+            )
           }
           const next = Math.min(link.lastOut + heartbeatInterval, link.lastIn + 2 * heartbeatInterval)
           link.heartbeat = deadlines.schedule(Math.max(next, now + 1), tick)

@@ -62,30 +62,33 @@ export const storeFailure = (error: StoreError): InternalError =>
   new InternalError({ message: `the store is not available: ${error.operation} failed; try again` })
 
 /** Accepts, runs and ends jobs. */
-export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler")<JobScheduler, {
-  /** Takes a submit (§7.1, §7.2). The answer goes out through the request's callbacks; a refusal is the failure. */
-  readonly submit: (session: LiveSession, request: SubmitRequest) => Effect.Effect<void, ArcpError>
-  /** Begins to cancel a job (§7.4); `acknowledged` is called before the job's end can be sent. */
-  readonly cancel: (
-    session: LiveSession,
-    jobId: string,
-    reason: string | undefined,
-    acknowledged: () => void
-  ) => Effect.Effect<void, ArcpError>
-  /** A job that has not ended. */
-  readonly live: (jobId: string) => LiveJob | undefined
-  /** Takes up the jobs that an earlier process left (§4 of the guide on reliability). */
-  readonly recover: (jobs: ReadonlyArray<StoredJob>) => Effect.Effect<void>
-  /** Jobs that wait and that run. */
-  readonly counts: () => { readonly pending: number; readonly running: number }
-}>() {
+export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler")<
+  JobScheduler,
+  {
+    /** Takes a submit (§7.1, §7.2). The answer goes out through the request's callbacks; a refusal is the failure. */
+    readonly submit: (session: LiveSession, request: SubmitRequest) => Effect.Effect<void, ArcpError>
+    /** Begins to cancel a job (§7.4); `acknowledged` is called before the job's end can be sent. */
+    readonly cancel: (
+      session: LiveSession,
+      jobId: string,
+      reason: string | undefined,
+      acknowledged: () => void
+    ) => Effect.Effect<void, ArcpError>
+    /** A job that has not ended. */
+    readonly live: (jobId: string) => LiveJob | undefined
+    /** Takes up the jobs that an earlier process left (§4 of the guide on reliability). */
+    readonly recover: (jobs: ReadonlyArray<StoredJob>) => Effect.Effect<void>
+    /** Jobs that wait and that run. */
+    readonly counts: () => { readonly pending: number; readonly running: number }
+  }
+>() {
   static readonly layer: Layer.Layer<
     JobScheduler,
     never,
     Store | Journal | Deadlines | Ids | Leases | AgentRegistry | JobRunner
   > = Layer.effect(
     JobScheduler,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const store = yield* Store
       const journal = yield* Journal
       const deadlines = yield* Deadlines
@@ -97,13 +100,15 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const keysInProgress = new Map<string, Deferred.Deferred<void>>()
 
       const parametersHash = (agent: string, payload: Submit): string =>
-        sha256(CanonicalJson.canonicalize({
-          agent,
-          input: payload.input ?? null,
-          lease_request: payload.lease_request ?? {},
-          lease_constraints: payload.lease_constraints ?? {},
-          max_runtime_sec: payload.max_runtime_sec ?? null
-        }))
+        sha256(
+          CanonicalJson.canonicalize({
+            agent,
+            input: payload.input ?? null,
+            lease_request: payload.lease_request ?? {},
+            lease_constraints: payload.lease_constraints ?? {},
+            max_runtime_sec: payload.max_runtime_sec ?? null
+          })
+        )
 
       /** Makes the job and queues everything that announces it. */
       const create = (
@@ -123,7 +128,9 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           })
           if (Either.isLeft(granted)) return Effect.fail(granted.left)
           if (runner.pending() >= limits.pendingJobs) {
-            return Effect.fail(new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` }))
+            return Effect.fail(
+              new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+            )
           }
           const grant = granted.right
           const { agent, input } = resolved
@@ -206,7 +213,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
 
       /** Answers a submit whose key is known (§7.2). */
       const repeat = (session: LiveSession, request: SubmitRequest, key: KeyRecord, hash: string) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const found = yield* Effect.mapError(store.job(key.jobId), storeFailure)
           if (Option.isNone(found)) return false
           const { record, state } = found.value
@@ -263,7 +270,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
               if (repeated) return Effect.sync(release)
               return create(session, request, resolved, { key, hash, done: release })
             }),
-            Effect.onExit((exit) => exit._tag === "Failure" ? Effect.sync(release) : Effect.void)
+            Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(release) : Effect.void))
           )
         })
 
@@ -291,7 +298,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
         reason: string | undefined,
         acknowledged: () => void
       ): Effect.Effect<void, ArcpError> =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const running = runner.running(jobId)
           const unknown = new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
           if (running === undefined) {
@@ -302,7 +309,9 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           const { live } = running
           if (live.record.principalId !== session.principal.id) return yield* unknown
           if (live.ownerSessionId !== session.sessionId) {
-            return yield* new PermissionDenied({ message: `job_id: only the session that submitted ${jobId} may cancel it` })
+            return yield* new PermissionDenied({
+              message: `job_id: only the session that submitted ${jobId} may cancel it`
+            })
           }
           if (live.ending) return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
           acknowledged()
@@ -346,4 +355,4 @@ export const detach = (live: LiveJob): void => {
 }
 
 /** The first event of a job: it runs (§7.3). */
-export const runningEvent = (millis: number): string => eventPayload("\"status\"", millis, "{\"phase\":\"running\"}")
+export const runningEvent = (millis: number): string => eventPayload('"status"', millis, '{"phase":"running"}')

@@ -52,26 +52,29 @@ const lastRetry = 5_000
 const drainAttempts = 5
 
 /** Writes the journal. */
-export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<Journal, {
-  /**
-   * Queues an event, synchronously. Answers whether the job's queue has room for more; where it has not, wait for
-   * {@link room}.
-   */
-  readonly emit: (job: LiveJob, cls: SegmentClass, payload: string) => boolean
-  /** Waits until the job's queue has room. */
-  readonly room: (job: LiveJob) => Effect.Effect<void>
-  /** Queues a change, synchronously. */
-  readonly change: (change: Change) => void
-  /** Queues a change and waits until it is durable. */
-  readonly transact: (write: (builder: Builder) => void) => Effect.Effect<void, StoreError>
-  /** Waits until everything queued so far is durable. */
-  readonly flush: Effect.Effect<void, StoreError>
-  /** Whether the last commit succeeded. */
-  readonly healthy: () => boolean
-}>() {
+export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
+  Journal,
+  {
+    /**
+     * Queues an event, synchronously. Answers whether the job's queue has room for more; where it has not, wait for
+     * {@link room}.
+     */
+    readonly emit: (job: LiveJob, cls: SegmentClass, payload: string) => boolean
+    /** Waits until the job's queue has room. */
+    readonly room: (job: LiveJob) => Effect.Effect<void>
+    /** Queues a change, synchronously. */
+    readonly change: (change: Change) => void
+    /** Queues a change and waits until it is durable. */
+    readonly transact: (write: (builder: Builder) => void) => Effect.Effect<void, StoreError>
+    /** Waits until everything queued so far is durable. */
+    readonly flush: Effect.Effect<void, StoreError>
+    /** Whether the last commit succeeded. */
+    readonly healthy: () => boolean
+  }
+>() {
   static readonly layer: Layer.Layer<Journal, never, Store> = Layer.scoped(
     Journal,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const store = yield* Store
       const limits = yield* Limits
       let queue: Array<Op> = []
@@ -135,7 +138,8 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<Journal,
           const acked = session.features.has("ack") ? session.ackedSeq : 0
           const needed = Math.max(acked, session.seq - limits.bufferedEvents)
           const first = runs.find((run) => run.lastSeq > needed)
-          if (first !== undefined) upTo = Math.min(upTo, first.firstJobSeq + Math.max(0, needed - first.firstSeq + 1) - 1)
+          if (first !== undefined)
+            upTo = Math.min(upTo, first.firstJobSeq + Math.max(0, needed - first.firstSeq + 1) - 1)
         }
         if (upTo - job.trimmedTo < limits.historyEvents / 2) return
         job.trimmedTo = upTo
@@ -200,9 +204,10 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<Journal,
             Effect.suspend(() => {
               healthy = false
               builder.revert()
-              const error = cause._tag === "Fail"
-                ? cause.error
-                : new StoreError({ operation: "commit", message: "the store failed unexpectedly", cause })
+              const error =
+                cause._tag === "Fail"
+                  ? cause.error
+                  : new StoreError({ operation: "commit", message: "the store failed unexpectedly", cause })
               const kept: Array<Op> = []
               for (const op of ops) {
                 if (isEmission(op) || op.failed === undefined) kept.push(op)
@@ -226,14 +231,14 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<Journal,
       yield* Effect.addFinalizer(() =>
         Effect.suspend(() => {
           if (queue.length === 0 || attempts >= drainAttempts) {
-            return queue.length === 0 ? Effect.void : Effect.logError(
-              `the journal closes with ${queue.length} operations that the store did not take; their effects were not announced`
-            )
+            return queue.length === 0
+              ? Effect.void
+              : Effect.logError(
+                  `the journal closes with ${queue.length} operations that the store did not take; their effects were not announced`
+                )
           }
           return Effect.zipRight(writeBatch, Effect.yieldNow())
-        }).pipe(
-          Effect.repeat({ until: () => queue.length === 0 || attempts >= drainAttempts })
-        )
+        }).pipe(Effect.repeat({ until: () => queue.length === 0 || attempts >= drainAttempts }))
       )
 
       // Uninterruptible in a step, so that a batch is never half published.
@@ -250,4 +255,3 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<Journal,
     })
   )
 }
-

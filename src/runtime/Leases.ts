@@ -20,20 +20,23 @@ export interface Grant {
 }
 
 /** Admits leases. */
-export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<Leases, {
-  /**
-   * The effective lease of a submit, or `INVALID_REQUEST`: a capability that nobody knows, a pattern that breaks the
-   * grammar, an expiry that is past or not UTC, or a feature that was not negotiated (§6.2).
-   */
-  readonly admit: (request: {
-    readonly lease: WireLease | undefined
-    readonly constraints: WireLeaseConstraints | undefined
-    readonly features: ReadonlySet<string>
-    readonly now: number
-  }) => Either.Either<Grant, InvalidRequest>
-  /** The services of a handler, bounded by the job's lease. */
-  readonly guard: (running: Running) => (services: Context.Context<never>) => Context.Context<never>
-}>() {
+export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
+  Leases,
+  {
+    /**
+     * The effective lease of a submit, or `INVALID_REQUEST`: a capability that nobody knows, a pattern that breaks the
+     * grammar, an expiry that is past or not UTC, or a feature that was not negotiated (§6.2).
+     */
+    readonly admit: (request: {
+      readonly lease: WireLease | undefined
+      readonly constraints: WireLeaseConstraints | undefined
+      readonly features: ReadonlySet<string>
+      readonly now: number
+    }) => Either.Either<Grant, InvalidRequest>
+    /** The services of a handler, bounded by the job's lease. */
+    readonly guard: (running: Running) => (services: Context.Context<never>) => Context.Context<never>
+  }
+>() {
   static readonly layer: Layer.Layer<Leases> = Layer.succeed(Leases, {
     admit: ({ constraints, features, lease, now }) => {
       const invalid = (message: string) => Either.left(new InvalidRequest({ message }))

@@ -17,7 +17,7 @@ export interface ObservationPolicyShape {
 /** Who may observe whose jobs. Without a layer: only the same principal (§14). */
 export class ObservationPolicy extends Context.Reference<ObservationPolicy>()("effect-arcp/runtime/ObservationPolicy", {
   defaultValue: (): ObservationPolicyShape => ({
-    visibility: (principal, owner) => principal.id === owner ? "observe" : "nothing",
+    visibility: (principal, owner) => (principal.id === owner ? "observe" : "nothing"),
     listed: (principal) => [principal.id]
   })
 }) {

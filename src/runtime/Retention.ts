@@ -12,17 +12,20 @@ const stepSize = 200
 
 /** Sweeps in the background. A sweep that fails is logged and tried again at the next time. */
 export const layer: Layer.Layer<never, never, Store | Journal | Deadlines> = Layer.scopedDiscard(
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const store = yield* Store
     const journal = yield* Journal
     const deadlines = yield* Deadlines
     const limits = yield* Limits
-    const removeJobs: Effect.Effect<void, unknown> = Effect.gen(function*() {
-      const expired = yield* store.expiredJobs({
-        endedBefore: deadlines.now() - limits.retainEndedFor,
-        maxJobs: limits.retainEndedJobs,
-        maxBytes: limits.retainEndedBytes
-      }, stepSize)
+    const removeJobs: Effect.Effect<void, unknown> = Effect.gen(function* () {
+      const expired = yield* store.expiredJobs(
+        {
+          endedBefore: deadlines.now() - limits.retainEndedFor,
+          maxJobs: limits.retainEndedJobs,
+          maxBytes: limits.retainEndedBytes
+        },
+        stepSize
+      )
       if (expired.length === 0) return
       yield* journal.transact((builder) => {
         for (const jobId of expired) builder.jobsRemoved.push(jobId)

@@ -48,17 +48,20 @@ interface State {
 const maxOutbox = 1_024
 
 /** Serves connections. */
-export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving, {
-  /** Serves a connection until it ends. Never fails. */
-  readonly serve: (connection: Connection) => Effect.Effect<void>
-}>() {
+export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
+  Serving,
+  {
+    /** Serves a connection until it ends. Never fails. */
+    readonly serve: (connection: Connection) => Effect.Effect<void>
+  }
+>() {
   static readonly layer: Layer.Layer<
     Serving,
     never,
     Authenticator | Sessions | JobScheduler | Subscriptions | Heartbeats | Deadlines | Ids
   > = Layer.effect(
     Serving,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const authenticator = yield* Authenticator
       const sessions = yield* Sessions
       const scheduler = yield* JobScheduler
@@ -86,17 +89,16 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
         frame instanceof BadFrame
           ? Either.left({ error: new InvalidRequest({ message: `message: ${frame.reason}` }), requestId: undefined })
           : typeof frame === "string"
-          ? Envelope.fromText(frame, readLimits)
-          : Envelope.fromUnknown(frame)
+            ? Envelope.fromText(frame, readLimits)
+            : Envelope.fromUnknown(frame)
 
       /** Refuses a connection that has no session. */
       const refuse = (connection: Connection, state: State, error: ArcpError, requestId: string | undefined) => {
         state.done = true
         const code = error instanceof InternalError ? closeCodes.tryAgainLater : closeCodes.policy
-        return connection.send([errorFrame(undefined, error, requestId)]).pipe(
-          Effect.ignore,
-          Effect.zipRight(connection.close(code, error.code))
-        )
+        return connection
+          .send([errorFrame(undefined, error, requestId)])
+          .pipe(Effect.ignore, Effect.zipRight(connection.close(code, error.code)))
       }
 
       const resumeOf = (
@@ -111,14 +113,14 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
         return sessionId === undefined
           ? Either.left(new InvalidRequest({ message: "payload.session_id: is missing, a resume names its session" }))
           : Either.right({
-            session_id: sessionId,
-            resume_token: payload.resume_token,
-            last_event_seq: payload.last_event_seq
-          })
+              session_id: sessionId,
+              resume_token: payload.resume_token,
+              last_event_seq: payload.last_event_seq
+            })
       }
 
       const handshake = (connection: Connection, state: State, frame: Inbound, scope: Scope.Scope) =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const envelope = readFrame(frame)
           if (Either.isLeft(envelope)) {
             return yield* refuse(connection, state, envelope.left.error, envelope.left.requestId)
@@ -139,28 +141,32 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
           if (Either.isLeft(request)) return yield* refuse(connection, state, request.left, requestId)
           const { auth } = message.payload
           const hello: Hello = message.payload
-          const opened = authenticator.authenticate({
-            scheme: auth?.scheme,
-            token: auth?.token === undefined ? undefined : Redacted.make(auth.token),
-            peer: {
-              transport: connection.transport,
-              secure: connection.secure,
-              remoteAddress: connection.remoteAddress
-            }
-          }).pipe(
-            Effect.catchAllDefect((defect) =>
-              Effect.zipRight(
-                Effect.logError("the authenticator failed unexpectedly", defect),
-                Effect.fail(new Unauthenticated({ message: "auth: authentication is not available", retryable: true }))
-              )
-            ),
-            Effect.flatMap((principal) =>
-              request.right === undefined
-                ? sessions.open(connection, principal, hello)
-                : sessions.resume(connection, principal, request.right, hello)
-            ),
-            Scope.extend(scope)
-          )
+          const opened = authenticator
+            .authenticate({
+              scheme: auth?.scheme,
+              token: auth?.token === undefined ? undefined : Redacted.make(auth.token),
+              peer: {
+                transport: connection.transport,
+                secure: connection.secure,
+                remoteAddress: connection.remoteAddress
+              }
+            })
+            .pipe(
+              Effect.catchAllDefect((defect) =>
+                Effect.zipRight(
+                  Effect.logError("the authenticator failed unexpectedly", defect),
+                  Effect.fail(
+                    new Unauthenticated({ message: "auth: authentication is not available", retryable: true })
+                  )
+                )
+              ),
+              Effect.flatMap((principal) =>
+                request.right === undefined
+                  ? sessions.open(connection, principal, hello)
+                  : sessions.resume(connection, principal, request.right, hello)
+              ),
+              Scope.extend(scope)
+            )
           yield* Effect.matchEffect(opened, {
             onFailure: (error) => refuse(connection, state, error, requestId),
             onSuccess: (attached) =>
@@ -185,10 +191,15 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
       const beside = (state: State, scope: Scope.Scope, request: Effect.Effect<void>): Effect.Effect<void> => {
         if (state.inFlight >= limits.concurrentRequests) return request
         state.inFlight++
-        return Effect.asVoid(Effect.forkIn(
-          Effect.ensuring(request, Effect.sync(() => void state.inFlight--)),
-          scope
-        ))
+        return Effect.asVoid(
+          Effect.forkIn(
+            Effect.ensuring(
+              request,
+              Effect.sync(() => void state.inFlight--)
+            ),
+            scope
+          )
+        )
       }
 
       const jobIdOf = (
@@ -226,10 +237,13 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
         switch (message.type) {
           case "session.ping":
             return Effect.sync(() =>
-              reply(link, Message.runtime("session.pong", head(session), {
-                ping_nonce: message.payload.nonce,
-                received_at: formatTimestamp(deadlines.now())
-              }))
+              reply(
+                link,
+                Message.runtime("session.pong", head(session), {
+                  ping_nonce: message.payload.nonce,
+                  received_at: formatTimestamp(deadlines.now())
+                })
+              )
             )
           case "session.pong":
             return Effect.void
@@ -237,7 +251,9 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
             const seq = message.payload.last_processed_seq
             if (seq > session.seq) {
               return refused(
-                new InvalidRequest({ message: `payload.last_processed_seq: the session's last event is ${session.seq}` })
+                new InvalidRequest({
+                  message: `payload.last_processed_seq: the session's last event is ${session.seq}`
+                })
               )
             }
             return Effect.sync(() => {
@@ -255,66 +271,104 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
           case "session.list_jobs": {
             const missing = need(session, "list_jobs")
             if (missing !== undefined) return refused(missing)
-            return beside(state, scope, answered(Effect.map(
-              subscriptions.list(session, message.payload),
-              (jobs) => reply(link, Message.runtime("session.jobs", head(session), { request_id: requestId, ...jobs }))
-            )))
+            return beside(
+              state,
+              scope,
+              answered(
+                Effect.map(subscriptions.list(session, message.payload), (jobs) =>
+                  reply(link, Message.runtime("session.jobs", head(session), { request_id: requestId, ...jobs }))
+                )
+              )
+            )
           }
           case "job.submit": {
-            const trace = envelope.trace_id === undefined
-              ? Either.right(undefined)
-              : Trace.parse(envelope.trace_id, envelope.extensions)
+            const trace =
+              envelope.trace_id === undefined
+                ? Either.right(undefined)
+                : Trace.parse(envelope.trace_id, envelope.extensions)
             if (Either.isLeft(trace)) return refused(trace.left)
-            const request = answered(scheduler.submit(session, {
-              requestId,
-              payload: message.payload,
-              trace: trace.right,
-              accepted: (jobId, traceId, payload) =>
-                reply(link, Message.runtime("job.accepted", head(session, jobId, traceId), {
-                  request_id: requestId,
-                  ...payload
-                })),
-              failed: (error) => fail(attached, error, requestId)
-            }))
+            const request = answered(
+              scheduler.submit(session, {
+                requestId,
+                payload: message.payload,
+                trace: trace.right,
+                accepted: (jobId, traceId, payload) =>
+                  reply(
+                    link,
+                    Message.runtime("job.accepted", head(session, jobId, traceId), {
+                      request_id: requestId,
+                      ...payload
+                    })
+                  ),
+                failed: (error) => fail(attached, error, requestId)
+              })
+            )
             return message.payload.idempotency_key === undefined ? request : beside(state, scope, request)
           }
           case "job.cancel": {
             const jobId = jobIdOf(message.payload, envelope)
             if (Either.isLeft(jobId)) return refused(jobId.left)
             const { reason } = message.payload
-            return beside(state, scope, answered(scheduler.cancel(session, jobId.right, reason, () =>
-              reply(link, Message.runtime("job.cancelled", head(session, jobId.right), {
-                job_id: jobId.right,
-                request_id: requestId,
-                ...(reason === undefined ? {} : { reason })
-              })))))
+            return beside(
+              state,
+              scope,
+              answered(
+                scheduler.cancel(session, jobId.right, reason, () =>
+                  reply(
+                    link,
+                    Message.runtime("job.cancelled", head(session, jobId.right), {
+                      job_id: jobId.right,
+                      request_id: requestId,
+                      ...(reason === undefined ? {} : { reason })
+                    })
+                  )
+                )
+              )
+            )
           }
           case "job.subscribe": {
             const missing = need(session, "subscribe")
             if (missing !== undefined) return refused(missing)
             const jobId = jobIdOf(message.payload, envelope)
             if (Either.isLeft(jobId)) return refused(jobId.left)
-            return beside(state, scope, answered(
-              subscriptions.subscribe(session, message.payload, jobId.right, {
-                subscribed: (payload) =>
-                  reply(link, Message.runtime("job.subscribed", head(session, jobId.right, payload.trace_id), {
-                    request_id: requestId,
-                    ...payload
-                  })),
-                failed: (error) => fail(attached, error, requestId)
-              })
-            ))
+            return beside(
+              state,
+              scope,
+              answered(
+                subscriptions.subscribe(session, message.payload, jobId.right, {
+                  subscribed: (payload) =>
+                    reply(
+                      link,
+                      Message.runtime("job.subscribed", head(session, jobId.right, payload.trace_id), {
+                        request_id: requestId,
+                        ...payload
+                      })
+                    ),
+                  failed: (error) => fail(attached, error, requestId)
+                })
+              )
+            )
           }
           case "job.unsubscribe": {
             const missing = need(session, "subscribe")
             if (missing !== undefined) return refused(missing)
             const jobId = jobIdOf(message.payload, envelope)
             if (Either.isLeft(jobId)) return refused(jobId.left)
-            return beside(state, scope, answered(subscriptions.unsubscribe(session, jobId.right, () =>
-              reply(link, Message.runtime("job.unsubscribed", head(session, jobId.right), {
-                job_id: jobId.right,
-                request_id: requestId
-              })))))
+            return beside(
+              state,
+              scope,
+              answered(
+                subscriptions.unsubscribe(session, jobId.right, () =>
+                  reply(
+                    link,
+                    Message.runtime("job.unsubscribed", head(session, jobId.right), {
+                      job_id: jobId.right,
+                      request_id: requestId
+                    })
+                  )
+                )
+              )
+            )
           }
           case "session.hello":
           case "session.resume":
@@ -342,7 +396,12 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
         if (Either.isLeft(envelope)) return bad(attached, state, envelope.left.error, envelope.left.requestId)
         const raw = envelope.right
         if (raw.session_id !== undefined && raw.session_id !== session.sessionId) {
-          return bad(attached, state, new InvalidRequest({ message: "session_id: is not this connection's session" }), raw.id)
+          return bad(
+            attached,
+            state,
+            new InvalidRequest({ message: "session_id: is not this connection's session" }),
+            raw.id
+          )
         }
         if (!Message.isClientType(raw.type)) {
           if (ExtensionName.isExtension(raw.type)) return Effect.void
@@ -365,13 +424,17 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
       }
 
       const drained = (link: Link): Effect.Effect<void> =>
-        link.outbox.length < maxOutbox ? Effect.void : Effect.raceFirst(
-          Effect.repeat(Effect.sleep(10), { until: () => link.outbox.length < maxOutbox || link.closing !== undefined }),
-          Effect.asVoid(link.connection.closed)
-        )
+        link.outbox.length < maxOutbox
+          ? Effect.void
+          : Effect.raceFirst(
+              Effect.repeat(Effect.sleep(10), {
+                until: () => link.outbox.length < maxOutbox || link.closing !== undefined
+              }),
+              Effect.asVoid(link.connection.closed)
+            )
 
       const serve = (connection: Connection): Effect.Effect<void> =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const scope = yield* Effect.scope
           const state: State = { attached: undefined, done: false, inFlight: 0 }
           const tooSlow = deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => {
@@ -388,16 +451,18 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
               if (expired) return resume(Effect.void)
               wakeExpired = () => resume(Effect.void)
             }).pipe(
-              Effect.zipRight(Effect.suspend(() =>
-                refuse(
-                  connection,
-                  state,
-                  new InvalidRequest({
-                    message: `no session.hello came within ${limits.handshakeTimeout} ms`
-                  }),
-                  undefined
+              Effect.zipRight(
+                Effect.suspend(() =>
+                  refuse(
+                    connection,
+                    state,
+                    new InvalidRequest({
+                      message: `no session.hello came within ${limits.handshakeTimeout} ms`
+                    }),
+                    undefined
+                  )
                 )
-              ))
+              )
             )
           )
           yield* Stream.runForEachChunk(connection.inbound, (chunk) =>
@@ -422,16 +487,21 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<Serving,
                 return Effect.void
               })
               return next
-            })).pipe(
-              Effect.ensuring(Effect.sync(() => {
+            })
+          ).pipe(
+            Effect.ensuring(
+              Effect.sync(() => {
                 tooSlow.cancel()
                 if (state.attached !== undefined) sessions.leave(state.attached)
-              }))
+              })
             )
+          )
         }).pipe(
           Effect.scoped,
           Effect.onExit((exit) =>
-            Exit.isSuccess(exit) ? Effect.void : connection.close(closeCodes.internal, "the connection could not be served")
+            Exit.isSuccess(exit)
+              ? Effect.void
+              : connection.close(closeCodes.internal, "the connection could not be served")
           ),
           Effect.catchAllCause((cause) => Effect.logError("a connection could not be served", cause))
         )

@@ -50,34 +50,37 @@ export interface Attached {
 }
 
 /** Keeps the sessions. */
-export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessions, {
-  /** Opens a session and posts its welcome (§6.2). */
-  readonly open: (
-    connection: Connection,
-    principal: Principal,
-    hello: Hello
-  ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
-  /** Resumes a session and posts its welcome (§6.3). A failure leaves the session as it is. */
-  readonly resume: (
-    connection: Connection,
-    principal: Principal,
-    request: ResumeRequest,
-    hello: Hello
-  ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
-  /** The client has sent a frame: it holds the token of the last welcome. */
-  readonly confirm: (attached: Attached) => void
-  /** The connection has ended; the session can be resumed for its window. */
-  readonly leave: (attached: Attached) => void
-  /** Takes up the sessions, jobs and subscriptions of an earlier process. */
-  readonly recover: (recovered: Recovered) => Effect.Effect<void>
-  /** Ends every connection, telling clients to come back later; refuses new sessions from now on. */
-  readonly shutdown: Effect.Effect<void>
-  readonly count: () => number
-}>() {
-  static readonly layer: Layer.Layer<Sessions, never, Store | Journal | Deadlines | Ids | JobRunner | RuntimeInfo> = Layer
-    .effect(
+export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
+  Sessions,
+  {
+    /** Opens a session and posts its welcome (§6.2). */
+    readonly open: (
+      connection: Connection,
+      principal: Principal,
+      hello: Hello
+    ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
+    /** Resumes a session and posts its welcome (§6.3). A failure leaves the session as it is. */
+    readonly resume: (
+      connection: Connection,
+      principal: Principal,
+      request: ResumeRequest,
+      hello: Hello
+    ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
+    /** The client has sent a frame: it holds the token of the last welcome. */
+    readonly confirm: (attached: Attached) => void
+    /** The connection has ended; the session can be resumed for its window. */
+    readonly leave: (attached: Attached) => void
+    /** Takes up the sessions, jobs and subscriptions of an earlier process. */
+    readonly recover: (recovered: Recovered) => Effect.Effect<void>
+    /** Ends every connection, telling clients to come back later; refuses new sessions from now on. */
+    readonly shutdown: Effect.Effect<void>
+    readonly count: () => number
+  }
+>() {
+  static readonly layer: Layer.Layer<Sessions, never, Store | Journal | Deadlines | Ids | JobRunner | RuntimeInfo> =
+    Layer.effect(
       Sessions,
-      Effect.gen(function*() {
+      Effect.gen(function* () {
         const store = yield* Store
         const journal = yield* Journal
         const deadlines = yield* Deadlines
@@ -141,7 +144,9 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessio
             const now = deadlines.now()
             return Effect.flatMap(Frames.read(session, link.cursor, store, ids, now), (read) => {
               if (read === undefined) {
-                link.post(errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" })))
+                link.post(
+                  errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
+                )
                 link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
                 return Effect.succeed(true)
               }
@@ -166,25 +171,33 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessio
         }
 
         const errorFrame = (session: LiveSession, error: ArcpError, requestId?: string) =>
-          Message.runtime("session.error", { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId }, {
-            ...toWire(error),
-            ...(requestId === undefined ? {} : { request_id: requestId })
-          })
+          Message.runtime(
+            "session.error",
+            { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId },
+            {
+              ...toWire(error),
+              ...(requestId === undefined ? {} : { request_id: requestId })
+            }
+          )
 
         const welcome = (session: LiveSession, token: string) =>
-          Message.runtime("session.welcome", { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId }, {
-            runtime: { name: info.name, version: info.version },
-            resume_token: token,
-            resume_window_sec: Math.max(1, Math.floor(info.resumeWindow / 1000)),
-            heartbeat_interval_sec: Math.max(1, Math.round(info.heartbeatInterval / 1000)),
-            capabilities: {
-              encodings: ["json"],
-              features: [...session.features],
-              agents: session.features.has("agent_versions")
-                ? info.agents().map(({ default: version, name, versions }) => ({ name, versions, default: version }))
-                : info.agents().map(({ name }) => name)
+          Message.runtime(
+            "session.welcome",
+            { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId },
+            {
+              runtime: { name: info.name, version: info.version },
+              resume_token: token,
+              resume_window_sec: Math.max(1, Math.floor(info.resumeWindow / 1000)),
+              heartbeat_interval_sec: Math.max(1, Math.round(info.heartbeatInterval / 1000)),
+              capabilities: {
+                encodings: ["json"],
+                features: [...session.features],
+                agents: session.features.has("agent_versions")
+                  ? info.agents().map(({ default: version, name, versions }) => ({ name, versions, default: version }))
+                  : info.agents().map(({ name }) => name)
+              }
             }
-          })
+          )
 
         const negotiate = (hello: Hello) => intersect(info.features, hello.capabilities?.features ?? [])
 
@@ -194,13 +207,15 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessio
             session.link = link
             if (previous !== undefined) {
               previous.heartbeat?.cancel()
-              previous.post(errorFrame(
-                session,
-                new PermissionDenied({
-                  message: "the session was resumed on another connection",
-                  details: { reason: "taken_over" }
-                })
-              ))
+              previous.post(
+                errorFrame(
+                  session,
+                  new PermissionDenied({
+                    message: "the session was resumed on another connection",
+                    details: { reason: "taken_over" }
+                  })
+                )
+              )
               previous.end(closeCodes.policy, "taken over")
             }
             link.post(welcome(session, token))
@@ -211,13 +226,13 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessio
           stopping
             ? new InternalError({ message: "the runtime is shutting down; come back later" })
             : sessions.size >= limits.sessions
-            ? new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
-            : (perPrincipal.get(principal.id) ?? 0) >= limits.sessionsPerPrincipal
-            ? new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
-            : undefined
+              ? new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
+              : (perPrincipal.get(principal.id) ?? 0) >= limits.sessionsPerPrincipal
+                ? new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
+                : undefined
 
         const open = (connection: Connection, principal: Principal, hello: Hello) =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             const refusal = refuseNew(principal)
             if (refusal !== undefined) return yield* refusal
             const now = deadlines.now()
@@ -237,23 +252,28 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessio
             })
             // Counted before it is written, so that a burst of hellos cannot pass the limit.
             add(session)
-            yield* journal.transact((builder) => builder.session(session)).pipe(
-              Effect.onExit((exit) => exit._tag === "Failure" ? Effect.sync(() => drop(session)) : Effect.void),
-              Effect.mapError(storeFailure)
-            )
+            yield* journal
+              .transact((builder) => builder.session(session))
+              .pipe(
+                Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(() => drop(session)) : Effect.void)),
+                Effect.mapError(storeFailure)
+              )
             return yield* attach(session, new Link(connection, 0, now), token)
           })
 
         const resume = (connection: Connection, principal: Principal, request: ResumeRequest, hello: Hello) =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             if (stopping) return yield* new InternalError({ message: "the runtime is shutting down; come back later" })
             const session = sessions.get(request.session_id)
             if (session === undefined) {
-              return yield* new ResumeWindowExpired({ message: "resume.session_id: the session is not known (any more)" })
+              return yield* new ResumeWindowExpired({
+                message: "resume.session_id: the session is not known (any more)"
+              })
             }
             const isCurrent = matches(request.resume_token, session.tokenHash)
             const isPrevious = matches(request.resume_token, session.previousTokenHash)
-            const sameOwner = session.principal.id === principal.id || (session.principal.anonymous && principal.anonymous)
+            const sameOwner =
+              session.principal.id === principal.id || (session.principal.anonymous && principal.anonymous)
             if (!(isCurrent || isPrevious) || !sameOwner) {
               return yield* new Unauthenticated({ message: "resume.resume_token: is not the token of this session" })
             }
@@ -274,24 +294,30 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessio
               return yield* new ResumeWindowExpired({ message: "resume.session_id: the session has expired" })
             }
             const token = `rt_${ids.unsafeSecret()}`
-            const before = { current: session.tokenHash, previous: session.previousTokenHash, features: session.features }
-            yield* journal.transact((builder) => {
-              session.previousTokenHash = sha256(request.resume_token)
-              session.tokenHash = sha256(token)
-              if (hello.capabilities?.features !== undefined) session.features = new Set(negotiate(hello))
-              session.lastSeenAt = deadlines.now()
-              session.ackedSeq = Math.max(session.ackedSeq, cursor)
-              builder.session(session)
-            }).pipe(
-              Effect.tapError(() =>
-                Effect.sync(() => {
-                  session.tokenHash = before.current
-                  session.previousTokenHash = before.previous
-                  session.features = before.features
-                })
-              ),
-              Effect.mapError(storeFailure)
-            )
+            const before = {
+              current: session.tokenHash,
+              previous: session.previousTokenHash,
+              features: session.features
+            }
+            yield* journal
+              .transact((builder) => {
+                session.previousTokenHash = sha256(request.resume_token)
+                session.tokenHash = sha256(token)
+                if (hello.capabilities?.features !== undefined) session.features = new Set(negotiate(hello))
+                session.lastSeenAt = deadlines.now()
+                session.ackedSeq = Math.max(session.ackedSeq, cursor)
+                builder.session(session)
+              })
+              .pipe(
+                Effect.tapError(() =>
+                  Effect.sync(() => {
+                    session.tokenHash = before.current
+                    session.previousTokenHash = before.previous
+                    session.features = before.features
+                  })
+                ),
+                Effect.mapError(storeFailure)
+              )
             return yield* attach(session, new Link(connection, cursor, deadlines.now()), token)
           })
 
@@ -314,7 +340,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessio
         }
 
         const recover = (recovered: Recovered): Effect.Effect<void> =>
-          Effect.gen(function*() {
+          Effect.gen(function* () {
             const now = deadlines.now()
             for (const record of recovered.sessions) {
               // The time while the runtime was down does not count: clients could not come back.
@@ -331,7 +357,10 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessio
                 .filter((session) => session !== undefined)
               const attached = new Map<LiveSession, Array<Run>>()
               for (const session of new Set(owner === undefined ? observers : [owner, ...observers])) {
-                attached.set(session, (yield* store.deliveriesOfJob(session.sessionId, jobId)).map((run) => ({ ...run })))
+                attached.set(
+                  session,
+                  (yield* store.deliveriesOfJob(session.sessionId, jobId)).map((run) => ({ ...run }))
+                )
               }
               const heads = yield* store.segmentHeads(jobId, 1, stored.state.lastJobSeq)
               // From here on without a pause: what the job emits next must find everybody attached.
@@ -346,13 +375,12 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessio
               if (owner !== undefined) attachOwner(live, owner)
               for (const observer of observers) observer.observed.add(live)
             }
-          }).pipe(
-            Effect.catchAll((error) => Effect.die(error))
-          )
+          }).pipe(Effect.catchAll((error) => Effect.die(error)))
 
         const shutdown = Effect.suspend(() => {
           stopping = true
-          for (const session of sessions.values()) session.link?.end(closeCodes.goingAway, "the runtime is shutting down")
+          for (const session of sessions.values())
+            session.link?.end(closeCodes.goingAway, "the runtime is shutting down")
           return Effect.void
         })
 

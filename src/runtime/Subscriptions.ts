@@ -13,7 +13,13 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../protocol/Errors.js"
-import { formatTimestamp, parseTimestamp, type WireBudget, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
+import {
+  formatTimestamp,
+  parseTimestamp,
+  type WireBudget,
+  type WireLease,
+  type WireLeaseConstraints
+} from "../protocol/Fields.js"
 import type { Subscribe, Subscribed } from "../protocol/Job.js"
 import type { JobInfo, Jobs, ListJobs } from "../protocol/Session.js"
 import { Store, type StoredJob } from "../store/Store.js"
@@ -34,7 +40,7 @@ const jobSeqAt = (runs: ReadonlyArray<Run>, seq: number): number => {
   return at
 }
 
-const parse = <A>(text: string | undefined): A | undefined => text === undefined ? undefined : JSON.parse(text) as A
+const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
 
 const encodeCursor = (jobId: string): string => Encoding.encodeBase64Url(`1:${jobId}`)
 
@@ -48,22 +54,25 @@ const decodeCursor = (cursor: string): Either.Either<string, InvalidRequest> =>
   })
 
 /** Attaches observers to jobs and lists jobs. */
-export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscriptions")<Subscriptions, {
-  /** Attaches the session to a job (§7.6). `subscribed` is called before anything of the job can be sent. */
-  readonly subscribe: (
-    session: LiveSession,
-    payload: Subscribe,
-    jobId: string,
-    callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
-  ) => Effect.Effect<void, ArcpError>
-  /** Ends an observation; the job does not notice. */
-  readonly unsubscribe: (session: LiveSession, jobId: string, done: () => void) => Effect.Effect<void, ArcpError>
-  /** A page of the jobs that the session's principal may observe (§6.6). */
-  readonly list: (session: LiveSession, request: ListJobs) => Effect.Effect<Jobs, ArcpError>
-}>() {
+export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscriptions")<
+  Subscriptions,
+  {
+    /** Attaches the session to a job (§7.6). `subscribed` is called before anything of the job can be sent. */
+    readonly subscribe: (
+      session: LiveSession,
+      payload: Subscribe,
+      jobId: string,
+      callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
+    ) => Effect.Effect<void, ArcpError>
+    /** Ends an observation; the job does not notice. */
+    readonly unsubscribe: (session: LiveSession, jobId: string, done: () => void) => Effect.Effect<void, ArcpError>
+    /** A page of the jobs that the session's principal may observe (§6.6). */
+    readonly list: (session: LiveSession, request: ListJobs) => Effect.Effect<Jobs, ArcpError>
+  }
+>() {
   static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner> = Layer.effect(
     Subscriptions,
-    Effect.gen(function*() {
+    Effect.gen(function* () {
       const store = yield* Store
       const journal = yield* Journal
       const runner = yield* JobRunner
@@ -72,17 +81,21 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
       const find = (session: LiveSession, jobId: string): Effect.Effect<StoredJob, ArcpError> =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const stored = yield* Effect.mapError(store.job(jobId), storeFailure)
-          const visibility = Option.isNone(stored) ? "nothing" : stored.value.record.principalId === session.principal.id
-            ? "observe"
-            : policy.visibility(session.principal, stored.value.record.principalId)
-          yield* Effect.logInfo("job.subscribe").pipe(Effect.annotateLogs({
-            subscriber: session.principal.id,
-            job_id: jobId,
-            owner: Option.isSome(stored) ? stored.value.record.principalId : "none",
-            decision: visibility
-          }))
+          const visibility = Option.isNone(stored)
+            ? "nothing"
+            : stored.value.record.principalId === session.principal.id
+              ? "observe"
+              : policy.visibility(session.principal, stored.value.record.principalId)
+          yield* Effect.logInfo("job.subscribe").pipe(
+            Effect.annotateLogs({
+              subscriber: session.principal.id,
+              job_id: jobId,
+              owner: Option.isSome(stored) ? stored.value.record.principalId : "none",
+              decision: visibility
+            })
+          )
           if (Option.isNone(stored) || visibility === "nothing") {
             return yield* new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
           }
@@ -110,7 +123,10 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         }
       }
 
-      const ownerRuns = (live: LiveJob | undefined, stored: StoredJob): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
+      const ownerRuns = (
+        live: LiveJob | undefined,
+        stored: StoredJob
+      ): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
         const ownerId = live?.ownerSessionId ?? stored.state.ownerSessionId
         const attachment = live?.attachments.get(ownerId)
         return attachment !== undefined
@@ -124,7 +140,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         jobId: string,
         callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
       ): Effect.Effect<void, ArcpError> =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const stored = yield* find(session, jobId)
           if (session.observed.size >= limits.subscriptionsPerSession) {
             return yield* new InternalError({
@@ -134,16 +150,16 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           }
           const history = payload.history === true && payload.from_event_seq !== "live"
           const from = typeof payload.from_event_seq === "number" ? payload.from_event_seq : 0
-          const after = history && from > 0
-            ? jobSeqAt(yield* ownerRuns(runner.live(jobId), stored), from)
-            : 0
+          const after = history && from > 0 ? jobSeqAt(yield* ownerRuns(runner.live(jobId), stored), from) : 0
           // An ended job is read from the store as it is after the look-up: it cannot change any more.
-          const ended = runner.live(jobId) === undefined
-            ? yield* Effect.mapError(store.job(jobId), storeFailure)
-            : Option.none<StoredJob>()
-          const heads = Option.isSome(ended) && history
-            ? yield* Effect.mapError(store.segmentHeads(jobId, after + 1, ended.value.state.lastJobSeq), storeFailure)
-            : []
+          const ended =
+            runner.live(jobId) === undefined
+              ? yield* Effect.mapError(store.job(jobId), storeFailure)
+              : Option.none<StoredJob>()
+          const heads =
+            Option.isSome(ended) && history
+              ? yield* Effect.mapError(store.segmentHeads(jobId, after + 1, ended.value.state.lastJobSeq), storeFailure)
+              : []
           let live: LiveJob | undefined
           let attached = false
           let missed = false
@@ -157,14 +173,13 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
                   return
                 }
                 for (const head of heads) {
-                  for (
-                    const [first, last] of acceptedParts(
-                      session,
-                      [{ class: head.class, first: head.firstSeq, last: head.lastSeq }],
-                      Math.max(head.firstSeq, after + 1),
-                      head.lastSeq
-                    )
-                  ) builder.deliver(session, { jobId, traceId: stored.record.traceId }, first, last)
+                  for (const [first, last] of acceptedParts(
+                    session,
+                    [{ class: head.class, first: head.firstSeq, last: head.lastSeq }],
+                    Math.max(head.firstSeq, after + 1),
+                    head.lastSeq
+                  ))
+                    builder.deliver(session, { jobId, traceId: stored.record.traceId }, first, last)
                 }
                 return
               }
@@ -182,9 +197,19 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               builder.subscriptions.push({ sessionId: session.sessionId, jobId })
             },
             committed: () => {
-              if (!missed) return callbacks.subscribed(descriptor(Option.getOrElse(ended, () => stored), live, history))
-              runFork(Effect.catchAll(subscribe(session, payload, jobId, callbacks), (error) =>
-                Effect.sync(() => callbacks.failed(error))))
+              if (!missed)
+                return callbacks.subscribed(
+                  descriptor(
+                    Option.getOrElse(ended, () => stored),
+                    live,
+                    history
+                  )
+                )
+              runFork(
+                Effect.catchAll(subscribe(session, payload, jobId, callbacks), (error) =>
+                  Effect.sync(() => callbacks.failed(error))
+                )
+              )
             },
             failed: (error) => {
               if (live !== undefined) {
@@ -231,7 +256,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       }
 
       const list = (session: LiveSession, request: ListJobs): Effect.Effect<Jobs, ArcpError> =>
-        Effect.gen(function*() {
+        Effect.gen(function* () {
           const filter = request.filter ?? {}
           const agent = filter.agent === undefined ? undefined : yield* AgentName.parse(filter.agent)
           const after = request.cursor === undefined ? undefined : yield* decodeCursor(request.cursor)
@@ -240,11 +265,12 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           const found = yield* Effect.mapError(
             store.jobs({
               principalIds: listed === "all" ? undefined : [...new Set([session.principal.id, ...listed])],
-              statuses: filter.status === undefined
-                ? undefined
-                : typeof filter.status === "string"
-                ? [filter.status]
-                : filter.status,
+              statuses:
+                filter.status === undefined
+                  ? undefined
+                  : typeof filter.status === "string"
+                    ? [filter.status]
+                    : filter.status,
               agent: agent?.name,
               version: agent?.version,
               createdAfter: filter.created_after === undefined ? undefined : parseTimestamp(filter.created_after),

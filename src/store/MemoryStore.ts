@@ -113,7 +113,12 @@ const make = () => {
         sessions: new Set()
       })
       if (order.length === 0 || order[order.length - 1]! < record.jobId) order.push(record.jobId)
-      else order.splice(firstIndex(order, (id) => id >= record.jobId), 0, record.jobId)
+      else
+        order.splice(
+          firstIndex(order, (id) => id >= record.jobId),
+          0,
+          record.jobId
+        )
     }
     for (const state of batch.jobStates) {
       const job = jobs.get(state.jobId)!
@@ -134,9 +139,11 @@ const make = () => {
         const previous = list[list.length - 1]!
         // Runs that continue each other are one: a session that only follows one job has one row.
         if (
-          previous.jobId === delivery.jobId && previous.lastSeq + 1 === delivery.firstSeq &&
+          previous.jobId === delivery.jobId &&
+          previous.lastSeq + 1 === delivery.firstSeq &&
           previous.firstJobSeq + (previous.lastSeq - previous.firstSeq) + 1 === delivery.firstJobSeq
-        ) list[list.length - 1] = { ...previous, lastSeq: delivery.lastSeq }
+        )
+          list[list.length - 1] = { ...previous, lastSeq: delivery.lastSeq }
         else list.push(delivery)
       }
       jobs.get(delivery.jobId)?.sessions.add(delivery.sessionId)
@@ -156,8 +163,9 @@ const make = () => {
       for (const sessionId of job.sessions) {
         deliveries.set(
           sessionId,
-          (deliveries.get(sessionId) ?? []).filter((delivery) =>
-            delivery.jobId !== jobId || delivery.firstJobSeq + (delivery.lastSeq - delivery.firstSeq) > upTo
+          (deliveries.get(sessionId) ?? []).filter(
+            (delivery) =>
+              delivery.jobId !== jobId || delivery.firstJobSeq + (delivery.lastSeq - delivery.firstSeq) > upTo
           )
         )
       }
@@ -198,7 +206,7 @@ const make = () => {
     recover: Effect.sync(() => ({
       sessions: [...sessions.values()].map((session) => {
         const list = deliveries.get(session.sessionId)
-        const last = list === undefined ? 0 : list[list.length - 1]?.lastSeq ?? 0
+        const last = list === undefined ? 0 : (list[list.length - 1]?.lastSeq ?? 0)
         return last > session.lastSeq ? { ...session, lastSeq: last } : session
       }),
       jobs: order.flatMap((jobId) => {

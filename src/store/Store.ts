@@ -205,43 +205,46 @@ export interface Retention {
 }
 
 /** The durable store. */
-export class Store extends Context.Tag("effect-arcp/store/Store")<Store, {
-  /** Whether what is committed survives the process. */
-  readonly durable: boolean
-  /** Writes a batch, all or nothing. */
-  readonly commit: (batch: Batch) => Effect.Effect<void, StoreError>
-  /** Everything that a starting runtime must know. */
-  readonly recover: Effect.Effect<Recovered, StoreError>
-  readonly job: (jobId: string) => Effect.Effect<Option.Option<StoredJob>, StoreError>
-  readonly jobs: (query: JobQuery) => Effect.Effect<ReadonlyArray<StoredJob>, StoreError>
-  readonly key: (principalId: string, key: string) => Effect.Effect<Option.Option<KeyRecord>, StoreError>
-  /** Segments of a job that overlap `fromSeq..toSeq`, in order, up to about `maxBytes` (at least one where there is one). */
-  readonly segments: (
-    jobId: string,
-    fromSeq: number,
-    toSeq: number,
-    maxBytes: number
-  ) => Effect.Effect<ReadonlyArray<Segment>, StoreError>
-  /** As {@link segments}, all of them, without payloads. */
-  readonly segmentHeads: (
-    jobId: string,
-    fromSeq: number,
-    toSeq: number
-  ) => Effect.Effect<ReadonlyArray<SegmentHead>, StoreError>
-  /** Deliveries of a session that reach beyond `afterSeq`, in order, at most `limit`. */
-  readonly deliveries: (
-    sessionId: string,
-    afterSeq: number,
-    limit: number
-  ) => Effect.Effect<ReadonlyArray<Delivery>, StoreError>
-  /** Deliveries of one job in one session, in order. */
-  readonly deliveriesOfJob: (sessionId: string, jobId: string) => Effect.Effect<ReadonlyArray<Delivery>, StoreError>
-  readonly step: (jobId: string, name: string) => Effect.Effect<Option.Option<StepRecord>, StoreError>
-  /** The ids of ended jobs that retention lets go, at most `limit`, oldest end first. */
-  readonly expiredJobs: (retention: Retention, limit: number) => Effect.Effect<ReadonlyArray<string>, StoreError>
-  /** Removes the keys that expired at or before `now`; answers how many. */
-  readonly removeExpiredKeys: (now: number) => Effect.Effect<number, StoreError>
-}>() {}
+export class Store extends Context.Tag("effect-arcp/store/Store")<
+  Store,
+  {
+    /** Whether what is committed survives the process. */
+    readonly durable: boolean
+    /** Writes a batch, all or nothing. */
+    readonly commit: (batch: Batch) => Effect.Effect<void, StoreError>
+    /** Everything that a starting runtime must know. */
+    readonly recover: Effect.Effect<Recovered, StoreError>
+    readonly job: (jobId: string) => Effect.Effect<Option.Option<StoredJob>, StoreError>
+    readonly jobs: (query: JobQuery) => Effect.Effect<ReadonlyArray<StoredJob>, StoreError>
+    readonly key: (principalId: string, key: string) => Effect.Effect<Option.Option<KeyRecord>, StoreError>
+    /** Segments of a job that overlap `fromSeq..toSeq`, in order, up to about `maxBytes` (at least one where there is one). */
+    readonly segments: (
+      jobId: string,
+      fromSeq: number,
+      toSeq: number,
+      maxBytes: number
+    ) => Effect.Effect<ReadonlyArray<Segment>, StoreError>
+    /** As {@link segments}, all of them, without payloads. */
+    readonly segmentHeads: (
+      jobId: string,
+      fromSeq: number,
+      toSeq: number
+    ) => Effect.Effect<ReadonlyArray<SegmentHead>, StoreError>
+    /** Deliveries of a session that reach beyond `afterSeq`, in order, at most `limit`. */
+    readonly deliveries: (
+      sessionId: string,
+      afterSeq: number,
+      limit: number
+    ) => Effect.Effect<ReadonlyArray<Delivery>, StoreError>
+    /** Deliveries of one job in one session, in order. */
+    readonly deliveriesOfJob: (sessionId: string, jobId: string) => Effect.Effect<ReadonlyArray<Delivery>, StoreError>
+    readonly step: (jobId: string, name: string) => Effect.Effect<Option.Option<StepRecord>, StoreError>
+    /** The ids of ended jobs that retention lets go, at most `limit`, oldest end first. */
+    readonly expiredJobs: (retention: Retention, limit: number) => Effect.Effect<ReadonlyArray<string>, StoreError>
+    /** Removes the keys that expired at or before `now`; answers how many. */
+    readonly removeExpiredKeys: (now: number) => Effect.Effect<number, StoreError>
+  }
+>() {}
 
 /** A batch without any change. */
 export const emptyBatch: Batch = {

@@ -101,18 +101,24 @@ export interface Connection {
  *
  * Closing the layer's scope stops listening and closes what is still open with 1001.
  */
-export class Server extends Context.Tag("effect-arcp/transport/Server")<Server, {
-  /** Each accepted connection once. Consume it once. Ends when the server stops. */
-  readonly connections: Stream.Stream<Connection>
-  /** Stops accepting (idempotent); connections that are open stay. */
-  readonly stopAccepting: Effect.Effect<void>
-  /** Where it listens, such as `ws://127.0.0.1:7777/arcp`, `stdio:` or `memory:`. */
-  readonly address: string
-}>() {}
+export class Server extends Context.Tag("effect-arcp/transport/Server")<
+  Server,
+  {
+    /** Each accepted connection once. Consume it once. Ends when the server stops. */
+    readonly connections: Stream.Stream<Connection>
+    /** Stops accepting (idempotent); connections that are open stay. */
+    readonly stopAccepting: Effect.Effect<void>
+    /** Where it listens, such as `ws://127.0.0.1:7777/arcp`, `stdio:` or `memory:`. */
+    readonly address: string
+  }
+>() {}
 
 /** Opens connections: what a client dials with. Each call opens a new one, which the scope closes. */
-export class Connector extends Context.Tag("effect-arcp/transport/Connector")<Connector, {
-  readonly connect: Effect.Effect<Connection, TransportError, Scope.Scope>
-  /** Where it connects to, without secrets. */
-  readonly address: string
-}>() {}
+export class Connector extends Context.Tag("effect-arcp/transport/Connector")<
+  Connector,
+  {
+    readonly connect: Effect.Effect<Connection, TransportError, Scope.Scope>
+    /** Where it connects to, without secrets. */
+    readonly address: string
+  }
+>() {}

@@ -5,7 +5,18 @@
  * Numbers are assigned here and nowhere else. They become real when the batch has committed (`publish`); when it has
  * failed, `revert` takes them back, so that an event that was not stored has no number.
  */
-import type { Batch, Delivery, JobRecord, JobState, KeyRecord, Segment, SegmentClass, SessionRecord, StepRecord, SubscriptionRecord } from "../../store/Store.js"
+import type {
+  Batch,
+  Delivery,
+  JobRecord,
+  JobState,
+  KeyRecord,
+  Segment,
+  SegmentClass,
+  SessionRecord,
+  StepRecord,
+  SubscriptionRecord
+} from "../../store/Store.js"
 import { accepts, type EndedJob, isLive, type LiveJob, type LiveSession, type Run, type SessionRun } from "./model.js"
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
@@ -23,9 +34,11 @@ interface OpenDelivery extends Writable<Delivery> {
 const extend = (runs: Array<Run>, firstSeq: number, lastSeq: number, firstJobSeq: number): void => {
   const last = runs[runs.length - 1]
   if (
-    last !== undefined && last.lastSeq + 1 === firstSeq &&
+    last !== undefined &&
+    last.lastSeq + 1 === firstSeq &&
     last.firstJobSeq + (last.lastSeq - last.firstSeq) + 1 === firstJobSeq
-  ) last.lastSeq = lastSeq
+  )
+    last.lastSeq = lastSeq
   else runs.push({ firstSeq, lastSeq, firstJobSeq })
 }
 
@@ -78,7 +91,11 @@ export class Builder {
     const first = session.assigned + 1
     session.assigned += toJobSeq - fromJobSeq + 1
     const open = this.openDeliveries.get(session)
-    if (open !== undefined && open.job === job && open.firstJobSeq + (open.lastSeq - open.firstSeq) + 1 === fromJobSeq) {
+    if (
+      open !== undefined &&
+      open.job === job &&
+      open.firstJobSeq + (open.lastSeq - open.firstSeq) + 1 === fromJobSeq
+    ) {
       open.lastSeq = session.assigned
       return
     }
@@ -121,10 +138,19 @@ export class Builder {
   }
 
   get isEmpty(): boolean {
-    return this.changes === 0 && this.segments.length === 0 && this.deliveries.length === 0 && this.jobRecords.length === 0 &&
-      this.states.size === 0 && this.keyRecords.length === 0 && this.subscriptions.length === 0 &&
-      this.subscriptionsRemoved.length === 0 && this.steps.length === 0 && this.trims.length === 0 &&
+    return (
+      this.changes === 0 &&
+      this.segments.length === 0 &&
+      this.deliveries.length === 0 &&
+      this.jobRecords.length === 0 &&
+      this.states.size === 0 &&
+      this.keyRecords.length === 0 &&
+      this.subscriptions.length === 0 &&
+      this.subscriptionsRemoved.length === 0 &&
+      this.steps.length === 0 &&
+      this.trims.length === 0 &&
       this.jobsRemoved.length === 0
+    )
   }
 
   /** The batch as the store takes it. */
@@ -236,9 +262,11 @@ const pushRecent = (session: LiveSession, run: SessionRun): void => {
   const { recent } = session
   const last = recent[recent.length - 1]
   if (
-    last !== undefined && last.job === run.job &&
+    last !== undefined &&
+    last.job === run.job &&
     last.firstJobSeq + (last.lastSeq - last.firstSeq) + 1 === run.firstJobSeq
-  ) last.lastSeq = run.lastSeq
+  )
+    last.lastSeq = run.lastSeq
   else recent.push(run)
   const sent = session.link?.cursor ?? 0
   if (recent.length > 1 && (recent[0]!.lastSeq <= sent || recent.length > maxRecentRuns)) {

@@ -13,7 +13,7 @@ const surrogate = /[\ud800-\udfff]/
 const lone = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
 
 /** Half a code point has no UTF-8: it becomes U+FFFD, as in every encoder. */
-const wellFormed = (text: string): string => surrogate.test(text) ? text.replace(lone, "\ufffd") : text
+const wellFormed = (text: string): string => (surrogate.test(text) ? text.replace(lone, "\ufffd") : text)
 
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff
 
@@ -76,7 +76,7 @@ export class Chunker {
     const out: Array<string> = []
     let from = 0
     let bytes = 0
-    for (let i = 0; i < text.length;) {
+    for (let i = 0; i < text.length; ) {
       const code = text.codePointAt(i)!
       const width = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
       if (bytes + width > this.maxBytes) {

@@ -36,9 +36,9 @@ const headOf = (session: LiveSession, job: EndedJob, type: string): string => {
   let head = cache.get(key)
   if (head === undefined) {
     if (cache.size >= 64) cache.clear()
-    head = `{"arcp":"1.1","type":"${type}","session_id":${JSON.stringify(session.sessionId)},"job_id":${
-      JSON.stringify(job.jobId)
-    },"trace_id":${JSON.stringify(job.traceId)},"id":"`
+    head = `{"arcp":"1.1","type":"${type}","session_id":${JSON.stringify(session.sessionId)},"job_id":${JSON.stringify(
+      job.jobId
+    )},"trace_id":${JSON.stringify(job.traceId)},"id":"`
     cache.set(key, head)
   }
   return head
@@ -89,14 +89,15 @@ const fromMemory = (session: LiveSession, cursor: number, ids: IdsService, now: 
     while (at < last && frames.length < maxEvents && chars < maxChars) {
       const payload = job.recent[jobSeq - job.recentFrom]
       if (payload === undefined) break
-      const own = job.ownerPayloads !== undefined && job.ownerSessionId === session.sessionId
-        ? job.ownerPayloads.get(jobSeq) ?? payload
-        : payload
+      const own =
+        job.ownerPayloads !== undefined && job.ownerSessionId === session.sessionId
+          ? (job.ownerPayloads.get(jobSeq) ?? payload)
+          : payload
       at++
       frames.push(
-        `${jobSeq === job.terminalSeq ? headOf(session, job, job.terminalType) : head}${
-          ids.unsafeUlid(now)
-        }","event_seq":${at},"payload":${own}}`
+        `${jobSeq === job.terminalSeq ? headOf(session, job, job.terminalType) : head}${ids.unsafeUlid(
+          now
+        )}","event_seq":${at},"payload":${own}}`
       )
       chars += own.length
       jobSeq++
@@ -112,7 +113,7 @@ const fromStore = (
   ids: IdsService,
   now: number
 ): Effect.Effect<Frames | undefined, StoreError> =>
-  Effect.gen(function*() {
+  Effect.gen(function* () {
     const deliveries = yield* store.deliveries(session.sessionId, cursor, 32)
     const frames: Array<string> = []
     let chars = 0
@@ -147,8 +148,12 @@ const fromStore = (
   })
 
 /** Whether everything behind `cursor` can still be sent (§6.3). */
-export const covered = (session: LiveSession, cursor: number, store: StoreService): Effect.Effect<boolean, StoreError> =>
-  Effect.gen(function*() {
+export const covered = (
+  session: LiveSession,
+  cursor: number,
+  store: StoreService
+): Effect.Effect<boolean, StoreError> =>
+  Effect.gen(function* () {
     if (cursor < session.floorSeq) return false
     let at = cursor
     // Fixed now: what comes later is there by construction.

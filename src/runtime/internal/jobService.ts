@@ -45,7 +45,7 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
 
   const push = (cls: SegmentClass, kind: string, body: unknown): Effect.Effect<void, InvalidRequest> =>
     Effect.suspend(() => {
-      if (live.ending || running.stop !== undefined && running.finished) return Effect.interrupt
+      if (live.ending || (running.stop !== undefined && running.finished)) return Effect.interrupt
       let text: string | undefined
       try {
         text = JSON.stringify(body)
@@ -54,7 +54,9 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
       }
       if (text === undefined) return invalid(`${kind}: the body is not JSON`)
       if (text.length > limits.eventPayload && cls !== "chunk") {
-        return invalid(`${kind}: the event is ${text.length} characters long, at most ${limits.eventPayload} are allowed`)
+        return invalid(
+          `${kind}: the event is ${text.length} characters long, at most ${limits.eventPayload} are allowed`
+        )
       }
       const hasRoom = deps.emit(live, cls, eventPayload(JSON.stringify(kind), deps.now(), text))
       const throttle = deps.throttle(live)
@@ -78,50 +80,64 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
       let seq = 0
       let held: string | undefined
       const emit = (data: string, encoding: Encoding, more: boolean) =>
-        running.inlineStream ? Effect.sync(() => void collected.push(data)) : push("chunk", "result_chunk", { result_id: resultId, chunk_seq: seq++, data, encoding, more })
+        running.inlineStream
+          ? Effect.sync(() => void collected.push(data))
+          : push("chunk", "result_chunk", { result_id: resultId, chunk_seq: seq++, data, encoding, more })
       // One chunk is held back, so that the last one can say that it is the last.
       const forward = (chunks: ReadonlyArray<string>, encoding: Encoding) =>
-        Effect.forEach(chunks, (data) => {
-          const previous = held
-          held = data
-          return previous === undefined ? Effect.void : emit(previous, encoding, true)
-        }, { discard: true })
+        Effect.forEach(
+          chunks,
+          (data) => {
+            const previous = held
+            held = data
+            return previous === undefined ? Effect.void : emit(previous, encoding, true)
+          },
+          { discard: true }
+        )
       const totalLimit = running.inlineStream ? limits.inlineResult : limits.resultTotal
       const checkTotal = (size: number) =>
-        size <= totalLimit ? Effect.void : Effect.fail(
-          new InternalError({
-            message: running.inlineStream
-              ? `the result is over the limit of ${totalLimit} bytes for a client without result_chunk`
-              : `the streamed result is over the limit of ${totalLimit} bytes`,
-            retryable: false
-          })
-        )
+        size <= totalLimit
+          ? Effect.void
+          : Effect.fail(
+              new InternalError({
+                message: running.inlineStream
+                  ? `the result is over the limit of ${totalLimit} bytes for a client without result_chunk`
+                  : `the streamed result is over the limit of ${totalLimit} bytes`,
+                retryable: false
+              })
+            )
       return Stream.runForEach(stream, (element) =>
         Effect.suspend(() => {
-          const c = chunker ??= new Chunker(
+          const c = (chunker ??= new Chunker(
             options?.encoding ?? (typeof element === "string" ? "utf8" : "base64"),
             limits.resultChunk
-          )
+          ))
           return Effect.flatMap(c.push(element), (chunks) =>
-            Effect.zipRight(checkTotal(c.size), forward(chunks, c.encoding)))
-        })).pipe(
-          Effect.zipRight(Effect.suspend(() => {
-            const c = chunker ??= new Chunker(options?.encoding ?? "utf8", limits.resultChunk)
+            Effect.zipRight(checkTotal(c.size), forward(chunks, c.encoding))
+          )
+        })
+      ).pipe(
+        Effect.zipRight(
+          Effect.suspend(() => {
+            const c = (chunker ??= new Chunker(options?.encoding ?? "utf8", limits.resultChunk))
             return Effect.flatMap(c.end(), (chunks) =>
-              Effect.zipRight(checkTotal(c.size), forward(chunks, c.encoding))).pipe(
-                Effect.zipRight(Effect.suspend(() => emit(held ?? "", c.encoding, false))),
-                Effect.map(() => {
-                  state.complete = true
-                  if (running.inlineStream) {
-                    state.inline = c.encoding === "utf8"
+              Effect.zipRight(checkTotal(c.size), forward(chunks, c.encoding))
+            ).pipe(
+              Effect.zipRight(Effect.suspend(() => emit(held ?? "", c.encoding, false))),
+              Effect.map(() => {
+                state.complete = true
+                if (running.inlineStream) {
+                  state.inline =
+                    c.encoding === "utf8"
                       ? collected.join("")
                       : Buffer.concat(collected.map((data) => Buffer.from(data, "base64"))).toString("base64")
-                  }
-                  return new Streamed(resultId, c.size, options?.summary)
-                })
-              )
-          }))
+                }
+                return new Streamed(resultId, c.size, options?.summary)
+              })
+            )
+          })
         )
+      )
     })
 
   const metric: JobService["metric"] = ({ dimensions, name, unit, value }) => {
@@ -150,7 +166,8 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
     status: (phase, message) => event("status", { phase, message }),
     metric,
     progress: ({ current, message, total, units }) => {
-      if (!(Number.isFinite(current) && current >= 0)) return invalid("progress.current: must be a number, 0 or greater")
+      if (!(Number.isFinite(current) && current >= 0))
+        return invalid("progress.current: must be a number, 0 or greater")
       if (total !== undefined && !(Number.isFinite(total) && total >= 0)) {
         return invalid("progress.total: must be a number, 0 or greater")
       }
@@ -162,7 +179,8 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
         running.openCalls.add(callId)
         return Effect.as(
           Effect.tapError(event("tool_call", { tool, args: args ?? {}, call_id: callId }), () =>
-            Effect.sync(() => running.openCalls.delete(callId))),
+            Effect.sync(() => running.openCalls.delete(callId))
+          ),
           callId
         )
       }),
@@ -174,7 +192,8 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
         )
       }),
     artifactRef: ({ byteSize, contentType, sha256: digest, uri }) => {
-      if (digest !== undefined && !sha256.test(digest)) return invalid("artifact_ref.sha256: must be 64 lower-case hex digits")
+      if (digest !== undefined && !sha256.test(digest))
+        return invalid("artifact_ref.sha256: must be 64 lower-case hex digits")
       return event("artifact_ref", { uri, content_type: contentType, byte_size: byteSize, sha256: digest })
     },
     event: (kind, body) =>

@@ -99,11 +99,7 @@ export class LiveSession {
 
 /** Whether a session may be sent events of this class: those of kinds that it did not negotiate are left out (§6.2). */
 export const accepts = (session: LiveSession, cls: SegmentClass): boolean =>
-  cls === "progress"
-    ? session.features.has("progress")
-    : cls === "chunk"
-    ? session.features.has("result_chunk")
-    : true
+  cls === "progress" ? session.features.has("progress") : cls === "chunk" ? session.features.has("result_chunk") : true
 
 /** A job that has not ended. */
 export class LiveJob {
@@ -145,15 +141,18 @@ export class LiveJob {
   /** Whether the terminal message has been queued: nothing is emitted after it. */
   ending = false
 
-  constructor(record: JobRecord, state: {
-    readonly status: JobStatus
-    readonly ownerSessionId: string
-    readonly startedAt: number | undefined
-    readonly lastJobSeq: number
-    readonly lastOwnerSeq: number
-    readonly attempt: number
-    readonly budget: string | undefined
-  }) {
+  constructor(
+    record: JobRecord,
+    state: {
+      readonly status: JobStatus
+      readonly ownerSessionId: string
+      readonly startedAt: number | undefined
+      readonly lastJobSeq: number
+      readonly lastOwnerSeq: number
+      readonly attempt: number
+      readonly budget: string | undefined
+    }
+  ) {
     this.record = record
     this.jobId = record.jobId
     this.traceId = record.traceId

@@ -1,0 +1,226 @@
+/**
+ * The demo agents: small, real agents that show what an agent's author writes. `arcp serve --demo` hosts them.
+ */
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
+import { Agent, Job } from "effect-arcp/agent"
+import { VendorError } from "effect-arcp/protocol"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+
+const Count = Schema.Int.pipe(Schema.between(0, 10_000_000, { description: "a whole number from 0 to 10000000" }))
+const Millis = Schema.Number.pipe(Schema.between(0, 86_400_000, { description: "milliseconds, from 0 to a day" }))
+
+/** Returns its input. */
+export class Echo extends Agent.make("echo", { input: Schema.Unknown, output: Schema.Unknown }) {}
+
+export const EchoLive = Echo.toLayer((input) => Effect.succeed(input))
+
+/** Emits `count` events of one kind, `delay_ms` apart. */
+export class Counter extends Agent.make("counter", {
+  input: Schema.Struct({
+    count: Count,
+    kind: Schema.optionalWith(Schema.Literal("log", "progress", "metric"), { default: () => "log" as const }),
+    delay_ms: Schema.optional(Millis)
+  }),
+  output: Schema.Struct({ count: Schema.Number })
+}) {}
+
+export const CounterLive = Counter.toLayer(({ count, delay_ms, kind }) =>
+  Effect.gen(function* () {
+    const job = yield* Job
+    const emit = (n: number) =>
+      kind === "log"
+        ? job.log(`event ${n}`)
+        : kind === "progress"
+          ? job.progress({ current: n, total: count, units: "events" })
+          : job.metric({ name: "counter.value", value: n, unit: "events" })
+    for (let n = 1; n <= count; n++) {
+      if (delay_ms !== undefined && n > 1) yield* Effect.sleep(delay_ms)
+      yield* emit(n)
+    }
+    return { count }
+  })
+)
+
+/** The bytes that the `stream` agent streams: the letters a to z, over and over. */
+export const streamText = (from: number, length: number): string => {
+  let out = ""
+  for (let i = 0; i < length; i++) out += String.fromCharCode(97 + ((from + i) % 26))
+  return out
+}
+
+/** Streams a result of `bytes` bytes that anybody can compute and compare. */
+export class StreamBytes extends Agent.make("stream", {
+  input: Schema.Struct({
+    bytes: Schema.Int.pipe(Schema.between(0, 1_073_741_824, { description: "a whole number of bytes, at most 1 GiB" })),
+    chunk_bytes: Schema.optionalWith(
+      Schema.Int.pipe(Schema.between(1, 1_048_576, { description: "a whole number of bytes, at most 1 MiB" })),
+      { default: () => 65_536 }
+    ),
+    encoding: Schema.optionalWith(Schema.Literal("utf8", "base64"), { default: () => "utf8" as const })
+  }),
+  output: Schema.String
+}) {}
+
+export const StreamBytesLive = StreamBytes.toLayer(({ bytes, chunk_bytes, encoding }) =>
+  Job.streamResult(
+    Stream.unfold(0, (at): Option.Option<readonly [string | Uint8Array, number]> => {
+      if (at >= bytes) return Option.none()
+      const text = streamText(at, Math.min(chunk_bytes, bytes - at))
+      return Option.some([encoding === "utf8" ? text : new TextEncoder().encode(text), at + text.length])
+    }),
+    { encoding, summary: `${bytes} bytes` }
+  )
+)
+
+/** Sleeps for `ms` milliseconds. */
+export class Sleep extends Agent.make("sleep", {
+  input: Schema.Struct({ ms: Millis }),
+  output: Schema.Struct({ slept_ms: Schema.Number })
+}) {}
+
+export const SleepLive = Sleep.toLayer(({ ms }) => Effect.as(Effect.sleep(ms), { slept_ms: ms }))
+
+/** Fails in the way that it is asked to. */
+export class Fail extends Agent.make("fail", {
+  input: Schema.Struct({ how: Schema.Literal("failure", "defect", "never") }),
+  output: Schema.Null
+}) {}
+
+export const FailLive = Fail.toLayer(({ how }) =>
+  how === "failure"
+    ? Effect.fail(new VendorError({ code: "DEMO_FAILURE", message: "this agent was asked to fail" }))
+    : how === "defect"
+      ? Effect.dieMessage("this agent was asked to die")
+      : Effect.never
+)
+
+/** Answers its own version: two of them are hosted. */
+const versionsOptions = { input: Schema.Unknown, output: Schema.Struct({ version: Schema.String }) }
+
+export class VersionsOne extends Agent.make("versions", { ...versionsOptions, version: "1.0.0" }) {}
+export class VersionsTwo extends Agent.make("versions", { ...versionsOptions, version: "2.0.0" }) {}
+
+export const VersionsLive = Layer.mergeAll(
+  VersionsOne.toLayer(() => Effect.map(Job, (job) => ({ version: job.agent.version }))),
+  VersionsTwo.toLayer(() => Effect.map(Job, (job) => ({ version: job.agent.version })), { default: true })
+)
+
+/** A census could not be taken. */
+class CensusError extends Data.TaggedError("CensusError")<{ readonly message: string }> {}
+
+/** What a census reports. */
+export const CensusReport = Schema.Struct({
+  root: Schema.String,
+  files: Schema.Number,
+  bytes: Schema.Number,
+  lines: Schema.Number,
+  by_extension: Schema.Record({
+    key: Schema.String,
+    value: Schema.Struct({ files: Schema.Number, bytes: Schema.Number, lines: Schema.Number })
+  }),
+  largest: Schema.Array(Schema.Struct({ path: Schema.String, bytes: Schema.Number }))
+})
+export type CensusReport = typeof CensusReport.Type
+
+/**
+ * Walks a directory and reports what is in it: progress per file, a log line per folder, metrics, and the report streamed
+ * as JSON text. Folders that hold what tools made (`node_modules`, `.git`, `dist`) are left out.
+ */
+export class Census extends Agent.make("census", {
+  input: Schema.Struct({ root: Schema.NonEmptyString }),
+  output: Schema.parseJson(CensusReport)
+}) {}
+
+const leftOut = new Set(["node_modules", ".git", "dist", "coverage"])
+
+export const CensusLive = Census.toLayer(({ root }) =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const path = yield* Path.Path
+    const job = yield* Job
+    const info = yield* Effect.mapError(
+      fs.stat(root),
+      () => new CensusError({ message: `${root} is not there or may not be read` })
+    )
+    if (info.type !== "Directory") return yield* new CensusError({ message: `${root} is not a directory` })
+
+    const files: Array<{ readonly path: string; readonly bytes: number }> = []
+    const walk = (folder: string): Effect.Effect<void, unknown> =>
+      Effect.gen(function* () {
+        const names = (yield* fs.readDirectory(folder)).filter((name) => !leftOut.has(name)).sort()
+        let here = 0
+        for (const name of names) {
+          const file = path.join(folder, name)
+          const stat = yield* Effect.option(fs.stat(file))
+          if (stat._tag === "None") continue
+          if (stat.value.type === "Directory") yield* walk(file)
+          else if (stat.value.type === "File") {
+            files.push({ path: file, bytes: Number(stat.value.size) })
+            here++
+          }
+        }
+        yield* job.log(`${path.relative(root, folder) || "."}: ${here} files`)
+      })
+    yield* job.status("walking", root)
+    yield* walk(root)
+
+    yield* job.status("reading", `${files.length} files`)
+    const byExtension: Record<string, { files: number; bytes: number; lines: number }> = Object.create(null)
+    let bytes = 0
+    let lines = 0
+    for (const [i, file] of files.entries()) {
+      const content = yield* Effect.orElseSucceed(fs.readFile(file.path), () => new Uint8Array(0))
+      let count = 0
+      for (const byte of content) if (byte === 10) count++
+      const extension = path.extname(file.path) || "(none)"
+      const entry = (byExtension[extension] ??= { files: 0, bytes: 0, lines: 0 })
+      entry.files++
+      entry.bytes += content.length
+      entry.lines += count
+      bytes += content.length
+      lines += count
+      yield* job.progress({
+        current: i + 1,
+        total: files.length,
+        units: "files",
+        message: path.relative(root, file.path)
+      })
+    }
+    yield* job.metric({ name: "census.files", value: files.length, unit: "files" })
+    yield* job.metric({ name: "census.bytes", value: bytes, unit: "bytes" })
+    yield* job.metric({ name: "census.lines", value: lines, unit: "lines" })
+
+    const report: CensusReport = {
+      root,
+      files: files.length,
+      bytes,
+      lines,
+      by_extension: byExtension,
+      largest: files
+        .sort((a, b) => b.bytes - a.bytes)
+        .slice(0, 10)
+        .map((file) => ({ path: path.relative(root, file.path), bytes: file.bytes }))
+    }
+    const text = yield* Schema.encode(Schema.parseJson(CensusReport, { space: 2 }))(report)
+    return yield* job.streamResult(Stream.make(text), {
+      summary: `${files.length} files, ${bytes} bytes, ${lines} lines`
+    })
+  })
+)
+
+/** All of them. They need a file system and paths. */
+export const DemoAgents = Layer.mergeAll(
+  EchoLive,
+  CounterLive,
+  StreamBytesLive,
+  SleepLive,
+  FailLive,
+  VersionsLive,
+  CensusLive
+)

@@ -1,0 +1,3 @@
+/** Who a client is. */
+export * from "./Authenticator.js"
+export * from "./Principal.js"

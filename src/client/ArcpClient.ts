@@ -1,0 +1,463 @@
+/**
+ * A client of a runtime: one session that outlives its connections (ARCP 1.1 §6).
+ *
+ * Responsibility: connecting, resuming and replacing the session by itself, and the calls that a program makes on it.
+ * Handles, streams and calls survive a drop; a call fails when it was refused or when the client has ended for good.
+ *
+ * Order: one supervisor fiber owns the connection; frames are handled in the order of their arrival, each in one step.
+ *
+ * Races closed here: a reply that is faster than its waiter (requests are registered before they are sent); events before
+ * their handle (kept); a submit in flight during a drop (repeated under its idempotency key, so it is one job).
+ *
+ * @example
+ * const program = Effect.gen(function*() {
+ *   const client = yield* ArcpClient
+ *   const job = yield* client.submit(Summarize, { path: "/data/a.txt" }, { lease: { "fs.read": ["/data/**"] } })
+ *   return yield* job.result
+ * }).pipe(Effect.provide(ArcpClient.layer({ auth: { token: Redacted.make("secret") } })))
+ */
+import * as Chunk from "effect/Chunk"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Random from "effect/Random"
+import * as PubSub from "effect/PubSub"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type { AgentSpec } from "../protocol/AgentSpec.js"
+import * as AgentName from "../protocol/AgentName.js"
+import { type ArcpError, InvalidRequest } from "../protocol/Errors.js"
+import { coreFeatures } from "../protocol/Features.js"
+import { formatTimestamp, type WireLease } from "../protocol/Fields.js"
+import { Ids } from "../protocol/Ids.js"
+import type { JobFilter, JobInfo } from "../protocol/Session.js"
+import type { Accepted } from "../protocol/Job.js"
+import * as Message from "../protocol/Message.js"
+import * as Trace from "../protocol/Trace.js"
+import { Connector } from "../transport/Connection.js"
+import { ClientClosed, type ClientError, NotNegotiated, type SessionEnded } from "./ClientError.js"
+import type { ClientStatus } from "./ClientStatus.js"
+import { Core } from "./internal/core.js"
+import type { ClientJob } from "./internal/job.js"
+import { supervise } from "./internal/supervisor.js"
+import { chunksOf, eventsOf, type Credential, type JobHandle, type ObservedJob, resultOf } from "./JobHandle.js"
+
+/** How a client behaves. Every option has a default. */
+export interface ClientOptions {
+  /** Name and version in the hello. Default `effect-arcp`, `1.1.0`. */
+  readonly client?: { readonly name: string; readonly version: string } | undefined
+  /**
+   * What to authenticate with (§6.1). `token` may be an Effect: it is run for every connection, so that a token can be
+   * refreshed. Absent for a runtime that admits anonymous clients.
+   */
+  readonly auth?:
+    | {
+        readonly scheme?: string | undefined
+        readonly token: Redacted.Redacted<string> | Effect.Effect<Redacted.Redacted<string>>
+      }
+    | undefined
+  /** Features to offer (§6.2). Default: all that ARCP 1.1 defines. */
+  readonly features?: ReadonlyArray<string> | undefined
+  /** Time for a connection to open. Default 10 seconds. */
+  readonly connectTimeout?: Duration.DurationInput | undefined
+  /** Time for the welcome after that. Default 10 seconds. */
+  readonly handshakeTimeout?: Duration.DurationInput | undefined
+  /** Time for `session.closed` when closing. Default 2 seconds. */
+  readonly closeTimeout?: Duration.DurationInput | undefined
+  /** The wait before the first reconnect. Doubles up to {@link maxBackoff}; each is drawn from its upper half. Default 100 ms. */
+  readonly backoff?: Duration.DurationInput | undefined
+  /** The longest wait between reconnects. Default 10 seconds. */
+  readonly maxBackoff?: Duration.DurationInput | undefined
+  /** Attempts in a row without a welcome before the client ends for good. Default: no limit. */
+  readonly maxAttempts?: number | undefined
+  /** Events after which an acknowledgement is sent at once (§6.5). Default 256. */
+  readonly ackEvery?: number | undefined
+  /** Time after which an acknowledgement is sent otherwise. Default 250 ms. */
+  readonly ackInterval?: Duration.DurationInput | undefined
+  /**
+   * Events of one job that are kept for somebody to consume. Beyond it, unconsumed ones are dropped (the oldest first) and
+   * a consumer that is this far behind holds up the connection. Default 65,536.
+   */
+  readonly eventBuffer?: number | undefined
+  /** A session to go on with, as {@link ArcpClientService.session} told it before. */
+  readonly resume?: SessionFacts | undefined
+}
+
+/** What identifies a session; enough to go on with it in another process. The token is a secret. */
+export interface SessionFacts {
+  readonly sessionId: string
+  readonly resumeToken: Redacted.Redacted<string>
+  readonly lastEventSeq: number
+}
+
+/** Options of a submit (§7.1). */
+export interface SubmitOptions {
+  /** The capabilities that the job asks for (§9.2). */
+  readonly lease?: WireLease | undefined
+  /** When the lease ends (§9.5): milliseconds since the epoch, or an ISO 8601 time in UTC. */
+  readonly expiresAt?: number | string | undefined
+  /** Default: a generated one, so that a submit in flight during a drop is one job (§7.2). */
+  readonly idempotencyKey?: string | undefined
+  /** Seconds, at least 1. */
+  readonly maxRuntimeSec?: number | undefined
+  /** Default: the current span's trace. */
+  readonly trace?: Trace.TraceContext | undefined
+}
+
+/** Options of a subscription (§7.6). */
+export interface SubscribeOptions<Out, OutWire> {
+  /** Whether to see what came before. Default false. */
+  readonly history?: boolean | undefined
+  /** Only what came after this number of the owner's session; with `history`. Default 0. */
+  readonly fromEventSeq?: number | undefined
+  /** Decodes the result. */
+  readonly output?: Schema.Schema<Out, OutWire> | undefined
+}
+
+/** The calls of a client. */
+export interface ArcpClientService {
+  /** Submits a job to an agent that both sides know, with typed input and output, and returns once it is accepted. */
+  readonly submit: {
+    <In, InWire, Out, OutWire>(
+      agent: AgentSpec<In, InWire, Out, OutWire>,
+      input: In,
+      options?: SubmitOptions
+    ): Effect.Effect<JobHandle<Out>, ArcpError | ClientError>
+    (
+      agent: string,
+      input?: unknown,
+      options?: SubmitOptions
+    ): Effect.Effect<JobHandle<unknown>, ArcpError | ClientError>
+  }
+  /** The jobs that this principal may observe, page after page (§6.6). */
+  readonly listJobs: (
+    filter?: JobFilter & { readonly pageSize?: number | undefined }
+  ) => Stream.Stream<JobInfo, ArcpError | ClientError>
+  /** Observes a job that was submitted elsewhere, or earlier (§7.6). */
+  readonly subscribe: <Out = unknown, OutWire = unknown>(
+    jobId: string,
+    options?: SubscribeOptions<Out, OutWire>
+  ) => Effect.Effect<ObservedJob<Out>, ArcpError | ClientError>
+  /** Ends an observation; its events end. */
+  readonly unsubscribe: (jobId: string) => Effect.Effect<void, ArcpError | ClientError>
+  /** Asks the runtime for a sign of life; answers the round trip. */
+  readonly ping: Effect.Effect<Duration.Duration, ArcpError | ClientError>
+  /** What the connection is doing, current state first. */
+  readonly status: Stream.Stream<ClientStatus>
+  /** Waits for a session; fails when there will be none. */
+  readonly connected: Effect.Effect<void, ArcpError | ClientError>
+  /** The runtime's agents, as of the last welcome. */
+  readonly agents: Effect.Effect<
+    ReadonlyArray<{
+      readonly name: string
+      readonly versions: ReadonlyArray<string>
+      readonly default?: string | undefined
+    }>,
+    ArcpError | ClientError
+  >
+  /** The features that both sides have. */
+  readonly features: Effect.Effect<ReadonlySet<string>, ArcpError | ClientError>
+  /** Jobs that this session's jobs delegated (§10), as they are announced. */
+  readonly children: Stream.Stream<ObservedJob<unknown>>
+  /** What identifies the session; undefined before the first welcome. */
+  readonly session: Effect.Effect<SessionFacts | undefined>
+  /** Closes the session politely and ends the client; harmless when it has ended. Jobs go on (§6.7). */
+  readonly close: Effect.Effect<void>
+}
+
+/** A client of one runtime. */
+export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<ArcpClient, ArcpClientService>() {
+  /** Connects in the background; calls wait for the session. Closing the scope closes the session. */
+  static readonly layerWith = (options: ClientOptions): Layer.Layer<ArcpClient, never, Connector | Ids> =>
+    Layer.scoped(ArcpClient, make(options))
+
+  /** As {@link layerWith}, with ids from the platform. */
+  static readonly layer = (options: ClientOptions = {}): Layer.Layer<ArcpClient, never, Connector> =>
+    Layer.provide(ArcpClient.layerWith(options), Ids.layer)
+}
+
+const make = (options: ClientOptions) =>
+  Effect.gen(function* () {
+    const ids = yield* Ids
+    const clock = yield* Effect.clock
+    const now = () => clock.unsafeCurrentTimeMillis()
+    const core = new Core({
+      eventBuffer: options.eventBuffer ?? 65_536,
+      newId: () => ids.unsafeUlid(now()),
+      now
+    })
+    const connector = yield* Connector
+    const session = yield* supervise(core, connector, {
+      client: options.client ?? { name: "effect-arcp", version: "1.1.0" },
+      auth: options.auth,
+      features: options.features ?? coreFeatures,
+      connectTimeout: Duration.toMillis(options.connectTimeout ?? "10 seconds"),
+      handshakeTimeout: Duration.toMillis(options.handshakeTimeout ?? "10 seconds"),
+      closeTimeout: Duration.toMillis(options.closeTimeout ?? "2 seconds"),
+      backoff: Duration.toMillis(options.backoff ?? 100),
+      maxBackoff: Duration.toMillis(options.maxBackoff ?? "10 seconds"),
+      maxAttempts: options.maxAttempts ?? Number.POSITIVE_INFINITY,
+      ackEvery: options.ackEvery ?? 256,
+      ackInterval: Duration.toMillis(options.ackInterval ?? 250),
+      eventBuffer: options.eventBuffer ?? 65_536,
+      resume: options.resume,
+      newId: () => ids.unsafeUlid(now()),
+      now,
+      random: Random.next
+    })
+
+    /** Sends a request and waits for its answer. `answered` runs before any later frame is read. */
+    const call = <A>(
+      type: Message.ClientMessageType,
+      payload: object,
+      answered: (message: Message.RuntimeMessage) => A,
+      more: {
+        readonly jobId?: string
+        readonly trace?: Trace.TraceContext | undefined
+        readonly feature?: string
+      } = {}
+    ): Effect.Effect<A, ArcpError | ClientError> =>
+      Effect.zipRight(
+        session.connected,
+        Effect.async<A, ArcpError | ClientError>((resume) => {
+          if (more.feature !== undefined && !core.features.has(more.feature)) {
+            return resume(
+              Effect.fail(
+                new NotNegotiated({
+                  feature: more.feature,
+                  message: `${type} needs the feature ${more.feature}, which the runtime does not offer`
+                })
+              )
+            )
+          }
+          const ended = session.ended()
+          if (ended !== undefined) return resume(Effect.fail(ended))
+          const pending = {
+            type,
+            payload,
+            jobId: more.jobId,
+            traceId: more.trace?.traceId,
+            extensions: more.trace === undefined ? undefined : Trace.toExtensions(more.trace),
+            answered: (message: Message.RuntimeMessage) => resume(Effect.succeed(answered(message))),
+            failed: (error: ArcpError | ClientError) => resume(Effect.fail(error))
+          }
+          core.request(pending)
+          session.flush()
+          return Effect.sync(() => {
+            for (const [id, other] of core.pending) if (other === pending) core.pending.delete(id)
+          })
+        })
+      )
+
+    const observed = <Out, OutWire>(
+      job: ClientJob,
+      facts: {
+        readonly agent?: string | undefined
+        readonly lease?: WireLease | undefined
+        readonly lease_constraints?: ObservedJob<Out>["leaseConstraints"]
+        readonly budget?: ObservedJob<Out>["budget"]
+        readonly trace_id?: string | undefined
+        readonly parent_job_id?: string | null | undefined
+      },
+      output: Schema.Schema<Out, OutWire> | undefined
+    ): ObservedJob<Out> => ({
+      jobId: job.jobId,
+      agent: facts.agent ?? "",
+      lease: facts.lease ?? {},
+      leaseConstraints: facts.lease_constraints,
+      budget: facts.budget,
+      traceId: facts.trace_id,
+      parentJobId: facts.parent_job_id ?? undefined,
+      events: eventsOf(job, session.consumed),
+      result: resultOf(job, output),
+      chunks: chunksOf(job)
+    })
+
+    const currentTrace: Effect.Effect<Trace.TraceContext | undefined> = Effect.map(
+      Effect.option(Effect.currentSpan),
+      Option.match({
+        onNone: () => undefined,
+        onSome: (span) =>
+          /^[0-9a-f]{32}$/.test(span.traceId) && /^[0-9a-f]{16}$/.test(span.spanId)
+            ? { traceId: span.traceId, parentSpanId: span.spanId }
+            : undefined
+      })
+    )
+
+    const submit = (
+      agent: string | AgentSpec<unknown, unknown, unknown, unknown>,
+      input?: unknown,
+      submitOptions: SubmitOptions = {}
+    ): Effect.Effect<JobHandle<unknown>, ArcpError | ClientError> =>
+      Effect.gen(function* () {
+        const output = typeof agent === "string" ? undefined : agent.output
+        const encoded = typeof agent === "string" ? input : yield* encodeInput(agent.input, input)
+        const name =
+          typeof agent === "string"
+            ? agent
+            : AgentName.format({
+                name: agent.agentName,
+                // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
+                ...(core.features.has("agent_versions") || !core.welcomed ? { version: agent.version } : {})
+              })
+        const key = submitOptions.idempotencyKey ?? `auto_${yield* ids.secret}`
+        const { expiresAt } = submitOptions
+        const payload = {
+          agent: name,
+          ...(encoded === undefined ? {} : { input: encoded }),
+          ...(submitOptions.lease === undefined ? {} : { lease_request: submitOptions.lease }),
+          ...(expiresAt === undefined
+            ? {}
+            : {
+                lease_constraints: {
+                  expires_at: typeof expiresAt === "number" ? formatTimestamp(expiresAt) : expiresAt
+                }
+              }),
+          idempotency_key: key,
+          ...(submitOptions.maxRuntimeSec === undefined ? {} : { max_runtime_sec: submitOptions.maxRuntimeSec })
+        }
+        const trace = submitOptions.trace ?? (yield* currentTrace)
+        return yield* call(
+          "job.submit",
+          payload,
+          (message) => {
+            const accepted = (message as Extract<Message.RuntimeMessage, { readonly type: "job.accepted" }>).payload
+            const job = core.adopt(accepted.job_id, { _tag: "owner", submit: payload })
+            job.accepted ??= accepted
+            const handle: JobHandle<unknown> = {
+              ...observed(job, accepted, output),
+              idempotencyKey: key,
+              credentials: credentialsOf(accepted),
+              cancel: (reason) =>
+                Effect.asVoid(
+                  call(
+                    "job.cancel",
+                    { job_id: job.jobId, ...(reason === undefined ? {} : { reason }) },
+                    () => undefined,
+                    { jobId: job.jobId }
+                  )
+                ) as Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
+            }
+            return handle
+          },
+          { trace }
+        )
+      })
+
+    const listJobs = (
+      filter: JobFilter & { readonly pageSize?: number | undefined } = {}
+    ): Stream.Stream<JobInfo, ArcpError | ClientError> => {
+      const { pageSize, ...rest } = filter
+      return Stream.paginateChunkEffect(undefined as string | undefined, (cursor) =>
+        call(
+          "session.list_jobs",
+          {
+            filter: rest,
+            limit: pageSize ?? 100,
+            ...(cursor === undefined ? {} : { cursor })
+          },
+          (message) => {
+            const page = (message as Extract<Message.RuntimeMessage, { readonly type: "session.jobs" }>).payload
+            return [
+              Chunk.fromIterable(page.jobs),
+              page.next_cursor === null ? Option.none() : Option.some(page.next_cursor as string | undefined)
+            ] as const
+          },
+          { feature: "list_jobs" }
+        )
+      )
+    }
+
+    const subscribe = <Out = unknown, OutWire = unknown>(
+      jobId: string,
+      subscribeOptions: SubscribeOptions<Out, OutWire> = {}
+    ): Effect.Effect<ObservedJob<Out>, ArcpError | ClientError> => {
+      const history = subscribeOptions.history ?? false
+      const from = subscribeOptions.fromEventSeq ?? 0
+      return call(
+        "job.subscribe",
+        { job_id: jobId, ...(history ? { history, from_event_seq: from } : {}) },
+        (message) => {
+          const facts = (message as Extract<Message.RuntimeMessage, { readonly type: "job.subscribed" }>).payload
+          const job = core.adopt(jobId, { _tag: "observer", from: history ? from : (facts.subscribed_from ?? 0) })
+          return observed(job, facts, subscribeOptions.output)
+        },
+        { jobId, feature: "subscribe" }
+      )
+    }
+
+    const unsubscribe = (jobId: string): Effect.Effect<void, ArcpError | ClientError> =>
+      call(
+        "job.unsubscribe",
+        { job_id: jobId },
+        () => {
+          const job = core.jobs.get(jobId)
+          if (job === undefined || job.recovery._tag === "owner") return
+          job.finish({ _tag: "lost", error: new ClientClosed({ message: `the observation of ${jobId} was ended` }) })
+          core.jobs.delete(jobId)
+          job.notify()
+        },
+        { jobId, feature: "subscribe" }
+      )
+
+    const ping = Effect.suspend(() => {
+      const start = now()
+      return call("session.ping", { nonce: `p_${ids.unsafeUlid(start)}`, sent_at: formatTimestamp(start) }, () =>
+        Duration.millis(now() - start)
+      )
+    })
+
+    const children = yield* PubSub.sliding<ObservedJob<unknown>>(1024)
+    core.onChild = (accepted) => {
+      const job = core.adopt(accepted.job_id, { _tag: "observer", from: 0 })
+      children.unsafeOffer(observed(job, accepted, undefined))
+    }
+
+    const service: ArcpClientService = {
+      submit: submit as ArcpClientService["submit"],
+      listJobs,
+      subscribe,
+      unsubscribe,
+      ping,
+      status: session.status,
+      connected: session.connected,
+      agents: Effect.map(session.connected, () =>
+        core.agents.map((agent) => ({ name: agent.name, versions: agent.versions ?? [], default: agent.default }))
+      ),
+      features: Effect.map(session.connected, () => core.features),
+      children: Stream.fromPubSub(children),
+      session: Effect.sync(() =>
+        core.sessionId === undefined || core.resumeToken === undefined
+          ? undefined
+          : {
+              sessionId: core.sessionId,
+              resumeToken: Redacted.make(core.resumeToken),
+              lastEventSeq: core.lastSeq
+            }
+      ),
+      close: session.close
+    }
+    return service
+  })
+
+/** Input that does not fit its Schema is refused here, as the runtime would. */
+const encodeInput = <In, InWire>(
+  schema: Schema.Schema<In, InWire>,
+  input: unknown
+): Effect.Effect<InWire, InvalidRequest> =>
+  Effect.mapError(
+    Schema.encodeUnknown(schema)(input),
+    (error) => new InvalidRequest({ message: Message.describe(error, "input") })
+  )
+
+const credentialsOf = (accepted: Accepted): ReadonlyArray<Credential> =>
+  (accepted.credentials ?? []).map(({ endpoint, id, profile, scheme, value }) => ({
+    id,
+    scheme,
+    value: Redacted.make(value),
+    endpoint,
+    profile
+  }))

@@ -1,0 +1,439 @@
+/**
+ * A client's session as a state machine without I/O: what came in, what waits for an answer, what is to be sent.
+ *
+ * Responsibility: matching replies to requests, keeping jobs and their events, numbering (§8.3), acknowledgements (§6.5).
+ * Everything is synchronous, so each frame is one atomic step.
+ *
+ * Order: events are taken in the order of their numbers; a number seen before is dropped, a gap asks for a resume. Events
+ * of a job that nobody knows yet are kept until its `job.accepted` has come.
+ */
+import * as Either from "effect/Either"
+import * as Envelope from "../../protocol/Envelope.js"
+import { type ArcpError, fromWire, InternalError } from "../../protocol/Errors.js"
+import * as Event from "../../protocol/Event.js"
+import type { Accepted, JobError, Result } from "../../protocol/Job.js"
+import * as Message from "../../protocol/Message.js"
+import type { AgentInfo } from "../../protocol/Session.js"
+import type { Frame } from "../../transport/Connection.js"
+import type { ClientError } from "../ClientError.js"
+import { ClientJob, type Recovery } from "./job.js"
+
+/** A request that waits for its answer. */
+export interface Pending {
+  readonly type: Message.ClientMessageType
+  readonly payload: object
+  readonly jobId: string | undefined
+  readonly traceId: string | undefined
+  readonly extensions: Envelope.Json | undefined
+  /** Called once, synchronously, when the answer is read: before any later frame is. */
+  readonly answered: (message: Message.RuntimeMessage) => void
+  readonly failed: (error: ArcpError | ClientError) => void
+}
+
+/** What a frame asks the connection's owner to do. */
+export type Reaction =
+  | { readonly _tag: "none" }
+  | { readonly _tag: "welcomed" }
+  /** The runtime refused the session or ended it. */
+  | { readonly _tag: "refused"; readonly error: ArcpError }
+  /** The numbers have a gap: drop the connection and resume. */
+  | { readonly _tag: "gap"; readonly expected: number; readonly got: number }
+  | { readonly _tag: "closed" }
+
+const none: Reaction = { _tag: "none" }
+
+/** Events of jobs that are not known yet, at most this many. */
+const maxOrphans = 100_000
+
+/** Bounds and ids that the core needs. */
+export interface CoreOptions {
+  readonly eventBuffer: number
+  readonly newId: () => string
+  readonly now: () => number
+}
+
+/** The state of a client's session. */
+export class Core {
+  sessionId: string | undefined = undefined
+  resumeToken: string | undefined = undefined
+  /** The highest number received without a gap. */
+  lastSeq = 0
+  ackedSeq = 0
+  features: ReadonlySet<string> = new Set()
+  agents: ReadonlyArray<AgentInfo> = []
+  runtime: { readonly name?: string | undefined; readonly version?: string | undefined } = {}
+  heartbeatMillis = 30_000
+  resumeWindowMillis = 600_000
+  welcomed = false
+  lastIn = 0
+  readonly jobs = new Map<string, ClientJob>()
+  readonly pending = new Map<string, Pending>()
+  /** Child jobs that were announced (§10). */
+  onChild: ((accepted: Accepted, traceId: string | undefined) => void) | undefined = undefined
+  private outbox: Array<Frame> = []
+  private readonly orphans = new Map<string, Array<Message.RuntimeMessage>>()
+  private orphanCount = 0
+  private readonly touched = new Set<ClientJob>()
+  private readonly options: CoreOptions
+
+  constructor(options: CoreOptions) {
+    this.options = options
+  }
+
+  /** Takes what is to be sent. */
+  takeOutbox(): Array<Frame> {
+    const frames = this.outbox
+    this.outbox = []
+    return frames
+  }
+
+  get hasOutbox(): boolean {
+    return this.outbox.length > 0
+  }
+
+  /** Queues a message that expects no answer. */
+  post<T extends Message.ClientMessageType>(type: T, payload: Message.ClientPayload<T>): string {
+    const id = this.options.newId()
+    this.outbox.push(Message.client(type, { id, session_id: this.sessionId }, payload))
+    return id
+  }
+
+  /** Queues a request; it is sent again after a reconnect until it is answered. */
+  request(pending: Pending): string {
+    const id = this.options.newId()
+    this.pending.set(id, pending)
+    if (this.welcomed) this.send(id, pending)
+    return id
+  }
+
+  private send(id: string, pending: Pending): void {
+    this.outbox.push(
+      Message.client(
+        pending.type,
+        {
+          id,
+          session_id: this.sessionId,
+          job_id: pending.jobId,
+          trace_id: pending.traceId,
+          extensions: pending.extensions
+        },
+        pending.payload as never
+      )
+    )
+  }
+
+  /** Sends every unanswered request again, under new ids. */
+  repeatPending(): void {
+    const all = [...this.pending.values()]
+    this.pending.clear()
+    for (const pending of all) {
+      const id = this.options.newId()
+      this.pending.set(id, pending)
+      this.send(id, pending)
+    }
+  }
+
+  /** Reads one frame. */
+  read(frame: Frame): Reaction {
+    this.lastIn = this.options.now()
+    let raw: Envelope.RawEnvelope
+    if (typeof frame === "string") {
+      // The hot path: events of a known session, checked by hand.
+      let value: unknown
+      try {
+        value = JSON.parse(frame)
+      } catch {
+        return none
+      }
+      const envelope = Envelope.fromUnknown(value)
+      if (Either.isLeft(envelope)) return none
+      raw = envelope.right
+    } else raw = frame
+    if (raw.type === "job.event") return this.event(raw)
+    const decoded = Message.decodeRuntime(raw)
+    // What a later version of the protocol sends is not this client's business.
+    if (Either.isLeft(decoded)) return this.undecodable(raw, decoded.left)
+    return this.message(decoded.right)
+  }
+
+  private undecodable(raw: Envelope.RawEnvelope, error: ArcpError): Reaction {
+    const id = raw.payload.request_id
+    if (typeof id === "string") this.settle(id)?.failed(error)
+    return raw.event_seq === undefined
+      ? none
+      : this.numbered(raw.event_seq) === "gap"
+        ? { _tag: "gap", expected: this.lastSeq + 1, got: raw.event_seq }
+        : none
+  }
+
+  private numbered(seq: number): "new" | "seen" | "gap" {
+    if (seq <= this.lastSeq) return "seen"
+    if (seq > this.lastSeq + 1) return "gap"
+    this.lastSeq = seq
+    return "new"
+  }
+
+  private event(raw: Envelope.RawEnvelope): Reaction {
+    const { event_seq: seq, job_id: jobId, payload } = raw
+    if (seq === undefined || jobId === undefined) return none
+    switch (this.numbered(seq)) {
+      case "seen":
+        return none
+      case "gap":
+        return { _tag: "gap", expected: this.lastSeq + 1, got: seq }
+      case "new":
+    }
+    if (typeof payload.kind !== "string") return none
+    const job = this.jobs.get(jobId)
+    if (job === undefined) {
+      this.keepOrphan(jobId, { type: "job.event", envelope: raw, payload: payload as unknown as Event.EventPayload })
+      return none
+    }
+    this.push(job, seq, payload as unknown as Event.EventPayload)
+    return none
+  }
+
+  private push(job: ClientJob, seq: number, payload: Event.EventPayload): void {
+    if (job.end !== undefined) return
+    job.push(Event.fromWire(job.jobId, seq, payload), this.options.eventBuffer)
+    this.touched.add(job)
+  }
+
+  private keepOrphan(jobId: string, message: Message.RuntimeMessage): void {
+    if (this.orphanCount >= maxOrphans) return
+    this.orphanCount++
+    const kept = this.orphans.get(jobId)
+    if (kept === undefined) this.orphans.set(jobId, [message])
+    else kept.push(message)
+  }
+
+  /** Makes a job known; what has arrived of it already is taken in. */
+  adopt(jobId: string, recovery: Recovery): ClientJob {
+    const known = this.jobs.get(jobId)
+    if (known !== undefined && known.end?._tag !== "lost") return known
+    const job = new ClientJob(jobId, recovery)
+    this.jobs.set(jobId, job)
+    const kept = this.orphans.get(jobId)
+    if (kept !== undefined) {
+      this.orphans.delete(jobId)
+      this.orphanCount -= kept.length
+      for (const message of kept) {
+        if (message.type === "job.event") this.push(job, message.envelope.event_seq ?? 0, message.payload)
+        else if (message.type === "job.result" || message.type === "job.error") this.finish(job, message)
+      }
+    }
+    return job
+  }
+
+  private finish(
+    job: ClientJob,
+    message: Message.RuntimeMessage & { readonly type: "job.result" | "job.error" }
+  ): void {
+    if (message.type === "job.result") job.finish({ _tag: "result", payload: message.payload as Result })
+    else {
+      const payload = message.payload as JobError
+      job.finish({ _tag: "error", payload, error: fromWire(payload) })
+    }
+    // Handles keep the job; the client need not, once it has ended.
+    this.jobs.delete(job.jobId)
+    this.touched.add(job)
+  }
+
+  private terminal(message: Message.RuntimeMessage & { readonly type: "job.result" | "job.error" }): Reaction {
+    const { event_seq: seq, job_id: jobId } = message.envelope
+    if (seq !== undefined) {
+      const place = this.numbered(seq)
+      if (place === "gap") return { _tag: "gap", expected: this.lastSeq + 1, got: seq }
+      if (place === "seen") return none
+    }
+    if (jobId === undefined) return none
+    const job = this.jobs.get(jobId)
+    if (job === undefined) this.keepOrphan(jobId, message)
+    else this.finish(job, message)
+    return none
+  }
+
+  private settle(id: string): Pending | undefined {
+    const pending = this.pending.get(id)
+    if (pending !== undefined) this.pending.delete(id)
+    return pending
+  }
+
+  /** The request that a reply answers: by the ids that published runtimes send, at last by order. */
+  private match(message: Message.RuntimeMessage, types: ReadonlyArray<string> | undefined): Pending | undefined {
+    const { envelope, payload } = message
+    const details = (payload as { readonly details?: Readonly<Record<string, unknown>> }).details
+    const named = [
+      (payload as { readonly request_id?: unknown }).request_id,
+      details?.request_id,
+      (payload as { readonly reply_to?: unknown }).reply_to,
+      envelope.reply_to,
+      envelope.correlation_id,
+      envelope.id
+    ]
+    for (const id of named) {
+      if (typeof id !== "string") continue
+      const found = this.settle(id)
+      if (found !== undefined) return found
+    }
+    const said = named.slice(0, 5).some((id) => typeof id === "string")
+    const candidates = [...this.pending].filter(([, pending]) => types === undefined || types.includes(pending.type))
+    if (envelope.trace_id !== undefined) {
+      const byTrace = candidates.filter(([, pending]) => pending.traceId === envelope.trace_id)
+      if (byTrace.length === 1) return this.settle(byTrace[0]![0])
+    }
+    // A reply that names a request which is not ours must not settle another one.
+    if (said) return undefined
+    const byJob = candidates.filter(([, pending]) => pending.jobId !== undefined && pending.jobId === envelope.job_id)
+    if (byJob.length > 0) return this.settle(byJob[0]![0])
+    return types === undefined
+      ? candidates.length === 1
+        ? this.settle(candidates[0]![0])
+        : undefined
+      : candidates.length > 0 && types[0] === "job.submit"
+        ? this.settle(candidates[0]![0])
+        : candidates.length === 1
+          ? this.settle(candidates[0]![0])
+          : undefined
+  }
+
+  private message(message: Message.RuntimeMessage): Reaction {
+    switch (message.type) {
+      case "session.welcome": {
+        const { payload } = message
+        const { session_id: sessionId } = message.envelope
+        if (sessionId === undefined) {
+          return { _tag: "refused", error: new InternalError({ message: "the welcome names no session" }) }
+        }
+        this.sessionId = sessionId
+        this.resumeToken = payload.resume_token
+        this.features = new Set(payload.capabilities?.features ?? [])
+        this.agents = (payload.capabilities?.agents ?? []).map((agent) =>
+          typeof agent === "string" ? { name: agent } : agent
+        )
+        this.runtime = payload.runtime ?? {}
+        if (payload.heartbeat_interval_sec !== undefined && payload.heartbeat_interval_sec > 0) {
+          this.heartbeatMillis = payload.heartbeat_interval_sec * 1000
+        }
+        if (payload.resume_window_sec !== undefined) this.resumeWindowMillis = payload.resume_window_sec * 1000
+        this.welcomed = true
+        return { _tag: "welcomed" }
+      }
+      case "session.ping":
+        this.post("session.pong", {
+          ping_nonce: message.payload.nonce,
+          received_at: new Date(this.options.now()).toISOString()
+        })
+        return none
+      case "session.pong": {
+        for (const [id, pending] of this.pending) {
+          if (
+            pending.type === "session.ping" &&
+            (pending.payload as { readonly nonce: string }).nonce === message.payload.ping_nonce
+          ) {
+            this.pending.delete(id)
+            pending.answered(message)
+          }
+        }
+        return none
+      }
+      case "session.closed":
+      case "session.bye":
+        return { _tag: "closed" }
+      case "session.error": {
+        const error = fromWire(message.payload)
+        if (!this.welcomed) return { _tag: "refused", error }
+        const pending = this.match(message, undefined)
+        if (pending !== undefined) {
+          pending.failed(error)
+          return none
+        }
+        const fatal =
+          error.code === "HEARTBEAT_LOST" ||
+          error.code === "RESUME_WINDOW_EXPIRED" ||
+          error.code === "UNAUTHENTICATED" ||
+          error.details?.reason === "taken_over"
+        return fatal ? { _tag: "refused", error } : none
+      }
+      case "job.event":
+        return none
+      case "job.result":
+      case "job.error":
+        return this.terminal(message)
+      case "job.accepted": {
+        const { payload } = message
+        if (payload.parent_job_id !== undefined) {
+          this.onChild?.(payload, message.envelope.trace_id)
+          return none
+        }
+        this.match(message, ["job.submit"])?.answered(message)
+        return none
+      }
+      case "session.jobs":
+        this.match(message, ["session.list_jobs"])?.answered(message)
+        return none
+      case "job.cancelled":
+        this.match(message, ["job.cancel"])?.answered(message)
+        return none
+      case "job.subscribed":
+        this.match(message, ["job.subscribe"])?.answered(message)
+        return none
+      case "job.unsubscribed":
+        this.match(message, ["job.unsubscribe"])?.answered(message)
+        return none
+      default:
+        this.match(message, ["artifact.put", "artifact.fetch", "artifact.release"])?.answered(message)
+        return none
+    }
+  }
+
+  /** Tells the consumers of every job that has changed; once for many frames. */
+  flush(): void {
+    if (this.touched.size === 0) return
+    const jobs = [...this.touched]
+    this.touched.clear()
+    for (const job of jobs) job.notify()
+  }
+
+  /** The highest number that may be acknowledged: everything up to it has been processed. */
+  get processedSeq(): number {
+    let seq = this.lastSeq
+    for (const job of this.jobs.values()) {
+      const first = job.consumers.size === 0 ? undefined : job.firstUnconsumed
+      if (first !== undefined && first <= this.lastSeq) seq = Math.min(seq, first - 1)
+    }
+    return Math.max(seq, this.ackedSeq)
+  }
+
+  /** Queues an acknowledgement where there is something new to acknowledge. */
+  acknowledge(): void {
+    if (!this.welcomed || !this.features.has("ack")) return
+    const seq = this.processedSeq
+    if (seq <= this.ackedSeq) return
+    this.ackedSeq = seq
+    this.post("session.ack", { last_processed_seq: seq })
+  }
+
+  /** Forgets the session that could not be resumed; jobs and requests stay. */
+  forgetSession(): void {
+    this.sessionId = undefined
+    this.resumeToken = undefined
+    this.lastSeq = 0
+    this.ackedSeq = 0
+    this.orphans.clear()
+    this.orphanCount = 0
+  }
+
+  /** Fails everything that waits: the client is at its end. */
+  end(error: ArcpError | ClientError): void {
+    const waiting = [...this.pending.values()]
+    this.pending.clear()
+    for (const pending of waiting) pending.failed(error)
+    for (const job of this.jobs.values()) {
+      job.finish({ _tag: "lost", error })
+      this.touched.add(job)
+    }
+    this.jobs.clear()
+    this.flush()
+  }
+}

@@ -1,0 +1,125 @@
+/**
+ * A job as the client keeps it: its events in arrival order, the chunks of its result, its end, and who consumes it.
+ *
+ * Plain mutable state, changed by synchronous code only. Events are appended once; every consumer reads them by its own
+ * position, so that several streams of one handle see the same.
+ */
+import type { Accepted, JobError, Result } from "../../protocol/Job.js"
+import type { ArcpError } from "../../protocol/Errors.js"
+import type { JobEvent } from "../../protocol/Event.js"
+import type { ClientError } from "../ClientError.js"
+
+/** How a job ended. */
+export type End =
+  | { readonly _tag: "result"; readonly payload: Result }
+  | { readonly _tag: "error"; readonly payload: JobError; readonly error: ArcpError }
+  /** The client will hear no more of it. */
+  | { readonly _tag: "lost"; readonly error: ArcpError | ClientError }
+
+/** How to take the job up again in a new session. */
+export type Recovery =
+  | { readonly _tag: "owner"; readonly submit: object & { readonly idempotency_key: string } }
+  /** Subscribed from this number of the owner's session. */
+  | { readonly _tag: "observer"; readonly from: number }
+
+/** A position in a job's events. */
+export interface Consumer {
+  at: number
+}
+
+/** The client's side of one job. */
+export class ClientJob {
+  readonly jobId: string
+  accepted: Accepted | undefined
+  readonly recovery: Recovery
+  /** The events from number `dropped` on. */
+  events: Array<JobEvent> = []
+  dropped = 0
+  /** How many events have arrived, in all sessions. */
+  received = 0
+  /** Replayed events to pass over, since they have been seen under another session's numbers. */
+  skip = 0
+  /** The highest session number that an event of this job had. */
+  lastSeq = 0
+  readonly consumers = new Set<Consumer>()
+  end: End | undefined = undefined
+  /** The result as it streams in. */
+  resultId: string | undefined = undefined
+  chunks: Array<{ readonly data: string; readonly encoding: "utf8" | "base64" }> = []
+  nextChunk = 0
+  chunksBroken = false
+  private waiters: Array<() => void> = []
+
+  constructor(jobId: string, recovery: Recovery) {
+    this.jobId = jobId
+    this.recovery = recovery
+  }
+
+  /** Takes an event in. */
+  push(event: JobEvent, maximum: number): void {
+    this.lastSeq = Math.max(this.lastSeq, event.seq)
+    if (this.skip > 0) {
+      this.skip--
+      return
+    }
+    this.received++
+    this.events.push(event)
+    if (event._tag === "result_chunk") this.chunk(event.body)
+    if (this.events.length > maximum * 2 && this.consumers.size === 0) {
+      const drop = this.events.length - maximum
+      this.events = this.events.slice(drop)
+      this.dropped += drop
+    }
+  }
+
+  private chunk(body: {
+    readonly result_id: string
+    readonly chunk_seq: number
+    readonly data: string
+    readonly encoding: "utf8" | "base64"
+  }): void {
+    if (this.resultId === undefined) this.resultId = body.result_id
+    if (body.result_id !== this.resultId || body.chunk_seq !== this.nextChunk) {
+      this.chunksBroken = true
+      return
+    }
+    this.nextChunk++
+    this.chunks.push({ data: body.data, encoding: body.encoding })
+  }
+
+  /** The first end counts. */
+  finish(end: End): void {
+    if (this.end === undefined) this.end = end
+  }
+
+  /** Runs once when something has changed. */
+  wait(waiter: () => void): () => void {
+    this.waiters.push(waiter)
+    return () => {
+      this.waiters = this.waiters.filter((w) => w !== waiter)
+    }
+  }
+
+  /** Tells everybody who waits. */
+  notify(): void {
+    if (this.waiters.length === 0) return
+    const { waiters } = this
+    this.waiters = []
+    for (const waiter of waiters) waiter()
+  }
+
+  /** How far the slowest consumer is behind. */
+  get lag(): number {
+    let lag = 0
+    const end = this.dropped + this.events.length
+    for (const { at } of this.consumers) lag = Math.max(lag, end - at)
+    return lag
+  }
+
+  /** The lowest session number that a consumer has not taken; undefined where all have taken all. */
+  get firstUnconsumed(): number | undefined {
+    let at = Number.POSITIVE_INFINITY
+    for (const consumer of this.consumers) at = Math.min(at, consumer.at)
+    return this.events[Math.max(0, at - this.dropped)]?.seq
+  }
+}

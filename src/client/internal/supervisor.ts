@@ -1,0 +1,475 @@
+/**
+ * Keeping a client's session alive over its connections: connect, say hello, resume, replace, come back, give up.
+ *
+ * Responsibility: one fiber that owns the connection of the moment, with a writer, a heartbeat and the acknowledgements
+ * in that connection's scope. The rules of the session itself are in `core`.
+ *
+ * Order: after a welcome that resumes, unanswered requests are sent again. After a welcome of a new session, every live
+ * job is first observed from the last event that was seen, then submitted again under its key, so that nothing is missed
+ * between the two.
+ */
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type { ArcpError } from "../../protocol/Errors.js"
+import * as Message from "../../protocol/Message.js"
+import { BadFrame, closeCodes, type Connection, type Connector } from "../../transport/Connection.js"
+import { ClientClosed, type ClientError, SessionEnded } from "../ClientError.js"
+import type { ClientStatus } from "../ClientStatus.js"
+import type { Core, Reaction } from "./core.js"
+import type { ClientJob } from "./job.js"
+
+/** Options with every default filled in; times are milliseconds. */
+export interface SupervisorOptions {
+  readonly client: { readonly name: string; readonly version: string }
+  readonly auth:
+    | {
+        readonly scheme?: string | undefined
+        readonly token: Redacted.Redacted<string> | Effect.Effect<Redacted.Redacted<string>>
+      }
+    | undefined
+  readonly features: ReadonlyArray<string>
+  readonly connectTimeout: number
+  readonly handshakeTimeout: number
+  readonly closeTimeout: number
+  readonly backoff: number
+  readonly maxBackoff: number
+  readonly maxAttempts: number
+  readonly ackEvery: number
+  readonly ackInterval: number
+  readonly eventBuffer: number
+  readonly resume:
+    | { readonly sessionId: string; readonly resumeToken: Redacted.Redacted<string>; readonly lastEventSeq: number }
+    | undefined
+  readonly newId: () => string
+  readonly now: () => number
+  readonly random: Effect.Effect<number>
+}
+
+type Failure = ArcpError | ClientError
+
+/** How one connection ended. */
+type Outcome =
+  | { readonly _tag: "again"; readonly code: number; readonly reason: string }
+  | { readonly _tag: "end"; readonly error: Failure | undefined }
+
+/** What the calls of a client need. */
+export interface Supervisor {
+  readonly status: Stream.Stream<ClientStatus>
+  /** Waits for the first welcome. */
+  readonly connected: Effect.Effect<void, Failure>
+  /** Why there is no session any more; undefined while there may be one. */
+  readonly ended: () => Failure | undefined
+  /** Sends what is queued. */
+  readonly flush: () => void
+  /** A consumer has taken events. */
+  readonly consumed: () => void
+  readonly close: Effect.Effect<void>
+}
+
+/** Something that one fiber waits for and others signal. A signal before the wait is not lost. */
+class Signal {
+  private set = false
+  private resume: (() => void) | undefined = undefined
+  readonly signal = (): void => {
+    const { resume } = this
+    if (resume === undefined) this.set = true
+    else {
+      this.resume = undefined
+      resume()
+    }
+  }
+  readonly wait: Effect.Effect<void> = Effect.async<void>((resume) => {
+    if (this.set) {
+      this.set = false
+      return resume(Effect.void)
+    }
+    this.resume = () => resume(Effect.void)
+    return Effect.sync(() => {
+      this.resume = undefined
+    })
+  })
+}
+
+/** Starts the supervisor; the scope's end closes the session. */
+export const supervise = (
+  core: Core,
+  connector: Context.Tag.Service<Connector>,
+  options: SupervisorOptions
+): Effect.Effect<Supervisor, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const status = yield* SubscriptionRef.make<ClientStatus>({ _tag: "Connecting" })
+    const firstWelcome = yield* Deferred.make<void, Failure>()
+    const finished = yield* Deferred.make<void>()
+    const toSend = new Signal()
+    const toAcknowledge = new Signal()
+    const taken = new Signal()
+    const closing = yield* Deferred.make<void>()
+    let isClosing = false
+    let ended: Failure | undefined
+    let attempt = 0
+    let paused = false
+    /** The session that a new one stands in for. */
+    let replaced: string | undefined
+    let resuming = false
+
+    if (options.resume !== undefined) {
+      core.sessionId = options.resume.sessionId
+      core.resumeToken = Redacted.value(options.resume.resumeToken)
+      core.lastSeq = options.resume.lastEventSeq
+      core.ackedSeq = options.resume.lastEventSeq
+    }
+
+    const hello = Effect.gen(function* () {
+      const { auth } = options
+      const token = auth === undefined ? undefined : Effect.isEffect(auth.token) ? yield* auth.token : auth.token
+      const { lastSeq, resumeToken, sessionId } = core
+      resuming = sessionId !== undefined && resumeToken !== undefined
+      return Message.client(
+        "session.hello",
+        { id: options.newId() },
+        {
+          client: options.client,
+          ...(token === undefined ? {} : { auth: { scheme: auth?.scheme ?? "bearer", token: Redacted.value(token) } }),
+          capabilities: { encodings: ["json"], features: options.features },
+          ...(sessionId === undefined || resumeToken === undefined
+            ? {}
+            : {
+                resume: { session_id: sessionId, resume_token: resumeToken, last_event_seq: lastSeq },
+                session_id: sessionId,
+                resume_token: resumeToken,
+                last_event_seq: lastSeq
+              })
+        }
+      )
+    })
+
+    /** Takes one job up in a new session. */
+    const recoverJob = (job: ClientJob, done: (lost: boolean) => void): void => {
+      const lose = (error: Failure): void => {
+        job.finish({ _tag: "lost", error })
+        core.jobs.delete(job.jobId)
+        job.notify()
+        done(true)
+      }
+      const { recovery } = job
+      const submitAgain = (): void => {
+        if (recovery._tag === "observer" || job.end !== undefined) return done(false)
+        core.request({
+          type: "job.submit",
+          payload: recovery.submit,
+          jobId: undefined,
+          traceId: undefined,
+          extensions: undefined,
+          answered: () => done(false),
+          failed: lose
+        })
+      }
+      if (!core.features.has("subscribe")) return submitAgain()
+      const from = recovery._tag === "owner" ? job.lastSeq : recovery.from
+      job.lastSeq = 0
+      if (recovery._tag === "observer") job.skip = job.received
+      core.request({
+        type: "job.subscribe",
+        payload: { job_id: job.jobId, history: true, from_event_seq: from },
+        jobId: job.jobId,
+        traceId: undefined,
+        extensions: undefined,
+        answered: submitAgain,
+        failed: lose
+      })
+    }
+
+    const recover = (previousSessionId: string): void => {
+      const jobs = [...core.jobs.values()]
+      let left = jobs.length
+      let lost = 0
+      const report = (): void => {
+        pendingStatus.push({
+          _tag: "SessionReplaced",
+          sessionId: core.sessionId ?? "",
+          previousSessionId,
+          recovered: jobs.length - lost,
+          lost
+        })
+      }
+      if (left === 0) return report()
+      for (const job of jobs) {
+        recoverJob(job, (isLost) => {
+          if (isLost) lost++
+          if (--left === 0) report()
+        })
+      }
+    }
+
+    /** Statuses that synchronous code has found; published by the reader. */
+    const pendingStatus: Array<ClientStatus> = []
+    const publish = Effect.suspend(() =>
+      pendingStatus.length === 0
+        ? Effect.void
+        : Effect.forEach(pendingStatus.splice(0), (s) => SubscriptionRef.set(status, s), { discard: true })
+    )
+
+    const onWelcome = (): void => {
+      attempt = 0
+      const sessionId = core.sessionId ?? ""
+      if (replaced === undefined) {
+        pendingStatus.push(
+          resuming ? { _tag: "Resumed", sessionId, fromSeq: core.lastSeq } : { _tag: "Connected", sessionId }
+        )
+        core.repeatPending()
+      } else {
+        pendingStatus.push({ _tag: "Connected", sessionId })
+        const previous = replaced
+        replaced = undefined
+        // First what was asked for before: recovery adds requests of its own.
+        core.repeatPending()
+        recover(previous)
+      }
+      Deferred.unsafeDone(firstWelcome, Effect.void)
+    }
+
+    const onRefused = (error: ArcpError, welcomed: boolean): Outcome => {
+      if (error.details?.reason === "taken_over") {
+        return {
+          _tag: "end",
+          error: new SessionEnded({ reason: "taken_over", message: "another connection has resumed this session" })
+        }
+      }
+      if (error.code === "HEARTBEAT_LOST") return { _tag: "again", code: closeCodes.policy, reason: error.code }
+      const sessionIsGone =
+        error.code === "RESUME_WINDOW_EXPIRED" ||
+        (resuming &&
+          !welcomed &&
+          (error.code === "INVALID_REQUEST" || error.code === "UNAUTHENTICATED") &&
+          !error.retryable)
+      if (sessionIsGone && core.sessionId !== undefined) {
+        replaced = core.sessionId
+        core.forgetSession()
+        return { _tag: "again", code: closeCodes.policy, reason: error.code }
+      }
+      if (error.retryable) return { _tag: "again", code: closeCodes.tryAgainLater, reason: error.message }
+      return {
+        _tag: "end",
+        error:
+          error.code === "UNAUTHENTICATED"
+            ? error
+            : new SessionEnded({ reason: "refused", message: `the runtime refused the session: ${error.message}` })
+      }
+    }
+
+    const overLag = (): boolean => {
+      for (const job of core.jobs.values()) if (job.consumers.size > 0 && job.lag > options.eventBuffer) return true
+      return false
+    }
+
+    const waitForConsumers = Effect.suspend(function wait(): Effect.Effect<void> {
+      if (!overLag()) {
+        paused = false
+        return Effect.void
+      }
+      paused = true
+      return Effect.zipRight(taken.wait, Effect.suspend(wait))
+    })
+
+    const heartbeats = (connection: Connection): Effect.Effect<void> =>
+      Effect.suspend(function tick(): Effect.Effect<void> {
+        const interval = core.heartbeatMillis
+        return Effect.zipRight(
+          Effect.sleep(interval / 2),
+          Effect.suspend(() => {
+            if (!core.welcomed || !core.features.has("heartbeat")) return Effect.suspend(tick)
+            const silent = options.now() - core.lastIn
+            if (silent >= 2 * interval && !paused) return connection.close(closeCodes.policy, "HEARTBEAT_LOST")
+            if (silent >= interval || options.now() - lastOut >= interval) {
+              core.post("session.ping", {
+                nonce: `hb_${options.newId()}`,
+                sent_at: new Date(options.now()).toISOString()
+              })
+              toSend.signal()
+            }
+            return Effect.suspend(tick)
+          })
+        )
+      })
+    let lastOut = 0
+
+    const writer = (connection: Connection): Effect.Effect<void> =>
+      Effect.suspend(function next(): Effect.Effect<void> {
+        if (!core.hasOutbox) return Effect.zipRight(toSend.wait, Effect.suspend(next))
+        lastOut = options.now()
+        return Effect.zipRight(connection.send(core.takeOutbox()), Effect.suspend(next)) as Effect.Effect<void>
+      }).pipe(Effect.catchAll(() => Effect.void))
+
+    const acknowledging = Effect.forever(
+      Effect.zipRight(
+        toAcknowledge.wait,
+        Effect.zipRight(
+          Effect.sleep(options.ackInterval),
+          Effect.sync(() => {
+            core.acknowledge()
+            if (core.hasOutbox) toSend.signal()
+          })
+        )
+      )
+    )
+
+    const connectOnce: Effect.Effect<Outcome> = Effect.scoped(
+      Effect.gen(function* () {
+        const connection = yield* connector.connect.pipe(
+          Effect.timeoutFail({
+            duration: options.connectTimeout,
+            onTimeout: () => ({ message: `no connection within ${options.connectTimeout} ms` })
+          })
+        )
+        core.welcomed = false
+        core.takeOutbox()
+        yield* connection.send([yield* hello])
+        lastOut = options.now()
+        core.lastIn = lastOut
+        let outcome: Outcome | undefined
+        const giveUp = Effect.zipRight(
+          Effect.sleep(options.handshakeTimeout),
+          Effect.suspend(() =>
+            core.welcomed ? Effect.void : connection.close(closeCodes.policy, "no welcome came in time")
+          )
+        )
+        yield* Effect.forkScoped(giveUp)
+        yield* Effect.forkScoped(writer(connection))
+        yield* Effect.forkScoped(heartbeats(connection))
+        yield* Effect.forkScoped(acknowledging)
+        const react = (reaction: Reaction): void => {
+          switch (reaction._tag) {
+            case "none":
+              return
+            case "welcomed":
+              return onWelcome()
+            case "refused":
+              outcome = onRefused(reaction.error, core.welcomed)
+              return
+            case "gap":
+              outcome = {
+                _tag: "again",
+                code: closeCodes.policy,
+                reason: `event ${reaction.got} came where ${reaction.expected} was expected`
+              }
+              return
+            case "closed":
+              if (isClosing) Deferred.unsafeDone(closing, Effect.void)
+              outcome = isClosing
+                ? { _tag: "end", error: undefined }
+                : {
+                    _tag: "again",
+                    code: closeCodes.normal,
+                    reason: "the runtime closed the session"
+                  }
+          }
+        }
+        yield* Stream.runForEachChunk(connection.inbound, (chunk) =>
+          Effect.suspend(() => {
+            for (const frame of chunk) {
+              if (outcome !== undefined) break
+              if (!(frame instanceof BadFrame)) react(core.read(frame))
+            }
+            core.flush()
+            if (core.processedSeq - core.ackedSeq >= options.ackEvery) core.acknowledge()
+            else if (core.lastSeq > core.ackedSeq) toAcknowledge.signal()
+            if (core.hasOutbox) toSend.signal()
+            if (outcome !== undefined) {
+              return Effect.zipRight(publish, connection.close(closeCodes.normal, "")) as Effect.Effect<void>
+            }
+            return Effect.zipRight(publish, overLag() ? waitForConsumers : Effect.void)
+          })
+        )
+        const info = yield* connection.closed
+        return outcome ?? { _tag: "again" as const, code: info.code, reason: info.reason }
+      })
+    ).pipe(
+      Effect.catchAll((error) =>
+        Effect.succeed<Outcome>({ _tag: "again", code: closeCodes.abnormal, reason: error.message })
+      ),
+      Effect.ensuring(
+        Effect.sync(() => {
+          core.welcomed = false
+        })
+      )
+    )
+
+    const end = (error: Failure | undefined): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        if (ended !== undefined) return Effect.void
+        ended = error ?? new ClientClosed({ message: "the client has been closed" })
+        core.end(ended)
+        Deferred.unsafeDone(firstWelcome, Effect.fail(ended))
+        return Effect.zipRight(
+          SubscriptionRef.set(status, error === undefined ? { _tag: "Closed" } : { _tag: "Closed", error }),
+          Deferred.succeed(finished, undefined)
+        )
+      })
+
+    const run = Effect.suspend(function loop(): Effect.Effect<void> {
+      return Effect.flatMap(connectOnce, (outcome) => {
+        if (outcome._tag === "end") return end(outcome.error)
+        if (isClosing) return end(undefined)
+        attempt++
+        if (attempt > options.maxAttempts) {
+          return end(
+            new SessionEnded({
+              reason: "gave_up",
+              message: `no session after ${options.maxAttempts} attempts, the last one: ${outcome.reason}`
+            })
+          )
+        }
+        // A session that could not be resumed is replaced at once: the runtime is there.
+        if (replaced !== undefined && attempt === 1) return Effect.suspend(loop)
+        return Effect.flatMap(options.random, (random) => {
+          const longest = Math.min(options.backoff * 2 ** (attempt - 1), options.maxBackoff)
+          const delay = Duration.millis(Math.round(longest / 2 + (longest / 2) * random))
+          return SubscriptionRef.set(status, { _tag: "Disconnected", code: outcome.code, reason: outcome.reason }).pipe(
+            Effect.zipRight(SubscriptionRef.set(status, { _tag: "Reconnecting", attempt, delay })),
+            Effect.zipRight(Effect.sleep(delay)),
+            Effect.zipRight(Effect.suspend(loop))
+          )
+        })
+      })
+    })
+
+    const supervisor = yield* Effect.forkDaemon(Effect.onInterrupt(run, () => end(undefined)))
+
+    const close = Effect.suspend(() => {
+      if (isClosing || ended !== undefined) return Deferred.await(finished)
+      isClosing = true
+      const polite = core.welcomed
+        ? Effect.suspend(() => {
+            core.acknowledge()
+            core.post("session.close", { reason: "client closed" })
+            toSend.signal()
+            return Effect.asVoid(Effect.timeoutOption(Deferred.await(closing), options.closeTimeout))
+          })
+        : Effect.void
+      return polite.pipe(
+        Effect.zipRight(supervisor.interruptAsFork(supervisor.id())),
+        Effect.zipRight(Deferred.await(finished))
+      )
+    })
+    yield* Effect.addFinalizer(() => close)
+
+    return {
+      status: status.changes.pipe(Stream.takeUntil((s) => s._tag === "Closed")),
+      connected: Deferred.await(firstWelcome),
+      ended: () => ended,
+      flush: () => {
+        if (core.welcomed) toSend.signal()
+      },
+      consumed: () => {
+        taken.signal()
+        if (core.lastSeq > core.ackedSeq) toAcknowledge.signal()
+      },
+      close
+    }
+  })

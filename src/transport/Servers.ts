@@ -1,0 +1,55 @@
+/**
+ * One runtime on several transports at once.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import { Server } from "./Connection.js"
+
+type Service = Context.Tag.Service<typeof Server>
+
+/**
+ * One server made of several: it yields the connections of all, stops all, and its address names all, separated by
+ * `", "`. Its connections end when those of every part have.
+ */
+export const combine = (servers: ReadonlyArray<Service>): Service => ({
+  connections: Stream.mergeAll(
+    servers.map((server) => server.connections),
+    { concurrency: "unbounded" }
+  ),
+  stopAccepting: Effect.forEach(servers, (server) => server.stopAccepting, { concurrency: "unbounded", discard: true }),
+  get address() {
+    return servers.map((server) => server.address).join(", ")
+  }
+})
+
+/**
+ * A layer that listens on all of `layers` at once. If one of them cannot listen, none does.
+ *
+ * ```ts
+ * const Listen = Servers.mergeAll(
+ *   WebSocketServer.layer({ port: 7777 }),
+ *   StdioTransport.layerServer()
+ * )
+ * ```
+ */
+export const mergeAll = <
+  Layers extends readonly [Layer.Layer<Server, unknown, unknown>, ...Array<Layer.Layer<Server, unknown, unknown>>]
+>(
+  ...layers: Layers
+): Layer.Layer<Server, Layer.Layer.Error<Layers[number]>, Layer.Layer.Context<Layers[number]>> =>
+  Layer.scoped(
+    Server,
+    Effect.gen(function* () {
+      const memo = yield* Layer.CurrentMemoMap
+      const scope = yield* Effect.scope
+      const servers: Array<Service> = []
+      for (const layer of layers) {
+        // what each part needs and how it fails is in the result type; in here the tuple is heterogeneous
+        const context = yield* Layer.buildWithMemoMap(layer as Layer.Layer<Server>, memo, scope)
+        servers.push(Context.get(context, Server))
+      }
+      return combine(servers)
+    })
+  ) as Layer.Layer<Server, Layer.Layer.Error<Layers[number]>, Layer.Layer.Context<Layers[number]>>

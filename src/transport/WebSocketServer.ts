@@ -1,0 +1,210 @@
+/**
+ * The WebSocket transport's server (ARCP 1.0 §4.1): stand-alone, or on a `node:http(s)` server that is there already. (On an
+ * `@effect/platform` router: `WebSocketRoute`.)
+ *
+ * Responsibility: listening, TLS, the HTTP side of the handshake and its time limit, and the orderly end. One text frame is
+ * one message; a binary frame is a `BadFrame`; a frame over the limit closes with 1009 and invalid UTF-8 with 1007 (RFC 6455
+ * §8.1).
+ *
+ * Races closed: a reset during the upgrade is not an uncaught error; frames sent right behind the handshake are kept; an
+ * upgrade that arrives after the stop is refused with 503.
+ */
+import * as Http from "node:http"
+import * as Https from "node:https"
+import type { Socket } from "node:net"
+import type { Duplex } from "node:stream"
+import type * as Tls from "node:tls"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import { Server, TransportError } from "./Connection.js"
+import { guard, pathOf, refuse, urlHost } from "./internal/upgrade.js"
+import * as wsAcceptor from "./internal/wsAcceptor.js"
+import type { WsServerOptions } from "./internal/wsAcceptor.js"
+
+/** What every WebSocket server can be told. */
+export type Options = WsServerOptions
+
+/** TLS of a server, as Node takes it, with its secrets wrapped. */
+export interface ServerTls extends Omit<Tls.TlsOptions, "key" | "passphrase"> {
+  /** The private key, PEM. */
+  readonly key: string | Uint8Array | Redacted.Redacted<string>
+  /** The certificate chain, PEM. */
+  readonly cert: string | Buffer | Array<string | Buffer>
+  readonly passphrase?: Redacted.Redacted<string> | undefined
+}
+
+/** A stand-alone server's options. */
+export interface LayerOptions extends Options {
+  /** The address to bind. Default: `127.0.0.1`, which only this machine reaches. */
+  readonly host?: string | undefined
+  /** The TCP port; 0 lets the system pick one, which the server's `address` tells. */
+  readonly port: number
+  /** Serves `wss` instead of `ws`. Required of network deployments (ARCP 1.0 §4.1) unless a proxy ends TLS. */
+  readonly tls?: ServerTls | undefined
+  /** How long a peer may take for the TLS handshake, and again for its HTTP request. Default: 10 seconds. */
+  readonly handshakeTimeout?: Duration.DurationInput | undefined
+}
+
+type Service = typeof Server.Service
+
+const reveal = <A>(value: A | Redacted.Redacted<A>): A => (Redacted.isRedacted(value) ? Redacted.value(value) : value)
+
+const create = (options: LayerOptions, timeout: number): Http.Server => {
+  const http: Http.ServerOptions = {
+    headersTimeout: timeout,
+    requestTimeout: timeout,
+    connectionsCheckingInterval: Math.max(20, Math.min(1000, Math.floor(timeout / 4))),
+    keepAliveTimeout: 1000
+  }
+  if (options.tls === undefined) return Http.createServer(http)
+  const { key, passphrase, ...tls } = options.tls
+  const revealed = reveal<string | Uint8Array>(key)
+  return Https.createServer({
+    ...tls,
+    ...http,
+    handshakeTimeout: timeout,
+    key: typeof revealed === "string" ? revealed : Buffer.from(revealed),
+    ...(passphrase === undefined ? {} : { passphrase: Redacted.value(passphrase) })
+  })
+}
+
+const listenError = (cause: NodeJS.ErrnoException, host: string, port: number): TransportError => {
+  const where = `${urlHost(host)}:${port}`
+  const why =
+    cause.code === "EADDRINUSE"
+      ? "the port is in use; choose another, or 0 for any free one"
+      : cause.code === "EACCES"
+        ? "this port needs privileges; choose one above 1023"
+        : cause.code === "EADDRNOTAVAIL" || cause.code === "ENOTFOUND"
+          ? "this machine has no such address"
+          : cause.message
+  return new TransportError({ operation: "listen", message: `could not listen on ${where}: ${why}`, cause })
+}
+
+/** A request that is no upgrade. */
+const answerPlain =
+  (path: string) =>
+  (request: Http.IncomingMessage, response: Http.ServerResponse): void => {
+    const here = pathOf(request) === path
+    const body = here ? "this is an ARCP runtime: connect with a WebSocket\n" : "there is nothing here\n"
+    response.writeHead(here ? 426 : 404, {
+      "Content-Type": "text/plain; charset=utf-8",
+      "Content-Length": Buffer.byteLength(body),
+      Connection: "close",
+      ...(here ? { Upgrade: "websocket" } : {})
+    })
+    response.end(body)
+  }
+
+/** Listens on a server of its own until the scope closes. */
+export const make = (options: LayerOptions): Effect.Effect<Service, TransportError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const host = options.host ?? "127.0.0.1"
+    const timeout = Math.max(1, Duration.toMillis(options.handshakeTimeout ?? wsAcceptor.defaults.handshakeTimeout))
+    const { acceptor, path, upgrade } = wsAcceptor.make(options)
+    const server = yield* Effect.try({
+      try: () => create(options, timeout),
+      catch: (cause) =>
+        new TransportError({
+          operation: "listen",
+          message: "could not set up TLS: check that key and certificate are PEM and belong together",
+          cause
+        })
+    })
+    // what has not upgraded yet is bounded too: as many again, dropped beyond that
+    server.maxConnections = 2 * (options.maxConnections ?? wsAcceptor.defaults.maxConnections) + 16
+    // the end does not wait for peers that are still in a handshake
+    const sockets = new Set<Socket>()
+    server.on("connection", (socket: Socket) => {
+      sockets.add(socket)
+      socket.once("close", () => sockets.delete(socket))
+    })
+    server.on("request", answerPlain(path))
+    server.on("upgrade", (request: Http.IncomingMessage, socket: Duplex, head: Buffer) => {
+      guard(socket)
+      if (pathOf(request) === path) upgrade(request, socket, head)
+      else refuse(socket, { status: 404, message: `there is nothing here; the path is ${path}` })
+    })
+
+    yield* Effect.acquireRelease(
+      Effect.async<void, TransportError>((resume) => {
+        const failed = (cause: NodeJS.ErrnoException): void =>
+          resume(Effect.fail(listenError(cause, host, options.port)))
+        server.once("error", failed)
+        server.listen({ host, port: options.port }, () => {
+          server.off("error", failed)
+          // a failing accept (no file descriptors left) loses that connection, not the server
+          server.on("error", () => {})
+          resume(Effect.void)
+        })
+      }),
+      () =>
+        Effect.zipRight(
+          acceptor.shutdown,
+          Effect.async<void>((resume) => {
+            server.close(() => resume(Effect.void))
+            for (const socket of sockets) socket.destroy()
+          })
+        )
+    )
+    const address = wsAcceptor.addressOf(server, path, options.tls !== undefined)
+    return {
+      connections: acceptor.connections,
+      stopAccepting: Effect.sync(() => {
+        acceptor.stop()
+        server.close()
+      }),
+      address
+    }
+  })
+
+/**
+ * Listens on a server of its own.
+ *
+ * ```ts
+ * WebSocketServer.layer({ port: 7777 })
+ * ```
+ *
+ * Fails with {@link TransportError} (`operation: "listen"`), which says what to do.
+ */
+export const layer = (options: LayerOptions): Layer.Layer<Server, TransportError> => Layer.scoped(Server, make(options))
+
+/**
+ * Serves one path of an HTTP server until the scope closes. Other upgrades are left to the server's other listeners, or
+ * answered with 404 where there are none. The server itself, its TLS, its time limits and its end stay with its owner;
+ * `requestTimeout` and `headersTimeout` of `node:http` bound the handshake.
+ */
+export const attach = (
+  server: Http.Server | Https.Server,
+  options: Options = {}
+): Effect.Effect<Service, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const { acceptor, path, upgrade } = wsAcceptor.make(options)
+    const onUpgrade = (request: Http.IncomingMessage, socket: Duplex, head: Buffer): void => {
+      guard(socket)
+      if (pathOf(request) === path) upgrade(request, socket, head)
+      else if (server.listenerCount("upgrade") === 1) refuse(socket, { status: 404, message: "there is nothing here" })
+    }
+    yield* Effect.acquireRelease(
+      Effect.sync(() => server.prependListener("upgrade", onUpgrade)),
+      () =>
+        Effect.zipRight(
+          acceptor.shutdown,
+          Effect.sync(() => server.off("upgrade", onUpgrade))
+        )
+    )
+    return {
+      connections: acceptor.connections,
+      stopAccepting: Effect.sync(() => acceptor.stop()),
+      get address() {
+        return wsAcceptor.addressOf(server, path, server instanceof Https.Server)
+      }
+    }
+  })
+
+/** {@link attach} as a layer. */
+export const layerFromServer = (server: Http.Server | Https.Server, options: Options = {}): Layer.Layer<Server> =>
+  Layer.scoped(Server, attach(server, options))

@@ -1,0 +1,215 @@
+/**
+ * One end of a connection: what every transport does alike, over a {@link Driver} that moves the frames.
+ *
+ * Responsibility: the states of a connection (open, closing, ended), the bound on what waits to be read, and the queue of
+ * senders that wait for room.
+ *
+ * Order: frames that are sent leave in the order of the calls. A send that finds no room waits, whole, behind those that
+ * wait already; interrupted, it has sent nothing.
+ *
+ * Races closed:
+ * - The first end counts, whether ours or the peer's: later ones change nothing, and all readers of `closed` see the same.
+ * - A send that meets the end fails; it can neither hang nor write behind a close.
+ * - Frames that came before the end are read before the end. Frames that come after our own close are dropped, and the
+ *   peer is no longer held back, so that its answer to the close is not stuck behind them.
+ */
+import * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import {
+  closeCodes,
+  type CloseInfo,
+  type Connection,
+  ConnectionClosed,
+  type Frame,
+  type Inbound
+} from "../Connection.js"
+import { Inbox } from "./Inbox.js"
+
+/** What moves the frames. All of it is called synchronously, `write` and `waiting` only while the connection is open. */
+export interface Driver {
+  /** Hands a batch over to the peer or the operating system. False: it is about to end, and nothing was written. */
+  readonly write: (frames: ReadonlyArray<Frame>) => boolean
+  /** How much waits to leave, in the unit of `highWater`. Below it there is room. */
+  readonly waiting: () => number
+  /** Holds the peer back, and lets it go on. */
+  readonly hold: () => void
+  readonly release: () => void
+  /** Starts to close, after what was written. In bounded time it calls {@link Endpoint.end}. */
+  readonly shut: (code: number, reason: string) => void
+  /** A sender has begun to wait: called for drivers that must poll for room. */
+  readonly onWait?: () => void
+}
+
+export interface EndpointOptions {
+  readonly transport: Connection["transport"]
+  readonly secure: boolean
+  /** Where sending begins to wait, in the driver's unit. */
+  readonly highWater: number
+  /** Where the peer is held back, in the unit of {@link Endpoint.push}'s size. */
+  readonly inboundBound: number
+}
+
+interface Sender {
+  readonly frames: ReadonlyArray<Frame>
+  readonly resume: (effect: Effect.Effect<void, ConnectionClosed>) => void
+}
+
+/** The text of a frame. */
+export const frameText = (frame: Frame): string => (typeof frame === "string" ? frame : JSON.stringify(frame))
+
+export class Endpoint implements Connection {
+  readonly transport: Connection["transport"]
+  readonly secure: boolean
+  remoteAddress: string | undefined
+  readonly inbound: Stream.Stream<Inbound>
+
+  private readonly driver: Driver
+  private readonly options: EndpointOptions
+  private readonly inbox: Inbox<Inbound>
+  private state: "open" | "closing" | "ended" = "open"
+  private info: CloseInfo = { code: closeCodes.abnormal, reason: "" }
+  private held = false
+  private senders: Array<Sender> = []
+  private readonly endListeners = new Set<() => void>()
+  private atInboundEnd: (() => void) | undefined
+
+  constructor(driver: Driver, options: EndpointOptions) {
+    this.driver = driver
+    this.options = options
+    this.transport = options.transport
+    this.secure = options.secure
+    this.inbox = new Inbox(
+      () => this.taken(),
+      () => this.atInboundEnd?.()
+    )
+    this.inbound = this.inbox.stream
+  }
+
+  /** How much waits to be read. */
+  get unread(): number {
+    return this.inbox.size
+  }
+
+  get isOpen(): boolean {
+    return this.state === "open"
+  }
+
+  get isEnded(): boolean {
+    return this.state === "ended"
+  }
+
+  /** Whether a sender waits for room. */
+  get hasWaiting(): boolean {
+    return this.senders.length > 0
+  }
+
+  // --- what the driver reports
+
+  /** A frame has arrived. Dropped once we have closed. */
+  push(frame: Inbound, size: number): void {
+    if (this.state === "closing") return
+    this.inbox.push(frame, size)
+    if (!this.held && this.inbox.size >= this.options.inboundBound) {
+      this.held = true
+      this.driver.hold()
+    }
+  }
+
+  private taken(): void {
+    if (!this.held) return
+    this.held = false
+    this.driver.release()
+  }
+
+  /** There may be room again: waiting senders go on, in order. */
+  flushed(): void {
+    while (this.senders.length > 0 && this.state === "open" && this.driver.waiting() < this.options.highWater) {
+      const sender = this.senders.shift()!
+      sender.resume(this.driver.write(sender.frames) ? Effect.void : this.failWhenEnded)
+    }
+  }
+
+  /** Nothing more arrives; the other direction stays as it is until the reader has seen that, then `then` is called. */
+  endInbound(then: () => void): void {
+    this.atInboundEnd = then
+    this.inbox.end()
+  }
+
+  /** The connection has ended. The first reason counts: our own close, else this one. */
+  end(code: number, reason: string): void {
+    if (this.state === "ended") return
+    if (this.state === "open") this.info = { code, reason }
+    this.state = "ended"
+    this.inbox.end()
+    this.failSenders()
+    for (const listener of [...this.endListeners]) listener()
+    this.endListeners.clear()
+  }
+
+  /** Starts to close. False if that has been done. */
+  startClose(code: number, reason: string): boolean {
+    if (this.state !== "open") return false
+    this.state = "closing"
+    this.info = { code, reason }
+    this.failSenders()
+    if (this.held) {
+      this.held = false
+      this.driver.release()
+    }
+    this.driver.shut(code, reason)
+    return true
+  }
+
+  /** Calls `listener` once the connection has ended; at once if it has. */
+  onEnd(listener: () => void): void {
+    if (this.state === "ended") listener()
+    else this.endListeners.add(listener)
+  }
+
+  private failSenders(): void {
+    const senders = this.senders
+    this.senders = []
+    for (const sender of senders) sender.resume(Effect.fail(new ConnectionClosed(this.info)))
+  }
+
+  // --- Connection
+
+  readonly send = (frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> =>
+    Effect.suspend(() => {
+      if (this.state !== "open") return Effect.fail(new ConnectionClosed(this.info))
+      if (frames.length === 0) return Effect.void
+      if (this.senders.length === 0 && this.driver.waiting() < this.options.highWater) {
+        return this.driver.write(frames) ? Effect.void : this.failWhenEnded
+      }
+      return this.waitToSend(frames)
+    })
+
+  private waitToSend(frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> {
+    return Effect.async((resume) => {
+      const sender: Sender = { frames, resume }
+      this.senders.push(sender)
+      this.driver.onWait?.()
+      return Effect.sync(() => {
+        const index = this.senders.indexOf(sender)
+        if (index >= 0) this.senders.splice(index, 1)
+      })
+    })
+  }
+
+  readonly closed: Effect.Effect<CloseInfo> = Effect.async((resume) => {
+    if (this.state === "ended") return resume(Effect.succeed(this.info))
+    const listener = (): void => resume(Effect.succeed(this.info))
+    this.endListeners.add(listener)
+    return Effect.sync(() => this.endListeners.delete(listener))
+  })
+
+  private readonly failWhenEnded: Effect.Effect<never, ConnectionClosed> = Effect.flatMap(this.closed, (info) =>
+    Effect.fail(new ConnectionClosed(info))
+  )
+
+  readonly close = (code: number, reason: string): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      this.startClose(code, reason)
+      return this.state === "ended" ? Effect.void : Effect.asVoid(this.closed)
+    })
+}

@@ -1,0 +1,145 @@
+/**
+ * An {@link Endpoint} over a pair of Node byte streams, one JSON text per line.
+ *
+ * What is common to both ends of a stdio connection; who owns the streams decides by {@link Hooks} what their end means.
+ * Whatever happens to a stream is caught here: a broken pipe ends the connection, never the process.
+ */
+import type { Readable, Writable } from "node:stream"
+import { BadFrame, closeCodes, type Frame } from "../Connection.js"
+import { Endpoint, frameText } from "./Endpoint.js"
+import { invalid, joinLines, type Line, LineSplitter, tooLong } from "./LineSplitter.js"
+
+export interface LineOptions {
+  /** The longest line that is read, in bytes; a longer one ends the connection with 1009. Default: 4 MiB. */
+  readonly maxFrameBytes?: number | undefined
+  /** How many bytes may wait in the pipe's buffer before `send` suspends. Default: 256 KiB. */
+  readonly highWaterBytes?: number | undefined
+  /** How many bytes may wait unread before the peer is held back. Default: 1 MiB. */
+  readonly inboundBytes?: number | undefined
+}
+
+export interface Hooks {
+  /** The input has ended; its last line has been pushed. */
+  readonly inputEnded: () => void
+  /** The input failed, or was closed before its end. */
+  readonly inputFailed: (reason: string) => void
+  /** Nothing can be written any more. */
+  readonly outputFailed: (reason: string) => void
+  /** Flush, close, and end the endpoint in bounded time. */
+  readonly shut: () => void
+}
+
+export interface LineEndpoint {
+  readonly endpoint: Endpoint
+  /** Reads what is left without holding the peer back: for when it is bounded by the peer's end. */
+  readonly readOut: () => void
+}
+
+/** Stream errors after the connection's end have no other listener. Streams such as stdout outlive many connections. */
+const muted = new WeakSet<Readable | Writable>()
+
+const mute = (stream: Readable | Writable): void => {
+  if (muted.has(stream)) return
+  muted.add(stream)
+  stream.on("error", ignore)
+}
+
+const ignore = (): void => {}
+
+/** Reads and writes lines until the endpoint has ended, then lets go of both streams. */
+export const make = (input: Readable, output: Writable, options: LineOptions, hooks: Hooks): LineEndpoint => {
+  const maxFrameBytes = options.maxFrameBytes ?? 4 * 1024 * 1024
+  const splitter = new LineSplitter(maxFrameBytes)
+  let inputDone = false
+  let outputBroken = false
+  let unheld = false
+  const flushed = (): void => endpoint.flushed()
+
+  const endpoint: Endpoint = new Endpoint(
+    {
+      write: (frames: ReadonlyArray<Frame>) => {
+        if (outputBroken || !output.writable) return false
+        output.write(joinLines(frames.map(frameText)), "utf8", flushed)
+        return true
+      },
+      waiting: () => output.writableLength,
+      hold: () => {
+        if (!unheld && !inputDone) input.pause()
+      },
+      release: () => {
+        if (!inputDone) input.resume()
+      },
+      shut: hooks.shut
+    },
+    {
+      transport: "stdio",
+      secure: true,
+      highWater: options.highWaterBytes ?? 256 * 1024,
+      inboundBound: options.inboundBytes ?? 1024 * 1024
+    }
+  )
+
+  const take = (lines: ReadonlyArray<Line>): void => {
+    for (const line of lines) {
+      if (line === tooLong) {
+        // told first, so that the reader can still answer; the connection ends when the reader has seen the end
+        endpoint.push(new BadFrame(`the line is longer than ${maxFrameBytes} bytes`), 64)
+        stopInput()
+        input.destroy()
+        endpoint.endInbound(() =>
+          endpoint.startClose(closeCodes.tooBig, `a line is longer than ${maxFrameBytes} bytes`)
+        )
+      } else if (line === invalid) endpoint.push(new BadFrame("the line is not valid UTF-8"), 64)
+      else endpoint.push(line, line.length + 64)
+    }
+  }
+
+  const onData = (bytes: Uint8Array): void => take(splitter.push(bytes))
+  const onInputEnd = (): void => {
+    if (inputDone) return
+    stopInput()
+    take(splitter.end())
+    hooks.inputEnded()
+  }
+  const onInputFailure = (error?: Error): void => {
+    if (inputDone) return
+    stopInput()
+    hooks.inputFailed(error?.message ?? "the input was closed")
+  }
+  const onOutputFailure = (error?: Error): void => {
+    if (outputBroken || output.writableFinished) return
+    outputBroken = true
+    hooks.outputFailed(error?.message ?? "the output was closed")
+  }
+  const stopInput = (): void => {
+    inputDone = true
+    input.off("data", onData)
+    input.off("end", onInputEnd)
+    input.off("error", onInputFailure)
+    input.off("close", onInputFailure)
+  }
+
+  mute(input)
+  mute(output)
+  output.on("error", onOutputFailure)
+  output.on("close", onOutputFailure)
+  input.on("end", onInputEnd)
+  input.on("error", onInputFailure)
+  input.on("close", onInputFailure)
+  input.on("data", onData)
+  endpoint.onEnd(() => {
+    stopInput()
+    output.off("error", onOutputFailure)
+    output.off("close", onOutputFailure)
+    input.destroy()
+    output.destroy()
+  })
+
+  return {
+    endpoint,
+    readOut: () => {
+      unheld = true
+      if (!inputDone) input.resume()
+    }
+  }
+}

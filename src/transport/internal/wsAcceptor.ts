@@ -1,0 +1,145 @@
+/**
+ * Upgrade requests to connections: what a stand-alone, an attached and a routed WebSocket server share.
+ *
+ * Everything happens synchronously in the upgrade's callback: checks, handshake, listeners, hand-over. So no early frame
+ * is lost and no refused request is left without an answer.
+ */
+import type { IncomingMessage } from "node:http"
+import type { AddressInfo, Server as NetServer, Socket } from "node:net"
+import type { Duplex } from "node:stream"
+import * as Duration from "effect/Duration"
+import { type PerMessageDeflateOptions, type ServerOptions, type WebSocket, WebSocketServer } from "ws"
+import { Acceptor } from "./Acceptor.js"
+import type { Endpoint } from "./Endpoint.js"
+import { check, guard, type Refusal, refuse, type UpgradePolicy, urlHost } from "./upgrade.js"
+import * as wsEndpoint from "./wsEndpoint.js"
+
+/** What every WebSocket server can be told. */
+export interface WsServerOptions {
+  /** The URL path that is served. Default: `/arcp`. */
+  readonly path?: string | undefined
+  /**
+   * The largest frame that is read, in bytes; a larger one closes the connection with 1009. Default: 4 MiB, in which a
+   * chunk of 1 MiB fits as base64 with its envelope. Give less only if no peer sends chunks of that size.
+   */
+  readonly maxFrameBytes?: number | undefined
+  /** How many connections may be open at once; one more is refused with 503. Default: 4096. */
+  readonly maxConnections?: number | undefined
+  /**
+   * Origins that browsers may connect from besides the server's own (`https://app.example`), or `"*"`. Requests
+   * without Origin (programs) pass; any other is refused with 403. Default: none.
+   */
+  readonly allowedOrigins?: "*" | ReadonlyArray<string> | undefined
+  /**
+   * Host headers that are served (`arcp.example`, `arcp.example:7777`; without a port any port counts), or `"*"`; any
+   * other is refused with 403. Default: where the server is bound to a loopback address, `localhost`, `127.0.0.1` and
+   * `[::1]` with its port, which stops DNS rebinding; elsewhere any. Name the public host when a proxy on the same
+   * machine passes it through.
+   */
+  readonly allowedHosts?: "*" | ReadonlyArray<string> | undefined
+  /** WebSocket sub-protocols that are echoed when a client offers them; others are ignored. Default: `["arcp"]`. */
+  readonly protocols?: ReadonlyArray<string> | undefined
+  /** Compression. Costs memory and time per connection. Default: false. */
+  readonly perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined
+  /** How many bytes may wait in a socket before `send` suspends. Default: 256 KiB. */
+  readonly highWaterBytes?: number | undefined
+  /** How many bytes may wait unread before the peer is held back. Default: 1 MiB. */
+  readonly inboundBytes?: number | undefined
+  /** How long a close may take: flushing what was sent, then the peer's answer. Default: 5 seconds. */
+  readonly closeTimeout?: Duration.DurationInput | undefined
+}
+
+export const defaults = {
+  path: "/arcp",
+  maxFrameBytes: 4 * 1024 * 1024,
+  maxConnections: 4096,
+  highWaterBytes: 256 * 1024,
+  inboundBytes: 1024 * 1024,
+  closeTimeout: Duration.seconds(5),
+  handshakeTimeout: Duration.seconds(10)
+}
+
+export interface WsAcceptor {
+  readonly path: string
+  readonly acceptor: Acceptor
+  /** Upgrades or refuses. The endpoint, unless the request was refused. */
+  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Endpoint | undefined
+}
+
+export const make = (options: WsServerOptions): WsAcceptor => {
+  const acceptor = new Acceptor()
+  const maxConnections = options.maxConnections ?? defaults.maxConnections
+  const maxFrameBytes = options.maxFrameBytes ?? defaults.maxFrameBytes
+  const known = options.protocols ?? ["arcp"]
+  const policy: UpgradePolicy = {
+    allowedOrigins: options.allowedOrigins ?? [],
+    allowedHosts: options.allowedHosts
+  }
+  // `closeTimeout` is an option of ws that its types do not know yet
+  const wsOptions: ServerOptions & { readonly closeTimeout: number } = {
+    noServer: true,
+    clientTracking: false,
+    maxPayload: maxFrameBytes,
+    perMessageDeflate: options.perMessageDeflate ?? false,
+    closeTimeout: Duration.toMillis(options.closeTimeout ?? defaults.closeTimeout),
+    handleProtocols: (offered) => known.find((protocol) => offered.has(protocol)) ?? false
+  }
+  const wss = new WebSocketServer(wsOptions)
+
+  const refusal = (request: IncomingMessage, socket: Socket, secure: boolean): Refusal | undefined => {
+    const refused = check(request, policy, boundAddress(socket), secure)
+    if (refused !== undefined) return refused
+    if (acceptor.stopped) return { status: 503, message: "the server is shutting down" }
+    if (acceptor.count >= maxConnections)
+      return { status: 503, message: "too many connections are open; try again later" }
+    return undefined
+  }
+
+  const upgrade = (request: IncomingMessage, duplex: Duplex, head: Buffer): Endpoint | undefined => {
+    guard(duplex)
+    // an HTTP server's upgrade socket is a net.Socket or a tls.TLSSocket; the type of the event is wider for its users' sake
+    const socket = duplex as Socket
+    const secure = "encrypted" in socket && socket.encrypted === true
+    const refused = refusal(request, socket, secure)
+    if (refused !== undefined) {
+      refuse(socket, refused)
+      return undefined
+    }
+    let accepted: Endpoint | undefined
+    wss.handleUpgrade(request, socket, head, (ws: WebSocket) => {
+      const { endpoint, opened } = wsEndpoint.make(ws, {
+        secure,
+        mask: false,
+        highWaterBytes: options.highWaterBytes ?? defaults.highWaterBytes,
+        inboundBytes: options.inboundBytes ?? defaults.inboundBytes,
+        maxFrameBytes
+      })
+      opened(socket)
+      acceptor.accept(endpoint)
+      accepted = endpoint
+    })
+    return accepted
+  }
+
+  return { path: options.path ?? defaults.path, acceptor, upgrade }
+}
+
+/** The address that the socket's server is bound to. Node keeps the server on the sockets that it accepted. */
+const boundAddress = (socket: Socket & { readonly server?: NetServer }): AddressInfo | undefined => {
+  const address = socket.server?.address()
+  if (typeof address === "object" && address !== null) return address
+  // a Unix socket has no host that could be rebound; a socket without its server is judged by its own local end
+  return typeof address === "string" || socket.localAddress === undefined || socket.localPort === undefined
+    ? undefined
+    : { address: socket.localAddress, port: socket.localPort, family: socket.localFamily ?? "IPv4" }
+}
+
+/** Where a server listens, as a URL. */
+export const addressOf = (server: NetServer, path: string, secure: boolean): string => {
+  const scheme = secure ? "wss" : "ws"
+  const address = server.address()
+  if (address === null) return `${scheme}:${path}`
+  return typeof address === "string"
+    ? `${scheme}+unix:${address}:${path}`
+    : `${scheme}://${urlHost(address.address)}:${address.port}${path}`
+}
