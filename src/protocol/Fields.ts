@@ -56,6 +56,7 @@ let lastIso = ""
 /** ISO 8601 in UTC with milliseconds. The last answer is kept: a busy runtime formats the same millisecond many times. */
 export const formatTimestamp = (millis: number): string => {
   if (millis !== lastMillis) {
+    // edge: formatting a given time, not reading the clock
     lastIso = new Date(millis).toISOString()
     lastMillis = millis
   }

@@ -74,10 +74,7 @@ const make = (inner: Context.Tag.Service<Connector>) => {
         if (dead) return Effect.void
         dead = true
         cuts++
-        return Effect.zipRight(
-          Deferred.succeed(broken, undefined),
-          connection.close(closeCodes.abnormal, "cut")
-        )
+        return Effect.zipRight(Deferred.succeed(broken, undefined), connection.close(closeCodes.abnormal, "cut"))
       })
       current = { kill }
       const frames = connection.inbound.pipe(

@@ -79,12 +79,14 @@ export interface Connection {
   readonly remoteAddress: string | undefined
   /**
    * What the peer sends, in chunks of as much as has arrived. Consume it once. It ends when the connection has ended,
-   * for whatever reason ({@link Connection.closed} tells). Reading slowly holds the peer back.
+   * for whatever reason ({@link Connection.closed} tells). Reading slowly holds the peer back. What arrives after our own
+   * {@link Connection.close} is dropped.
    */
   readonly inbound: Stream.Stream<Inbound>
   /**
    * Sends frames in order, as one write where the transport can. Returns at once while fewer bytes than the high-water
-   * mark wait in the socket, else when that is so again: this is the back-pressure.
+   * mark wait in the socket, else when that is so again: this is the back-pressure. Interrupted while it waits, it has
+   * sent nothing.
    */
   readonly send: (frames: ReadonlyArray<Frame>) => Effect.Effect<void, ConnectionClosed>
   /**

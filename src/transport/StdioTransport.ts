@@ -23,6 +23,8 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { closeCodes, type Connection, Connector, Server, TransportError } from "./Connection.js"
 import { Acceptor } from "./internal/Acceptor.js"
+import { Alarm } from "./internal/Alarm.js"
+import { millis } from "./internal/bounds.js"
 import { dial } from "./internal/dial.js"
 import type { Endpoint } from "./internal/Endpoint.js"
 import { Inbox } from "./internal/Inbox.js"
@@ -45,11 +47,10 @@ export interface Streams {
 const bothEndsMillis = 100
 
 const open = ({ input, output }: Streams, options: StreamOptions): Endpoint => {
-  const limit = Duration.toMillis(options.closeTimeout ?? Duration.seconds(5))
+  const limit = millis(options.closeTimeout ?? Duration.seconds(5))
   let inputEnded = false
   let outputFailed = false
-  // timers at the driver's edge, as in ws: streams know no Clock
-  let timer: ReturnType<typeof setTimeout> | undefined
+  const alarm = new Alarm()
   const { endpoint } = lineEndpoint.make(input, output, options, {
     inputEnded: () => {
       inputEnded = true
@@ -61,15 +62,14 @@ const open = ({ input, output }: Streams, options: StreamOptions): Endpoint => {
     outputFailed: (reason) => {
       outputFailed = true
       if (inputEnded) endpoint.end(closeCodes.normal, "")
-      else timer = setTimeout(() => endpoint.end(closeCodes.abnormal, reason), bothEndsMillis)
+      else alarm.set(bothEndsMillis, () => endpoint.end(closeCodes.abnormal, reason))
     },
     shut: () => {
-      clearTimeout(timer)
-      timer = setTimeout(() => endpoint.end(closeCodes.abnormal, ""), limit)
+      alarm.set(limit, () => endpoint.end(closeCodes.abnormal, ""))
       output.end(() => endpoint.end(closeCodes.normal, ""))
     }
   })
-  endpoint.onEnd(() => clearTimeout(timer))
+  endpoint.onEnd(() => alarm.clear())
   return endpoint
 }
 
@@ -168,17 +168,12 @@ const start = (options: SpawnOptions): Child => {
 const readOutMillis = 1000
 
 const childEndpoint = (child: Child, options: SpawnOptions): Endpoint => {
-  const exitLimit = Duration.toMillis(options.exitTimeout ?? Duration.seconds(5))
-  const killLimit = Duration.toMillis(options.killTimeout ?? Duration.seconds(2))
+  const exitLimit = millis(options.exitTimeout ?? Duration.seconds(5))
+  const killLimit = millis(options.killTimeout ?? Duration.seconds(2))
   let exited: { readonly code: number; readonly reason: string } | undefined
   let inputOver = false
   let ending = false
-  // timers at the driver's edge: a process knows no Clock
-  let timer: ReturnType<typeof setTimeout> | undefined
-  const after = (millis: number, action: () => void): void => {
-    clearTimeout(timer)
-    timer = setTimeout(action, millis)
-  }
+  const alarm = new Alarm()
 
   const finish = (): void => {
     endpoint.end(exited?.code ?? closeCodes.abnormal, exited?.reason ?? "the child process does not exit")
@@ -188,11 +183,11 @@ const childEndpoint = (child: Child, options: SpawnOptions): Endpoint => {
     if (ending || exited !== undefined) return
     ending = true
     child.stdin.end()
-    after(exitLimit, () => {
+    alarm.set(exitLimit, () => {
       child.kill("SIGTERM")
-      after(killLimit, () => {
+      alarm.set(killLimit, () => {
         child.kill("SIGKILL")
-        after(readOutMillis, finish)
+        alarm.set(readOutMillis, finish)
       })
     })
   }
@@ -211,7 +206,7 @@ const childEndpoint = (child: Child, options: SpawnOptions): Endpoint => {
       else terminate()
     }
   })
-  endpoint.onEnd(() => clearTimeout(timer))
+  endpoint.onEnd(() => alarm.clear())
   child.once("exit", (code, signal) => {
     exited =
       code === 0
@@ -223,10 +218,10 @@ const childEndpoint = (child: Child, options: SpawnOptions): Endpoint => {
                 ? `the child process exited with code ${code}`
                 : `the child process was ended by ${signal}`
           }
-    clearTimeout(timer)
+    alarm.clear()
     if (inputOver || !endpoint.isOpen) return finish()
     // bounded by what the pipe holds: read it out, also for a reader that is slow
-    after(readOutMillis, finish)
+    alarm.set(readOutMillis, finish)
     readOut()
   })
   return endpoint

@@ -10,7 +10,7 @@
 import type { ClientRequest, IncomingMessage } from "node:http"
 import type { Socket } from "node:net"
 import type * as Tls from "node:tls"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -19,6 +19,7 @@ import * as Scope from "effect/Scope"
 import { type ClientOptions, type PerMessageDeflateOptions, WebSocket } from "ws"
 import { closeCodes, type Connection, Connector, type TransportError } from "./Connection.js"
 import * as Address from "./internal/address.js"
+import { bytes, millis } from "./internal/bounds.js"
 import * as connectError from "./internal/connectError.js"
 import { dial } from "./internal/dial.js"
 import { defaults } from "./internal/wsAcceptor.js"
@@ -70,9 +71,9 @@ const open = (options: Options, target: Address.Target): WebSocket => {
     ...(passphrase === undefined ? {} : { passphrase: Redacted.value(passphrase) }),
     headers,
     followRedirects: false,
-    maxPayload: options.maxFrameBytes ?? defaults.maxFrameBytes,
+    maxPayload: bytes(options.maxFrameBytes ?? defaults.maxFrameBytes),
     perMessageDeflate: options.perMessageDeflate ?? false,
-    closeTimeout: Duration.toMillis(options.closeTimeout ?? defaults.closeTimeout)
+    closeTimeout: millis(options.closeTimeout ?? defaults.closeTimeout)
   }
   return new WebSocket(target.url, [...(options.protocols ?? [])], wsOptions)
 }
@@ -121,8 +122,8 @@ export const make = (options: Options): typeof Connector.Service => ({
     Either.match(Address.parse(options.url), {
       onLeft: (error) => Effect.fail(error),
       onRight: (target) =>
-        dial(attempt(options, target), options.connectTimeout ?? defaults.handshakeTimeout, (millis) =>
-          connectError.timedOut(target.address, millis)
+        dial(attempt(options, target), options.connectTimeout ?? defaults.handshakeTimeout, (limit) =>
+          connectError.timedOut(target.address, limit)
         )
     })
   ),

@@ -205,8 +205,8 @@ export const make = (options: Options): typeof Connector.Service => ({
     Either.match(Address.parse(options.url), {
       onLeft: (error) => Effect.fail(error),
       onRight: (target) =>
-        dial(attempt(options, target), options.connectTimeout ?? Duration.seconds(10), (millis) =>
-          connectError.timedOut(target.address, millis)
+        dial(attempt(options, target), options.connectTimeout ?? Duration.seconds(10), (limit) =>
+          connectError.timedOut(target.address, limit)
         )
     })
   ),

@@ -14,12 +14,13 @@ import * as Https from "node:https"
 import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type * as Tls from "node:tls"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { Server, TransportError } from "./Connection.js"
+import { millis } from "./internal/bounds.js"
 import { guard, pathOf, refuse, urlHost } from "./internal/upgrade.js"
 import * as wsAcceptor from "./internal/wsAcceptor.js"
 import type { WsServerOptions } from "./internal/wsAcceptor.js"
@@ -103,7 +104,7 @@ const answerPlain =
 export const make = (options: LayerOptions): Effect.Effect<Service, TransportError, Scope.Scope> =>
   Effect.gen(function* () {
     const host = options.host ?? "127.0.0.1"
-    const timeout = Math.max(1, Duration.toMillis(options.handshakeTimeout ?? wsAcceptor.defaults.handshakeTimeout))
+    const timeout = millis(options.handshakeTimeout ?? wsAcceptor.defaults.handshakeTimeout)
     const { acceptor, path, upgrade } = wsAcceptor.make(options)
     const server = yield* Effect.try({
       try: () => create(options, timeout),

@@ -31,10 +31,11 @@ const answering = (answer: string) =>
       Effect.async<void>((resume) => {
         http.listen(0, "127.0.0.1", () => resume(Effect.void))
       }),
-      () => Effect.sync(() => {
-        http.close()
-        http.closeAllConnections()
-      })
+      () =>
+        Effect.sync(() => {
+          http.close()
+          http.closeAllConnections()
+        })
     )
     return { port: (http.address() as AddressInfo).port, headers: Deferred.await(seen) }
   })
@@ -51,7 +52,8 @@ describe("WebSocketClient, connecting", () => {
       )
       const unknown = yield* Effect.flip(connect("ws://no-such-host.invalid:1/arcp"))
       expect(unknown.message).toContain("DNS")
-    }))
+    })
+  )
 
   it.scopedLive("§4 says what a refused upgrade means", () =>
     Effect.gen(function* () {
@@ -70,7 +72,8 @@ describe("WebSocketClient, connecting", () => {
         const failure = yield* Effect.flip(connect(`ws://127.0.0.1:${port}/arcp`))
         expect(failure.message).toMatch(hint)
       }
-    }))
+    })
+  )
 
   it.scopedLive("§4 a handshake that is none is an error", () =>
     Effect.gen(function* () {
@@ -80,7 +83,8 @@ describe("WebSocketClient, connecting", () => {
       expect((yield* Effect.flip(connect(`ws://127.0.0.1:${port}/arcp`))).message).toContain("Sec-WebSocket-Accept")
       const closing = yield* rawServer((socket) => socket.destroy())
       expect((yield* Effect.flip(connect(`ws://127.0.0.1:${closing}/arcp`))).message).toContain("reset")
-    }))
+    })
+  )
 
   it.scopedLive("§4 an attempt that times out is an error and leaves no socket", () =>
     Effect.gen(function* () {
@@ -92,7 +96,8 @@ describe("WebSocketClient, connecting", () => {
       const failure = yield* Effect.flip(connect(`ws://127.0.0.1:${port}/arcp`, { connectTimeout: 100 }))
       expect(failure.message).toContain("no WebSocket within 100 ms")
       yield* Deferred.await(gone)
-    }))
+    })
+  )
 
   it.scopedLive("§4 an attempt that is interrupted leaves no socket, and at once", () =>
     Effect.gen(function* () {
@@ -107,20 +112,26 @@ describe("WebSocketClient, connecting", () => {
       yield* Deferred.await(here)
       yield* Fiber.interrupt(fiber)
       yield* Deferred.await(gone)
-    }))
+    })
+  )
 
   it.scopedLive("§4 an attempt that is interrupted at any moment leaves no connection, though its scope stays", () =>
     Effect.gen(function* () {
       const connector = yield* Connector
       const { connections } = yield* Server
-      let open = 0
-      yield* Effect.forkScoped(Stream.runForEach(connections, (connection) =>
-        Effect.forkScoped(Effect.gen(function* () {
-          open++
-          yield* Stream.runDrain(connection.inbound)
-          yield* connection.closed
-          open--
-        }))))
+      const open = { count: 0 }
+      yield* Effect.forkScoped(
+        Stream.runForEach(connections, (connection) =>
+          Effect.forkScoped(
+            Effect.gen(function* () {
+              open.count++
+              yield* Stream.runDrain(connection.inbound)
+              yield* connection.closed
+              open.count--
+            })
+          )
+        )
+      )
       const scope = yield* Effect.scope
       for (let turns = 0; turns < 60; turns++) {
         const fiber = yield* Effect.fork(Scope.extend(connector.connect, scope))
@@ -131,9 +142,11 @@ describe("WebSocketClient, connecting", () => {
       // one that stays: its frames come after the ends of the others
       const last = yield* connector.connect
       yield* last.close(1000, "")
-      for (let i = 0; i < 1000 && open > 0; i++) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
-      expect(open).toBe(0)
-    }).pipe(Effect.provide(to(wsClient, WebSocketServer.layer({ port: 0 })))))
+      for (let i = 0; i < 1000 && open.count > 0; i++)
+        yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+      expect(open.count).toBe(0)
+    }).pipe(Effect.provide(to(wsClient, WebSocketServer.layer({ port: 0 }))))
+  )
 
   it.scopedLive("§4 refuses a URL that is none, and shows no secrets of one that is", () =>
     Effect.gen(function* () {
@@ -149,15 +162,18 @@ describe("WebSocketClient, connecting", () => {
       expect(connector.address).toBe(`ws://127.0.0.1:${port}/arcp`)
       const failure = yield* Effect.flip(Effect.scoped(connector.connect))
       expect(failure.message).not.toMatch(/pa55|s3cret/)
-    }))
+    })
+  )
 
   it.scopedLive("§4 sends headers, their secrets wrapped, and offers sub-protocols", () =>
     Effect.gen(function* () {
       const { headers, port } = yield* answering("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
-      const failure = yield* Effect.flip(connect(`ws://127.0.0.1:${port}/arcp`, {
-        headers: { authorization: Redacted.make("Bearer s3cret"), "x-plain": "1" },
-        protocols: ["arcp"]
-      }))
+      const failure = yield* Effect.flip(
+        connect(`ws://127.0.0.1:${port}/arcp`, {
+          headers: { authorization: Redacted.make("Bearer s3cret"), "x-plain": "1" },
+          protocols: ["arcp"]
+        })
+      )
       expect(yield* headers).toMatchObject({
         authorization: "Bearer s3cret",
         "x-plain": "1",
@@ -167,11 +183,16 @@ describe("WebSocketClient, connecting", () => {
       // a header that HTTP cannot carry
       const bad = yield* Effect.flip(connect(`ws://127.0.0.1:${port}/arcp`, { headers: { "x-bad": "a\r\nb" } }))
       expect(bad).toBeInstanceOf(TransportError)
-    }))
+    })
+  )
 })
 
 describe("WebSocketClient, the connection", () => {
-  const talkingTo = (handle: (socket: Socket) => void, also?: Uint8Array, options: Partial<WebSocketClient.Options> = {}) =>
+  const talkingTo = (
+    handle: (socket: Socket) => void,
+    also?: Uint8Array,
+    options: Partial<WebSocketClient.Options> = {}
+  ) =>
     Effect.gen(function* () {
       const port = yield* rawServer((socket) => shakeHands(socket, () => handle(socket), also))
       return yield* WebSocketClient.make({ url: `ws://127.0.0.1:${port}/arcp`, closeTimeout: 50, ...options }).connect
@@ -179,28 +200,33 @@ describe("WebSocketClient, the connection", () => {
 
   it.scopedLive("§4 keeps what comes in one packet with the handshake's answer", () =>
     Effect.gen(function* () {
-      const client = yield* talkingTo(() => {}, Buffer.concat([serverFrame(1, "\"early\""), serverFrame(1, "2")]))
+      const client = yield* talkingTo(() => {}, Buffer.concat([serverFrame(1, '"early"'), serverFrame(1, "2")]))
       const reader = yield* Reader.make(client)
-      expect(yield* reader.take(2)).toEqual(["\"early\"", "2"])
+      expect(yield* reader.take(2)).toEqual(['"early"', "2"])
       expect(client.remoteAddress).toBe("127.0.0.1")
       expect(client.secure).toBe(false)
-    }))
+    })
+  )
 
   it.scopedLive("§4 a reset is 1006, and sending fails", () =>
     Effect.gen(function* () {
       const client = yield* talkingTo((socket) => {
-        socket.write(serverFrame(1, "\"last\""), () => setImmediate(() => socket.resetAndDestroy()))
+        socket.write(serverFrame(1, '"last"'), () => setImmediate(() => socket.resetAndDestroy()))
       })
       const reader = yield* Reader.make(client)
-      expect(yield* reader.rest).toEqual(["\"last\""])
+      expect(yield* reader.rest).toEqual(['"last"'])
       expect((yield* client.closed).code).toBe(1006)
       expect(yield* Effect.flip(client.send(["1"]))).toBeInstanceOf(ConnectionClosed)
-    }))
+    })
+  )
 
   it.scopedLive("§4 a binary frame is a bad frame; a frame over the limit is 1009; a masked one is 1002", () =>
     Effect.gen(function* () {
       const client = yield* talkingTo(
-        (socket) => socket.write(Buffer.concat([serverFrame(2, "\x00"), serverFrame(1, "x".repeat(100)), serverFrame(1, "x".repeat(101))])),
+        (socket) =>
+          socket.write(
+            Buffer.concat([serverFrame(2, "\x00"), serverFrame(1, "x".repeat(100)), serverFrame(1, "x".repeat(101))])
+          ),
         undefined,
         { maxFrameBytes: 100 }
       )
@@ -213,14 +239,16 @@ describe("WebSocketClient, the connection", () => {
       const masked = yield* talkingTo((socket) => socket.write(Buffer.from([0x81, 0x81, 1, 2, 3, 4, 0x31])))
       yield* Stream.runDrain(masked.inbound)
       expect((yield* masked.closed).code).toBe(1002)
-    }))
+    })
+  )
 
   it.scopedLive("§4 a peer that answers no close cannot delay it beyond its bound", () =>
     Effect.gen(function* () {
       const client = yield* talkingTo((socket) => socket.pause())
       yield* client.close(1000, "bye")
       expect(yield* client.closed).toEqual({ code: 1000, reason: "bye" })
-    }))
+    })
+  )
 
   it.scopedLive("§4 each connect is a connection of its own", () =>
     Effect.gen(function* () {
@@ -233,5 +261,6 @@ describe("WebSocketClient, the connection", () => {
       yield* Stream.runDrain(first.inbound)
       yield* two.send(["2"])
       expect(yield* Effect.flatMap(Reader.make(second), (_) => _.take(1))).toEqual(["2"])
-    }).pipe(Effect.provide(to(wsClient, WebSocketServer.layer({ port: 0 })))))
+    }).pipe(Effect.provide(to(wsClient, WebSocketServer.layer({ port: 0 }))))
+  )
 })

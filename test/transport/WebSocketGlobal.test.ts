@@ -10,7 +10,7 @@ import { globalClient, to } from "./webSockets.js"
 
 /** A browser's WebSocket in the test's hands. */
 class Fake implements WebSocketGlobal.WebSocketLike {
-  static last: Fake
+  static last: Fake | undefined
   readyState = 0
   bufferedAmount = 0
   binaryType = "blob"
@@ -52,12 +52,22 @@ class Fake implements WebSocketGlobal.WebSocketLike {
 
 const url = "wss://agents.example/arcp?token=s3cret"
 
+/** Lets other fibers go on until something has happened. */
+const until = (condition: () => boolean): Effect.Effect<void> =>
+  Effect.suspend(() => (condition() ? Effect.void : Effect.zipRight(Effect.yieldNow(), until(condition))))
+
+/** Forks a dial and waits for its socket. */
+const dialling = <A, E, R>(connect: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    const before = Fake.last
+    const fiber = yield* Effect.forkScoped(connect)
+    yield* until(() => Fake.last !== before && Fake.last?.onopen !== null)
+    return { fiber, ws: Fake.last! }
+  })
+
 const opened = (options: Partial<WebSocketGlobal.Options> = {}) =>
   Effect.gen(function* () {
-    const fiber = yield* Effect.forkScoped(WebSocketGlobal.make({ url, WebSocket: Fake, ...options }).connect)
-    yield* Effect.yieldNow()
-    yield* Effect.yieldNow()
-    const ws = Fake.last
+    const { fiber, ws } = yield* dialling(WebSocketGlobal.make({ url, WebSocket: Fake, ...options }).connect)
     ws.open()
     return { ws, client: yield* Fiber.join(fiber) }
   })
@@ -68,7 +78,13 @@ describe("WebSocketGlobal", () => {
       const { client, ws } = yield* opened({ highWaterBytes: 10, pollInterval: 20 })
       yield* client.send(["12345", "67890"])
       const done = yield* Ref.make<ReadonlyArray<string>>([])
-      const later = (text: string) => Effect.fork(Effect.zipRight(client.send([text]), Ref.update(done, (all) => [...all, text])))
+      const later = (text: string) =>
+        Effect.fork(
+          Effect.zipRight(
+            client.send([text]),
+            Ref.update(done, (all) => [...all, text])
+          )
+        )
       yield* later("a")
       yield* later("b")
       yield* TestClock.adjust(1000)
@@ -85,20 +101,29 @@ describe("WebSocketGlobal", () => {
       yield* TestClock.adjust(20)
       ws.end(1006)
       expect(yield* Effect.flip(Fiber.join(stuck))).toBeInstanceOf(ConnectionClosed)
-    }))
+    })
+  )
 
   it.scoped("§4 closes with codes that a browser may send", () =>
     Effect.gen(function* () {
-      for (const [code, sent] of [[1000, 1000], [1001, 4001], [1008, 4008], [1011, 4011], [4321, 4321], [1006, 4011]] as const) {
+      for (const [code, sent] of [
+        [1000, 1000],
+        [1001, 4001],
+        [1008, 4008],
+        [1011, 4011],
+        [4321, 4321],
+        [1006, 4011]
+      ] as const) {
         const { client, ws } = yield* opened()
         const closing = yield* Effect.fork(client.close(code, "why"))
-        yield* Effect.yieldNow()
+        yield* until(() => ws.closes.length > 0)
         expect(ws.closes).toEqual([[sent, "why"]])
         ws.end(sent, "why")
         yield* Fiber.join(closing)
         expect(yield* client.closed).toEqual({ code, reason: "why" })
       }
-    }))
+    })
+  )
 
   it.scoped("§4 a close that the peer never answers ends by the Clock", () =>
     Effect.gen(function* () {
@@ -109,7 +134,8 @@ describe("WebSocketGlobal", () => {
       yield* TestClock.adjust(1)
       yield* Fiber.join(closing)
       expect(yield* client.closed).toEqual({ code: 1000, reason: "bye" })
-    }))
+    })
+  )
 
   it.scoped("§4 frames that nobody reads are bounded: the connection ends, what came is kept", () =>
     Effect.gen(function* () {
@@ -120,7 +146,8 @@ describe("WebSocketGlobal", () => {
       expect(yield* client.closed).toEqual({ code: 1013, reason: "the reader is too slow" })
       const reader = yield* Reader.make(client)
       expect((yield* reader.rest).length).toBe(7)
-    }))
+    })
+  )
 
   it.scoped("§4 a binary frame is a bad frame; a frame over the limit ends the connection", () =>
     Effect.gen(function* () {
@@ -134,49 +161,50 @@ describe("WebSocketGlobal", () => {
       expectBad(bad, /binary/)
       expect([good, ...rest]).toEqual(["0123456789"])
       expect((yield* client.closed).code).toBe(1009)
-    }))
+    })
+  )
 
   it.scoped("§4 an attempt that fails, times out or is interrupted closes its socket", () =>
     Effect.gen(function* () {
       const connect = WebSocketGlobal.make({ url, WebSocket: Fake, connectTimeout: 5000, closeTimeout: 10 }).connect
-      const failing = yield* Effect.fork(connect)
-      yield* Effect.yieldNow()
-      Fake.last.onerror?.({} as never)
-      Fake.last.end(1006)
-      const failure = yield* Effect.flip(Fiber.join(failing))
+      const failing = yield* dialling(connect)
+      failing.ws.onerror?.({} as never)
+      failing.ws.end(1006)
+      const failure = yield* Effect.flip(Fiber.join(failing.fiber))
       expect(failure).toBeInstanceOf(TransportError)
       expect(failure.message).toMatch(/^could not connect to wss:\/\/agents\.example\/arcp: .*allowedOrigins/)
 
-      const slow = yield* Effect.fork(connect)
+      const slow = yield* dialling(connect)
       yield* TestClock.adjust(5000)
-      const ws = Fake.last
-      expect(ws.closes).toEqual([[1000, ""]])
-      ws.end(1006)
-      expect((yield* Effect.flip(Fiber.join(slow))).message).toContain("no WebSocket within 5000 ms")
+      yield* until(() => slow.ws.closes.length > 0)
+      expect(slow.ws.closes).toEqual([[1000, ""]])
+      slow.ws.end(1006)
+      expect((yield* Effect.flip(Fiber.join(slow.fiber))).message).toContain("no WebSocket within 5000 ms")
 
-      const interrupted = yield* Effect.fork(connect)
-      yield* Effect.yieldNow()
-      const third = Fake.last
-      const stopping = yield* Effect.fork(Fiber.interrupt(interrupted))
-      yield* Effect.yieldNow()
+      const interrupted = yield* dialling(connect)
+      const stopping = yield* Effect.fork(Fiber.interrupt(interrupted.fiber))
+      yield* until(() => interrupted.ws.closes.length > 0)
+      expect(interrupted.ws.closes).toEqual([[1000, ""]])
+      // this peer never answers
       yield* TestClock.adjust(10)
       yield* Fiber.join(stopping)
-      expect(third.closes).toEqual([[1000, ""]])
-    }))
+    })
+  )
 
   it.scoped("§4 closes with the scope, and its polling ends with it", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make()
       const { client, ws } = yield* Scope.extend(opened(), scope)
       const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
-      yield* Effect.yieldNow()
+      yield* until(() => ws.closes.length > 0)
       expect(ws.closes).toEqual([[1000, ""]])
       ws.end(1000)
       yield* Fiber.join(closing)
       expect((yield* client.closed).code).toBe(1000)
-    }))
+    })
+  )
 
-  it.effect("§4 says so where there is no global WebSocket", () =>
+  it.scoped("§4 says so where there is no global WebSocket", () =>
     Effect.gen(function* () {
       const holder = globalThis as { WebSocket?: unknown }
       const own = holder.WebSocket
@@ -185,16 +213,16 @@ describe("WebSocketGlobal", () => {
         const failure = yield* Effect.flip(Effect.scoped(WebSocketGlobal.make({ url }).connect))
         expect(failure.message).toContain("no global WebSocket")
         holder.WebSocket = Fake
-        const fiber = yield* Effect.fork(Effect.scoped(WebSocketGlobal.make({ url, protocols: ["arcp"] }).connect))
-        yield* Effect.yieldNow()
-        expect([Fake.last.url, Fake.last.protocols]).toEqual([url, ["arcp"]])
-        Fake.last.end(1006)
+        const { fiber, ws } = yield* dialling(WebSocketGlobal.make({ url, protocols: ["arcp"] }).connect)
+        expect([ws.url, ws.protocols]).toEqual([url, ["arcp"]])
+        ws.end(1006)
         yield* Fiber.await(fiber)
       } finally {
         if (own !== undefined) holder.WebSocket = own
         else delete holder.WebSocket
       }
-    }))
+    })
+  )
 
   it.scopedLive("§4 both ends of a real connection see the same frames, also when the client sees a slow socket", () =>
     Effect.gen(function* () {
@@ -207,7 +235,8 @@ describe("WebSocketGlobal", () => {
       yield* Effect.fork(Stream.runDrain(client.inbound))
       yield* server.close(1008, "no entry")
       expect(yield* client.closed).toEqual({ code: 1008, reason: "no entry" })
-    }).pipe(Effect.provide(to(globalClient, WebSocketServer.layer({ port: 0 })))))
+    }).pipe(Effect.provide(to(globalClient, WebSocketServer.layer({ port: 0 }))))
+  )
 })
 
 describe("effect-arcp/transport", () => {
@@ -216,7 +245,9 @@ describe("effect-arcp/transport", () => {
     const visit = (file: string): void => {
       if (seen.has(file)) return
       seen.add(file)
-      for (const [, from] of readFileSync(file, "utf8").matchAll(/^(?:import|export)\s(?!type\s)[^"]*?from "([^"]+)"/gm)) {
+      for (const [, from] of readFileSync(file, "utf8").matchAll(
+        /^(?:import|export)\s(?!type\s)[^"]*?from "([^"]+)"/gm
+      )) {
         if (from!.startsWith(".")) {
           const target = resolve(dirname(file), from!.replace(/\.js$/, ".ts"))
           expect(existsSync(target)).toBe(true)

@@ -249,7 +249,7 @@ export const suite = (harness: Harness): void => {
   })
 
   describe(`${harness.name}: §4 back-pressure`, () => {
-    const total = 600
+    const total = 400
     // does not compress: compressed, all of it would fit in the pipes
     const noise = randomBytes(96 * 1024).toString("base64")
     const frameOf = (i: number): string => JSON.stringify({ i, data: noise.slice(i * 97, i * 97 + 64 * 1024) })

@@ -5,7 +5,8 @@ import { sendableCode, sendableReason } from "../../src/transport/internal/close
 import { encode } from "../../src/transport/internal/textFrames.js"
 
 // the receiver of ws, on its own: it knows the protocol best
-const Receiver = createRequire(import.meta.url)("ws").Receiver ?? (await import("ws") as never as { Receiver: unknown }).Receiver
+const Receiver =
+  createRequire(import.meta.url)("ws").Receiver ?? ((await import("ws")) as never as { Receiver: unknown }).Receiver
 
 const decode = (bytes: Buffer, isServer: boolean): Promise<Array<string>> =>
   new Promise((resolve, reject) => {
@@ -22,21 +23,30 @@ const wellFormed = (text: string): string => Buffer.from(text, "utf8").toString(
 
 describe("text frames (RFC 6455 §5.2)", () => {
   it("are read by ws as they were written, masked and not, at every boundary of the length field", () =>
-    fc.assert(fc.asyncProperty(
-      fc.array(fc.oneof(
-        fc.string({ unit: "binary" }),
-        fc.string(),
-        fc.constantFrom(0, 1, 124, 125, 126, 127, 65_534, 65_535, 65_536, 70_000).map((n) => "x".repeat(n)),
-        fc.constantFrom("\ud800", "€".repeat(42), "😀".repeat(20_000))
-      ), { minLength: 1, maxLength: 6 }),
-      fc.boolean(),
-      async (texts, mask) => {
-        expect(await decode(encode(texts, mask), mask)).toEqual(texts.map(wellFormed))
-      }
-    ), { numRuns: 300 }))
+    fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.oneof(
+            fc.string({ unit: "binary" }),
+            fc.string(),
+            fc.constantFrom(0, 1, 124, 125, 126, 127, 65_534, 65_535, 65_536, 70_000).map((n) => "x".repeat(n)),
+            fc.constantFrom("\ud800", "€".repeat(42), "😀".repeat(20_000))
+          ),
+          { minLength: 1, maxLength: 6 }
+        ),
+        fc.boolean(),
+        async (texts, mask) => {
+          expect(await decode(encode(texts, mask), mask)).toEqual(texts.map(wellFormed))
+        }
+      ),
+      { numRuns: 300 }
+    ))
 
   it("are masked each with its own key (RFC 6455 §5.3)", () => {
-    const bytes = encode(Array.from({ length: 3000 }, () => "aaaa"), true)
+    const bytes = encode(
+      Array.from({ length: 3000 }, () => "aaaa"),
+      true
+    )
     const keys = new Set<number>()
     for (let at = 0; at < bytes.length; at += 10) {
       expect(bytes.subarray(at, at + 2)).toEqual(Buffer.from([0x81, 0x84]))
@@ -56,12 +66,14 @@ describe("close frames (RFC 6455 §5.5.1)", () => {
   })
 
   it("carry a reason that fits and is never cut inside a character", () => {
-    fc.assert(fc.property(fc.string({ unit: "grapheme", maxLength: 200 }), (reason) => {
-      const sent = sendableReason(reason)
-      expect(Buffer.byteLength(sent)).toBeLessThanOrEqual(123)
-      expect(reason.startsWith(sent)).toBe(true)
-      if (Buffer.byteLength(reason) <= 123) expect(sent).toBe(reason)
-      else expect(Buffer.byteLength(sent)).toBeGreaterThan(119)
-    }))
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme", maxLength: 200 }), (reason) => {
+        const sent = sendableReason(reason)
+        expect(Buffer.byteLength(sent)).toBeLessThanOrEqual(123)
+        expect(reason.startsWith(sent)).toBe(true)
+        if (Buffer.byteLength(reason) <= 123) expect(sent).toBe(reason)
+        else expect(Buffer.byteLength(sent)).toBeGreaterThan(119)
+      })
+    )
   })
 })

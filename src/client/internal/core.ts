@@ -10,6 +10,7 @@
 import * as Either from "effect/Either"
 import * as Envelope from "../../protocol/Envelope.js"
 import { type ArcpError, fromWire, InternalError } from "../../protocol/Errors.js"
+import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Event from "../../protocol/Event.js"
 import type { Accepted, JobError, Result } from "../../protocol/Job.js"
 import * as Message from "../../protocol/Message.js"
@@ -322,7 +323,7 @@ export class Core {
       case "session.ping":
         this.post("session.pong", {
           ping_nonce: message.payload.nonce,
-          received_at: new Date(this.options.now()).toISOString()
+          received_at: formatTimestamp(this.options.now())
         })
         return none
       case "session.pong": {

@@ -17,6 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { ArcpError } from "../../protocol/Errors.js"
+import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Message from "../../protocol/Message.js"
 import { BadFrame, closeCodes, type Connection, type Connector } from "../../transport/Connection.js"
 import { ClientClosed, type ClientError, SessionEnded } from "../ClientError.js"
@@ -289,7 +290,7 @@ export const supervise = (
             if (silent >= interval || options.now() - lastOut >= interval) {
               core.post("session.ping", {
                 nonce: `hb_${options.newId()}`,
-                sent_at: new Date(options.now()).toISOString()
+                sent_at: formatTimestamp(options.now())
               })
               toSend.signal()
             }

@@ -1,18 +1,8 @@
 /** Giving the event loop a turn, so that sockets are read and timers fire while agents are busy. */
 import * as Effect from "effect/Effect"
 
-// edge: the event loop itself; Effect's own yield runs in microtasks, which starve I/O for as long as they last.
-const defer: (f: () => void) => void =
-  typeof setImmediate === "function"
-    ? (f) => void setImmediate(f)
-    : (f) => {
-        const channel = new MessageChannel()
-        channel.port1.onmessage = () => {
-          channel.port1.close()
-          f()
-        }
-        channel.port2.postMessage(0)
-      }
+// edge: the event loop itself; Effect's own yield runs in microtasks, which starve I/O for as long as they last
+const defer = setImmediate
 
 /** Continues in a later turn of the event loop, after waiting I/O has been seen to. */
-export const nextTurn: Effect.Effect<void> = Effect.async<void>((resume) => defer(() => resume(Effect.void)))
+export const nextTurn: Effect.Effect<void> = Effect.async<void>((resume) => void defer(() => resume(Effect.void)))

@@ -75,7 +75,12 @@ export class Endpoint implements Connection {
 
   constructor(driver: Driver, options: EndpointOptions) {
     this.driver = driver
-    this.options = options
+    // with a bound of 0 nothing could ever be sent
+    this.options = {
+      ...options,
+      highWater: Math.max(1, options.highWater),
+      inboundBound: Math.max(1, options.inboundBound)
+    }
     this.transport = options.transport
     this.secure = options.secure
     this.inbox = new Inbox(

@@ -6,6 +6,7 @@
  */
 import type { Readable, Writable } from "node:stream"
 import { BadFrame, closeCodes, type Frame } from "../Connection.js"
+import { bytes } from "./bounds.js"
 import { Endpoint, frameText } from "./Endpoint.js"
 import { invalid, joinLines, type Line, LineSplitter, tooLong } from "./LineSplitter.js"
 
@@ -48,7 +49,7 @@ const ignore = (): void => {}
 
 /** Reads and writes lines until the endpoint has ended, then lets go of both streams. */
 export const make = (input: Readable, output: Writable, options: LineOptions, hooks: Hooks): LineEndpoint => {
-  const maxFrameBytes = options.maxFrameBytes ?? 4 * 1024 * 1024
+  const maxFrameBytes = bytes(options.maxFrameBytes ?? 4 * 1024 * 1024)
   const splitter = new LineSplitter(maxFrameBytes)
   let inputDone = false
   let outputBroken = false
@@ -94,7 +95,7 @@ export const make = (input: Readable, output: Writable, options: LineOptions, ho
     }
   }
 
-  const onData = (bytes: Uint8Array): void => take(splitter.push(bytes))
+  const onData = (data: Uint8Array): void => take(splitter.push(data))
   const onInputEnd = (): void => {
     if (inputDone) return
     stopInput()

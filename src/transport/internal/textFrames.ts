@@ -15,12 +15,12 @@ let poolUsed = poolSize
 /** Frames in one buffer, masked as a client must or plain as a server must. */
 export const encode = (texts: ReadonlyArray<string>, mask: boolean): Buffer => {
   const count = texts.length
-  const sizes = new Array<number>(count)
+  const sizes: Array<number> = []
   const overhead = mask ? 4 : 0
   let total = 0
   for (let i = 0; i < count; i++) {
     const size = Buffer.byteLength(texts[i]!)
-    sizes[i] = size
+    sizes.push(size)
     total += size + overhead + (size < 126 ? 2 : size < 65_536 ? 4 : 10)
   }
   const target = Buffer.allocUnsafe(total)

@@ -10,6 +10,7 @@ import type { Duplex } from "node:stream"
 import * as Duration from "effect/Duration"
 import { type PerMessageDeflateOptions, type ServerOptions, type WebSocket, WebSocketServer } from "ws"
 import { Acceptor } from "./Acceptor.js"
+import { bytes, millis } from "./bounds.js"
 import type { Endpoint } from "./Endpoint.js"
 import { check, guard, type Refusal, refuse, type UpgradePolicy, urlHost } from "./upgrade.js"
 import * as wsEndpoint from "./wsEndpoint.js"
@@ -69,7 +70,7 @@ export interface WsAcceptor {
 export const make = (options: WsServerOptions): WsAcceptor => {
   const acceptor = new Acceptor()
   const maxConnections = options.maxConnections ?? defaults.maxConnections
-  const maxFrameBytes = options.maxFrameBytes ?? defaults.maxFrameBytes
+  const maxFrameBytes = bytes(options.maxFrameBytes ?? defaults.maxFrameBytes)
   const known = options.protocols ?? ["arcp"]
   const policy: UpgradePolicy = {
     allowedOrigins: options.allowedOrigins ?? [],
@@ -81,7 +82,7 @@ export const make = (options: WsServerOptions): WsAcceptor => {
     clientTracking: false,
     maxPayload: maxFrameBytes,
     perMessageDeflate: options.perMessageDeflate ?? false,
-    closeTimeout: Duration.toMillis(options.closeTimeout ?? defaults.closeTimeout),
+    closeTimeout: millis(options.closeTimeout ?? defaults.closeTimeout),
     handleProtocols: (offered) => known.find((protocol) => offered.has(protocol)) ?? false
   }
   const wss = new WebSocketServer(wsOptions)

@@ -1,0 +1,468 @@
+/**
+ * The rules of the house that no ordinary linter knows: which room of `src` may import which, what may run in a browser, who
+ * may need an optional peer, and what only a driver's edge may do. Pure: sources in, violations out. `check-rooms.ts` is the
+ * program; the table below is the only place to change when a room or an entry is added.
+ */
+import { isBuiltin } from "node:module"
+import { posix as Path } from "node:path"
+import ts from "typescript"
+
+/** A file by its path from the repository's root, with forward slashes. */
+export interface Source {
+  readonly path: string
+  readonly text: string
+}
+
+export interface Violation {
+  readonly path: string
+  readonly line: number
+  readonly column: number
+  readonly rule: string
+  readonly message: string
+}
+
+/** The parts of `package.json` that the rules read. */
+export interface Manifest {
+  readonly name: string
+  readonly exports: Readonly<Record<string, unknown>>
+  readonly dependencies?: Readonly<Record<string, string>>
+  readonly peerDependencies?: Readonly<Record<string, string>>
+  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>
+}
+
+interface Room {
+  /** Rooms that it may import. */
+  readonly uses: ReadonlyArray<string>
+  /** `browser`: every file. `mixed`: what only its Node entries reach may use Node. `node`: anything. */
+  readonly runs: "browser" | "mixed" | "node"
+  /** The only packages that it may import; absent: every peer. */
+  readonly packages?: ReadonlyArray<string>
+}
+
+const belowRuntime = ["protocol", "authority", "transport", "store", "auth", "agent"]
+
+const rooms: Readonly<Record<string, Room>> = {
+  protocol: { uses: [], runs: "browser", packages: ["effect"] },
+  authority: { uses: ["protocol"], runs: "browser", packages: ["effect"] },
+  transport: { uses: ["protocol"], runs: "mixed" },
+  store: { uses: ["protocol"], runs: "node" },
+  auth: { uses: ["protocol"], runs: "node" },
+  agent: { uses: ["protocol", "authority"], runs: "node" },
+  runtime: { uses: belowRuntime, runs: "node" },
+  client: { uses: ["protocol", "transport"], runs: "browser" },
+  testing: { uses: [...belowRuntime, "runtime", "client"], runs: "node" },
+  cli: { uses: [...belowRuntime, "runtime", "client", "testing"], runs: "node" }
+}
+
+/** Entries whose users have an optional peer. From every other entry it must be out of reach. */
+const optionalPeers: Readonly<Record<string, ReadonlyArray<string>>> = {
+  ws: ["transport/node", "transport/platform"],
+  "@effect/platform-node": ["transport/platform"],
+  "@effect/sql": ["store/sql", "store/sqlite"],
+  "@effect/sql-sqlite-node": ["store/sqlite"],
+  "@effect/cli": [],
+  jose: ["auth/jwt"]
+}
+
+const nodeOnlyPackages = new Set([
+  "@effect/platform-node",
+  "@effect/platform-node-shared",
+  "@effect/sql-sqlite-node",
+  "better-sqlite3",
+  "ws"
+])
+
+interface Import {
+  readonly specifier: string
+  readonly node: ts.Node
+  /** The path that a relative specifier means, `.js` turned into `.ts`. */
+  readonly target: string | undefined
+}
+
+interface Parsed {
+  readonly path: string
+  readonly room: string
+  readonly file: ts.SourceFile
+  readonly lines: ReadonlyArray<string>
+  readonly imports: ReadonlyArray<Import>
+}
+
+const roomOf = (path: string): string => path.split("/")[1] ?? ""
+
+const packageOf = (specifier: string): string =>
+  specifier
+    .split("/")
+    .slice(0, specifier.startsWith("@") ? 2 : 1)
+    .join("/")
+
+const needsNode = (specifier: string): boolean => isBuiltin(specifier) || nodeOnlyPackages.has(packageOf(specifier))
+
+const isRelative = (specifier: string): boolean => /^\.{1,2}(\/|$)/.test(specifier)
+
+const walk = (node: ts.Node, visit: (node: ts.Node) => void): void => {
+  visit(node)
+  ts.forEachChild(node, (child) => walk(child, visit))
+}
+
+/** The literal that names a module, for every way to name one; `null` where it is an expression. */
+const moduleNamed = (node: ts.Node): ts.Expression | null | undefined => {
+  if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) return node.moduleSpecifier
+  if (ts.isImportEqualsDeclaration(node)) {
+    return ts.isExternalModuleReference(node.moduleReference) ? node.moduleReference.expression : undefined
+  }
+  if (ts.isImportTypeNode(node)) {
+    return ts.isLiteralTypeNode(node.argument) ? (node.argument.literal as ts.Expression) : null
+  }
+  if (!ts.isCallExpression(node)) return undefined
+  const isImport =
+    node.expression.kind === ts.SyntaxKind.ImportKeyword ||
+    (ts.isIdentifier(node.expression) && node.expression.text === "require")
+  return isImport ? (node.arguments[0] ?? null) : undefined
+}
+
+const parse = (source: Source): Parsed => {
+  const file = ts.createSourceFile(source.path, source.text, ts.ScriptTarget.Latest, true, ts.ScriptKind.TS)
+  const imports: Array<Import> = []
+  walk(file, (node) => {
+    const named = moduleNamed(node)
+    if (named === undefined || named === null || !ts.isStringLiteralLike(named)) return
+    const specifier = named.text
+    const target = isRelative(specifier)
+      ? Path.join(Path.dirname(source.path), specifier).replace(/\.js$/, ".ts")
+      : undefined
+    imports.push({ specifier, node, target })
+  })
+  return { path: source.path, room: roomOf(source.path), file, lines: source.text.split(/\r?\n/), imports }
+}
+
+const violation = (parsed: Parsed, node: ts.Node, rule: string, message: string): Violation => {
+  const { line, character } = parsed.file.getLineAndCharacterOfPosition(node.getStart(parsed.file))
+  return { path: parsed.path, line: line + 1, column: character + 1, rule, message }
+}
+
+/** How each file is first reached from a set of entries: the file before it, or undefined for an entry itself. */
+const reach = (
+  files: ReadonlyMap<string, Parsed>,
+  entries: ReadonlyArray<string>
+): ReadonlyMap<string, string | undefined> => {
+  const from = new Map<string, string | undefined>(entries.map((entry) => [entry, undefined]))
+  for (const path of from.keys()) {
+    for (const { target } of files.get(path)?.imports ?? []) {
+      if (target !== undefined && files.has(target) && !from.has(target)) from.set(target, path)
+    }
+  }
+  return from
+}
+
+const chain = (from: ReadonlyMap<string, string | undefined>, path: string): string => {
+  const steps: Array<string> = []
+  for (let at: string | undefined = path; at !== undefined; at = from.get(at)) steps.unshift(at.replace(/^src\//, ""))
+  return steps.join(" -> ")
+}
+
+const checkRoomImports = (parsed: Parsed, manifest: Manifest): ReadonlyArray<Violation> => {
+  const found: Array<Violation> = []
+  const room = rooms[parsed.room]
+  if (room === undefined) return found
+  for (const { node, specifier, target } of parsed.imports) {
+    const report = (rule: string, message: string) => found.push(violation(parsed, node, rule, message))
+    if (target !== undefined) {
+      const other = roomOf(target)
+      if (!target.startsWith("src/")) {
+        report("room-import", `src imports nothing outside src, but "${specifier}" is. Move what it needs into a room.`)
+      } else if (other === parsed.room) {
+        continue
+      } else if (!room.uses.includes(other)) {
+        const may = room.uses.length === 0 ? "no other room" : room.uses.join(", ")
+        report(
+          "room-import",
+          `${parsed.room} may not import ${other} (it may import ${may}). Move what both need into a room that both may import, or take it as a service.`
+        )
+      } else if (/\/internal\//.test(target)) {
+        report(
+          "room-internal",
+          `"${specifier}" is internal to ${other}. Use what ${other} exports, or have ${other} export it.`
+        )
+      }
+      continue
+    }
+    const name = packageOf(specifier)
+    if (name === manifest.name) {
+      report(
+        "room-import",
+        `Inside src, import "${specifier}" by its relative path, so that the rule of rooms sees it.`
+      )
+    } else if (isBuiltin(specifier)) {
+      if (!specifier.startsWith("node:")) report("node-prefix", `Write "node:${specifier}".`)
+    } else if (room.packages !== undefined && !room.packages.includes(name)) {
+      report("room-package", `${parsed.room} may import ${room.packages.join(", ")} only, not ${name}.`)
+    } else if (!(name in (manifest.peerDependencies ?? {})) && !(name in (manifest.dependencies ?? {}))) {
+      report("room-package", `${name} is no dependency and no peer of the package, so its users may not have it.`)
+    } else if (specifier === "effect" || /^@effect\/[^/]+$/.test(specifier)) {
+      report("barrel", `Import the module, not the barrel: import * as X from "${specifier}/X".`)
+    }
+  }
+  for (const reference of parsed.file.typeReferenceDirectives) {
+    found.push({
+      path: parsed.path,
+      ...{ line: parsed.file.getLineAndCharacterOfPosition(reference.pos).line + 1, column: 1 },
+      rule: "reference",
+      message: `No /// <reference types="${reference.fileName}" />: import the types that are meant.`
+    })
+  }
+  return found
+}
+
+/** Names that a browser does not have, unless the file imports or declares them. */
+const nodeGlobals = new Set(["Buffer", "process", "__dirname", "__filename", "require"])
+
+const checkBrowser = (
+  files: ReadonlyMap<string, Parsed>,
+  entryPaths: ReadonlyArray<string>
+): ReadonlyArray<Violation> => {
+  const found: Array<Violation> = []
+  const browserEntries = Object.keys(rooms)
+    .filter((name) => rooms[name]?.runs !== "node")
+    .map((name) => `src/${name}/index.ts`)
+    .filter((path) => files.has(path))
+  const fromBrowser = reach(files, browserEntries)
+  const fromNode = reach(
+    files,
+    entryPaths.filter((path) => rooms[roomOf(path)]?.runs === "mixed" && !browserEntries.includes(path))
+  )
+  for (const parsed of files.values()) {
+    const runs = rooms[parsed.room]?.runs ?? "node"
+    const reached = fromBrowser.has(parsed.path)
+    const inBrowser = reached || runs === "browser" || (runs === "mixed" && !fromNode.has(parsed.path))
+    if (!inBrowser) continue
+    const why = reached
+      ? `a browser loads it by ${chain(fromBrowser, parsed.path)}`
+      : `${parsed.room} runs in a browser${runs === "mixed" ? ", and no Node entry reaches this file" : ""}`
+    for (const { node, specifier } of parsed.imports) {
+      if (!needsNode(specifier)) continue
+      const advice = "Use what every platform has, or move this behind an entry for Node."
+      found.push(violation(parsed, node, "browser", `"${specifier}" is for Node only, and ${why}. ${advice}`))
+    }
+    for (const identifier of freeGlobals(parsed, nodeGlobals)) {
+      if (isExcused(parsed, identifier)) continue
+      const message = `${identifier.text} is a global of Node only, and ${why}. Use what every platform has.`
+      found.push(violation(parsed, identifier, "browser", message))
+    }
+  }
+  return found
+}
+
+const checkOptionalPeers = (
+  files: ReadonlyMap<string, Parsed>,
+  entries: ReadonlyMap<string, string>,
+  manifest: Manifest
+): ReadonlyArray<Violation> => {
+  const found = new Map<ts.Node, Violation>()
+  for (const [entry, path] of entries) {
+    const from = reach(files, [path])
+    for (const reached of from.keys()) {
+      const parsed = files.get(reached)
+      if (parsed === undefined) continue
+      for (const { node, specifier } of parsed.imports) {
+        const name = packageOf(specifier)
+        if (manifest.peerDependenciesMeta?.[name]?.optional !== true || optionalPeers[name]?.includes(entry)) continue
+        const message = `Users of ${manifest.name}/${entry} may lack the optional peer ${name}, which it loads by ${chain(from, reached)}. Move it behind an entry of its own.`
+        found.set(node, violation(parsed, node, "optional-peer", message))
+      }
+    }
+  }
+  return [...found.values()]
+}
+
+/** A use of a name as a value: no property, no member of a type, no declaration, and no bare `typeof`. */
+const isValueUse = (identifier: ts.Identifier): boolean => {
+  const parent = identifier.parent
+  if (ts.isPropertyAccessExpression(parent) && parent.name === identifier) {
+    return ts.isIdentifier(parent.expression) && ["globalThis", "window", "self"].includes(parent.expression.text)
+  }
+  if (ts.isTypeOfExpression(parent) || ts.isTypeQueryNode(parent) || ts.isQualifiedName(parent)) return false
+  if (ts.isShorthandPropertyAssignment(parent)) return true
+  if (ts.isExportSpecifier(parent) || ts.isImportSpecifier(parent)) return false
+  return !("name" in parent && parent.name === identifier) && !ts.isTypeReferenceNode(parent)
+}
+
+/** Uses of globals among `names`; a file that imports or declares the name means its own. */
+const freeGlobals = (parsed: Parsed, names: ReadonlySet<string>): ReadonlyArray<ts.Identifier> => {
+  const uses: Array<ts.Identifier> = []
+  const own = new Set<string>()
+  walk(parsed.file, (node) => {
+    if (!ts.isIdentifier(node) || !names.has(node.text)) return
+    const parent = node.parent
+    const declares =
+      (ts.isImportSpecifier(parent) ||
+        ts.isImportClause(parent) ||
+        ts.isNamespaceImport(parent) ||
+        ts.isVariableDeclaration(parent) ||
+        ts.isParameter(parent) ||
+        ts.isBindingElement(parent) ||
+        ts.isFunctionDeclaration(parent)) &&
+      parent.name === node
+    if (declares) own.add(node.text)
+    else if (isValueUse(node)) uses.push(node)
+  })
+  return uses.filter((use) => !own.has(use.text))
+}
+
+const timers = new Set(["setTimeout", "setInterval", "setImmediate", "queueMicrotask"])
+
+const globalCalls: Readonly<Record<string, string>> = {
+  "Date.now": "Take the time from Clock",
+  "performance.now": "Take the time from Clock",
+  "Math.random": "Take it from Random, and ids from Ids"
+}
+
+/** What only a driver's edge does, and what to do instead. */
+const edgeUse = (node: ts.Node): readonly [what: string, instead: string] | undefined => {
+  if (ts.isPropertyAccessExpression(node) && ts.isIdentifier(node.expression)) {
+    const what = `${node.expression.text}.${node.name.text}`
+    const instead = globalCalls[what]
+    if (instead !== undefined) return [what, instead]
+  }
+  if ((ts.isNewExpression(node) || ts.isCallExpression(node)) && ts.isIdentifier(node.expression)) {
+    if (node.expression.text === "Date") return ["new Date()", "Take the time from Clock, and dates from DateTime"]
+  }
+  if (ts.isIdentifier(node) && timers.has(node.text) && isValueUse(node)) {
+    return [node.text, "Use Effect.sleep, Schedule or Deadlines"]
+  }
+  if (ts.isThrowStatement(node)) return ["throw", "Fail with a typed error: Effect.fail, Either.left"]
+  if (ts.isIdentifier(node) && node.text === "Promise" && (ts.isTypeReferenceNode(node.parent) || isValueUse(node))) {
+    return ["Promise", "Use Effect, and Deferred where one waits for another"]
+  }
+  if (node.kind === ts.SyntaxKind.AsyncKeyword && ts.isFunctionLike(node.parent)) return ["async", "Use Effect.gen"]
+  if (ts.isAwaitExpression(node) || (ts.isForOfStatement(node) && node.awaitModifier !== undefined)) {
+    return ["await", "Use yield* in Effect.gen, or a Stream"]
+  }
+  if (node.kind === ts.SyntaxKind.AnyKeyword) return ["any", "Name the type, or take unknown and decode it"]
+  return undefined
+}
+
+const edgeComment = /\/\/ edge: \S.{3,}/
+
+/** The line, or the comment that stands right above it, says why: `// edge: why`. */
+const lineIsExcused = (lines: ReadonlyArray<string>, line: number): boolean => {
+  if (edgeComment.test(lines[line] ?? "")) return true
+  for (let at = line - 1; at >= 0 && /^\s*\/\//.test(lines[at] ?? ""); at--) {
+    if (edgeComment.test(lines[at] ?? "")) return true
+  }
+  return false
+}
+
+/** At the node's own line, or at the start of the innermost statement around it. */
+const isExcused = (parsed: Parsed, node: ts.Node): boolean => {
+  const lineOf = (at: ts.Node) => parsed.file.getLineAndCharacterOfPosition(at.getStart(parsed.file)).line
+  if (lineIsExcused(parsed.lines, lineOf(node))) return true
+  let statement = node
+  while (!ts.isStatement(statement) && statement.parent !== undefined) statement = statement.parent
+  return ts.isStatement(statement) && !ts.isBlock(statement) && lineIsExcused(parsed.lines, lineOf(statement))
+}
+
+const checkEdges = (parsed: Parsed): ReadonlyArray<Violation> => {
+  const found: Array<Violation> = []
+  walk(parsed.file, (node) => {
+    const use = edgeUse(node)
+    if (use === undefined || isExcused(parsed, node)) return
+    const [what, instead] = use
+    found.push(
+      violation(
+        parsed,
+        node,
+        "edge",
+        `${what} is for a driver's edge. ${instead}; at an edge, write "// edge: why" above.`
+      )
+    )
+  })
+  walk(parsed.file, (node) => {
+    if (moduleNamed(node) === undefined) return
+    const named = moduleNamed(node)
+    if (named === undefined || (named !== null && ts.isStringLiteralLike(named)) || isExcused(parsed, node)) return
+    const message = `The rules cannot see what this imports. Name the module, or write "// edge: why" above.`
+    found.push(violation(parsed, node, "edge", message))
+  })
+  return found
+}
+
+/** Examples read like a user's code: by the package's name, from what it exports. */
+const checkExample = (parsed: Parsed): ReadonlyArray<Violation> =>
+  parsed.imports
+    .filter(({ target }) => target !== undefined && !target.startsWith("examples/"))
+    .map(({ node, specifier }) =>
+      violation(parsed, node, "example", `Write "effect-arcp/..." in place of "${specifier}", as a user does.`)
+    )
+
+const targetOf = (value: unknown, key: string): string | undefined => {
+  const target = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined
+  return typeof target === "string" ? target : undefined
+}
+
+/** Entry name (`transport/node`) to source file, out of the exports map. */
+export const entriesOf = (manifest: Manifest): ReadonlyMap<string, string> => {
+  const entries = new Map<string, string>()
+  for (const [key, value] of Object.entries(manifest.exports)) {
+    const target = targetOf(value, "default")
+    const match = target === undefined ? null : /^\.\/dist\/(.+)\.js$/.exec(target)
+    if (match?.[1] !== undefined) entries.set(key.replace(/^\.\//, ""), `src/${match[1]}.ts`)
+  }
+  return entries
+}
+
+/** The exports map, the folders of `src` and the type checker's `paths` name the same entries. */
+export const checkPackage = (
+  paths: ReadonlyArray<string>,
+  manifest: Manifest,
+  tsconfigPaths: Readonly<Record<string, ReadonlyArray<string>>>
+): ReadonlyArray<Violation> => {
+  const found: Array<Violation> = []
+  const report = (path: string, message: string) => found.push({ path, line: 1, column: 1, rule: "entry", message })
+  const entries = entriesOf(manifest)
+  for (const [entry, source] of entries) {
+    if (!paths.includes(source)) report("package.json", `"./${entry}" is exported, but there is no ${source}.`)
+    if (targetOf(manifest.exports[`./${entry}`], "types") !== source.replace(/^src/, "./dist").replace(/ts$/, "d.ts")) {
+      report("package.json", `"./${entry}" exports types that are not those of ${source}.`)
+    }
+    const mapped = tsconfigPaths[`${manifest.name}/${entry}`]
+    if (mapped?.length !== 1 || mapped[0] !== `./${source}`) {
+      report("tsconfig.json", `paths must say "${manifest.name}/${entry}": ["./${source}"], as the exports map does.`)
+    }
+  }
+  for (const mapped of Object.keys(tsconfigPaths)) {
+    if (!entries.has(mapped.replace(`${manifest.name}/`, ""))) {
+      report("tsconfig.json", `paths names "${mapped}", which the package does not export.`)
+    }
+  }
+  for (const closed of ["./internal/*", "./*/internal/*"]) {
+    if (manifest.exports[closed] !== null) report("package.json", `"${closed}": null must close internals off.`)
+  }
+  const folders = new Set(paths.filter((path) => path.startsWith("src/")).map(roomOf))
+  for (const folder of folders) {
+    if (!(folder in rooms)) report(`src/${folder}`, `${folder} is no room: enter it in the table of scripts/rooms.ts.`)
+    else if (folder !== "cli" && !entries.has(folder)) report("package.json", `The room ${folder} is not exported.`)
+  }
+  for (const [name, meta] of Object.entries(manifest.peerDependenciesMeta ?? {})) {
+    if (meta.optional === true && !(name in optionalPeers)) {
+      report("package.json", `The optional peer ${name} has no entry: enter it in the table of scripts/rooms.ts.`)
+    }
+  }
+  return found
+}
+
+/** Every rule over the sources under `src/` and `examples/`. */
+export const checkSources = (sources: ReadonlyArray<Source>, manifest: Manifest): ReadonlyArray<Violation> => {
+  const parsed = sources.map(parse)
+  const inSrc = new Map(parsed.filter(({ path }) => path.startsWith("src/")).map((file) => [file.path, file]))
+  const entries = entriesOf(manifest)
+  const found = [
+    ...[...inSrc.values()].flatMap((file) => [...checkRoomImports(file, manifest), ...checkEdges(file)]),
+    ...checkBrowser(inSrc, [...entries.values()]),
+    ...checkOptionalPeers(inSrc, entries, manifest),
+    ...parsed.filter(({ path }) => path.startsWith("examples/")).flatMap(checkExample)
+  ]
+  return found.toSorted((a, b) => a.path.localeCompare(b.path) || a.line - b.line || a.column - b.column)
+}
+
+export const format = ({ column, line, message, path, rule }: Violation): string =>
+  `${path}:${line}:${column} ${rule}: ${message}`

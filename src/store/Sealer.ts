@@ -1,0 +1,52 @@
+/**
+ * What lies in the store in clear and what does not: payloads, inputs and claims can be encrypted with a key from the
+ * configuration (ARCP 1.0 §14, buffered events at rest).
+ */
+import { Buffer } from "node:buffer"
+import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto"
+import * as Redacted from "effect/Redacted"
+
+/** Seals and opens texts. `about` binds a text to its row: a sealed text that was moved to another row does not open. */
+export interface Sealer {
+  readonly encrypts: boolean
+  readonly seal: (text: string, about: string) => string
+  /** Undefined where the text was not sealed with this key for this row. */
+  readonly open: (sealed: string, about: string) => string | undefined
+}
+
+/** Keeps texts as they are. */
+export const none: Sealer = {
+  encrypts: false,
+  seal: (text) => text,
+  open: (sealed) => sealed
+}
+
+/**
+ * AES-256-GCM with a random nonce per text. The key is derived from the secret by SHA-256, so give a secret of at least
+ * 32 random bytes (in any spelling), not a password.
+ */
+export const aesGcm = (secret: Redacted.Redacted<string>): Sealer => {
+  const key = createHash("sha256").update(Redacted.value(secret), "utf8").digest()
+  return {
+    encrypts: true,
+    seal: (text, about) => {
+      const nonce = randomBytes(12)
+      const cipher = createCipheriv("aes-256-gcm", key, nonce)
+      cipher.setAAD(Buffer.from(about, "utf8"))
+      const body = Buffer.concat([cipher.update(text, "utf8"), cipher.final()])
+      return Buffer.concat([nonce, cipher.getAuthTag(), body]).toString("base64")
+    },
+    open: (sealed, about) => {
+      const bytes = Buffer.from(sealed, "base64")
+      if (bytes.length < 28) return undefined
+      const decipher = createDecipheriv("aes-256-gcm", key, bytes.subarray(0, 12))
+      decipher.setAAD(Buffer.from(about, "utf8"))
+      decipher.setAuthTag(bytes.subarray(12, 28))
+      try {
+        return Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString("utf8")
+      } catch {
+        return undefined
+      }
+    }
+  }
+}

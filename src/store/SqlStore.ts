@@ -1,0 +1,608 @@
+/**
+ * The store in a SQL database, over `@effect/sql`.
+ *
+ * Order: one commit is one transaction on one reserved connection. A failure of any statement, and of the COMMIT itself,
+ * rolls back and is a `StoreError`; the connection is usable for the next commit.
+ *
+ * The statements' texts are few and fixed (rows are written in groups of 16, 4 and 1), so that the driver's cache of
+ * prepared statements holds them all.
+ */
+import { SqlClient } from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import { isTerminal, type JobStatus } from "../protocol/Session.js"
+import { migrations } from "./internal/migrations.js"
+import * as Sealing from "./Sealer.js"
+import {
+  type Delivery,
+  type JobRecord,
+  type JobState,
+  type Segment,
+  type SegmentClass,
+  type SessionRecord,
+  Store,
+  StoreError,
+  type StoredJob
+} from "./Store.js"
+
+type Row = Readonly<Record<string, unknown>>
+type Param = string | number | null
+
+const fail = (operation: string, cause: unknown, message?: string): StoreError => {
+  const inner = cause as { readonly message?: string; readonly cause?: { readonly message?: string } } | undefined
+  return new StoreError({
+    operation,
+    message:
+      message ??
+      `the database refused to ${operation}: ${inner?.cause?.message ?? inner?.message ?? "no reason given"}`,
+    cause
+  })
+}
+
+const groups = [16, 4, 1] as const
+
+/** Writes rows of one table, in groups whose texts are the same every time. */
+const writer = (table: string, columns: ReadonlyArray<string>, conflict: string) => {
+  const row = `(${columns.map(() => "?").join(",")})`
+  const texts = new Map<number, string>(
+    groups.map((size) => [
+      size,
+      `INSERT INTO ${table} (${columns.join(",")}) VALUES ${Array.from({ length: size }, () => row).join(",")}${conflict}`
+    ])
+  )
+  return (
+    connection: Connection,
+    rows: ReadonlyArray<ReadonlyArray<Param>>
+  ): ReadonlyArray<Effect.Effect<unknown, unknown>> => {
+    const out: Array<Effect.Effect<unknown, unknown>> = []
+    let at = 0
+    for (const size of groups) {
+      while (rows.length - at >= size) {
+        out.push(connection.executeRaw(texts.get(size)!, rows.slice(at, at + size).flat()))
+        at += size
+      }
+    }
+    return out
+  }
+}
+
+const upsert = (key: ReadonlyArray<string>, columns: ReadonlyArray<string>): string =>
+  ` ON CONFLICT (${key.join(",")}) DO UPDATE SET ${columns
+    .filter((c) => !key.includes(c))
+    .map((c) => `${c} = excluded.${c}`)
+    .join(",")}`
+
+const sessionColumns = [
+  "session_id",
+  "token_hash",
+  "previous_token_hash",
+  "created_at",
+  "last_seen_at",
+  "last_seq",
+  "acked_seq",
+  "floor_seq",
+  "data"
+]
+const stateColumns = [
+  "job_id",
+  "status",
+  "owner_session_id",
+  "started_at",
+  "ended_at",
+  "last_job_seq",
+  "last_owner_seq",
+  "attempt",
+  "budget",
+  "bytes"
+]
+const keyColumns = ["principal_id", "idempotency_key", "job_id", "parameters_hash", "expires_at"]
+const stepColumns = ["job_id", "name", "fingerprint", "value"]
+
+const write = {
+  sessions: writer("arcp_sessions", sessionColumns, upsert(["session_id"], sessionColumns)),
+  jobs: writer("arcp_jobs", ["job_id", "principal_id", "agent", "version", "created_at", "data"], ""),
+  states: writer(
+    "arcp_job_states",
+    stateColumns,
+    upsert(
+      ["job_id"],
+      stateColumns.filter((c) => c !== "bytes")
+    )
+  ),
+  keys: writer("arcp_keys", keyColumns, upsert(["principal_id", "idempotency_key"], keyColumns)),
+  segments: writer("arcp_segments", ["job_id", "last_seq", "first_seq", "class", "bytes", "data"], ""),
+  deliveries: writer("arcp_deliveries", ["session_id", "last_seq", "first_seq", "job_id", "first_job_seq"], ""),
+  subscriptions: writer("arcp_subscriptions", ["session_id", "job_id"], " ON CONFLICT (session_id, job_id) DO NOTHING"),
+  steps: writer("arcp_steps", stepColumns, upsert(["job_id", "name"], stepColumns))
+}
+
+const jobSelect = `SELECT j.job_id, j.principal_id, j.agent, j.version, j.created_at, j.data, s.status, s.owner_session_id,
+  s.started_at, s.ended_at, s.last_job_seq, s.last_owner_seq, s.attempt, s.budget
+  FROM arcp_jobs j JOIN arcp_job_states s ON s.job_id = j.job_id`
+
+const text = (value: unknown): string => String(value)
+const int = (value: unknown): number => Number(value)
+const maybeInt = (value: unknown): number | undefined =>
+  value === null || value === undefined ? undefined : Number(value)
+const maybeText = (value: unknown): string | undefined =>
+  value === null || value === undefined ? undefined : String(value)
+
+/** The latest schema that this version knows. */
+const latest = migrations[migrations.length - 1]!.id
+
+const migrate = (connection: Connection): Effect.Effect<void, StoreError> =>
+  Effect.gen(function* () {
+    yield* connection.executeRaw("CREATE TABLE IF NOT EXISTS arcp_migrations (id BIGINT PRIMARY KEY)", [])
+    const done = yield* connection.execute("SELECT id FROM arcp_migrations ORDER BY id DESC LIMIT 1", [], undefined)
+    const at = int((done[0] as Row | undefined)?.id ?? 0)
+    if (at > latest) {
+      return yield* Effect.fail(
+        fail(
+          "migrate",
+          undefined,
+          `the database was written by a newer version (schema ${at}, this version knows ${latest}): use that version`
+        )
+      )
+    }
+    for (const migration of migrations) {
+      if (migration.id <= at) continue
+      yield* transaction(connection, [
+        ...migration.statements.map((statement) => connection.executeRaw(statement, [])),
+        connection.executeRaw("INSERT INTO arcp_migrations (id) VALUES (?)", [migration.id])
+      ])
+    }
+  }).pipe(Effect.mapError((error) => (error instanceof StoreError ? error : fail("migrate", error))))
+
+/** All or nothing. Uninterruptible, so that a connection never goes back inside a transaction. */
+const transaction = (
+  connection: Connection,
+  statements: ReadonlyArray<Effect.Effect<unknown, unknown>>
+): Effect.Effect<void, unknown> =>
+  Effect.uninterruptible(
+    Effect.zipRight(
+      connection.executeRaw("BEGIN IMMEDIATE", []),
+      Effect.zipRight(
+        Effect.forEach(statements, (statement) => statement, { discard: true }),
+        connection.executeRaw("COMMIT", [])
+      ).pipe(
+        Effect.catchAllCause((cause) =>
+          Effect.zipRight(
+            // SQLite may have rolled back by itself, as it does when the disk is full.
+            Effect.catchAllCause(connection.executeRaw("ROLLBACK", []), () => Effect.void),
+            Effect.failCause(cause)
+          )
+        ),
+        // A defect of the driver (a COMMIT that throws) is a failure of the store.
+        Effect.catchAllDefect((defect) => Effect.fail(defect))
+      )
+    )
+  )
+
+/** Makes the store over the database that `SqlClient` is connected to; runs the migrations first. */
+export const make = (
+  sealer: Sealing.Sealer = Sealing.none
+): Effect.Effect<typeof Store.Service, StoreError, SqlClient> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient
+    const withConnection = <A>(
+      operation: string,
+      use: (connection: Connection) => Effect.Effect<A, unknown>
+    ): Effect.Effect<A, StoreError> =>
+      Effect.scoped(Effect.flatMap(sql.reserve, use)).pipe(
+        Effect.catchAllDefect((defect) => Effect.fail(defect)),
+        Effect.mapError((error) => (error instanceof StoreError ? error : fail(operation, error)))
+      )
+    const query = (
+      operation: string,
+      statement: string,
+      params: ReadonlyArray<Param>
+    ): Effect.Effect<ReadonlyArray<Row>, StoreError> =>
+      withConnection(
+        operation,
+        (connection) => connection.execute(statement, params, undefined) as Effect.Effect<ReadonlyArray<Row>, unknown>
+      )
+
+    yield* withConnection("migrate", migrate)
+
+    const open = (sealed: unknown, about: string): Effect.Effect<string, StoreError> => {
+      const opened = sealer.open(text(sealed), about)
+      return opened === undefined
+        ? Effect.fail(
+            fail("decrypt", undefined, `${about} cannot be decrypted: the key is another one, or the row was changed`)
+          )
+        : Effect.succeed(opened)
+    }
+
+    // A row that only the right key opens: a wrong key, and a key where there was none, are noticed at the start.
+    const canary = yield* query("start", "SELECT value FROM arcp_meta WHERE name = ?", ["canary"])
+    if (canary[0] === undefined) {
+      yield* query("start", "INSERT INTO arcp_meta (name, value) VALUES (?, ?)", [
+        "canary",
+        sealer.encrypts ? sealer.seal("effect-arcp", "canary") : "clear"
+      ])
+    } else {
+      const stored = text(canary[0].value)
+      if (sealer.encrypts ? stored === "clear" : stored !== "clear") {
+        return yield* Effect.fail(
+          fail(
+            "start",
+            undefined,
+            sealer.encrypts
+              ? "the database is not encrypted: start without an encryption key, or with a new file"
+              : "the database is encrypted: start with its encryption key"
+          )
+        )
+      }
+      if (sealer.encrypts && sealer.open(stored, "canary") !== "effect-arcp") {
+        return yield* Effect.fail(
+          fail("start", undefined, "the encryption key is not the one that this database was written with")
+        )
+      }
+    }
+
+    const sessionRow = (s: SessionRecord): ReadonlyArray<Param> => [
+      s.sessionId,
+      s.tokenHash,
+      s.previousTokenHash ?? null,
+      s.createdAt,
+      s.lastSeenAt,
+      s.lastSeq,
+      s.ackedSeq,
+      s.floorSeq,
+      sealer.seal(
+        JSON.stringify({ principal: s.principal, client: s.client, features: s.features }),
+        `session ${s.sessionId}`
+      )
+    ]
+    const jobRow = (j: JobRecord): ReadonlyArray<Param> => {
+      const { agent, createdAt, jobId, principalId, version, ...rest } = j
+      return [jobId, principalId, agent, version, createdAt, sealer.seal(JSON.stringify(rest), `job ${jobId}`)]
+    }
+    const stateRow = (s: JobState): ReadonlyArray<Param> => [
+      s.jobId,
+      s.status,
+      s.ownerSessionId,
+      s.startedAt ?? null,
+      s.endedAt ?? null,
+      s.lastJobSeq,
+      s.lastOwnerSeq,
+      s.attempt,
+      s.budget ?? null,
+      0
+    ]
+    const segmentRow = (s: Segment): ReadonlyArray<Param> => {
+      const data = s.payloads.join("\n")
+      return [
+        s.jobId,
+        s.lastSeq,
+        s.firstSeq,
+        s.class,
+        data.length,
+        sealer.seal(data, `segment ${s.jobId} ${s.firstSeq}`)
+      ]
+    }
+
+    const storedJob = (row: Row): Effect.Effect<StoredJob, StoreError> => {
+      const jobId = text(row.job_id)
+      return Effect.map(open(row.data, `job ${jobId}`), (data) => ({
+        record: {
+          ...(JSON.parse(data) as Omit<JobRecord, "jobId" | "principalId" | "agent" | "version" | "createdAt">),
+          jobId,
+          principalId: text(row.principal_id),
+          agent: text(row.agent),
+          version: text(row.version),
+          createdAt: int(row.created_at)
+        } as JobRecord,
+        state: {
+          jobId,
+          status: text(row.status) as JobStatus,
+          ownerSessionId: text(row.owner_session_id),
+          startedAt: maybeInt(row.started_at),
+          endedAt: maybeInt(row.ended_at),
+          lastJobSeq: int(row.last_job_seq),
+          lastOwnerSeq: int(row.last_owner_seq),
+          attempt: int(row.attempt),
+          budget: maybeText(row.budget)
+        }
+      }))
+    }
+
+    const delivery = (row: Row): Delivery => ({
+      sessionId: text(row.session_id),
+      firstSeq: int(row.first_seq),
+      lastSeq: int(row.last_seq),
+      jobId: text(row.job_id),
+      firstJobSeq: int(row.first_job_seq)
+    })
+
+    const recover = Effect.gen(function* () {
+      const sessions: Array<SessionRecord> = []
+      for (const row of yield* query(
+        "recover",
+        `SELECT s.*, (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = s.session_id) AS delivered
+           FROM arcp_sessions s`,
+        []
+      )) {
+        const sessionId = text(row.session_id)
+        const data = JSON.parse(yield* open(row.data, `session ${sessionId}`)) as Pick<
+          SessionRecord,
+          "principal" | "client" | "features"
+        >
+        sessions.push({
+          ...data,
+          sessionId,
+          tokenHash: text(row.token_hash),
+          previousTokenHash: maybeText(row.previous_token_hash),
+          createdAt: int(row.created_at),
+          lastSeenAt: int(row.last_seen_at),
+          lastSeq: Math.max(int(row.last_seq), int(row.delivered ?? 0)),
+          ackedSeq: int(row.acked_seq),
+          floorSeq: int(row.floor_seq)
+        })
+      }
+      const jobs: Array<StoredJob> = []
+      for (const row of yield* query(
+        "recover",
+        `${jobSelect} WHERE s.status IN ('pending', 'running') ORDER BY j.job_id`,
+        []
+      )) {
+        const job = yield* storedJob(row)
+        const { jobId, ownerSessionId } = job.state
+        const last = yield* query("recover", "SELECT MAX(last_seq) AS seq FROM arcp_segments WHERE job_id = ?", [jobId])
+        const owned = yield* query(
+          "recover",
+          "SELECT MAX(last_seq) AS seq FROM arcp_deliveries WHERE job_id = ? AND session_id = ?",
+          [jobId, ownerSessionId]
+        )
+        jobs.push({
+          record: job.record,
+          state: {
+            ...job.state,
+            lastJobSeq: Math.max(job.state.lastJobSeq, int(last[0]?.seq ?? 0)),
+            lastOwnerSeq: Math.max(job.state.lastOwnerSeq, int(owned[0]?.seq ?? 0))
+          }
+        })
+      }
+      const subscriptions = yield* query("recover", "SELECT session_id, job_id FROM arcp_subscriptions", [])
+      return {
+        sessions,
+        jobs,
+        subscriptions: subscriptions.map((row) => ({ sessionId: text(row.session_id), jobId: text(row.job_id) }))
+      }
+    })
+
+    const removals: ReadonlyArray<string> = [
+      "DELETE FROM arcp_segments WHERE job_id = ?",
+      "DELETE FROM arcp_deliveries WHERE job_id = ?",
+      "DELETE FROM arcp_subscriptions WHERE job_id = ?",
+      "DELETE FROM arcp_steps WHERE job_id = ?",
+      "DELETE FROM arcp_keys WHERE job_id = ?",
+      "DELETE FROM arcp_job_states WHERE job_id = ?",
+      "DELETE FROM arcp_jobs WHERE job_id = ?"
+    ]
+
+    return Store.of({
+      durable: true,
+      commit: (batch) =>
+        withConnection("commit", (connection) => {
+          const run = (statement: string, params: ReadonlyArray<Param>) => connection.executeRaw(statement, params)
+          return transaction(connection, [
+            ...write.sessions(connection, batch.sessions.map(sessionRow)),
+            ...write.jobs(connection, batch.jobs.map(jobRow)),
+            ...write.states(connection, batch.jobStates.map(stateRow)),
+            ...write.keys(
+              connection,
+              batch.keys.map((k) => [k.principalId, k.key, k.jobId, k.parametersHash, k.expiresAt])
+            ),
+            ...write.segments(connection, batch.segments.map(segmentRow)),
+            ...write.deliveries(
+              connection,
+              batch.deliveries.map((d) => [d.sessionId, d.lastSeq, d.firstSeq, d.jobId, d.firstJobSeq])
+            ),
+            ...write.subscriptions(
+              connection,
+              batch.subscriptions.map((s) => [s.sessionId, s.jobId])
+            ),
+            ...write.steps(
+              connection,
+              batch.steps.map((s) => [
+                s.jobId,
+                s.name,
+                s.fingerprint,
+                sealer.seal(s.value, `step ${s.jobId} ${s.name}`)
+              ])
+            ),
+            ...batch.subscriptionsRemoved.map((s) =>
+              run("DELETE FROM arcp_subscriptions WHERE session_id = ? AND job_id = ?", [s.sessionId, s.jobId])
+            ),
+            ...batch.jobStates
+              .filter((s) => isTerminal(s.status))
+              .map((s) =>
+                run(
+                  `UPDATE arcp_job_states SET bytes = (SELECT COALESCE(SUM(bytes), 0) FROM arcp_segments WHERE job_id = ?)
+                 WHERE job_id = ?`,
+                  [s.jobId, s.jobId]
+                )
+              ),
+            ...batch.trims.flatMap(({ jobId, upTo }) => [
+              run("DELETE FROM arcp_segments WHERE job_id = ? AND last_seq <= ?", [jobId, upTo]),
+              run("DELETE FROM arcp_deliveries WHERE job_id = ? AND first_job_seq + (last_seq - first_seq) <= ?", [
+                jobId,
+                upTo
+              ])
+            ]),
+            ...batch.sessionsRemoved.flatMap((sessionId) => [
+              run("DELETE FROM arcp_sessions WHERE session_id = ?", [sessionId]),
+              run("DELETE FROM arcp_subscriptions WHERE session_id = ?", [sessionId])
+            ]),
+            ...batch.jobsRemoved.flatMap((jobId) => removals.map((statement) => run(statement, [jobId])))
+          ])
+        }),
+      recover,
+      job: (jobId) =>
+        Effect.flatMap(query("read a job", `${jobSelect} WHERE j.job_id = ?`, [jobId]), (rows) =>
+          rows[0] === undefined ? Effect.succeed(Option.none()) : Effect.map(storedJob(rows[0]), Option.some)
+        ),
+      jobs: (q) => {
+        const where: Array<string> = []
+        const params: Array<Param> = []
+        const among = (column: string, values: ReadonlyArray<string> | undefined) => {
+          if (values === undefined) return
+          where.push(values.length === 0 ? "1 = 0" : `${column} IN (${values.map(() => "?").join(",")})`)
+          params.push(...values)
+        }
+        const compare = (condition: string, value: Param | undefined) => {
+          if (value === undefined) return
+          where.push(condition)
+          params.push(value)
+        }
+        among("j.principal_id", q.principalIds)
+        among("s.status", q.statuses)
+        compare("j.agent = ?", q.agent)
+        compare("j.version = ?", q.version)
+        compare("j.created_at > ?", q.createdAfter)
+        compare("j.job_id > ?", q.afterJobId)
+        const filter = where.length === 0 ? "" : `WHERE ${where.join(" AND ")}`
+        return Effect.flatMap(
+          query("list jobs", `${jobSelect} ${filter} ORDER BY j.job_id LIMIT ?`, [...params, q.limit]),
+          Effect.forEach(storedJob)
+        )
+      },
+      key: (principalId, key) =>
+        Effect.map(
+          query(
+            "read a key",
+            "SELECT job_id, parameters_hash, expires_at FROM arcp_keys WHERE principal_id = ? AND idempotency_key = ?",
+            [principalId, key]
+          ),
+          (rows) =>
+            Option.map(Option.fromNullable(rows[0]), (row) => ({
+              principalId,
+              key,
+              jobId: text(row.job_id),
+              parametersHash: text(row.parameters_hash),
+              expiresAt: int(row.expires_at)
+            }))
+        ),
+      segments: (jobId, fromSeq, toSeq, maxBytes) =>
+        Effect.gen(function* () {
+          const heads = yield* query(
+            "read events",
+            `SELECT last_seq, first_seq, class, bytes FROM arcp_segments
+             WHERE job_id = ? AND last_seq >= ? AND first_seq <= ? ORDER BY last_seq LIMIT 64`,
+            [jobId, fromSeq, toSeq]
+          )
+          let bytes = 0
+          let upTo = 0
+          for (const head of heads) {
+            if (upTo > 0 && bytes >= maxBytes) break
+            bytes += int(head.bytes)
+            upTo = int(head.last_seq)
+          }
+          if (upTo === 0) return []
+          const rows = yield* query(
+            "read events",
+            `SELECT first_seq, last_seq, class, data FROM arcp_segments
+             WHERE job_id = ? AND last_seq >= ? AND last_seq <= ? ORDER BY last_seq`,
+            [jobId, fromSeq, upTo]
+          )
+          return yield* Effect.forEach(rows, (row) => {
+            const firstSeq = int(row.first_seq)
+            return Effect.map(
+              open(row.data, `segment ${jobId} ${firstSeq}`),
+              (data): Segment => ({
+                jobId,
+                firstSeq,
+                lastSeq: int(row.last_seq),
+                class: text(row.class) as SegmentClass,
+                payloads: data.split("\n")
+              })
+            )
+          })
+        }),
+      segmentHeads: (jobId, fromSeq, toSeq) =>
+        Effect.map(
+          query(
+            "read events",
+            `SELECT first_seq, last_seq, class FROM arcp_segments
+             WHERE job_id = ? AND last_seq >= ? AND first_seq <= ? ORDER BY last_seq`,
+            [jobId, fromSeq, toSeq]
+          ),
+          (rows) =>
+            rows.map((row) => ({
+              jobId,
+              firstSeq: int(row.first_seq),
+              lastSeq: int(row.last_seq),
+              class: text(row.class) as SegmentClass
+            }))
+        ),
+      deliveries: (sessionId, afterSeq, limit) =>
+        Effect.map(
+          query(
+            "read deliveries",
+            "SELECT * FROM arcp_deliveries WHERE session_id = ? AND last_seq > ? ORDER BY last_seq LIMIT ?",
+            [sessionId, afterSeq, limit]
+          ),
+          (rows) => rows.map(delivery)
+        ),
+      deliveriesOfJob: (sessionId, jobId) =>
+        Effect.map(
+          query(
+            "read deliveries",
+            "SELECT * FROM arcp_deliveries WHERE job_id = ? AND session_id = ? ORDER BY last_seq",
+            [jobId, sessionId]
+          ),
+          (rows) => rows.map(delivery)
+        ),
+      step: (jobId, name) =>
+        Effect.flatMap(
+          query("read a step", "SELECT fingerprint, value FROM arcp_steps WHERE job_id = ? AND name = ?", [
+            jobId,
+            name
+          ]),
+          (rows) =>
+            rows[0] === undefined
+              ? Effect.succeed(Option.none())
+              : Effect.map(open(rows[0].value, `step ${jobId} ${name}`), (value) =>
+                  Option.some({ jobId, name, fingerprint: text(rows[0]!.fingerprint), value })
+                )
+        ),
+      expiredJobs: (retention, limit) =>
+        Effect.gen(function* () {
+          const totals = yield* query(
+            "sweep",
+            "SELECT COUNT(*) AS jobs, COALESCE(SUM(bytes), 0) AS bytes FROM arcp_job_states WHERE ended_at IS NOT NULL",
+            []
+          )
+          let count = int(totals[0]?.jobs ?? 0)
+          let bytes = int(totals[0]?.bytes ?? 0)
+          const rows = yield* query(
+            "sweep",
+            "SELECT job_id, ended_at, bytes FROM arcp_job_states WHERE ended_at IS NOT NULL ORDER BY ended_at, job_id LIMIT ?",
+            [limit]
+          )
+          const out: Array<string> = []
+          for (const row of rows) {
+            const old = int(row.ended_at) < retention.endedBefore
+            if (!old && count <= retention.maxJobs && bytes <= retention.maxBytes) break
+            out.push(text(row.job_id))
+            count--
+            bytes -= int(row.bytes)
+          }
+          return out
+        }),
+      removeExpiredKeys: (now) =>
+        Effect.gen(function* () {
+          const expired = yield* query("sweep", "SELECT COUNT(*) AS n FROM arcp_keys WHERE expires_at <= ?", [now])
+          const n = int(expired[0]?.n ?? 0)
+          if (n > 0) yield* query("sweep", "DELETE FROM arcp_keys WHERE expires_at <= ?", [now])
+          return n
+        })
+    })
+  })
+
+/** The store over a `SqlClient`, optionally encrypting payloads, inputs and claims. */
+export const layer = (options: { readonly sealer?: Sealing.Sealer } = {}): Layer.Layer<Store, StoreError, SqlClient> =>
+  Layer.effect(Store, make(options.sealer))

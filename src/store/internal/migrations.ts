@@ -1,0 +1,92 @@
+/** The tables, step by step. A step that has been published is never changed; a new one is added. */
+
+/** One step: its number and the statements that it runs. */
+export interface Migration {
+  readonly id: number
+  readonly statements: ReadonlyArray<string>
+}
+
+/** Portable SQL: types and clauses that SQLite and Postgres both read. */
+export const migrations: ReadonlyArray<Migration> = [
+  {
+    id: 1,
+    statements: [
+      `CREATE TABLE arcp_sessions (
+        session_id TEXT PRIMARY KEY,
+        token_hash TEXT NOT NULL,
+        previous_token_hash TEXT,
+        created_at BIGINT NOT NULL,
+        last_seen_at BIGINT NOT NULL,
+        last_seq BIGINT NOT NULL,
+        acked_seq BIGINT NOT NULL,
+        floor_seq BIGINT NOT NULL,
+        data TEXT NOT NULL
+      )`,
+      `CREATE TABLE arcp_jobs (
+        job_id TEXT PRIMARY KEY,
+        principal_id TEXT NOT NULL,
+        agent TEXT NOT NULL,
+        version TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        data TEXT NOT NULL
+      )`,
+      `CREATE INDEX arcp_jobs_principal ON arcp_jobs (principal_id, job_id)`,
+      `CREATE TABLE arcp_job_states (
+        job_id TEXT PRIMARY KEY,
+        status TEXT NOT NULL,
+        owner_session_id TEXT NOT NULL,
+        started_at BIGINT,
+        ended_at BIGINT,
+        last_job_seq BIGINT NOT NULL,
+        last_owner_seq BIGINT NOT NULL,
+        attempt BIGINT NOT NULL,
+        budget TEXT,
+        bytes BIGINT NOT NULL
+      )`,
+      `CREATE INDEX arcp_job_states_status ON arcp_job_states (status, job_id)`,
+      `CREATE INDEX arcp_job_states_ended ON arcp_job_states (ended_at, job_id, bytes)`,
+      `CREATE TABLE arcp_keys (
+        principal_id TEXT NOT NULL,
+        idempotency_key TEXT NOT NULL,
+        job_id TEXT NOT NULL,
+        parameters_hash TEXT NOT NULL,
+        expires_at BIGINT NOT NULL,
+        PRIMARY KEY (principal_id, idempotency_key)
+      )`,
+      `CREATE INDEX arcp_keys_expires ON arcp_keys (expires_at)`,
+      `CREATE INDEX arcp_keys_job ON arcp_keys (job_id)`,
+      `CREATE TABLE arcp_segments (
+        job_id TEXT NOT NULL,
+        last_seq BIGINT NOT NULL,
+        first_seq BIGINT NOT NULL,
+        class TEXT NOT NULL,
+        bytes BIGINT NOT NULL,
+        data TEXT NOT NULL,
+        PRIMARY KEY (job_id, last_seq)
+      )`,
+      `CREATE TABLE arcp_deliveries (
+        session_id TEXT NOT NULL,
+        last_seq BIGINT NOT NULL,
+        first_seq BIGINT NOT NULL,
+        job_id TEXT NOT NULL,
+        first_job_seq BIGINT NOT NULL,
+        PRIMARY KEY (session_id, last_seq)
+      )`,
+      `CREATE INDEX arcp_deliveries_job ON arcp_deliveries (job_id, session_id, last_seq)`,
+      `CREATE TABLE arcp_subscriptions (
+        session_id TEXT NOT NULL,
+        job_id TEXT NOT NULL,
+        PRIMARY KEY (session_id, job_id)
+      )`,
+      `CREATE INDEX arcp_subscriptions_job ON arcp_subscriptions (job_id)`,
+      `CREATE TABLE arcp_steps (
+        job_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (job_id, name)
+      )`,
+      `CREATE TABLE arcp_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)`
+    ]
+  }
+]

@@ -1,0 +1,2 @@
+/** The store in a SQLite file. */
+export * as SqliteStore from "./SqliteStore.js"
