@@ -1,22 +1,30 @@
+import { readFileSync } from "node:fs"
+import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
+import { entriesOf, type Manifest } from "./scripts/manifest.js"
 
-const room = (path: string) => fileURLToPath(new URL(`./src/${path}`, import.meta.url))
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+const manifest = JSON.parse(readFileSync(here("package.json"), "utf8")) as Manifest
 
 export default defineConfig({
   resolve: {
-    alias: [
-      { find: /^effect-arcp\/transport\/node$/, replacement: room("transport/node.ts") },
-      { find: /^effect-arcp\/store\/(sql|sqlite)$/, replacement: room("store/$1.ts") },
-      { find: /^effect-arcp\/auth\/jwt$/, replacement: room("auth/jwt.ts") },
-      { find: /^effect-arcp\/([a-z]+)$/, replacement: room("$1/index.ts") }
-    ]
+    // tests may import what users import, from source
+    alias: [...entriesOf(manifest)].map(([entry, source]) => ({
+      find: new RegExp(`^${manifest.name}/${entry}$`),
+      replacement: here(source)
+    }))
   },
   test: {
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/setup.ts"],
+    // processes: a native crash or a leaked socket stays in its own file
     pool: "forks",
+    poolOptions: { forks: { minForks: 1, maxForks: Math.max(2, availableParallelism() - 1) } },
+    globals: false,
+    typecheck: { enabled: false },
     testTimeout: 30_000,
     hookTimeout: 30_000,
-    reporters: ["default"]
+    teardownTimeout: 10_000
   }
 })

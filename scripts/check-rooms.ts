@@ -1,7 +1,8 @@
 /** Applies the rules of `rooms.ts` to this repository; prints each violation with what to do, and exits 1 if there is one. */
 import { readdirSync, readFileSync } from "node:fs"
 import ts from "typescript"
-import { checkPackage, checkSources, format, type Manifest, type Source } from "./rooms.js"
+import type { Manifest } from "./manifest.js"
+import { checkPackage, checkSources, format, type Source } from "./rooms.js"
 
 const root = new URL("../", import.meta.url)
 
@@ -11,7 +12,7 @@ const read = (folder: string): ReadonlyArray<Source> =>
     .filter((path) => /\.[cm]?tsx?$/.test(path))
     .map((path) => ({ path, text: readFileSync(new URL(path, root), "utf8") }))
 
-const sources = [...read("src"), ...read("examples")]
+const sources = [...read("src"), ...read("examples"), ...read("test")]
 const manifest = JSON.parse(readFileSync(new URL("package.json", root), "utf8")) as Manifest
 const tsconfig = ts.readConfigFile(new URL("tsconfig.json", root).pathname, ts.sys.readFile).config as {
   readonly compilerOptions: { readonly paths: Record<string, ReadonlyArray<string>> }

@@ -6,6 +6,7 @@
 import { isBuiltin } from "node:module"
 import { posix as Path } from "node:path"
 import ts from "typescript"
+import { entriesOf, type Manifest, targetOf } from "./manifest.js"
 
 /** A file by its path from the repository's root, with forward slashes. */
 export interface Source {
@@ -19,15 +20,6 @@ export interface Violation {
   readonly column: number
   readonly rule: string
   readonly message: string
-}
-
-/** The parts of `package.json` that the rules read. */
-export interface Manifest {
-  readonly name: string
-  readonly exports: Readonly<Record<string, unknown>>
-  readonly dependencies?: Readonly<Record<string, string>>
-  readonly peerDependencies?: Readonly<Record<string, string>>
-  readonly peerDependenciesMeta?: Readonly<Record<string, { readonly optional?: boolean }>>
 }
 
 interface Room {
@@ -58,6 +50,7 @@ const rooms: Readonly<Record<string, Room>> = {
 const optionalPeers: Readonly<Record<string, ReadonlyArray<string>>> = {
   ws: ["transport/node", "transport/platform"],
   "@effect/platform-node": ["transport/platform"],
+  "@effect/experimental": ["store/sql", "store/sqlite"],
   "@effect/sql": ["store/sql", "store/sqlite"],
   "@effect/sql-sqlite-node": ["store/sqlite"],
   "@effect/cli": [],
@@ -169,7 +162,10 @@ const checkRoomImports = (parsed: Parsed, manifest: Manifest): ReadonlyArray<Vio
     if (target !== undefined) {
       const other = roomOf(target)
       if (!target.startsWith("src/")) {
-        report("room-import", `src imports nothing outside src, but "${specifier}" is. Move what it needs into a room.`)
+        report(
+          "room-import",
+          `"${specifier}" is outside src, which is all that is published. Move what it needs into a room.`
+        )
       } else if (other === parsed.room) {
         continue
       } else if (!room.uses.includes(other)) {
@@ -203,12 +199,9 @@ const checkRoomImports = (parsed: Parsed, manifest: Manifest): ReadonlyArray<Vio
     }
   }
   for (const reference of parsed.file.typeReferenceDirectives) {
-    found.push({
-      path: parsed.path,
-      ...{ line: parsed.file.getLineAndCharacterOfPosition(reference.pos).line + 1, column: 1 },
-      rule: "reference",
-      message: `No /// <reference types="${reference.fileName}" />: import the types that are meant.`
-    })
+    const line = parsed.file.getLineAndCharacterOfPosition(reference.pos).line + 1
+    const message = `No /// <reference types="${reference.fileName}" />: import the types that are meant.`
+    found.push({ path: parsed.path, line, column: 1, rule: "reference", message })
   }
   return found
 }
@@ -377,7 +370,6 @@ const checkEdges = (parsed: Parsed): ReadonlyArray<Violation> => {
     )
   })
   walk(parsed.file, (node) => {
-    if (moduleNamed(node) === undefined) return
     const named = moduleNamed(node)
     if (named === undefined || (named !== null && ts.isStringLiteralLike(named)) || isExcused(parsed, node)) return
     const message = `The rules cannot see what this imports. Name the module, or write "// edge: why" above.`
@@ -394,23 +386,24 @@ const checkExample = (parsed: Parsed): ReadonlyArray<Violation> =>
       violation(parsed, node, "example", `Write "effect-arcp/..." in place of "${specifier}", as a user does.`)
     )
 
-const targetOf = (value: unknown, key: string): string | undefined => {
-  const target = typeof value === "object" && value !== null ? (value as Record<string, unknown>)[key] : undefined
-  return typeof target === "string" ? target : undefined
+/**
+ * Nobody leaves a test out or runs one alone: `it.effect.only` and the like, which linters for vitest do not see. A test
+ * that a platform cannot run says so by `skipIf`.
+ */
+const checkTest = (parsed: Parsed): ReadonlyArray<Violation> => {
+  const found: Array<Violation> = []
+  walk(parsed.file, (node) => {
+    if (!ts.isPropertyAccessExpression(node) || !["only", "skip", "todo", "fails"].includes(node.name.text)) return
+    let root: ts.Expression = node.expression
+    while (ts.isPropertyAccessExpression(root)) root = root.expression
+    if (!ts.isIdentifier(root) || !["it", "test", "describe"].includes(root.text)) return
+    const message = `${node.getText(parsed.file)} leaves tests out. Mend them, or say by skipIf where they cannot run.`
+    found.push(violation(parsed, node, "test", message))
+  })
+  return found
 }
 
-/** Entry name (`transport/node`) to source file, out of the exports map. */
-export const entriesOf = (manifest: Manifest): ReadonlyMap<string, string> => {
-  const entries = new Map<string, string>()
-  for (const [key, value] of Object.entries(manifest.exports)) {
-    const target = targetOf(value, "default")
-    const match = target === undefined ? null : /^\.\/dist\/(.+)\.js$/.exec(target)
-    if (match?.[1] !== undefined) entries.set(key.replace(/^\.\//, ""), `src/${match[1]}.ts`)
-  }
-  return entries
-}
-
-/** The exports map, the folders of `src` and the type checker's `paths` name the same entries. */
+/** The exports map, the folders of `src` and the type checker's `paths` name the same entries; every file system can hold them. */
 export const checkPackage = (
   paths: ReadonlyArray<string>,
   manifest: Manifest,
@@ -429,10 +422,21 @@ export const checkPackage = (
       report("tsconfig.json", `paths must say "${manifest.name}/${entry}": ["./${source}"], as the exports map does.`)
     }
   }
+  for (const [name, target] of Object.entries(manifest.bin ?? {})) {
+    const source = target.replace(/^\.\/dist/, "src").replace(/js$/, "ts")
+    if (!paths.includes(source)) report("package.json", `The program ${name} is ${target}, but there is no ${source}.`)
+  }
   for (const mapped of Object.keys(tsconfigPaths)) {
     if (!entries.has(mapped.replace(`${manifest.name}/`, ""))) {
       report("tsconfig.json", `paths names "${mapped}", which the package does not export.`)
     }
+  }
+  const byFolded = new Map<string, string>()
+  for (const path of paths) {
+    const twin = byFolded.get(path.toLowerCase())
+    if (twin !== undefined)
+      report(path, `It differs from ${twin} in case only, and many file systems hold one of them.`)
+    byFolded.set(path.toLowerCase(), path)
   }
   for (const closed of ["./internal/*", "./*/internal/*"]) {
     if (manifest.exports[closed] !== null) report("package.json", `"${closed}": null must close internals off.`)
@@ -450,7 +454,7 @@ export const checkPackage = (
   return found
 }
 
-/** Every rule over the sources under `src/` and `examples/`. */
+/** Every rule over the sources under `src/`, `examples/` and `test/`. */
 export const checkSources = (sources: ReadonlyArray<Source>, manifest: Manifest): ReadonlyArray<Violation> => {
   const parsed = sources.map(parse)
   const inSrc = new Map(parsed.filter(({ path }) => path.startsWith("src/")).map((file) => [file.path, file]))
@@ -459,7 +463,8 @@ export const checkSources = (sources: ReadonlyArray<Source>, manifest: Manifest)
     ...[...inSrc.values()].flatMap((file) => [...checkRoomImports(file, manifest), ...checkEdges(file)]),
     ...checkBrowser(inSrc, [...entries.values()]),
     ...checkOptionalPeers(inSrc, entries, manifest),
-    ...parsed.filter(({ path }) => path.startsWith("examples/")).flatMap(checkExample)
+    ...parsed.filter(({ path }) => path.startsWith("examples/")).flatMap(checkExample),
+    ...parsed.filter(({ path }) => path.startsWith("test/")).flatMap(checkTest)
   ]
   return found.toSorted((a, b) => a.path.localeCompare(b.path) || a.line - b.line || a.column - b.column)
 }

@@ -1,24 +1,46 @@
-/** Runs every example that is a program of its own and fails when one fails. Files without a `main` marker are libraries. */
+/**
+ * Runs every example that is a program, one after the other, and fails at the first that fails or hangs. A program is a file of
+ * `examples/` that calls `runMain`; one that another example starts says so on a line `// started by other.ts`.
+ */
 import { spawnSync } from "node:child_process"
-import { readdirSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 
-const folder = new URL("../examples/", import.meta.url)
-const programs = readdirSync(folder)
-  .filter((name) => name.endsWith(".ts"))
-  .filter((name) => readFileSync(new URL(name, folder), "utf8").includes("runMain"))
-  .toSorted()
+const root = new URL("../", import.meta.url)
+const folder = new URL("examples/", root)
+const timeout = 120_000
 
-if (programs.length === 0) {
-  console.error("no example is a program: expected files in examples/ that call runMain")
+const fail = (message: string): never => {
+  console.error(message)
   process.exit(1)
 }
+
+const programs = readdirSync(folder)
+  .filter((name) => name.endsWith(".ts"))
+  .filter((name) => {
+    const text = readFileSync(new URL(name, folder), "utf8")
+    const starter = /^\/\/ started by (\S+)$/m.exec(text)?.[1]
+    if (starter !== undefined && !existsSync(new URL(starter, folder))) {
+      fail(`examples/${name} is started by ${starter}, which is not there`)
+    }
+    return starter === undefined && /\brunMain\b/.test(text)
+  })
+  .toSorted()
+
+// a run that found no program has shown nothing
+if (programs.length === 0) fail("no example is a program: expected a file in examples/ that calls runMain")
+
 for (const name of programs) {
   const started = performance.now()
-  const { status } = spawnSync("npx", ["tsx", `examples/${name}`], {
-    cwd: new URL("..", import.meta.url),
-    stdio: ["ignore", "ignore", "inherit"],
-    timeout: 120_000
-  })
-  console.log(`${status === 0 ? "ok" : "FAILED"} examples/${name} (${Math.round(performance.now() - started)} ms)`)
-  if (status !== 0) process.exit(1)
+  const { error, signal, status, stderr, stdout } = spawnSync(
+    process.execPath,
+    ["--import", "tsx", `examples/${name}`],
+    { cwd: fileURLToPath(root), encoding: "utf8", killSignal: "SIGKILL", maxBuffer: 64 * 1024 * 1024, timeout }
+  )
+  const took = `${Math.round(performance.now() - started)} ms`
+  if (status !== 0) {
+    const why = signal === null ? `exit ${status}` : (error?.message ?? signal)
+    fail(`${stdout}${stderr}\nFAILED examples/${name} (${why}, ${took})`)
+  }
+  console.log(`ok examples/${name} (${took})`)
 }

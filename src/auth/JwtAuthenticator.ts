@@ -1,0 +1,211 @@
+/**
+ * Signed JWTs as bearer tokens, verified by `jose`.
+ *
+ * The algorithms are named by the program, never by the token; `none` is not among them, and a key of one family is not
+ * used for another, so that a public key cannot be taken for a secret. Times are judged by `Clock`.
+ */
+import { readFile } from "node:fs/promises"
+import * as Clock from "effect/Clock"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as jose from "jose"
+import { Unauthenticated } from "../protocol/Errors.js"
+import { Authenticator, type AuthenticatorService, type AuthRequest } from "./Authenticator.js"
+import type { Principal } from "./Principal.js"
+
+/** The algorithms that can be asked for. */
+export const algorithms = [
+  "HS256",
+  "HS384",
+  "HS512",
+  "RS256",
+  "RS384",
+  "RS512",
+  "PS256",
+  "PS384",
+  "PS512",
+  "ES256",
+  "ES384",
+  "ES512",
+  "EdDSA"
+] as const
+export type Algorithm = (typeof algorithms)[number]
+
+/** Where the keys are. */
+export type KeySource =
+  /** A shared secret, for the HS algorithms: at least as many bytes as the hash has. */
+  | { readonly secret: Redacted.Redacted<string> }
+  /** A public key in PEM (SPKI). */
+  | { readonly publicKey: string }
+  /** A JSON Web Key Set. */
+  | { readonly jwks: jose.JSONWebKeySet }
+  /** A file that holds a JSON Web Key Set; read when the layer is built. */
+  | { readonly jwksFile: string }
+  /** Where a JSON Web Key Set is served; fetched when needed and cached, so that keys may rotate. */
+  | { readonly jwksUrl: string | URL }
+
+/** What is asked of a token. */
+export interface JwtOptions {
+  readonly keys: KeySource
+  /** The algorithms that are accepted; all others are refused, whatever the token says. */
+  readonly algorithms: ReadonlyArray<Algorithm>
+  /** `iss` must be (one of) this. */
+  readonly issuer?: string | ReadonlyArray<string> | undefined
+  /** `aud` must contain (one of) this. */
+  readonly audience?: string | ReadonlyArray<string> | undefined
+  /** Claims that must be there. Default `sub` and `exp`. */
+  readonly required?: ReadonlyArray<string> | undefined
+  /** By how much `exp` and `nbf` may be off. Default 30 seconds. */
+  readonly clockTolerance?: Duration.DurationInput | undefined
+  /** The principal behind a token; undefined refuses it. Default: `sub`, with all claims. */
+  readonly principal?: ((claims: Readonly<Record<string, unknown>>) => Principal | undefined) | undefined
+}
+
+/** The keys could not be read: the layer is not built. */
+export class JwtKeyError extends Schema.TaggedError<JwtKeyError>()("JwtKeyError", { message: Schema.String }) {}
+
+/** Longer tokens are refused unread. */
+const maxTokenLength = 16_384
+
+const keyError = (message: string) => () => new JwtKeyError({ message })
+
+type GetKey = (header: jose.JWSHeaderParameters, token: jose.FlattenedJWSInput) => Promise<jose.CryptoKey | Uint8Array>
+
+const keysOf = (source: KeySource, algs: ReadonlyArray<Algorithm>): Effect.Effect<GetKey, JwtKeyError> => {
+  const symmetric = algs.filter((alg) => alg.startsWith("HS"))
+  if (algs.length === 0) return Effect.fail(new JwtKeyError({ message: "jwt: name at least one algorithm" }))
+  if ("secret" in source) {
+    if (symmetric.length !== algs.length) {
+      return Effect.fail(new JwtKeyError({ message: "jwt: a shared secret goes with HS algorithms only" }))
+    }
+    const secret = new TextEncoder().encode(Redacted.value(source.secret))
+    const bits = Math.max(...algs.map((alg) => Number(alg.slice(2))))
+    if (secret.length * 8 < bits) {
+      return Effect.fail(
+        new JwtKeyError({ message: `jwt: the secret must have at least ${bits / 8} bytes for these algorithms` })
+      )
+    }
+    // edge: jose takes a function that answers a Promise
+    return Effect.succeed(() => Promise.resolve(secret))
+  }
+  if (symmetric.length > 0) {
+    return Effect.fail(new JwtKeyError({ message: "jwt: HS algorithms go with a shared secret only" }))
+  }
+  if ("publicKey" in source) {
+    return Effect.map(
+      Effect.forEach(algs, (alg) =>
+        Effect.map(
+          Effect.option(Effect.tryPromise(() => jose.importSPKI(source.publicKey, alg))),
+          (key) => [alg as string, key._tag === "Some" ? key.value : undefined] as const
+        )
+      ),
+      (keys) => new Map(keys)
+    ).pipe(
+      Effect.filterOrFail(
+        (keys) => [...keys.values()].some((key) => key !== undefined),
+        keyError("jwt: the public key is not PEM (SPKI) for any of the algorithms")
+      ),
+      Effect.map(
+        (keys): GetKey =>
+          (header) => {
+            const key = keys.get(header.alg ?? "")
+            // edge: jose takes a function that answers a Promise
+            return key === undefined ? Promise.reject(new jose.errors.JOSEAlgNotAllowed("alg")) : Promise.resolve(key)
+          }
+      )
+    )
+  }
+  if ("jwksUrl" in source) {
+    const url = new URL(source.jwksUrl)
+    return Effect.succeed(jose.createRemoteJWKSet(url, { timeoutDuration: 5_000, cooldownDuration: 5_000 }) as GetKey)
+  }
+  const set =
+    "jwks" in source
+      ? Effect.succeed(source.jwks as unknown)
+      : Effect.tryPromise({
+          try: () => readFile(source.jwksFile, "utf8"),
+          catch: keyError(`jwt: ${"jwksFile" in source ? source.jwksFile : ""} cannot be read`)
+        }).pipe(
+          Effect.flatMap((text) =>
+            Effect.try({ try: () => JSON.parse(text) as unknown, catch: keyError("jwt: the key set is not JSON") })
+          )
+        )
+  return Effect.flatMap(set, (jwks) =>
+    Effect.try({
+      try: () => jose.createLocalJWKSet(jwks as jose.JSONWebKeySet) as GetKey,
+      catch: keyError("jwt: this is no JSON Web Key Set")
+    })
+  )
+}
+
+/** What is wrong with a token, without any of it. */
+const reason = (error: unknown): string =>
+  error instanceof jose.errors.JWTExpired
+    ? "has expired"
+    : error instanceof jose.errors.JWTClaimValidationFailed
+      ? `has a ${error.claim} that is missing or not accepted`
+      : error instanceof jose.errors.JOSEAlgNotAllowed || error instanceof jose.errors.JOSENotSupported
+        ? "has an algorithm that is not accepted"
+        : error instanceof jose.errors.JWKSNoMatchingKey || error instanceof jose.errors.JWKSMultipleMatchingKeys
+          ? "has no key here"
+          : error instanceof jose.errors.JWSSignatureVerificationFailed
+            ? "has a signature that does not fit"
+            : error instanceof jose.errors.JWKSTimeout
+              ? "cannot be verified now: the key set did not come"
+              : "is no valid JWT"
+
+const fromSubject = (claims: Readonly<Record<string, unknown>>): Principal | undefined =>
+  typeof claims.sub === "string" && claims.sub !== "" ? { id: claims.sub, anonymous: false, claims } : undefined
+
+/** Verifies JWTs. Fails where the keys cannot be read, or do not go with the algorithms. */
+export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, JwtKeyError> =>
+  Effect.map(keysOf(options.keys, options.algorithms), (keys) => {
+    const tolerance = Duration.toSeconds(options.clockTolerance ?? "30 seconds")
+    const principalOf = options.principal ?? fromSubject
+    const accepts = ({ scheme, token }: AuthRequest): boolean => {
+      if (token === undefined) return false
+      const kind = scheme?.toLowerCase()
+      if (kind !== undefined && kind !== "bearer" && kind !== "jwt") return false
+      return kind === "jwt" || Redacted.value(token).split(".", 4).length === 3
+    }
+    return {
+      accepts,
+      authenticate: (request) =>
+        Effect.gen(function* () {
+          const token = request.token === undefined ? "" : Redacted.value(request.token)
+          if (token === "") return yield* new Unauthenticated({ message: "auth.token: a signed JWT is required" })
+          if (token.length > maxTokenLength) {
+            return yield* new Unauthenticated({ message: `auth.token: is longer than ${maxTokenLength} characters` })
+          }
+          const now = yield* Clock.currentTimeMillis
+          const verified = yield* Effect.tryPromise({
+            try: () =>
+              jose.jwtVerify(token, keys as jose.JWTVerifyGetKey, {
+                algorithms: [...options.algorithms],
+                // edge: jose takes the time as a Date; it comes from Clock
+                currentDate: new Date(now),
+                clockTolerance: tolerance,
+                requiredClaims: [...(options.required ?? ["sub", "exp"])],
+                ...(options.issuer === undefined ? {} : { issuer: options.issuer as string | Array<string> }),
+                ...(options.audience === undefined ? {} : { audience: options.audience as string | Array<string> })
+              }),
+            catch: (error) =>
+              new Unauthenticated({
+                message: `auth.token: ${reason(error)}`,
+                ...(error instanceof jose.errors.JWKSTimeout ? { retryable: true } : {})
+              })
+          })
+          const principal = principalOf(verified.payload)
+          return (
+            principal ?? (yield* new Unauthenticated({ message: "auth.token: names no principal that is accepted" }))
+          )
+        })
+    }
+  })
+
+/** {@link jwt} as a layer. */
+export const layer = (options: JwtOptions): Layer.Layer<Authenticator, JwtKeyError> =>
+  Layer.effect(Authenticator, jwt(options))

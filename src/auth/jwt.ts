@@ -1,0 +1,2 @@
+/** Signed JWTs, over `jose`. */
+export * as Jwt from "./JwtAuthenticator.js"

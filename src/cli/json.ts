@@ -1,0 +1,19 @@
+/** Arguments that are JSON, or a file that holds it. */
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Effect from "effect/Effect"
+import { type Exit, usage } from "./errors.js"
+
+/** Reads `JSON` or `@file`. */
+export const readJson = (option: string, text: string): Effect.Effect<unknown, Exit, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const json = text.startsWith("@")
+      ? yield* Effect.mapError(fs.readFileString(text.slice(1)), () =>
+          usage(`--${option}: ${text.slice(1)} cannot be read`)
+        )
+      : text
+    return yield* Effect.try({
+      try: () => JSON.parse(json) as unknown,
+      catch: () => usage(`--${option}: is not valid JSON: give JSON, or @file`)
+    })
+  })

@@ -1,0 +1,60 @@
+/** The `arcp` program: its commands and how it ends. */
+import * as CliConfig from "@effect/cli/CliConfig"
+import * as Command from "@effect/cli/Command"
+import * as Options from "@effect/cli/Options"
+import * as ValidationError from "@effect/cli/ValidationError"
+import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import { version as protocolVersion } from "../protocol/Envelope.js"
+import { Exit } from "./errors.js"
+import { serve } from "./serve.js"
+import { submit } from "./submit.js"
+
+/** This package's version. */
+export const packageVersion = "0.1.0"
+
+const version = Command.make(
+  "version",
+  { json: Options.boolean("json").pipe(Options.withDescription("print as JSON")) },
+  ({ json }) =>
+    Console.log(
+      json
+        ? JSON.stringify({ name: "effect-arcp", version: packageVersion, protocol: protocolVersion })
+        : `effect-arcp ${packageVersion} (ARCP ${protocolVersion})`
+    )
+).pipe(Command.withDescription("Print the versions of this program and of the protocol"))
+
+const arcp = Command.make("arcp").pipe(
+  Command.withDescription("Agent Runtime Control Protocol: host agents and drive them"),
+  Command.withSubcommands([serve, submit, version])
+)
+
+const run = Command.run(arcp, { name: "arcp", version: packageVersion })
+
+/**
+ * Runs the program on `argv` (as `process.argv`) and answers its exit code: 0 on success, 1 when what was asked for
+ * failed, 2 when it was asked wrongly. Logs go to stderr, since stdout carries results and, with `--stdio`, the protocol.
+ */
+export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
+  run(argv).pipe(
+    Effect.as(0),
+    Effect.catchAll((error) =>
+      error instanceof Exit
+        ? Effect.as(Console.error(`arcp: ${error.message}`), error.code)
+        : ValidationError.isValidationError(error)
+          ? Effect.succeed(2)
+          : Effect.as(Console.error(`arcp: ${String(error)}`), 1)
+    ),
+    Effect.provide(
+      Layer.mergeAll(
+        NodeContext.layer,
+        CliConfig.layer({ showBuiltIns: false }),
+        Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
+        Logger.minimumLogLevel(LogLevel.Warning)
+      )
+    )
+  )

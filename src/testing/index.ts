@@ -1,0 +1,4 @@
+/** In-memory everything, for the tests of programs that use this package. */
+export * as FaultyTransport from "./FaultyTransport.js"
+export { Faults, type FaultsService } from "./FaultyTransport.js"
+export * as TestArcp from "./TestArcp.js"
