@@ -72,6 +72,7 @@ const maxTokenLength = 16_384
 
 const keyError = (message: string) => () => new JwtKeyError({ message })
 
+// edge: jose's own type of a key lookup
 type GetKey = (header: jose.JWSHeaderParameters, token: jose.FlattenedJWSInput) => Promise<jose.CryptoKey | Uint8Array>
 
 const keysOf = (source: KeySource, algs: ReadonlyArray<Algorithm>): Effect.Effect<GetKey, JwtKeyError> => {

@@ -20,6 +20,7 @@ const layersOf = (module: Readonly<Record<string, unknown>>): ReadonlyArray<Agen
 
 const load = (url: string, what: string): Effect.Effect<ReadonlyArray<AgentLayer>, Exit> =>
   Effect.tryPromise({
+    // edge: the module is the user's, named at run time
     try: () => import(url) as Promise<Readonly<Record<string, unknown>>>,
     catch: (cause) => usage(`${what} cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`)
   }).pipe(

@@ -13,7 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { isTerminal, type JobStatus } from "../protocol/Session.js"
-import { migrations } from "./internal/migrations.js"
+import { fail, migrate, type Param, type Row, transaction, write } from "./internal/sql.js"
 import * as Sealing from "./Sealer.js"
 import {
   type Delivery,
@@ -27,97 +27,6 @@ import {
   type StoredJob
 } from "./Store.js"
 
-type Row = Readonly<Record<string, unknown>>
-type Param = string | number | null
-
-const fail = (operation: string, cause: unknown, message?: string): StoreError => {
-  const inner = cause as { readonly message?: string; readonly cause?: { readonly message?: string } } | undefined
-  return new StoreError({
-    operation,
-    message:
-      message ??
-      `the database refused to ${operation}: ${inner?.cause?.message ?? inner?.message ?? "no reason given"}`,
-    cause
-  })
-}
-
-const groups = [16, 4, 1] as const
-
-/** Writes rows of one table, in groups whose texts are the same every time. */
-const writer = (table: string, columns: ReadonlyArray<string>, conflict: string) => {
-  const row = `(${columns.map(() => "?").join(",")})`
-  const texts = new Map<number, string>(
-    groups.map((size) => [
-      size,
-      `INSERT INTO ${table} (${columns.join(",")}) VALUES ${Array.from({ length: size }, () => row).join(",")}${conflict}`
-    ])
-  )
-  return (
-    connection: Connection,
-    rows: ReadonlyArray<ReadonlyArray<Param>>
-  ): ReadonlyArray<Effect.Effect<unknown, unknown>> => {
-    const out: Array<Effect.Effect<unknown, unknown>> = []
-    let at = 0
-    for (const size of groups) {
-      while (rows.length - at >= size) {
-        out.push(connection.executeRaw(texts.get(size)!, rows.slice(at, at + size).flat()))
-        at += size
-      }
-    }
-    return out
-  }
-}
-
-const upsert = (key: ReadonlyArray<string>, columns: ReadonlyArray<string>): string =>
-  ` ON CONFLICT (${key.join(",")}) DO UPDATE SET ${columns
-    .filter((c) => !key.includes(c))
-    .map((c) => `${c} = excluded.${c}`)
-    .join(",")}`
-
-const sessionColumns = [
-  "session_id",
-  "token_hash",
-  "previous_token_hash",
-  "created_at",
-  "last_seen_at",
-  "last_seq",
-  "acked_seq",
-  "floor_seq",
-  "data"
-]
-const stateColumns = [
-  "job_id",
-  "status",
-  "owner_session_id",
-  "started_at",
-  "ended_at",
-  "last_job_seq",
-  "last_owner_seq",
-  "attempt",
-  "budget",
-  "bytes"
-]
-const keyColumns = ["principal_id", "idempotency_key", "job_id", "parameters_hash", "expires_at"]
-const stepColumns = ["job_id", "name", "fingerprint", "value"]
-
-const write = {
-  sessions: writer("arcp_sessions", sessionColumns, upsert(["session_id"], sessionColumns)),
-  jobs: writer("arcp_jobs", ["job_id", "principal_id", "agent", "version", "created_at", "data"], ""),
-  states: writer(
-    "arcp_job_states",
-    stateColumns,
-    upsert(
-      ["job_id"],
-      stateColumns.filter((c) => c !== "bytes")
-    )
-  ),
-  keys: writer("arcp_keys", keyColumns, upsert(["principal_id", "idempotency_key"], keyColumns)),
-  segments: writer("arcp_segments", ["job_id", "last_seq", "first_seq", "class", "bytes", "data"], ""),
-  deliveries: writer("arcp_deliveries", ["session_id", "last_seq", "first_seq", "job_id", "first_job_seq"], ""),
-  subscriptions: writer("arcp_subscriptions", ["session_id", "job_id"], " ON CONFLICT (session_id, job_id) DO NOTHING"),
-  steps: writer("arcp_steps", stepColumns, upsert(["job_id", "name"], stepColumns))
-}
-
 const jobSelect = `SELECT j.job_id, j.principal_id, j.agent, j.version, j.created_at, j.data, s.status, s.owner_session_id,
   s.started_at, s.ended_at, s.last_job_seq, s.last_owner_seq, s.attempt, s.budget
   FROM arcp_jobs j JOIN arcp_job_states s ON s.job_id = j.job_id`
@@ -128,57 +37,6 @@ const maybeInt = (value: unknown): number | undefined =>
   value === null || value === undefined ? undefined : Number(value)
 const maybeText = (value: unknown): string | undefined =>
   value === null || value === undefined ? undefined : String(value)
-
-/** The latest schema that this version knows. */
-const latest = migrations[migrations.length - 1]!.id
-
-const migrate = (connection: Connection): Effect.Effect<void, StoreError> =>
-  Effect.gen(function* () {
-    yield* connection.executeRaw("CREATE TABLE IF NOT EXISTS arcp_migrations (id BIGINT PRIMARY KEY)", [])
-    const done = yield* connection.execute("SELECT id FROM arcp_migrations ORDER BY id DESC LIMIT 1", [], undefined)
-    const at = int((done[0] as Row | undefined)?.id ?? 0)
-    if (at > latest) {
-      return yield* Effect.fail(
-        fail(
-          "migrate",
-          undefined,
-          `the database was written by a newer version (schema ${at}, this version knows ${latest}): use that version`
-        )
-      )
-    }
-    for (const migration of migrations) {
-      if (migration.id <= at) continue
-      yield* transaction(connection, [
-        ...migration.statements.map((statement) => connection.executeRaw(statement, [])),
-        connection.executeRaw("INSERT INTO arcp_migrations (id) VALUES (?)", [migration.id])
-      ])
-    }
-  }).pipe(Effect.mapError((error) => (error instanceof StoreError ? error : fail("migrate", error))))
-
-/** All or nothing. Uninterruptible, so that a connection never goes back inside a transaction. */
-const transaction = (
-  connection: Connection,
-  statements: ReadonlyArray<Effect.Effect<unknown, unknown>>
-): Effect.Effect<void, unknown> =>
-  Effect.uninterruptible(
-    Effect.zipRight(
-      connection.executeRaw("BEGIN IMMEDIATE", []),
-      Effect.zipRight(
-        Effect.forEach(statements, (statement) => statement, { discard: true }),
-        connection.executeRaw("COMMIT", [])
-      ).pipe(
-        Effect.catchAllCause((cause) =>
-          Effect.zipRight(
-            // SQLite may have rolled back by itself, as it does when the disk is full.
-            Effect.catchAllCause(connection.executeRaw("ROLLBACK", []), () => Effect.void),
-            Effect.failCause(cause)
-          )
-        ),
-        // A defect of the driver (a COMMIT that throws) is a failure of the store.
-        Effect.catchAllDefect((defect) => Effect.fail(defect))
-      )
-    )
-  )
 
 /** Makes the store over the database that `SqlClient` is connected to; runs the migrations first. */
 export const make = (
