@@ -115,9 +115,6 @@ const program = Effect.gen(function* () {
   for (const file of report.largest.slice(0, 3)) yield* Console.log(`  ${file.path} (${file.bytes} bytes)`)
 })
 
-NodeRuntime.runMain(
-  Effect.scoped(program).pipe(
-    Effect.provide(Layer.provideMerge(ClientLive, RuntimeLive)),
-    Effect.provide(NodeContext.layer)
-  )
-)
+const Live = ClientLive.pipe(Layer.provideMerge(RuntimeLive), Layer.provide(NodeContext.layer))
+
+NodeRuntime.runMain(Effect.provide(Effect.scoped(program), Live))

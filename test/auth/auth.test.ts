@@ -43,7 +43,7 @@ describe("bearer", () => {
       const own = bearerWith((token) =>
         Redacted.value(token) === "open sesame"
           ? Effect.succeed("ali")
-          : Effect.fail(new Error("database password is hunter2"))
+          : Effect.fail({ _tag: "DatabaseError", message: "database password is hunter2" })
       )
       expect((yield* ask(own, "open sesame")).id).toBe("ali")
       expect((yield* Effect.flip(ask(own, "no"))).message).not.toContain("hunter2")

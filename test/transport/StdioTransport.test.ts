@@ -38,6 +38,7 @@ const children = (): Layer.Layer<Server | Connector> =>
       const scope = yield* Scope.make()
       const tcp = createServer({ allowHalfOpen: true }, (socket: Socket) => {
         if (acceptor.stopped) return socket.destroy()
+        // @effect-diagnostics-next-line runEffectInsideEffect:off
         const endpoint = Effect.runSync(
           Scope.extend(StdioTransport.fromStreams({ input: socket, output: socket }), scope)
         )
