@@ -1,16 +1,14 @@
-import { describe, expect, it } from "@effect/vitest"
+import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, TestClock } from "effect"
-import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { allFeatures, barrier, dial, hello, run, submit } from "./peer.js"
-import { gate, world } from "./world.js"
+import { backends } from "./backends.js"
+import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
-const transports = [
-  ["memory by reference", MemoryTransport.layer],
-  ["memory encoded", MemoryTransport.layerEncoded]
-] as const
+beforeEach(resetGates)
 
-describe.each(transports)("sessions over %s", (_name, transport) => {
-  const main = world({ transport })
+describe.each(backends)("sessions over %s", (_name, backend) => {
+  const over = (options: WorldOptions) => world({ ...backend(), ...options })
+  const main = over({})
 
   it.scoped("§6.2 the welcome is the first frame and carries the intersection of features", () =>
     Effect.gen(function* () {
@@ -87,250 +85,250 @@ describe.each(transports)("sessions over %s", (_name, transport) => {
       yield* peer.ended
     }).pipe(Effect.provide(main))
   )
-})
 
-describe("resume", () => {
-  const main = world()
+  describe("resume", () => {
+    it.scoped("§6.3 replays every event after last_event_seq, then goes on live with the next number", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        const accepted = yield* submit(peer, "gate", { name: "resume-1" })
+        yield* peer.next("job.event", (f) => f.payload.body.message === "waiting")
+        yield* run(peer, "counter", { count: 50 })
+        yield* peer.drop
+        const again = yield* hello({
+          resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 10 }
+        })
+        expect(again.seen[0]!.type).toBe("session.welcome")
+        expect(again.sessionId).toBe(peer.sessionId)
+        expect(again.token).not.toBe(peer.token)
+        yield* Deferred.succeed(gate("resume-1"), undefined)
+        yield* again.terminal(accepted.payload.job_id)
+        const seqs = again.events().map((f) => f.event_seq)
+        expect(seqs).toEqual(Array.from({ length: seqs.length }, (_, i) => 11 + i))
+        expect(
+          new Map(
+            peer
+              .events()
+              .slice(10)
+              .map((f) => [f.event_seq, JSON.stringify(f.payload)])
+          )
+        ).toEqual(
+          new Map(
+            again
+              .events()
+              .slice(0, peer.events().length - 10)
+              .map((f) => [f.event_seq, JSON.stringify(f.payload)])
+          )
+        )
+      }).pipe(Effect.provide(main))
+    )
 
-  it.scoped("§6.3 replays every event after last_event_seq, then goes on live with the next number", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      const accepted = yield* submit(peer, "gate", { name: "resume-1" })
-      yield* peer.next("job.event", (f) => f.payload.body.message === "waiting")
-      yield* run(peer, "counter", { count: 50 })
-      yield* peer.drop
-      const again = yield* hello({
-        resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 10 }
-      })
-      expect(again.seen[0]!.type).toBe("session.welcome")
-      expect(again.sessionId).toBe(peer.sessionId)
-      expect(again.token).not.toBe(peer.token)
-      yield* Deferred.succeed(gate("resume-1"), undefined)
-      yield* again.terminal(accepted.payload.job_id)
-      const seqs = again.events().map((f) => f.event_seq)
-      expect(seqs).toEqual(Array.from({ length: seqs.length }, (_, i) => 11 + i))
-      expect(
-        new Map(
-          peer
-            .events()
-            .slice(10)
-            .map((f) => [f.event_seq, JSON.stringify(f.payload)])
-        )
-      ).toEqual(
-        new Map(
-          again
-            .events()
-            .slice(0, peer.events().length - 10)
-            .map((f) => [f.event_seq, JSON.stringify(f.payload)])
-        )
+    for (const [name, payload] of [
+      [
+        "flat fields of a hello",
+        (s: string, t: string) => ["session.hello", { session_id: s, resume_token: t, last_event_seq: 0 }]
+      ],
+      [
+        "session.resume",
+        (s: string, t: string) => ["session.resume", { session_id: s, resume_token: t, last_event_seq: -1 }]
+      ]
+    ] as const) {
+      it.scoped(`§6.3 accepts ${name}`, () =>
+        Effect.gen(function* () {
+          const peer = yield* hello()
+          yield* run(peer, "counter", { count: 2 })
+          yield* peer.drop
+          const again = yield* dial
+          const [type, body] = payload(peer.sessionId, peer.token) as [string, object]
+          yield* again.send(type, { ...body, auth: { token: "alice-token" } })
+          yield* again.next("session.welcome")
+          yield* again.next("job.result")
+          expect(again.events().map((f) => f.event_seq)).toEqual([1, 2, 3, 4])
+        }).pipe(Effect.provide(main))
       )
-    }).pipe(Effect.provide(main))
-  )
+    }
 
-  for (const [name, payload] of [
-    [
-      "flat fields of a hello",
-      (s: string, t: string) => ["session.hello", { session_id: s, resume_token: t, last_event_seq: 0 }]
-    ],
-    [
-      "session.resume",
-      (s: string, t: string) => ["session.resume", { session_id: s, resume_token: t, last_event_seq: -1 }]
-    ]
-  ] as const) {
-    it.scoped(`§6.3 accepts ${name}`, () =>
+    it.scoped("§6.3 a wrong token, principal or cursor changes nothing for the real session", () =>
       Effect.gen(function* () {
         const peer = yield* hello()
         yield* run(peer, "counter", { count: 2 })
-        yield* peer.drop
-        const again = yield* dial
-        const [type, body] = payload(peer.sessionId, peer.token) as [string, object]
-        yield* again.send(type, { ...body, auth: { token: "alice-token" } })
-        yield* again.next("session.welcome")
-        yield* again.next("job.result")
-        expect(again.events().map((f) => f.event_seq)).toEqual([1, 2, 3, 4])
+        const attempts: ReadonlyArray<readonly [string, object, string]> = [
+          [
+            "alice-token",
+            { session_id: peer.sessionId, resume_token: "rt_wrong", last_event_seq: 0 },
+            "UNAUTHENTICATED"
+          ],
+          ["bob-token", { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }, "UNAUTHENTICATED"],
+          [
+            "alice-token",
+            { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 99 },
+            "INVALID_REQUEST"
+          ],
+          [
+            "alice-token",
+            { session_id: "sess_none", resume_token: peer.token, last_event_seq: 0 },
+            "RESUME_WINDOW_EXPIRED"
+          ]
+        ]
+        for (const [token, resume, code] of attempts) {
+          const other = yield* dial
+          yield* other.send("session.hello", { auth: { token }, resume })
+          expect((yield* other.next("session.error")).payload.code).toBe(code)
+          yield* other.ended
+        }
+        const end = yield* run(peer, "echo", "still here")
+        expect(end.payload.result).toBe("still here")
       }).pipe(Effect.provide(main))
     )
-  }
 
-  it.scoped("§6.3 a wrong token, principal or cursor changes nothing for the real session", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      yield* run(peer, "counter", { count: 2 })
-      const attempts: ReadonlyArray<readonly [string, object, string]> = [
-        ["alice-token", { session_id: peer.sessionId, resume_token: "rt_wrong", last_event_seq: 0 }, "UNAUTHENTICATED"],
-        ["bob-token", { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }, "UNAUTHENTICATED"],
-        [
-          "alice-token",
-          { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 99 },
-          "INVALID_REQUEST"
-        ],
-        [
-          "alice-token",
-          { session_id: "sess_none", resume_token: peer.token, last_event_seq: 0 },
-          "RESUME_WINDOW_EXPIRED"
+    it.scoped("§6.3 tokens are single-use once the client has shown the new one", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        yield* peer.drop
+        const resume = { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
+        const second = yield* hello({ resume })
+        yield* barrier(second)
+        yield* second.drop
+        const third = yield* dial
+        yield* third.send("session.hello", { auth: { token: "alice-token" }, resume })
+        expect((yield* third.next("session.error")).payload.code).toBe("UNAUTHENTICATED")
+      }).pipe(Effect.provide(main))
+    )
+
+    it.scoped("§6.3 a drop during the welcome loses nothing: the previous token still counts", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        yield* peer.drop
+        const resume = { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
+        const second = yield* hello({ resume })
+        yield* second.drop
+        const third = yield* hello({ resume })
+        expect(third.sessionId).toBe(peer.sessionId)
+      }).pipe(Effect.provide(main))
+    )
+
+    it.scoped("a second connection takes the session over; the first is told and closed", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        const accepted = yield* submit(peer, "gate", { name: "takeover" })
+        const second = yield* hello({
+          resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
+        })
+        const error = yield* peer.next("session.error")
+        expect(error.payload.details).toEqual({ reason: "taken_over" })
+        expect((yield* peer.ended).code).toBe(1008)
+        const id = yield* second.send("job.cancel", { job_id: accepted.payload.job_id })
+        expect((yield* second.reply(id)).type).toBe("job.cancelled")
+        const end = yield* second.terminal(accepted.payload.job_id)
+        expect(end.payload.code).toBe("CANCELLED")
+      }).pipe(Effect.provide(main))
+    )
+
+    it.scoped("§6.3 after the window the session is gone; before it, counted from the last message, it is not", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        yield* TestClock.adjust("9 minutes")
+        yield* barrier(peer)
+        yield* peer.drop
+        yield* Effect.repeatN(Effect.yieldNow(), 50)
+        yield* TestClock.adjust("9 minutes")
+        const again = yield* hello({
+          resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
+        })
+        yield* again.drop
+        yield* Effect.repeatN(Effect.yieldNow(), 50)
+        yield* TestClock.adjust("11 minutes")
+        const late = yield* dial
+        yield* late.send("session.hello", {
+          auth: { token: "alice-token" },
+          resume: { session_id: peer.sessionId, resume_token: again.token, last_event_seq: 0 }
+        })
+        expect((yield* late.next("session.error")).payload.code).toBe("RESUME_WINDOW_EXPIRED")
+      }).pipe(Effect.provide(over({ runtime: { features: ["ack"] } })))
+    )
+
+    it.scoped("§6.3 a replay larger than any queue arrives whole", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        yield* run(peer, "counter", { count: 20_000 })
+        yield* peer.drop
+        const again = yield* hello({
+          resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
+        })
+        yield* again.next("job.result")
+        const seqs = again.events().map((f) => f.event_seq)
+        expect(seqs.length).toBe(20_002)
+        expect(seqs.every((seq, i) => seq === i + 1)).toBe(true)
+      }).pipe(Effect.provide(main))
+    )
+
+    it.scoped("§6.3 when events of the gap have been let go, resume is refused, not silently short", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        const accepted = yield* submit(peer, "counter", { count: 1_000 })
+        yield* peer.terminal(accepted.payload.job_id)
+        yield* submit(peer, "gate", { name: "never-opened" })
+        yield* peer.drop
+        const stale = yield* dial
+        yield* stale.send("session.hello", {
+          auth: { token: "alice-token" },
+          resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 5 }
+        })
+        const first = yield* stale.next("session.error")
+        expect(first.payload.code).toBe("RESUME_WINDOW_EXPIRED")
+      }).pipe(Effect.provide(over({ limits: { historyEvents: 50, bufferedEvents: 100, queuedEvents: 16 } })))
+    )
+  })
+
+  describe("messages", () => {
+    it.scoped("§5 bad frames are answered, the next good one works, five in a row close", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        const bad = [
+          "{",
+          "[]",
+          `{"arcp":"2","id":"a","type":"session.ping","payload":{}}`,
+          `{"arcp":"1.1","id":"b","type":"job.result","payload":{}}`
         ]
-      ]
-      for (const [token, resume, code] of attempts) {
-        const other = yield* dial
-        yield* other.send("session.hello", { auth: { token }, resume })
-        expect((yield* other.next("session.error")).payload.code).toBe(code)
-        yield* other.ended
-      }
-      const end = yield* run(peer, "echo", "still here")
-      expect(end.payload.result).toBe("still here")
-    }).pipe(Effect.provide(main))
-  )
+        for (const text of bad) {
+          yield* peer.raw(text)
+          expect((yield* peer.next("session.error")).payload.code).toBe("INVALID_REQUEST")
+        }
+        yield* barrier(peer)
+        for (const text of [...bad, `{"arcp":"1.1","id":"c","type":"no.such","payload":{}}`]) yield* peer.raw(text)
+        expect((yield* peer.ended).code).toBe(1008)
+      }).pipe(Effect.provide(main))
+    )
 
-  it.scoped("§6.3 tokens are single-use once the client has shown the new one", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      yield* peer.drop
-      const resume = { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
-      const second = yield* hello({ resume })
-      yield* barrier(second)
-      yield* second.drop
-      const third = yield* dial
-      yield* third.send("session.hello", { auth: { token: "alice-token" }, resume })
-      expect((yield* third.next("session.error")).payload.code).toBe("UNAUTHENTICATED")
-    }).pipe(Effect.provide(main))
-  )
+    it.scoped("§5 unknown fields and vendor types are ignored", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        yield* peer.raw(`{"arcp":"1","id":"v","type":"arcpx.demo.note.v1","payload":{},"zzz":1}`)
+        yield* peer.raw(`{"arcp":"1.7","id":"w","type":"x-demo","payload":{}}`)
+        yield* barrier(peer)
+        expect(peer.seen.some((f) => f.type === "session.error")).toBe(false)
+      }).pipe(Effect.provide(main))
+    )
 
-  it.scoped("§6.3 a drop during the welcome loses nothing: the previous token still counts", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      yield* peer.drop
-      const resume = { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
-      const second = yield* hello({ resume })
-      yield* second.drop
-      const third = yield* hello({ resume })
-      expect(third.sessionId).toBe(peer.sessionId)
-    }).pipe(Effect.provide(main))
-  )
+    it.scoped("a foreign session_id is INVALID_REQUEST and names the field", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        yield* peer.send("session.ping", { nonce: "n" }, { session_id: "sess_other" })
+        expect((yield* peer.next("session.error")).payload.message).toContain("session_id")
+      }).pipe(Effect.provide(main))
+    )
 
-  it.scoped("a second connection takes the session over; the first is told and closed", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      const accepted = yield* submit(peer, "gate", { name: "takeover" })
-      const second = yield* hello({
-        resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
-      })
-      const error = yield* peer.next("session.error")
-      expect(error.payload.details).toEqual({ reason: "taken_over" })
-      expect((yield* peer.ended).code).toBe(1008)
-      const id = yield* second.send("job.cancel", { job_id: accepted.payload.job_id })
-      expect((yield* second.reply(id)).type).toBe("job.cancelled")
-      const end = yield* second.terminal(accepted.payload.job_id)
-      expect(end.payload.code).toBe("CANCELLED")
-    }).pipe(Effect.provide(main))
-  )
-
-  it.scoped("§6.3 after the window the session is gone; before it, counted from the last message, it is not", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      yield* TestClock.adjust("9 minutes")
-      yield* barrier(peer)
-      yield* peer.drop
-      yield* Effect.repeatN(Effect.yieldNow(), 50)
-      yield* TestClock.adjust("9 minutes")
-      const again = yield* hello({
-        resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
-      })
-      yield* again.drop
-      yield* Effect.repeatN(Effect.yieldNow(), 50)
-      yield* TestClock.adjust("11 minutes")
-      const late = yield* dial
-      yield* late.send("session.hello", {
-        auth: { token: "alice-token" },
-        resume: { session_id: peer.sessionId, resume_token: again.token, last_event_seq: 0 }
-      })
-      expect((yield* late.next("session.error")).payload.code).toBe("RESUME_WINDOW_EXPIRED")
-    }).pipe(Effect.provide(world({ runtime: { features: ["ack"] } })))
-  )
-
-  it.scoped("§6.3 a replay larger than any queue arrives whole", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      yield* run(peer, "counter", { count: 20_000 })
-      yield* peer.drop
-      const again = yield* hello({
-        resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
-      })
-      yield* again.next("job.result")
-      const seqs = again.events().map((f) => f.event_seq)
-      expect(seqs.length).toBe(20_002)
-      expect(seqs.every((seq, i) => seq === i + 1)).toBe(true)
-    }).pipe(Effect.provide(main))
-  )
-
-  it.scoped("§6.3 when events of the gap have been let go, resume is refused, not silently short", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      const accepted = yield* submit(peer, "counter", { count: 1_000 })
-      yield* peer.terminal(accepted.payload.job_id)
-      yield* submit(peer, "gate", { name: "never-opened" })
-      yield* peer.drop
-      const stale = yield* dial
-      yield* stale.send("session.hello", {
-        auth: { token: "alice-token" },
-        resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 5 }
-      })
-      const first = yield* stale.next("session.error")
-      expect(first.payload.code).toBe("RESUME_WINDOW_EXPIRED")
-    }).pipe(Effect.provide(world({ limits: { historyEvents: 50, bufferedEvents: 100, queuedEvents: 16 } })))
-  )
-})
-
-describe("messages", () => {
-  const main = world()
-
-  it.scoped("§5 bad frames are answered, the next good one works, five in a row close", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      const bad = [
-        "{",
-        "[]",
-        `{"arcp":"2","id":"a","type":"session.ping","payload":{}}`,
-        `{"arcp":"1.1","id":"b","type":"job.result","payload":{}}`
-      ]
-      for (const text of bad) {
-        yield* peer.raw(text)
-        expect((yield* peer.next("session.error")).payload.code).toBe("INVALID_REQUEST")
-      }
-      yield* barrier(peer)
-      for (const text of [...bad, `{"arcp":"1.1","id":"c","type":"no.such","payload":{}}`]) yield* peer.raw(text)
-      expect((yield* peer.ended).code).toBe(1008)
-    }).pipe(Effect.provide(main))
-  )
-
-  it.scoped("§5 unknown fields and vendor types are ignored", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      yield* peer.raw(`{"arcp":"1","id":"v","type":"arcpx.demo.note.v1","payload":{},"zzz":1}`)
-      yield* peer.raw(`{"arcp":"1.7","id":"w","type":"x-demo","payload":{}}`)
-      yield* barrier(peer)
-      expect(peer.seen.some((f) => f.type === "session.error")).toBe(false)
-    }).pipe(Effect.provide(main))
-  )
-
-  it.scoped("a foreign session_id is INVALID_REQUEST and names the field", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello()
-      yield* peer.send("session.ping", { nonce: "n" }, { session_id: "sess_other" })
-      expect((yield* peer.next("session.error")).payload.message).toContain("session_id")
-    }).pipe(Effect.provide(main))
-  )
-
-  it.scoped("§6.2 a feature that was not negotiated is refused", () =>
-    Effect.gen(function* () {
-      const peer = yield* hello({ features: ["ack"] })
-      for (const type of ["session.list_jobs", "job.subscribe", "artifact.fetch"]) {
-        const id = yield* peer.send(type, { job_id: "job_1", artifact_id: "a" })
-        expect((yield* peer.reply(id)).payload.code).toBe("INVALID_REQUEST")
-      }
-      const refused = yield* submit(peer, "echo", 1, { lease_request: { "cost.budget": ["USD:1"] } })
-      expect(refused.payload.code).toBe("INVALID_REQUEST")
-    }).pipe(Effect.provide(main))
-  )
+    it.scoped("§6.2 a feature that was not negotiated is refused", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello({ features: ["ack"] })
+        for (const type of ["session.list_jobs", "job.subscribe", "artifact.fetch"]) {
+          const id = yield* peer.send(type, { job_id: "job_1", artifact_id: "a" })
+          expect((yield* peer.reply(id)).payload.code).toBe("INVALID_REQUEST")
+        }
+        const refused = yield* submit(peer, "echo", 1, { lease_request: { "cost.budget": ["USD:1"] } })
+        expect(refused.payload.code).toBe("INVALID_REQUEST")
+      }).pipe(Effect.provide(main))
+    )
+  })
 })
 
 describe("heartbeats", () => {

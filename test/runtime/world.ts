@@ -19,6 +19,9 @@ class Counter extends Agent.make("counter", {
 
 /** Gates that tests open: an agent `gate {name}` logs "waiting", waits for the gate, logs "through" and returns its name. */
 const gates = new Map<string, Deferred.Deferred<void>>()
+/** Closes every gate: tests use the same names over each backend. */
+export const resetGates = (): void => gates.clear()
+
 export const gate = (name: string): Deferred.Deferred<void> => {
   let found = gates.get(name)
   if (found === undefined) {
