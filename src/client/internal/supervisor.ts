@@ -406,6 +406,8 @@ export const supervise = (
         if (ended !== undefined) return Effect.void
         ended = error ?? new ClientClosed({ message: "the client has been closed" })
         core.end(ended)
+        // Nobody is left to answer a polite close.
+        Deferred.unsafeDone(closing, Effect.void)
         Deferred.unsafeDone(firstWelcome, Effect.fail(ended))
         return Effect.zipRight(
           SubscriptionRef.set(status, error === undefined ? { _tag: "Closed" } : { _tag: "Closed", error }),
