@@ -1,10 +1,13 @@
 /** `arcp serve`: a runtime on a WebSocket port, or on stdin and stdout. */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import { anonymous, Authenticator, type AuthenticatorService, bearer } from "../auth/Authenticator.js"
 import { Ids } from "../protocol/Ids.js"
 import { ArcpRuntime } from "../runtime/index.js"
@@ -58,6 +61,16 @@ const parseTokens = (tokens: ReadonlyArray<string>): Effect.Effect<Readonly<Reco
     return table
   })
 
+/** The same server, telling when its connections have ended. */
+const untilGone = (server: Layer.Layer<Server>, gone: Deferred.Deferred<void>): Layer.Layer<Server> =>
+  Layer.map(server, (context) => {
+    const inner = Context.get(context, Server)
+    return Context.make(Server, {
+      ...inner,
+      connections: Stream.ensuring(inner.connections, Deferred.succeed(gone, undefined))
+    })
+  })
+
 export const serve = Command.make("serve", options, (args) =>
   Effect.gen(function* () {
     if (args.token.length === 0 && !args.anonymous) {
@@ -77,8 +90,9 @@ export const serve = Command.make("serve", options, (args) =>
       ...(args.token.length === 0 ? [] : [bearer(tokens)]),
       ...(args.anonymous ? [anonymous] : [])
     ]
+    const gone = yield* Deferred.make<void>()
     const server = args.stdio
-      ? StdioTransport.layerServer()
+      ? untilGone(StdioTransport.layerServer(), gone)
       : WebSocketServer.layer({ host: args.host, port: args.port, path: args.path })
     const ready = Layer.effectDiscard(
       Effect.flatMap(Server, ({ address }) =>
@@ -100,7 +114,8 @@ export const serve = Command.make("serve", options, (args) =>
       Layer.provide(store),
       Layer.provide(server)
     )
-    return yield* Layer.launch(runtime).pipe(
+    // With --stdio the program ends with its one client.
+    return yield* Effect.raceFirst(Layer.launch(runtime), Deferred.await(gone)).pipe(
       Effect.mapError((error) =>
         failed(
           error !== null && typeof error === "object" && "message" in error ? String(error.message) : String(error)

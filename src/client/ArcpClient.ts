@@ -79,7 +79,7 @@ export interface ClientOptions {
   readonly ackInterval?: Duration.DurationInput | undefined
   /**
    * Events of one job that are kept for somebody to consume. Beyond it, unconsumed ones are dropped (the oldest first) and
-   * a consumer that is this far behind holds up the connection. Default 65,536.
+   * a consumer that is this far behind holds up the connection. Default 16,384.
    */
   readonly eventBuffer?: number | undefined
   /** A session to go on with, as {@link ArcpClientService.session} told it before. */
@@ -185,7 +185,7 @@ const make = (options: ClientOptions) =>
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
     const core = new Core({
-      eventBuffer: options.eventBuffer ?? 65_536,
+      eventBuffer: options.eventBuffer ?? 16_384,
       newId: () => ids.unsafeUlid(now()),
       now
     })
@@ -202,7 +202,7 @@ const make = (options: ClientOptions) =>
       maxAttempts: options.maxAttempts ?? Number.POSITIVE_INFINITY,
       ackEvery: options.ackEvery ?? 256,
       ackInterval: Duration.toMillis(options.ackInterval ?? 250),
-      eventBuffer: options.eventBuffer ?? 65_536,
+      eventBuffer: options.eventBuffer ?? 16_384,
       resume: options.resume,
       newId: () => ids.unsafeUlid(now()),
       now,

@@ -65,11 +65,16 @@ export class ClientJob {
     this.received++
     this.events.push(event)
     if (event._tag === "result_chunk") this.chunk(event.body)
-    if (this.events.length > maximum * 2 && this.consumers.size === 0) {
-      const drop = this.events.length - maximum
-      this.events = this.events.slice(drop)
-      this.dropped += drop
-    }
+    if (this.events.length > maximum * 2) this.trim(maximum)
+  }
+
+  /** Lets go of the oldest events; never of one that a consumer has still to take. */
+  private trim(maximum: number): void {
+    let drop = this.events.length - maximum
+    for (const { at } of this.consumers) drop = Math.min(drop, at - this.dropped)
+    if (drop < maximum / 2) return
+    this.events = this.events.slice(drop)
+    this.dropped += drop
   }
 
   private chunk(body: {
