@@ -136,9 +136,10 @@ const make = () => {
       const list = deliveries.get(delivery.sessionId)
       if (list === undefined) deliveries.set(delivery.sessionId, [delivery])
       else {
-        const previous = list[list.length - 1]!
+        const previous = list[list.length - 1]
         // Runs that continue each other are one: a session that only follows one job has one row.
         if (
+          previous !== undefined &&
           previous.jobId === delivery.jobId &&
           previous.lastSeq + 1 === delivery.firstSeq &&
           previous.firstJobSeq + (previous.lastSeq - previous.firstSeq) + 1 === delivery.firstJobSeq

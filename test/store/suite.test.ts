@@ -351,7 +351,7 @@ describe("memory and SQLite agree", () => {
             )
           }
         ),
-        { numRuns: 40 }
+        { numRuns: 100 }
       )
     )
   )
