@@ -15,7 +15,8 @@ export type LogLevel = (typeof logLevels)[number]
 
 const LogLevelIn = Schema.String.pipe(
   Schema.filter((s) => (logLevels as ReadonlyArray<string>).includes(s.toLowerCase()), {
-    description: "one of debug, info, warn, error"
+    description: "one of debug, info, warn, error",
+    arbitrary: () => (fc) => fc.constantFrom(...logLevels)
   })
 )
 

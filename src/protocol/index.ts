@@ -4,6 +4,7 @@
 export * as AgentName from "./AgentName.js"
 export * from "./AgentSpec.js"
 export * as Artifact from "./Artifact.js"
+export * as CanonicalJson from "./CanonicalJson.js"
 export * as Envelope from "./Envelope.js"
 export * from "./Errors.js"
 export * as Event from "./Event.js"
