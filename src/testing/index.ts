@@ -1,4 +1,5 @@
 /** In-memory everything, for the tests of programs that use this package. */
 export * as FaultyTransport from "./FaultyTransport.js"
 export { Faults, type FaultsService } from "./FaultyTransport.js"
+export * as ScriptedPeer from "./ScriptedPeer.js"
 export * as TestArcp from "./TestArcp.js"

@@ -267,7 +267,8 @@ export class Core {
     const named = [
       (payload as { readonly request_id?: unknown }).request_id,
       details?.request_id,
-      (payload as { readonly reply_to?: unknown }).reply_to,
+      // no field of ours, so that only the undecoded payload has it
+      envelope.payload.reply_to,
       envelope.reply_to,
       envelope.correlation_id,
       envelope.id

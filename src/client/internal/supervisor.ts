@@ -19,7 +19,13 @@ import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { ArcpError } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Message from "../../protocol/Message.js"
-import { BadFrame, closeCodes, type Connection, type Connector } from "../../transport/Connection.js"
+import {
+  BadFrame,
+  closeCodes,
+  type Connection,
+  type ConnectionClosed,
+  type Connector
+} from "../../transport/Connection.js"
 import { ClientClosed, type ClientError, SessionEnded } from "../ClientError.js"
 import type { ClientStatus } from "../ClientStatus.js"
 import type { Core, Reaction } from "./core.js"
@@ -301,11 +307,11 @@ export const supervise = (
     let lastOut = 0
 
     const writer = (connection: Connection): Effect.Effect<void> =>
-      Effect.suspend(function next(): Effect.Effect<void> {
+      Effect.suspend(function next(): Effect.Effect<void, ConnectionClosed> {
         if (!core.hasOutbox) return Effect.zipRight(toSend.wait, Effect.suspend(next))
         lastOut = options.now()
-        return Effect.zipRight(connection.send(core.takeOutbox()), Effect.suspend(next)) as Effect.Effect<void>
-      }).pipe(Effect.catchAll(() => Effect.void))
+        return Effect.zipRight(connection.send(core.takeOutbox()), Effect.suspend(next))
+      }).pipe(Effect.ignore)
 
     const acknowledging = Effect.forever(
       Effect.zipRight(
@@ -452,7 +458,10 @@ export const supervise = (
             core.acknowledge()
             core.post("session.close", { reason: "client closed" })
             toSend.signal()
-            return Effect.asVoid(Effect.timeoutOption(Deferred.await(closing), options.closeTimeout))
+            // In a finalizer nothing can be interrupted unless it says so, and then no time-out would count.
+            return Effect.asVoid(
+              Effect.timeoutOption(Effect.interruptible(Deferred.await(closing)), options.closeTimeout)
+            )
           })
         : Effect.void
       return polite.pipe(
