@@ -444,7 +444,9 @@ export const checkPackage = (
   const folders = new Set(paths.filter((path) => path.startsWith("src/")).map(roomOf))
   for (const folder of folders) {
     if (!(folder in rooms)) report(`src/${folder}`, `${folder} is no room: enter it in the table of scripts/rooms.ts.`)
-    else if (folder !== "cli" && !entries.has(folder)) report("package.json", `The room ${folder} is not exported.`)
+    else if (paths.includes(`src/${folder}/index.ts`) && !entries.has(folder)) {
+      report("package.json", `The room ${folder} is not exported.`)
+    }
   }
   for (const [name, meta] of Object.entries(manifest.peerDependenciesMeta ?? {})) {
     if (meta.optional === true && !(name in optionalPeers)) {

@@ -5,7 +5,7 @@
  * used for another, so that a public key cannot be taken for a secret. Times are judged by `Clock`.
  */
 import { readFile } from "node:fs/promises"
-import * as Clock from "effect/Clock"
+import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -181,13 +181,13 @@ export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, Jw
           if (token.length > maxTokenLength) {
             return yield* new Unauthenticated({ message: `auth.token: is longer than ${maxTokenLength} characters` })
           }
-          const now = yield* Clock.currentTimeMillis
+          // edge: jose takes the time as a Date; it comes from Clock
+          const currentDate = DateTime.toDate(yield* DateTime.now)
           const verified = yield* Effect.tryPromise({
             try: () =>
               jose.jwtVerify(token, keys as jose.JWTVerifyGetKey, {
                 algorithms: [...options.algorithms],
-                // edge: jose takes the time as a Date; it comes from Clock
-                currentDate: new Date(now),
+                currentDate,
                 clockTolerance: tolerance,
                 requiredClaims: [...(options.required ?? ["sub", "exp"])],
                 ...(options.issuer === undefined ? {} : { issuer: options.issuer as string | Array<string> }),

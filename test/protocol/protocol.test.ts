@@ -23,7 +23,7 @@ const envelope = (type: string, payload: object, more: object = {}) => ({
   arcp: "1.1",
   id: "m1",
   type,
-  payload,
+  payload: payload as Envelope.Json,
   ...more
 })
 
@@ -48,6 +48,7 @@ describe("§5 envelope", () => {
         (text) => {
           const read = Envelope.fromText(text)
           if (Either.isLeft(read)) expect(read.left.error.message.length).toBeLessThanOrEqual(512)
+          else expect(read.right.arcp).toMatch(/^1/)
         }
       )
     )

@@ -1,0 +1,181 @@
+/**
+ * Money of a budget, exact (ARCP 1.1 §9.6): `CUR:decimal` on the wire, a `BigDecimal` inside, a JSON number at the boundary.
+ *
+ * Nothing here rounds but {@link toNumber}, and nothing clamps: a counter may fall below zero. Currencies are compared
+ * letter for letter; two that differ by case alone are an error wherever both would be used.
+ */
+import * as BigDecimal from "effect/BigDecimal"
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+
+/** An amount of one currency, zero or more. */
+export interface Amount {
+  readonly currency: string
+  readonly value: BigDecimal.BigDecimal
+}
+
+/** Budgets and counters: currency to value. A `Map`, so that no currency's name is special. */
+export type Amounts = ReadonlyMap<string, BigDecimal.BigDecimal>
+
+/** Digits before the point, at most. */
+export const maxIntegerDigits = 30
+/** Digits behind the point, at most. */
+export const maxFractionDigits = 30
+
+/** A text or number that is no amount. `message` says why, and names no more than the first characters of it. */
+export class AmountError extends Schema.TaggedError<AmountError>()("AmountError", {
+  message: Schema.String
+}) {}
+
+const fail = (message: string) => Either.left(new AmountError({ message }))
+
+const currencyShape = /^[A-Za-z][A-Za-z0-9_.-]{0,31}$/
+const decimalShape = /^([0-9]+)(?:\.([0-9]+))?$/
+
+/** No money. */
+export const zero: BigDecimal.BigDecimal = BigDecimal.make(0n, 0)
+
+/** Whether a text is a currency: a letter, then at most 31 letters, digits, `_`, `.` and `-` (`USD`, `credits`, `x-tokens`). */
+export const isCurrency = (text: string): boolean => currencyShape.test(text)
+
+/**
+ * The value of `digits ( "." digits )?` (§9.6), at most {@link maxIntegerDigits} and {@link maxFractionDigits}. Signs, exponents,
+ * bare points, white space and everything else are refused.
+ */
+export const decimal = (text: string): Either.Either<BigDecimal.BigDecimal, AmountError> => {
+  if (text.length > maxIntegerDigits + maxFractionDigits + 1) return fail("amount: too many digits")
+  const parts = decimalShape.exec(text)
+  if (parts === null) return fail('amount: not digits, or digits "." digits')
+  const whole = parts[1]!
+  const fraction = parts[2] ?? ""
+  return whole.length > maxIntegerDigits || fraction.length > maxFractionDigits
+    ? fail("amount: too many digits")
+    : Either.right(BigDecimal.make(BigInt(whole + fraction), fraction.length))
+}
+
+const make = (currency: string, text: string): Either.Either<Amount, AmountError> =>
+  isCurrency(currency)
+    ? Either.map(decimal(text), (value) => ({ currency, value }))
+    : fail('amount: the currency is not a letter followed by at most 31 letters, digits, "_", "." and "-"')
+
+/**
+ * Parses a lease's amount, `currency ":" decimal`.
+ *
+ * @example
+ * parse("USD:5.00") // Right({ currency: "USD", value: 5 })
+ */
+export const parse = (text: string): Either.Either<Amount, AmountError> => {
+  const colon = text.indexOf(":")
+  return colon === -1
+    ? fail("amount: not of the form CURRENCY:DECIMAL, such as USD:5.00")
+    : make(text.slice(0, colon), text.slice(colon + 1))
+}
+
+/** Parses what a charge is spelled as: `"0.0042 USD"` or `"USD:0.0042"`. */
+export const parseSpend = (text: string): Either.Either<Amount, AmountError> => {
+  const space = text.indexOf(" ")
+  return space === -1 ? parse(text) : make(text.slice(space + 1), text.slice(0, space))
+}
+
+/**
+ * The exact decimal of a JSON number, in its shortest spelling: 0.1 is one tenth. Negative numbers, NaN and infinities are
+ * refused; no number is too small or too large.
+ */
+export const fromNumber = (value: number): Either.Either<BigDecimal.BigDecimal, AmountError> => {
+  if (!Number.isFinite(value)) return fail("amount: not a finite number")
+  if (value < 0) return fail("amount: negative")
+  const [mantissa, exponent = "0"] = String(value).split("e") as [string, string?]
+  const [whole, fraction = ""] = mantissa.split(".") as [string, string?]
+  return Either.right(BigDecimal.make(BigInt(whole + fraction), fraction.length - Number(exponent)))
+}
+
+/** The amount that a metric reports: a JSON number and its unit. */
+export const fromMetric = (value: number, unit: string): Either.Either<Amount, AmountError> =>
+  isCurrency(unit)
+    ? Either.map(fromNumber(value), (exact) => ({ currency: unit, value: exact }))
+    : fail("amount: the unit is not a currency")
+
+/** The exact decimal, without an exponent and without trailing zeros: `5`, `0.0042`, `-0.12`. */
+export const format = (value: BigDecimal.BigDecimal): string => {
+  const { scale, value: unscaled } = BigDecimal.normalize(value)
+  const sign = unscaled < 0n ? "-" : ""
+  const digits = String(unscaled < 0n ? -unscaled : unscaled)
+  if (scale <= 0) return sign + (unscaled === 0n ? "0" : digits + "0".repeat(-scale))
+  const padded = digits.padStart(scale + 1, "0")
+  return `${sign}${padded.slice(0, -scale)}.${padded.slice(-scale)}`
+}
+
+/** `currency:decimal`, exact. */
+export const print = (amount: Amount): string => `${amount.currency}:${format(amount.value)}`
+
+/** The finite JSON number nearest to the value: for the wire only, never to calculate with. */
+export const toNumber = (value: BigDecimal.BigDecimal): number => {
+  const number = Number(format(value))
+  // neither -0 nor an infinity has a JSON spelling
+  return number === 0 ? 0 : Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, number))
+}
+
+/** Counters as `job.accepted.budget` shows them (§7.1): JSON numbers. */
+export const toWire = (amounts: Amounts): Record<string, number> =>
+  Object.fromEntries(Array.from(amounts, ([currency, value]) => [currency, toNumber(value)]))
+
+/** Amounts as a `cost.budget` capability lists them: exact. */
+export const toPatterns = (amounts: Amounts): ReadonlyArray<string> =>
+  Array.from(amounts, ([currency, value]) => print({ currency, value }))
+
+/** Whether a counter is used up: zero or below (§9.6). */
+export const isExhausted = (remaining: BigDecimal.BigDecimal): boolean => remaining.value <= 0n
+
+/** Whether the first is more than the second. */
+export const exceeds = (value: BigDecimal.BigDecimal, limit: BigDecimal.BigDecimal): boolean =>
+  BigDecimal.greaterThan(value, limit)
+
+/** Sum and difference, exact. */
+export const add = (a: BigDecimal.BigDecimal, b: BigDecimal.BigDecimal): BigDecimal.BigDecimal =>
+  BigDecimal.normalize(BigDecimal.sum(a, b))
+export const subtract = (a: BigDecimal.BigDecimal, b: BigDecimal.BigDecimal): BigDecimal.BigDecimal =>
+  BigDecimal.normalize(BigDecimal.subtract(a, b))
+
+/** The first of `amounts` whose counter is used up, if any. */
+export const firstExhausted = (amounts: Amounts): string | undefined => {
+  for (const [currency, value] of amounts) {
+    if (isExhausted(value)) return currency
+  }
+  return undefined
+}
+
+/**
+ * The currency of `amounts` that `currency` differs from by case alone, if any. A charge in such a currency is to be refused: counted as
+ * another currency it would slip past the budget.
+ */
+export const misspelled = (amounts: Amounts, currency: string): string | undefined => {
+  if (amounts.has(currency)) return undefined
+  const lower = currency.toLowerCase()
+  for (const known of amounts.keys()) {
+    if (known.toLowerCase() === lower) return known
+  }
+  return undefined
+}
+
+/** Most currencies that a budget names. */
+export const maxCurrencies = 32
+
+/**
+ * The budget of a `cost.budget` capability. Refused: an empty list, which could mean no money as well as no limit; a
+ * malformed amount; a currency twice, also in other case; more than {@link maxCurrencies}.
+ */
+export const parseAll = (texts: ReadonlyArray<string>): Either.Either<Amounts, AmountError> => {
+  if (texts.length === 0) return fail("amount: a budget names at least one")
+  if (texts.length > maxCurrencies) return fail(`amount: more than ${maxCurrencies} currencies`)
+  const amounts = new Map<string, BigDecimal.BigDecimal>()
+  for (const text of texts) {
+    const amount = parse(text)
+    if (Either.isLeft(amount)) return Either.left(amount.left)
+    const { currency, value } = amount.right
+    if (amounts.has(currency)) return fail(`amount: the currency ${currency} is named twice`)
+    const other = misspelled(amounts, currency)
+    if (other !== undefined) return fail(`amount: the currencies ${other} and ${currency} differ by case alone`)
+    amounts.set(currency, value)
+  }
+  return Either.right(amounts)
+}
