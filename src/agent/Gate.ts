@@ -1,0 +1,24 @@
+/**
+ * The one gate of a job: what every authority-bearing operation passes before it is dispatched (ARCP 1.1 §9.3).
+ *
+ * Order of a check: canonical form, expiry (§9.5), every budget counter (§9.6), pattern (§9.2). What has passed must act on
+ * the canonical target that the gate answers, never on the text that it came from.
+ */
+import type * as Effect from "effect/Effect"
+import type { Canonical, CanonicalError } from "../authority/Canonical.js"
+import type { Capability } from "../authority/Capability.js"
+import type { BudgetExhausted, LeaseExpired, PermissionDenied } from "../protocol/Errors.js"
+
+/** Why an operation was refused. */
+export type Denial = PermissionDenied | LeaseExpired | BudgetExhausted
+
+/** Guards the operations of one job. */
+export interface Gate {
+  /**
+   * Checks an operation and answers the canonical target, which is what must be used. A refusal is told to the job's
+   * observers as a `tool_call` and a `tool_result` that carries the error, and fails with it; the agent may handle it.
+   */
+  readonly authorize: (capability: Capability, target: string) => Effect.Effect<Canonical, Denial>
+  /** As {@link authorize}, for a target that has no canonical form or is refused for a reason outside the lease. */
+  readonly refuse: (capability: Capability, problem: CanonicalError) => Effect.Effect<never, Denial>
+}
