@@ -1,6 +1,36 @@
 /** Payloads of the artifact messages: beyond the specification, negotiated as the feature `artifacts`. */
+import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
+import { InvalidRequest } from "./Errors.js"
 import { Id, optional, PositiveInt, Seq, ShortText } from "./Fields.js"
+
+/**
+ * Bytes of the largest artifact that fits a frame of 4 MiB, the default limit of every transport: 4,000,000 characters of
+ * base64, and room for the envelope around them. Runtimes and clients hold to it unless they are told otherwise.
+ */
+export const defaultMaxBytes = 3_000_000
+
+/** Characters of base64 for so many bytes. */
+export const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4
+
+const uriPrefix = "arcp://artifact/"
+
+/** The URI of an artifact. */
+export const toUri = (artifactId: string): string => uriPrefix + artifactId
+
+/** The id in `arcp://artifact/<id>`, or the id itself. Ids are 1 to 256 letters, digits and `.`, `_`, `~`, `-`. */
+export const parseId = (idOrUri: string): Either.Either<string, InvalidRequest> => {
+  const id = idOrUri.startsWith(uriPrefix) ? idOrUri.slice(uriPrefix.length) : idOrUri
+  return id.length <= 256 && /^[A-Za-z0-9._~-]+$/.test(id)
+    ? Either.right(id)
+    : Either.left(new InvalidRequest({ message: `artifact_id: must be an id or ${uriPrefix}<id>` }))
+}
+
+const contentType =
+  /^[!#$%&'*+.^_`|~0-9A-Za-z-]+\/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+=(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t \x21-\x7e])*"))*$/
+
+/** Whether a text is a media type with its parameters (RFC 9110 §8.3.1), of at most 256 characters of ASCII. */
+export const isContentType = (text: string): boolean => text.length <= 256 && contentType.test(text)
 
 const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/, { description: "64 lower-case hex digits" }))
 

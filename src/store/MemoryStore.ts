@@ -3,6 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { isTerminal } from "../protocol/Session.js"
+import { ArtifactStore } from "./ArtifactStore.js"
+import { CredentialLedger } from "./CredentialLedger.js"
+import { makeMemoryLedger } from "./internal/memoryLedger.js"
 import {
   type Batch,
   type Delivery,
@@ -292,5 +295,9 @@ const make = () => {
   })
 }
 
-/** A store in memory; each build is a new, empty one. */
-export const layer: Layer.Layer<Store> = Layer.sync(Store, make)
+/** A store, a ledger of credentials and artifacts, in memory; each build is a new, empty one. */
+export const layer: Layer.Layer<Store | CredentialLedger | ArtifactStore> = Layer.mergeAll(
+  Layer.sync(Store, make),
+  Layer.sync(CredentialLedger, makeMemoryLedger),
+  ArtifactStore.layerMemory
+)

@@ -12,13 +12,19 @@ export interface Sealer {
   readonly seal: (text: string, about: string) => string
   /** Undefined where the text was not sealed with this key for this row. */
   readonly open: (sealed: string, about: string) => string | undefined
+  /** As {@link seal}, for bytes. */
+  readonly sealBytes: (bytes: Uint8Array, about: string) => Uint8Array
+  /** As {@link open}, for bytes. */
+  readonly openBytes: (sealed: Uint8Array, about: string) => Uint8Array | undefined
 }
 
 /** Keeps texts as they are. */
 export const none: Sealer = {
   encrypts: false,
   seal: (text) => text,
-  open: (sealed) => sealed
+  open: (sealed) => sealed,
+  sealBytes: (bytes) => bytes,
+  openBytes: (sealed) => sealed
 }
 
 /**
@@ -27,26 +33,29 @@ export const none: Sealer = {
  */
 export const aesGcm = (secret: Redacted.Redacted<string>): Sealer => {
   const key = createHash("sha256").update(Redacted.value(secret), "utf8").digest()
+  const sealBytes = (bytes: Uint8Array, about: string): Buffer => {
+    const nonce = randomBytes(12)
+    const cipher = createCipheriv("aes-256-gcm", key, nonce)
+    cipher.setAAD(Buffer.from(about, "utf8"))
+    const body = [cipher.update(bytes), cipher.final()]
+    return Buffer.concat([nonce, cipher.getAuthTag(), ...body])
+  }
+  const openBytes = (sealed: Uint8Array, about: string): Buffer | undefined => {
+    if (sealed.length < 28) return undefined
+    const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(0, 12))
+    decipher.setAAD(Buffer.from(about, "utf8"))
+    decipher.setAuthTag(sealed.subarray(12, 28))
+    try {
+      return Buffer.concat([decipher.update(sealed.subarray(28)), decipher.final()])
+    } catch {
+      return undefined
+    }
+  }
   return {
     encrypts: true,
-    seal: (text, about) => {
-      const nonce = randomBytes(12)
-      const cipher = createCipheriv("aes-256-gcm", key, nonce)
-      cipher.setAAD(Buffer.from(about, "utf8"))
-      const body = Buffer.concat([cipher.update(text, "utf8"), cipher.final()])
-      return Buffer.concat([nonce, cipher.getAuthTag(), body]).toString("base64")
-    },
-    open: (sealed, about) => {
-      const bytes = Buffer.from(sealed, "base64")
-      if (bytes.length < 28) return undefined
-      const decipher = createDecipheriv("aes-256-gcm", key, bytes.subarray(0, 12))
-      decipher.setAAD(Buffer.from(about, "utf8"))
-      decipher.setAuthTag(bytes.subarray(12, 28))
-      try {
-        return Buffer.concat([decipher.update(bytes.subarray(28)), decipher.final()]).toString("utf8")
-      } catch {
-        return undefined
-      }
-    }
+    sealBytes,
+    openBytes,
+    seal: (text, about) => sealBytes(Buffer.from(text, "utf8"), about).toString("base64"),
+    open: (sealed, about) => openBytes(Buffer.from(sealed, "base64"), about)?.toString("utf8")
   }
 }

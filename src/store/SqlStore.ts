@@ -8,12 +8,16 @@
  * prepared statements holds them all.
  */
 import { SqlClient } from "@effect/sql/SqlClient"
-import type { Connection } from "@effect/sql/SqlConnection"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { isTerminal, type JobStatus } from "../protocol/Session.js"
-import { fail, migrate, type Param, type Row, transaction, write } from "./internal/sql.js"
+import { ArtifactStore } from "./ArtifactStore.js"
+import { CredentialLedger } from "./CredentialLedger.js"
+import { access, fail, migrate, type Param, type Row, transaction, write } from "./internal/sql.js"
+import { make as makeArtifacts } from "./internal/sqlArtifacts.js"
+import { makeSqlLedger } from "./internal/sqlLedger.js"
 import * as Sealing from "./Sealer.js"
 import {
   type Delivery,
@@ -44,23 +48,7 @@ export const make = (
 ): Effect.Effect<typeof Store.Service, StoreError, SqlClient> =>
   Effect.gen(function* () {
     const sql = yield* SqlClient
-    const withConnection = <A>(
-      operation: string,
-      use: (connection: Connection) => Effect.Effect<A, unknown>
-    ): Effect.Effect<A, StoreError> =>
-      Effect.scoped(Effect.flatMap(sql.reserve, use)).pipe(
-        Effect.catchAllDefect((defect) => Effect.fail(defect)),
-        Effect.mapError((error) => (error instanceof StoreError ? error : fail(operation, error)))
-      )
-    const query = (
-      operation: string,
-      statement: string,
-      params: ReadonlyArray<Param>
-    ): Effect.Effect<ReadonlyArray<Row>, StoreError> =>
-      withConnection(
-        operation,
-        (connection) => connection.execute(statement, params, undefined) as Effect.Effect<ReadonlyArray<Row>, unknown>
-      )
+    const { query, withConnection } = access(sql)
 
     yield* withConnection("migrate", migrate)
 
@@ -461,6 +449,24 @@ export const make = (
     })
   })
 
-/** The store over a `SqlClient`, optionally encrypting payloads, inputs and claims. */
-export const layer = (options: { readonly sealer?: Sealing.Sealer } = {}): Layer.Layer<Store, StoreError, SqlClient> =>
-  Layer.effect(Store, make(options.sealer))
+/** The stores over a `SqlClient`, optionally encrypting payloads, inputs, claims, artifacts and credential handles. */
+export const layer = (
+  options: {
+    readonly sealer?: Sealing.Sealer | undefined
+    /** Whether the database outlives the process. Default true. */
+    readonly durable?: boolean | undefined
+  } = {}
+): Layer.Layer<Store | CredentialLedger | ArtifactStore, StoreError, SqlClient> =>
+  Layer.effectContext(
+    Effect.gen(function* () {
+      // the store first: it runs the migrations and tries the key
+      const store = yield* make(options.sealer)
+      const artifacts = yield* makeArtifacts(options.sealer)
+      const ledger = makeSqlLedger(yield* SqlClient, options.sealer ?? Sealing.none)
+      const durable = options.durable ?? true
+      return Context.make(Store, { ...store, durable }).pipe(
+        Context.add(ArtifactStore, { ...artifacts, durable }),
+        Context.add(CredentialLedger, { ...ledger, durable })
+      )
+    })
+  )

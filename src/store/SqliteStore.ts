@@ -11,9 +11,11 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
+import type { ArtifactStore } from "./ArtifactStore.js"
+import type { CredentialLedger } from "./CredentialLedger.js"
 import * as Sealing from "./Sealer.js"
 import * as SqlStore from "./SqlStore.js"
-import { Store, StoreError } from "./Store.js"
+import { type Store, StoreError } from "./Store.js"
 
 /** Where and how. */
 export interface SqliteOptions {
@@ -24,8 +26,16 @@ export interface SqliteOptions {
    * that too, at the price of a disk flush per commit.
    */
   readonly synchronous?: "NORMAL" | "FULL" | undefined
-  /** Encrypts payloads, inputs and claims with AES-256-GCM under this secret: at least 32 random bytes, in any spelling. */
+  /**
+   * Encrypts payloads, inputs, claims, artifacts and credential handles with AES-256-GCM under this secret: at least 32
+   * random bytes, in any spelling.
+   */
   readonly encryptionKey?: Redacted.Redacted<string> | undefined
+  /**
+   * Whether what is committed counts as durable: credentials are provisioned with a durable ledger only (§14). Default: true
+   * for a file, false for `:memory:`; the test of a runtime may say otherwise.
+   */
+  readonly durable?: boolean | undefined
 }
 
 const explain = (filename: string, cause: unknown): StoreError => {
@@ -52,8 +62,11 @@ const prepare = (filename: string): Effect.Effect<void, StoreError> =>
         catch: (cause) => explain(filename, cause)
       })
 
-/** The store in a SQLite file. Fails when the file is damaged, in use, newer than this version, or sealed with another key. */
-export const layer = (options: SqliteOptions): Layer.Layer<Store, StoreError> => {
+/**
+ * The store, the ledger of credentials and the artifacts in a SQLite file. Fails when the file is damaged, in use, newer than
+ * this version, or sealed with another key.
+ */
+export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLedger | ArtifactStore, StoreError> => {
   const { encryptionKey, filename } = options
   const client = Layer.scoped(
     SqlClient,
@@ -80,7 +93,8 @@ export const layer = (options: SqliteOptions): Layer.Layer<Store, StoreError> =>
       return sql as SqlClient
     }).pipe(Effect.provide(reactivity))
   )
-  return SqlStore.layer(encryptionKey === undefined ? {} : { sealer: Sealing.aesGcm(encryptionKey) }).pipe(
-    Layer.provide(client)
-  )
+  return SqlStore.layer({
+    durable: options.durable ?? filename !== ":memory:",
+    sealer: encryptionKey === undefined ? undefined : Sealing.aesGcm(encryptionKey)
+  }).pipe(Layer.provide(client))
 }

@@ -1,3 +1,6 @@
 /** What must outlive a process: interfaces, and the layers that keep it in memory. */
+export * from "./ArtifactStore.js"
+export * as FolderArtifactStore from "./FolderArtifactStore.js"
+export * from "./CredentialLedger.js"
 export * as MemoryStore from "./MemoryStore.js"
 export * from "./Store.js"

@@ -88,5 +88,50 @@ export const migrations: ReadonlyArray<Migration> = [
       )`,
       `CREATE TABLE arcp_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)`
     ]
+  },
+  {
+    id: 2,
+    statements: [
+      `CREATE TABLE arcp_credentials (
+        reference TEXT PRIMARY KEY,
+        credential_id TEXT NOT NULL,
+        job_id TEXT NOT NULL,
+        principal_id TEXT NOT NULL,
+        handle TEXT,
+        endpoint TEXT,
+        profile TEXT,
+        state TEXT NOT NULL,
+        attempts BIGINT NOT NULL,
+        last_error TEXT,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        revoked_at BIGINT
+      )`,
+      `CREATE INDEX arcp_credentials_state ON arcp_credentials (state, reference)`,
+      `CREATE INDEX arcp_credentials_job ON arcp_credentials (job_id, reference)`,
+      `CREATE INDEX arcp_credentials_revoked ON arcp_credentials (revoked_at)`
+    ]
+  },
+  {
+    id: 3,
+    statements: [
+      `CREATE TABLE arcp_artifacts (
+        artifact_id TEXT PRIMARY KEY,
+        principal_id TEXT NOT NULL,
+        byte_size BIGINT NOT NULL,
+        chunks BIGINT NOT NULL,
+        created_at BIGINT NOT NULL,
+        expires_at BIGINT NOT NULL,
+        data TEXT NOT NULL
+      )`,
+      `CREATE INDEX arcp_artifacts_expires ON arcp_artifacts (expires_at, artifact_id)`,
+      // BYTEA is Postgres's name for bytes; SQLite keeps them as they are, whatever a column is called.
+      `CREATE TABLE arcp_artifact_chunks (
+        artifact_id TEXT NOT NULL,
+        chunk_seq BIGINT NOT NULL,
+        data BYTEA NOT NULL,
+        PRIMARY KEY (artifact_id, chunk_seq)
+      )`
+    ]
   }
 ]

@@ -1,11 +1,12 @@
 /** Transactions, migrations and the statements that write: what every SQL store shares. */
+import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Effect from "effect/Effect"
 import { StoreError } from "../Store.js"
 import { migrations } from "./migrations.js"
 
 export type Row = Readonly<Record<string, unknown>>
-export type Param = string | number | null
+export type Param = string | number | Uint8Array | null
 
 export const fail = (operation: string, cause: unknown, message?: string): StoreError => {
   const inner = cause as { readonly message?: string; readonly cause?: { readonly message?: string } } | undefined
@@ -16,6 +17,28 @@ export const fail = (operation: string, cause: unknown, message?: string): Store
       `the database refused to ${operation}: ${inner?.cause?.message ?? inner?.message ?? "no reason given"}`,
     cause
   })
+}
+
+/** How statements reach the database: on one reserved connection, with every failure a `StoreError`. */
+export const access = (sql: SqlClient) => {
+  const withConnection = <A>(
+    operation: string,
+    use: (connection: Connection) => Effect.Effect<A, unknown>
+  ): Effect.Effect<A, StoreError> =>
+    Effect.scoped(Effect.flatMap(sql.reserve, use)).pipe(
+      Effect.catchAllDefect((defect) => Effect.fail(defect)),
+      Effect.mapError((error) => (error instanceof StoreError ? error : fail(operation, error)))
+    )
+  const query = (
+    operation: string,
+    statement: string,
+    params: ReadonlyArray<Param>
+  ): Effect.Effect<ReadonlyArray<Row>, StoreError> =>
+    withConnection(
+      operation,
+      (connection) => connection.execute(statement, params, undefined) as Effect.Effect<ReadonlyArray<Row>, unknown>
+    )
+  return { withConnection, query }
 }
 
 const groups = [16, 4, 1] as const
@@ -76,6 +99,21 @@ const stateColumns = [
 ]
 const keyColumns = ["principal_id", "idempotency_key", "job_id", "parameters_hash", "expires_at"]
 const stepColumns = ["job_id", "name", "fingerprint", "value"]
+const credentialColumns = [
+  "reference",
+  "credential_id",
+  "job_id",
+  "principal_id",
+  "handle",
+  "endpoint",
+  "profile",
+  "state",
+  "attempts",
+  "last_error",
+  "created_at",
+  "updated_at",
+  "revoked_at"
+]
 
 export const write = {
   sessions: writer("arcp_sessions", sessionColumns, upsert(["session_id"], sessionColumns)),
@@ -92,7 +130,12 @@ export const write = {
   segments: writer("arcp_segments", ["job_id", "last_seq", "first_seq", "class", "bytes", "data"], ""),
   deliveries: writer("arcp_deliveries", ["session_id", "last_seq", "first_seq", "job_id", "first_job_seq"], ""),
   subscriptions: writer("arcp_subscriptions", ["session_id", "job_id"], " ON CONFLICT (session_id, job_id) DO NOTHING"),
-  steps: writer("arcp_steps", stepColumns, upsert(["job_id", "name"], stepColumns))
+  steps: writer("arcp_steps", stepColumns, upsert(["job_id", "name"], stepColumns)),
+  credentials: writer(
+    "arcp_credentials",
+    credentialColumns,
+    `${upsert(["reference"], credentialColumns)} WHERE arcp_credentials.state <> 'revoked'`
+  )
 }
 
 /** The latest schema that this version knows. */
@@ -101,8 +144,9 @@ const latest = migrations[migrations.length - 1]!.id
 export const migrate = (connection: Connection): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
     yield* connection.executeRaw("CREATE TABLE IF NOT EXISTS arcp_migrations (id BIGINT PRIMARY KEY)", [])
-    const done = yield* connection.execute("SELECT id FROM arcp_migrations ORDER BY id DESC LIMIT 1", [], undefined)
-    const at = Number((done[0] as Row | undefined)?.id ?? 0)
+    const rows = yield* connection.execute("SELECT id FROM arcp_migrations", [], undefined)
+    const done = new Set((rows as ReadonlyArray<Row>).map((row) => Number(row.id)))
+    const at = Math.max(0, ...done)
     if (at > latest) {
       return yield* Effect.fail(
         fail(
@@ -113,7 +157,7 @@ export const migrate = (connection: Connection): Effect.Effect<void, StoreError>
       )
     }
     for (const migration of migrations) {
-      if (migration.id <= at) continue
+      if (done.has(migration.id)) continue
       yield* transaction(connection, [
         ...migration.statements.map((statement) => connection.executeRaw(statement, [])),
         connection.executeRaw("INSERT INTO arcp_migrations (id) VALUES (?)", [migration.id])

@@ -1,0 +1,111 @@
+/**
+ * The ledger of credentials in the store's database. Handles are sealed as payloads are; states and times are in clear, so
+ * that what is outstanding is found by an index.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import type { CredentialLedger, LedgerRecord, LedgerState } from "../CredentialLedger.js"
+import type { Sealer } from "../Sealer.js"
+import type { StoreError } from "../Store.js"
+import { access, fail, type Param, type Row, transaction, write } from "./sql.js"
+
+const maybeText = (value: unknown): string | undefined =>
+  value === null || value === undefined ? undefined : String(value)
+
+const about = (reference: string): string => `credential ${reference}`
+
+/** Over a database that has been migrated. */
+export const makeSqlLedger = (sql: SqlClient, sealer: Sealer): Context.Tag.Service<CredentialLedger> => {
+  const { query, withConnection } = access(sql)
+
+  const params = (r: LedgerRecord): ReadonlyArray<Param> => [
+    r.reference,
+    r.credentialId,
+    r.jobId,
+    r.principalId,
+    r.handle === undefined ? null : sealer.seal(r.handle, about(r.reference)),
+    r.endpoint ?? null,
+    r.profile ?? null,
+    r.state,
+    r.attempts,
+    r.lastError ?? null,
+    r.createdAt,
+    r.updatedAt,
+    r.revokedAt ?? null
+  ]
+
+  const record = (row: Row): Effect.Effect<LedgerRecord, StoreError> => {
+    const reference = String(row.reference)
+    const sealed = maybeText(row.handle)
+    const handle = sealed === undefined ? undefined : sealer.open(sealed, about(reference))
+    if (sealed !== undefined && handle === undefined) {
+      return Effect.fail(
+        fail(
+          "decrypt",
+          undefined,
+          `${about(reference)} cannot be decrypted: the key is another one, or the row was changed`
+        )
+      )
+    }
+    return Effect.succeed({
+      reference,
+      credentialId: String(row.credential_id),
+      jobId: String(row.job_id),
+      principalId: String(row.principal_id),
+      handle,
+      endpoint: maybeText(row.endpoint),
+      profile: maybeText(row.profile),
+      state: String(row.state) as LedgerState,
+      attempts: Number(row.attempts),
+      lastError: maybeText(row.last_error),
+      createdAt: Number(row.created_at),
+      updatedAt: Number(row.updated_at),
+      revokedAt: row.revoked_at === null || row.revoked_at === undefined ? undefined : Number(row.revoked_at)
+    })
+  }
+
+  return {
+    durable: true,
+    put: (records) =>
+      withConnection("write credentials", (connection) =>
+        transaction(connection, write.credentials(connection, records.map(params)))
+      ),
+    list: ({ after, jobId, limit, states }) => {
+      if (states.length === 0) return Effect.succeed([])
+      const where = [`state IN (${states.map(() => "?").join(",")})`]
+      const values: Array<Param> = [...states]
+      if (jobId !== undefined) {
+        where.push("job_id = ?")
+        values.push(jobId)
+      }
+      if (after !== undefined) {
+        where.push("reference > ?")
+        values.push(after)
+      }
+      return Effect.flatMap(
+        query(
+          "list credentials",
+          `SELECT * FROM arcp_credentials WHERE ${where.join(" AND ")} ORDER BY reference LIMIT ?`,
+          [...values, limit]
+        ),
+        Effect.forEach(record)
+      )
+    },
+    sweep: (revokedBefore) =>
+      Effect.gen(function* () {
+        const old = yield* query(
+          "sweep",
+          "SELECT COUNT(*) AS n FROM arcp_credentials WHERE state = 'revoked' AND revoked_at < ?",
+          [revokedBefore]
+        )
+        const n = Number(old[0]?.n ?? 0)
+        if (n > 0) {
+          yield* query("sweep", "DELETE FROM arcp_credentials WHERE state = 'revoked' AND revoked_at < ?", [
+            revokedBefore
+          ])
+        }
+        return n
+      })
+  }
+}
