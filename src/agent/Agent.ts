@@ -14,7 +14,7 @@
  *     return { summary: "…" }
  *   }))
  */
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -24,7 +24,9 @@ import type { AgentSpec } from "../protocol/AgentSpec.js"
 import { InvalidRequest } from "../protocol/Errors.js"
 import * as Message from "../protocol/Message.js"
 import { type AgentRegistration, AgentRegistry, type OnRestart } from "./AgentRegistry.js"
-import { Job, Streamed } from "./Job.js"
+import { ambient } from "./Guard.js"
+import { handlerContext } from "./internal/handlerContext.js"
+import { type Job, Streamed } from "./Job.js"
 
 /** How a handler is hosted. */
 export interface HostOptions {
@@ -37,6 +39,11 @@ export interface HostOptions {
    * `rerun` starts the handler again with the same input. Default `fail`.
    */
   readonly onRestart?: OnRestart | undefined
+  /**
+   * Tags of platform services that the handler gets as they are, not bounded by a job's lease (§9.3): the author vouches for
+   * what it does with them. Without this a `CommandExecutor` refuses, and sockets, servers and workers are not there.
+   */
+  readonly unguarded?: ReadonlyArray<{ readonly key: string }> | undefined
 }
 
 /** What a handler needs beyond what every job has. */
@@ -121,6 +128,7 @@ const layer = <In, InWire, Out, OutWire, E, R>(
         isDefault: agent.default ?? false,
         maxRunning: agent.maxRunning,
         onRestart: agent.onRestart ?? "fail",
+        unguarded: agent.unguarded ?? [],
         decode: (input) =>
           Either.mapLeft(
             decodeInput(input),
@@ -131,10 +139,10 @@ const layer = <In, InWire, Out, OutWire, E, R>(
             Effect.flatMap((out) =>
               out instanceof Streamed ? Effect.succeed<unknown>(out) : Effect.orDie(encodeOutput(out))
             ),
-            // The job's services win over those that the agent was built with.
+            // What its fiber merely inherited is sifted: nothing that reaches outside comes in that way.
             Effect.mapInputContext(
               (job: Context.Context<Job | Scope.Scope>) =>
-                Context.merge(guard(services as Context.Context<never>), job) as unknown as Context.Context<R>
+                handlerContext(guard(services as Context.Context<never>), ambient(job)) as Context.Context<R>
             )
           )
       }

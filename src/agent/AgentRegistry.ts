@@ -20,6 +20,8 @@ export interface AgentRegistration {
   /** How many of its jobs run at a time; further ones wait. */
   readonly maxRunning: number | undefined
   readonly onRestart: OnRestart
+  /** Services that its handler gets as they are, though no lease bounds them. */
+  readonly unguarded: ReadonlyArray<{ readonly key: string }>
   /** Decodes the input of a submit; what does not fit is refused before anything is accepted. */
   readonly decode: (input: unknown) => Either.Either<unknown, InvalidRequest>
   /**

@@ -7,10 +7,18 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
-import type { ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
+import type { Canonical } from "../authority/Canonical.js"
+import type { Capability } from "../authority/Capability.js"
+import * as AgentName from "../protocol/AgentName.js"
+import type { AgentSpec } from "../protocol/AgentSpec.js"
+import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import type { LogLevel } from "../protocol/Event.js"
 import type { WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
+import * as Message from "../protocol/Message.js"
+import type { Denial } from "./Gate.js"
 
 /** What a handler returns when its result was streamed (§8.4): result and stream are never mixed. */
 export class Streamed {
@@ -62,6 +70,66 @@ export interface ArtifactRef {
   readonly sha256?: string | undefined
 }
 
+/** What a delegated job is given (§10): never more than its parent has. */
+export interface DelegateOptions {
+  /** The child's lease, a subset of the parent's (§9.4). Absent: no authority at all. */
+  readonly lease?: WireLease | undefined
+  /** ISO 8601 in UTC, or milliseconds since the epoch; at the latest, and by default, the parent's own (§9.5). */
+  readonly expiresAt?: string | number | undefined
+  /** Seconds after which the child is stopped (§7.1). */
+  readonly maxRuntimeSec?: number | undefined
+}
+
+/** A delegated job that runs (§10). */
+export interface ChildJob<out Out> {
+  readonly jobId: string
+  readonly delegateId: string
+  /** As resolved, `name@version`. */
+  readonly agent: string
+  /** The effective lease. */
+  readonly lease: WireLease
+  /** Waits for the child's end: its output, or the error that it ended with. Interrupting the wait leaves the child alone. */
+  readonly result: Effect.Effect<Out, ArcpError>
+  /** Begins to cancel the child; harmless when it has ended. */
+  readonly cancel: (reason?: string) => Effect.Effect<void>
+}
+
+/** How a reservation is settled. */
+export interface ReserveOptions<in A> {
+  /** The metric's name, beginning with `cost.`. Default `cost.reserved`. */
+  readonly name?: string | undefined
+  /** What the call really cost, in the currency that was reserved. Default: the whole reservation. */
+  readonly actual?: ((value: A) => string) | undefined
+}
+
+/** A provisioned credential as its job's agent sees it (§9.8). To be presented at `endpoint` only. */
+export interface JobCredential {
+  readonly id: string
+  readonly scheme: string
+  readonly value: Redacted.Redacted<string>
+  readonly endpoint: string
+  readonly profile?: string | undefined
+  /** What the upstream enforces of the lease, as on the wire. */
+  readonly constraints?: object | undefined
+}
+
+/** Options of an artifact that a job makes. */
+export interface ArtifactOptions {
+  /** A media type with its parameters, such as `text/csv; charset=utf-8`. */
+  readonly contentType: string
+  /** Seconds, at least 1; the runtime has a default and a maximum. */
+  readonly retainSeconds?: number | undefined
+}
+
+/** An artifact that the runtime keeps for the job's principal. */
+export interface StoredArtifactRef extends ArtifactRef {
+  readonly artifactId: string
+  readonly byteSize: number
+  readonly sha256: string
+  /** Milliseconds since the epoch. */
+  readonly expiresAt: number
+}
+
 /** What the {@link Job} service offers. */
 export interface JobService {
   readonly jobId: string
@@ -90,6 +158,15 @@ export interface JobService {
     outcome: { readonly result: unknown } | { readonly error: ArcpError }
   ) => Effect.Effect<void, InvalidRequest>
   readonly artifactRef: (ref: ArtifactRef) => Effect.Effect<void, InvalidRequest>
+  /**
+   * Stores bytes for the job's principal, then emits their `artifact_ref` (§8.2): who sees the event can fetch them.
+   * Fails with `InvalidRequest` where the runtime keeps no artifacts or the options are wrong, and with `InternalError`
+   * where a bound is reached or the store fails; nothing is emitted then.
+   */
+  readonly artifact: (
+    bytes: Uint8Array,
+    options: ArtifactOptions
+  ) => Effect.Effect<StoredArtifactRef, InvalidRequest | InternalError>
   /** Emits an event of a vendor's kind (`x-vendor.<vendor>.<name>`) or an experimental one (`x-…`). */
   readonly event: (kind: string, body: unknown) => Effect.Effect<void, InvalidRequest>
   /**
@@ -100,7 +177,142 @@ export interface JobService {
     stream: Stream.Stream<string | Uint8Array, E, R>,
     options?: StreamResultOptions
   ) => Effect.Effect<Streamed, E | InvalidRequest | InternalError, R>
+  /**
+   * Checks an operation against the lease (§9.3), for what no guarded service covers, and answers the canonical target, which
+   * is what must be used. A refusal is told to observers as a `tool_result` and is the failure; the agent may handle it.
+   */
+  readonly authorize: (capability: Capability, target: string) => Effect.Effect<Canonical, Denial>
+  /**
+   * Calls a tool in one step: `tool_call`, check against `tool.call` and the budget, run, `tool_result`, also when the call
+   * fails or is interrupted. A refused call is not run.
+   */
+  readonly tool: <A, E, R>(
+    name: string,
+    args: unknown,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | Denial | InvalidRequest, R>
+  /** Calls a tool that the runtime hosts (`Tool.make`) by its name, with encoded input; answers encoded output. */
+  readonly callTool: (name: string, input: unknown) => Effect.Effect<unknown, ArcpError>
+  /**
+   * Runs a call of a language model: checked against `model.use` and the budget (§9.7) first. Where the job has provisioned
+   * credentials, an upstream's refusal for its budget or model is `BUDGET_EXHAUSTED` or `PERMISSION_DENIED` (§13.7); so it
+   * is in `tool` and `reserve`, and where it ends the job.
+   */
+  readonly model: <A, E, R>(
+    id: string,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | Denial | InvalidRequest, R>
+  /**
+   * Reports a cost (§9.6), exactly: `"0.0042 USD"` or `"USD:0.0042"`. The counter of its currency falls by it, also below zero;
+   * the next operation is refused then. Emits the `cost.*` metric and `cost.budget.remaining`.
+   */
+  readonly spend: (name: string, amount: string) => Effect.Effect<void, InvalidRequest>
+  /**
+   * Holds an amount while a costly call runs, so that calls side by side cannot overspend together, and charges what it
+   * really cost afterwards. Fails with `BUDGET_EXHAUSTED`, without running, where less is left. A call that fails or is
+   * interrupted is not charged.
+   */
+  readonly reserve: <A, E, R>(
+    amount: string,
+    effect: Effect.Effect<A, E, R>,
+    options?: ReserveOptions<A>
+  ) => Effect.Effect<A, E | Denial | InvalidRequest, R>
+  /** What is left of each budgeted currency, as exact decimals; what is held or given to children is not in it. */
+  readonly remaining: Effect.Effect<Readonly<Record<string, string>>>
+  /** Starts a delegated job with encoded input (§10). A refusal is a `tool_result` with the delegation's id, and the failure. */
+  readonly startChild: (
+    agent: string,
+    input: unknown,
+    options?: DelegateOptions
+  ) => Effect.Effect<ChildJob<unknown>, ArcpError>
+  /**
+   * Lets another agent take over: this handler ends here (its finalizers run), the other one goes on with the same job, all
+   * that is left of its lease and budget, and its end is the job's end. Needs `agent.delegate`.
+   */
+  readonly handoff: (agent: string, input: unknown) => Effect.Effect<never, ArcpError>
+  /** The job's provisioned credentials (§9.8); none where the runtime provisions none. */
+  readonly credentials: Effect.Effect<ReadonlyArray<JobCredential>>
 }
+
+type AnyAgent<In, InWire, Out, OutWire> = string | AgentSpec<In, InWire, Out, OutWire>
+
+const nameOf = (agent: string | { readonly agentName: string; readonly version: string | undefined }): string =>
+  typeof agent === "string" ? agent : AgentName.format({ name: agent.agentName, version: agent.version })
+
+const encode = <In, InWire, Out, OutWire>(
+  agent: AnyAgent<In, InWire, Out, OutWire>,
+  input: unknown
+): Effect.Effect<unknown, InvalidRequest> =>
+  typeof agent === "string"
+    ? Effect.succeed(input)
+    : Effect.mapError(
+        Schema.encodeUnknown(agent.input)(input),
+        (error) => new InvalidRequest({ message: Message.describe(error, "input") })
+      )
+
+const startChild = <In, InWire, Out, OutWire>(
+  agent: AnyAgent<In, InWire, Out, OutWire>,
+  input: unknown,
+  options?: DelegateOptions
+): Effect.Effect<ChildJob<Out>, ArcpError, Job> =>
+  Effect.gen(function* () {
+    const job = yield* Job
+    const encoded = yield* encode(agent, input)
+    const child = yield* job.startChild(nameOf(agent), encoded, options)
+    const result =
+      typeof agent === "string"
+        ? (child.result as Effect.Effect<Out, ArcpError>)
+        : Effect.flatMap(child.result, (output) =>
+            Effect.mapError(
+              Schema.decodeUnknown(agent.output)(output),
+              (error) =>
+                new InternalError({
+                  message: Message.describe(error, `the result of ${child.agent}`),
+                  retryable: false
+                })
+            )
+          )
+    return { ...child, result }
+  })
+
+/** The agent by its definition, with typed input and result, or by its name. */
+interface Delegating {
+  <In, InWire, Out, OutWire>(
+    agent: AgentSpec<In, InWire, Out, OutWire>,
+    input: In,
+    options?: DelegateOptions
+  ): Effect.Effect<Out, ArcpError, Job>
+  (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<unknown, ArcpError, Job>
+}
+
+interface StartingChild {
+  <In, InWire, Out, OutWire>(
+    agent: AgentSpec<In, InWire, Out, OutWire>,
+    input: In,
+    options?: DelegateOptions
+  ): Effect.Effect<ChildJob<Out>, ArcpError, Job>
+  (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<ChildJob<unknown>, ArcpError, Job>
+}
+
+interface HandingOff {
+  <In, InWire, Out, OutWire>(
+    agent: AgentSpec<In, InWire, Out, OutWire>,
+    input: In
+  ): Effect.Effect<never, ArcpError, Job>
+  (agent: string, input?: unknown): Effect.Effect<never, ArcpError, Job>
+}
+
+/** As {@link StartingChild}, and waits; an interrupted wait cancels the child. */
+const delegate = <In, InWire, Out, OutWire>(
+  agent: AnyAgent<In, InWire, Out, OutWire>,
+  input: unknown,
+  options?: DelegateOptions
+): Effect.Effect<Out, ArcpError, Job> =>
+  Effect.uninterruptibleMask((restore) =>
+    Effect.flatMap(startChild(agent, input, options), (child) =>
+      Effect.onInterrupt(restore(child.result), () => child.cancel("the parent no longer waits for it"))
+    )
+  )
 
 /**
  * The running job.
@@ -123,10 +335,44 @@ export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>()
     outcome: { readonly result: unknown } | { readonly error: ArcpError }
   ) => Effect.flatMap(Job, (job) => job.toolResult(callId, outcome))
   static readonly artifactRef = (ref: ArtifactRef) => Effect.flatMap(Job, (job) => job.artifactRef(ref))
+  static readonly artifact = (bytes: Uint8Array, options: ArtifactOptions) =>
+    Effect.flatMap(Job, (job) => job.artifact(bytes, options))
   static readonly event = (kind: string, body: unknown) => Effect.flatMap(Job, (job) => job.event(kind, body))
   static readonly streamResult = <E, R>(
     stream: Stream.Stream<string | Uint8Array, E, R>,
     options?: StreamResultOptions
   ): Effect.Effect<Streamed, E | InvalidRequest | InternalError, R | Job> =>
     Effect.flatMap(Job, (job) => job.streamResult(stream, options))
+  static readonly authorize = (capability: Capability, target: string) =>
+    Effect.flatMap(Job, (job) => job.authorize(capability, target))
+  static readonly tool = <A, E, R>(
+    name: string,
+    args: unknown,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | Denial | InvalidRequest, R | Job> =>
+    Effect.flatMap(Job, (job) => job.tool(name, args, effect))
+  static readonly callTool = (name: string, input: unknown) => Effect.flatMap(Job, (job) => job.callTool(name, input))
+  static readonly model = <A, E, R>(
+    id: string,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | Denial | InvalidRequest, R | Job> => Effect.flatMap(Job, (job) => job.model(id, effect))
+  static readonly spend = (name: string, amount: string) => Effect.flatMap(Job, (job) => job.spend(name, amount))
+  static readonly reserve = <A, E, R>(
+    amount: string,
+    effect: Effect.Effect<A, E, R>,
+    options?: ReserveOptions<A>
+  ): Effect.Effect<A, E | Denial | InvalidRequest, R | Job> =>
+    Effect.flatMap(Job, (job) => job.reserve(amount, effect, options))
+  static readonly remaining = Effect.flatMap(Job, (job) => job.remaining)
+  /** Starts a delegated job and waits for its result (§10). */
+  static readonly delegate: Delegating = delegate
+  /** Starts a delegated job (§10); a child that still runs when its parent ends is cancelled. */
+  static readonly startChild: StartingChild = startChild
+  /** Lets another agent take over; see {@link JobService.handoff}. */
+  static readonly handoff: HandingOff = <In, InWire, Out, OutWire>(
+    agent: AnyAgent<In, InWire, Out, OutWire>,
+    input?: unknown
+  ) =>
+    Effect.flatMap(Job, (job) => Effect.flatMap(encode(agent, input), (encoded) => job.handoff(nameOf(agent), encoded)))
+  static readonly credentials = Effect.flatMap(Job, (job) => job.credentials)
 }

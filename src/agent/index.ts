@@ -1,4 +1,14 @@
-/** What an agent's author imports: `Agent.make`, the `Job` service, and the registry that hosts both. */
+/**
+ * What an agent's author imports: `Agent.make`, the `Job` service, and the registry that hosts both; and the services of the
+ * platform as a job may use them.
+ */
 export * as Agent from "./Agent.js"
 export * from "./AgentRegistry.js"
+export { deniedCause } from "./Denied.js"
+export type { Denial, Gate } from "./Gate.js"
+export { ambient, type GuardOptions, guard, withheld } from "./Guard.js"
+export * as GuardedFileSystem from "./GuardedFileSystem.js"
+export * as GuardedHttpClient from "./GuardedHttpClient.js"
 export * from "./Job.js"
+export * as Tool from "./Tool.js"
+export * from "./ToolRegistry.js"

@@ -1,0 +1,62 @@
+/**
+ * Denials inside the errors of `@effect/platform`: how a guarded service says no in the words of the service that it stands
+ * for, and how the denial is found again (ARCP 1.1 §9.3, §12).
+ */
+import * as PlatformError from "@effect/platform/Error"
+import * as HttpClientError from "@effect/platform/HttpClientError"
+import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
+import * as Predicate from "effect/Predicate"
+import { BudgetExhausted, LeaseExpired, PermissionDenied } from "../protocol/Errors.js"
+import type { Denial } from "./Gate.js"
+
+const maxDepth = 16
+
+const isDenial = (u: unknown): u is Denial =>
+  u instanceof PermissionDenied || u instanceof LeaseExpired || u instanceof BudgetExhausted
+
+/**
+ * The denial that an error stands for: itself, or the first one along its `cause`s, at most 16 deep. Undefined where there is
+ * none. With it a job whose agent did not handle a denial ends with the right code.
+ */
+export const deniedCause = (error: unknown): Denial | undefined => {
+  let at = error
+  for (let depth = 0; depth <= maxDepth; depth++) {
+    if (isDenial(at)) return at
+    if (!Predicate.hasProperty(at, "cause")) return undefined
+    at = at.cause
+  }
+  return undefined
+}
+
+/** @internal a denial as a platform service fails with it. */
+export const platformDenied = (
+  module: "FileSystem" | "Command",
+  method: string,
+  path: string,
+  denial: Denial
+): PlatformError.SystemError =>
+  new PlatformError.SystemError({
+    reason: "PermissionDenied",
+    module,
+    method,
+    pathOrDescriptor: path,
+    description: denial.message,
+    cause: denial
+  })
+
+/**
+ * @internal a denial as an HTTP client fails with it. The reason is not `Transport`, which combinators retry. The URL is shown
+ * without its user information and query, which may hold secrets.
+ */
+export const requestDenied = (
+  request: HttpClientRequest.HttpClientRequest,
+  denial: Denial
+): HttpClientError.RequestError =>
+  new HttpClientError.RequestError({
+    request: HttpClientRequest.updateUrl(request, (url) =>
+      url.replace(/[?#].*$/s, "").replace(/^([^/]*\/\/)?[^/]*@/, "$1")
+    ),
+    reason: "InvalidUrl",
+    description: denial.message,
+    cause: denial
+  })

@@ -1,0 +1,129 @@
+/**
+ * From the services that an agent was built with to those that its handler gets (ARCP 1.1 §9.1, §9.3).
+ *
+ * The platform's services that reach outside of the process come guarded by the job's lease, refuse, or are not there at all.
+ * Such a service is given to a handler as it is only where the agent's author says so, by name: `unguarded`. What the author
+ * made is the author's to answer for, and is kept; so is a `KeyValueStore`, wherever it keeps its values.
+ *
+ * | service of `@effect/platform` | a handler's |
+ * |---|---|
+ * | `FileSystem` | guarded: `fs.read`, `fs.write` |
+ * | `HttpClient` | guarded: `net.fetch` |
+ * | `CommandExecutor` | refuses every start, and says what to do |
+ * | `Terminal`, sockets, servers, workers and their runners, `HttpPlatform`, file watchers, the `fetch` function, HTTP agents and dispatchers | not there |
+ * | `Path`, `KeyValueStore`, `Etag.Generator`, references | kept |
+ *
+ * This holds ordinary code to its lease. It is no sandbox: code that imports `node:fs` itself is not held by it.
+ */
+import * as CommandExecutor from "@effect/platform/CommandExecutor"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpClient from "@effect/platform/HttpClient"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { PermissionDenied } from "../protocol/Errors.js"
+import { platformDenied } from "./Denied.js"
+import type { Gate } from "./Gate.js"
+import * as GuardedFileSystem from "./GuardedFileSystem.js"
+import * as GuardedHttpClient from "./GuardedHttpClient.js"
+
+/** How the services of a handler are guarded. */
+export interface GuardOptions {
+  /** Tags of services that the handler gets as they are: the author vouches for what it does with them. */
+  readonly unguarded?: ReadonlyArray<{ readonly key: string }> | undefined
+  readonly fileSystem?: GuardedFileSystem.GuardedFileSystemOptions | undefined
+  readonly http?: GuardedHttpClient.GuardedHttpClientOptions | undefined
+}
+
+/** What the HTTP clients of the platform look for when they send. The client keeps it; the handler does not get it. */
+const clientKeys: ReadonlyArray<string> = [
+  FetchHttpClient.Fetch.key,
+  "@effect/platform-node/Http/NodeClient/HttpAgent",
+  "@effect/platform-node/NodeHttpClient/Dispatcher"
+]
+
+/**
+ * The keys of services that no handler gets, but by name. By key and not by tag, so that an agent does not load servers and
+ * workers in order not to have them.
+ */
+export const withheld: ReadonlySet<string> = new Set([
+  ...clientKeys,
+  "@effect/platform/FileSystem/WatchBackend",
+  "@effect/platform/HttpPlatform",
+  "@effect/platform/HttpServer",
+  "@effect/platform/Socket",
+  "@effect/platform/Socket/WebSocket",
+  "@effect/platform/Socket/WebSocketConstructor",
+  "@effect/platform/SocketServer",
+  "@effect/platform/Terminal",
+  "@effect/platform/Runner/PlatformRunner",
+  "@effect/platform/Worker/PlatformWorker",
+  "@effect/platform/Worker/Spawner",
+  "@effect/platform/Worker/WorkerManager",
+  "@effect/platform-node/NodeSocket/NetSocket"
+])
+
+/** A `CommandExecutor` that starts nothing. No lease names processes, so no lease can cover one (§9.2). */
+const refusingExecutor: CommandExecutor.CommandExecutor = CommandExecutor.makeExecutor((command) =>
+  Effect.fail(
+    platformDenied(
+      "Command",
+      "start",
+      command._tag === "StandardCommand" ? command.command : "|",
+      new PermissionDenied({
+        message:
+          "a job may not start processes: no lease covers them; its agent's author can hand CommandExecutor over openly, as an unguarded service",
+        details: { service: CommandExecutor.CommandExecutor.key }
+      })
+    )
+  )
+)
+
+/**
+ * The services of one job's handler: those that its agent was built with, bounded by the job's gate.
+ *
+ * @example
+ * const mine = guard(services, gate, { unguarded: [CommandExecutor.CommandExecutor] })
+ */
+export const guard = (services: Context.Context<never>, gate: Gate, options?: GuardOptions): Context.Context<never> => {
+  const open = new Set(options?.unguarded?.map(({ key }) => key))
+  const kept = new Map<string, unknown>()
+  const ofClient = new Map<string, unknown>()
+  for (const [key, service] of services.unsafeMap) {
+    if (clientKeys.includes(key)) ofClient.set(key, service)
+    if (open.has(key) || !withheld.has(key)) kept.set(key, service)
+  }
+  const replace = <I, S>(tag: Context.Tag<I, S>, by: (service: S) => S) => {
+    if (kept.has(tag.key) && !open.has(tag.key)) kept.set(tag.key, by(kept.get(tag.key) as S))
+  }
+  replace(FileSystem.FileSystem, (fs) => GuardedFileSystem.make(fs, gate, options?.fileSystem))
+  replace(HttpClient.HttpClient, (client) =>
+    GuardedHttpClient.make(
+      HttpClient.transformResponse(
+        client,
+        Effect.mapInputContext((context: Context.Context<never>) =>
+          Context.unsafeMake(new Map([...ofClient, ...context.unsafeMap]))
+        )
+      ),
+      gate,
+      options?.http
+    )
+  )
+  replace(CommandExecutor.CommandExecutor, () => refusingExecutor)
+  return Context.unsafeMake(kept)
+}
+
+const guardedKeys: ReadonlyArray<string> = [
+  FileSystem.FileSystem.key,
+  HttpClient.HttpClient.key,
+  CommandExecutor.CommandExecutor.key
+]
+
+/**
+ * What a handler may see of the context of the fiber that runs it: all but the platform's services that reach outside. A fiber
+ * inherits the context in which the runtime was started, where they lie unguarded; a handler has its own from {@link guard}.
+ */
+export const ambient = <R>(context: Context.Context<R>): Context.Context<R> =>
+  Context.unsafeMake(
+    new Map([...context.unsafeMap].filter(([key]) => !withheld.has(key) && !guardedKeys.includes(key)))
+  )

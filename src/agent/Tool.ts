@@ -1,0 +1,112 @@
+/**
+ * Tools: typed operations that a runtime hosts and that agents call by name, each call through the job's gate
+ * (ARCP 1.1 §9.2 `tool.call`, §8.2 `tool_call` and `tool_result`).
+ *
+ * A tool is trusted code: its own services are those that it was built with, not the calling job's. What a job may do with
+ * it is which tools its lease names.
+ *
+ * @example
+ * class Search extends Tool.make("search.web", {
+ *   input: Schema.Struct({ query: Schema.String }),
+ *   output: Schema.Array(Schema.String)
+ * }) {}
+ *
+ * const SearchLive = Search.toLayer(({ query }) => Effect.succeed([`about ${query}`]))
+ *
+ * // in a handler; the lease needs "tool.call": ["search.*"]
+ * const found = Search.call({ query: "effect" })
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
+import * as Message from "../protocol/Message.js"
+import { handlerContext } from "./internal/handlerContext.js"
+import { Job } from "./Job.js"
+import { ToolRegistry } from "./ToolRegistry.js"
+
+/** What a tool's handler needs beyond the call's scope and the job that calls it. */
+export type ToolContext<R> = Exclude<R, Job | Scope.Scope>
+
+/** A class made by {@link make}. */
+export interface ToolClass<In, InWire, Out, OutWire> {
+  new (_: never): object
+  readonly toolName: string
+  readonly input: Schema.Schema<In, InWire>
+  readonly output: Schema.Schema<Out, OutWire>
+  /** Hosts the tool. Each call has its own scope; a failure that is one of the protocol's errors keeps its code. */
+  readonly toLayer: <E, R>(
+    handler: (input: In) => Effect.Effect<Out, E, R>
+  ) => Layer.Layer<never, never, ToolContext<R>>
+  /** Calls the tool from an agent. Fails with the denial, the tool's own error, or `INVALID_REQUEST` where nobody hosts it. */
+  readonly call: (input: In) => Effect.Effect<Out, ArcpError, Job>
+}
+
+/** Defines a tool: its name, which leases match as a name, and the Schemas of its input and output. */
+export const make = <In, InWire, Out, OutWire>(
+  name: string,
+  options: {
+    readonly input: Schema.Schema<In, InWire>
+    readonly output: Schema.Schema<Out, OutWire>
+  }
+): ToolClass<In, InWire, Out, OutWire> => {
+  const { input, output } = options
+  const encodeInput = Schema.encode(input)
+  const decodeOutput = Schema.decodeUnknown(output)
+  return class {
+    static readonly toolName = name
+    static readonly input = input
+    static readonly output = output
+    static readonly toLayer = <E, R>(
+      handler: (input: In) => Effect.Effect<Out, E, R>
+    ): Layer.Layer<never, never, ToolContext<R>> => layer(name, input, output, handler)
+    static readonly call = (value: In): Effect.Effect<Out, ArcpError, Job> =>
+      Effect.gen(function* () {
+        const encoded = yield* Effect.mapError(
+          encodeInput(value),
+          (error) => new InvalidRequest({ message: Message.describe(error, `the input of ${name}`) })
+        )
+        const result = yield* Job.callTool(name, encoded)
+        return yield* Effect.mapError(
+          decodeOutput(result),
+          (error) => new InternalError({ message: Message.describe(error, `the output of ${name}`), retryable: false })
+        )
+      })
+  } as unknown as ToolClass<In, InWire, Out, OutWire>
+}
+
+const layer = <In, InWire, Out, OutWire, E, R>(
+  name: string,
+  input: Schema.Schema<In, InWire>,
+  output: Schema.Schema<Out, OutWire>,
+  handler: (input: In) => Effect.Effect<Out, E, R>
+): Layer.Layer<never, never, ToolContext<R>> => {
+  const decode = Schema.decodeUnknown(input)
+  const encode = Schema.encode(output)
+  return Layer.scopedDiscard(
+    Effect.gen(function* () {
+      const registry = yield* ToolRegistry
+      const services = yield* Effect.context<ToolContext<R>>()
+      yield* registry.register({
+        name,
+        run: (encoded) =>
+          Effect.mapError(
+            decode(encoded),
+            (error) => new InvalidRequest({ message: Message.describe(error, `the input of ${name}`) })
+          ).pipe(
+            Effect.flatMap((decoded) =>
+              Effect.mapInputContext(
+                handler(decoded),
+                (call: Context.Context<Job | Scope.Scope>) =>
+                  handlerContext(services as Context.Context<never>, call) as Context.Context<R>
+              )
+            ),
+            Effect.flatMap((out) => Effect.orDie(encode(out))),
+            Effect.scoped
+          )
+      })
+    })
+  ).pipe(Layer.provide(ToolRegistry.layer)) as Layer.Layer<never, never, ToolContext<R>>
+}
