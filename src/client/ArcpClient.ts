@@ -30,7 +30,8 @@ import * as Stream from "effect/Stream"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InvalidRequest } from "../protocol/Errors.js"
-import { coreFeatures } from "../protocol/Features.js"
+import { defaultMaxBytes } from "../protocol/Artifact.js"
+import { coreFeatures, extendedFeatures } from "../protocol/Features.js"
 import { formatTimestamp, type WireLease } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import type { JobFilter, JobInfo } from "../protocol/Session.js"
@@ -38,6 +39,8 @@ import type { Accepted } from "../protocol/Job.js"
 import * as Message from "../protocol/Message.js"
 import * as Trace from "../protocol/Trace.js"
 import { Connector } from "../transport/Connection.js"
+import type { ClientArtifacts } from "./Artifacts.js"
+import * as Artifacts from "./Artifacts.js"
 import { ClientClosed, type ClientError, NotNegotiated, type SessionEnded } from "./ClientError.js"
 import type { ClientStatus } from "./ClientStatus.js"
 import { Core } from "./internal/core.js"
@@ -59,7 +62,7 @@ export interface ClientOptions {
         readonly token: Redacted.Redacted<string> | Effect.Effect<Redacted.Redacted<string>>
       }
     | undefined
-  /** Features to offer (§6.2). Default: all that ARCP 1.1 defines. */
+  /** Features to offer (§6.2). Default: all that ARCP 1.1 defines, and `artifacts`. */
   readonly features?: ReadonlyArray<string> | undefined
   /** Time for a connection to open. Default 10 seconds. */
   readonly connectTimeout?: Duration.DurationInput | undefined
@@ -82,6 +85,11 @@ export interface ClientOptions {
    * a consumer that is this far behind holds up the connection. Default 16,384.
    */
   readonly eventBuffer?: number | undefined
+  /**
+   * Bytes of the largest artifact that is sent; a larger one would break the peer's frame limit and end the connection.
+   * Default 3,000,000, which fits the transports' 4 MiB as base64.
+   */
+  readonly maxArtifactBytes?: number | undefined
   /** A session to go on with, as {@link ArcpClientService.session} told it before. */
   readonly resume?: SessionFacts | undefined
 }
@@ -143,6 +151,8 @@ export interface ArcpClientService {
   ) => Effect.Effect<ObservedJob<Out>, ArcpError | ClientError>
   /** Ends an observation; its events end. */
   readonly unsubscribe: (jobId: string) => Effect.Effect<void, ArcpError | ClientError>
+  /** Bytes that the runtime keeps for this principal; beyond the specification, where the runtime offers it. */
+  readonly artifacts: ClientArtifacts
   /** Asks the runtime for a sign of life; answers the round trip. */
   readonly ping: Effect.Effect<Duration.Duration, ArcpError | ClientError>
   /** What the connection is doing, current state first. */
@@ -193,7 +203,7 @@ const make = (options: ClientOptions) =>
     const session = yield* supervise(core, connector, {
       client: options.client ?? { name: "effect-arcp", version: "1.1.0" },
       auth: options.auth,
-      features: options.features ?? coreFeatures,
+      features: options.features ?? [...coreFeatures, ...extendedFeatures],
       connectTimeout: Duration.toMillis(options.connectTimeout ?? "10 seconds"),
       handshakeTimeout: Duration.toMillis(options.handshakeTimeout ?? "10 seconds"),
       closeTimeout: Duration.toMillis(options.closeTimeout ?? "2 seconds"),
@@ -295,13 +305,15 @@ const make = (options: ClientOptions) =>
       Effect.gen(function* () {
         const output = typeof agent === "string" ? undefined : agent.output
         const encoded = typeof agent === "string" ? input : yield* encodeInput(agent.input, input)
+        // Whether a version may be named is known once there has been a welcome.
+        if (typeof agent !== "string" && core.sessionId === undefined) yield* session.connected
         const name =
           typeof agent === "string"
             ? agent
             : AgentName.format({
                 name: agent.agentName,
                 // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
-                ...(core.features.has("agent_versions") || !core.welcomed ? { version: agent.version } : {})
+                ...(core.features.has("agent_versions") ? { version: agent.version } : {})
               })
         const key = submitOptions.idempotencyKey ?? `auto_${yield* ids.secret}`
         const { expiresAt } = submitOptions
@@ -421,6 +433,7 @@ const make = (options: ClientOptions) =>
       listJobs,
       subscribe,
       unsubscribe,
+      artifacts: Artifacts.make(call, options.maxArtifactBytes ?? defaultMaxBytes),
       ping,
       status: session.status,
       connected: session.connected,

@@ -36,8 +36,8 @@ export interface ObservedJob<Out> {
   readonly parentJobId: string | undefined
   /**
    * Every event once, in order, from the first that this client received, however often the connection drops; ends with
-   * the job. Can be run more than once. While it runs, what it has not yet taken is not acknowledged, so that a slow
-   * consumer slows the agent (§6.5). Fails with `EventsMissed` where nobody consumed and the buffer ran over, and when the
+   * the job. Can be run more than once. While it is more than half of `eventBuffer` behind, what it has not yet taken is
+   * not acknowledged, so that a slow consumer slows the agent (§6.5). Fails with `EventsMissed` where nobody consumed and the buffer ran over, and when the
    * job is lost to this client.
    */
   readonly events: Stream.Stream<JobEvent, ArcpError | ClientError>

@@ -207,8 +207,23 @@ export const toWire = (error: ArcpError): ErrorPayload => ({
   code: error.code,
   message: oneLine(error.message),
   retryable: error.code === "LEASE_EXPIRED" || error.code === "BUDGET_EXHAUSTED" ? false : error.retryable,
-  ...(error.details === undefined ? {} : { details: error.details })
+  ...(error.details === undefined ? {} : { details: tellable(error.details) })
 })
+
+/** Details are at most this long as JSON, in UTF-16 code units; longer ones are left out. */
+export const maxDetailsLength = 65_536
+
+// An agent's error may carry anything; what cannot be told must not keep the error from being told.
+const tellable = (details: ErrorDetails): ErrorDetails => {
+  const omitted = (why: string): ErrorDetails => ({ omitted: `the details are ${why}` })
+  try {
+    const text = JSON.stringify(details)
+    if (text === undefined || !text.startsWith("{")) return omitted("not a JSON object")
+    return text.length > maxDetailsLength ? omitted(`longer than ${maxDetailsLength} characters`) : details
+  } catch {
+    return omitted("not JSON: they hold a cycle or a bigint")
+  }
+}
 
 /** The error that a payload from the wire stands for; an unknown code becomes a {@link VendorError}. */
 export const fromWire = (payload: {

@@ -77,8 +77,14 @@ export const JsonObject = Schema.Record({ key: Schema.String, value: Schema.Unkn
 export const WireLease = Schema.Record({ key: Schema.String, value: Schema.Array(Schema.String) })
 export type WireLease = typeof WireLease.Type
 
-/** A lease's constraints on the wire (ARCP 1.1 §9.5). */
-export const WireLeaseConstraints = Schema.Struct({ expires_at: optional(Schema.String) })
+/**
+ * A lease's constraints on the wire (ARCP 1.1 §9.5). What is unknown is kept and not dropped, so that a lease is refused that
+ * is to be bounded in a way that nobody here understands.
+ */
+export const WireLeaseConstraints = Schema.Struct(
+  { expires_at: optional(Schema.String) },
+  Schema.Record({ key: Schema.String, value: Schema.Unknown })
+)
 export type WireLeaseConstraints = typeof WireLeaseConstraints.Type
 
 /** Budget counters on the wire: currency to amount (ARCP 1.1 §9.6). */

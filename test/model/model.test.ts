@@ -1,8 +1,9 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Effect, FastCheck as fc, Fiber, Layer, Redacted, Stream } from "effect"
+import { Chunk, Context, Effect, FastCheck as fc, Fiber, Layer, Redacted, Stream } from "effect"
 import { ArcpClient } from "../../src/client/index.js"
 import type { Event } from "../../src/protocol/index.js"
 import { Faults, layer as faulty } from "../../src/testing/FaultyTransport.js"
+import { Connector } from "../../src/transport/Connection.js"
 import { world } from "../runtime/world.js"
 
 /**
@@ -38,8 +39,12 @@ const connect = ArcpClient.layer({
   maxBackoff: 4,
   ackEvery: 7
 })
-/** A second, undisturbed client of the same runtime. */
-const observerClient = Layer.fresh(connect)
+/** The connector below the faults. */
+class Undisturbed extends Context.Tag("test/Undisturbed")<Undisturbed, Context.Tag.Service<Connector>>() {}
+const undisturbed = Layer.effect(Undisturbed, Connector)
+
+/** A second client of the same runtime, beside the faults: what the first one suffers is not to happen to this one. */
+const observerClient = Layer.fresh(connect).pipe(Layer.provide(Layer.effect(Connector, Undisturbed)))
 
 const told = (events: ReadonlyArray<Event.JobEvent>): ReadonlyArray<string> =>
   events.map((event) =>
@@ -131,7 +136,9 @@ describe("§6, §7, §8.3 a whole session against its model", () => {
           fc.asyncProperty(fc.array(step, { minLength: 3, maxLength: 25 }), (steps) =>
             run(steps).pipe(
               Effect.scoped,
-              Effect.provide(connect.pipe(Layer.provideMerge(faulty), Layer.provideMerge(world()))),
+              Effect.provide(
+                connect.pipe(Layer.provideMerge(faulty), Layer.provideMerge(undisturbed), Layer.provideMerge(world()))
+              ),
               Effect.timeout("20 seconds"),
               Effect.runPromise
             )

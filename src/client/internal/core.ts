@@ -46,6 +46,9 @@ const none: Reaction = { _tag: "none" }
 /** Events of jobs that are not known yet, at most this many. */
 const maxOrphans = 100_000
 
+/** Delegated jobs that were announced and of which nothing has come, at most this many. */
+const maxAnnounced = 1_024
+
 /** Bounds and ids that the core needs. */
 export interface CoreOptions {
   readonly eventBuffer: number
@@ -74,6 +77,7 @@ export class Core {
   private outbox: Array<Frame> = []
   private readonly orphans = new Map<string, Array<Message.RuntimeMessage>>()
   private orphanCount = 0
+  private readonly announced = new Map<string, Accepted>()
   private readonly touched = new Set<ClientJob>()
   private readonly options: CoreOptions
 
@@ -185,13 +189,38 @@ export class Core {
       case "new":
     }
     if (typeof payload.kind !== "string") return none
-    const job = this.jobs.get(jobId)
+    if (payload.kind === "delegate") this.announce(jobId, payload.body)
+    const job = this.jobs.get(jobId) ?? this.announcedChild(jobId)
     if (job === undefined) {
       this.keepOrphan(jobId, { type: "job.event", envelope: raw, payload: payload as unknown as Event.EventPayload })
       return none
     }
     this.push(job, seq, payload as unknown as Event.EventPayload)
     return none
+  }
+
+  /** A delegated job's `job.accepted` is no event and is not replayed; the `delegate` event, which names the child, is. */
+  private announce(parentJobId: string, body: unknown): void {
+    if (!Event.isBody.delegate(body)) return
+    const { agent, child_job_id: jobId, delegate_id, lease_request } = body as Event.Bodies["delegate"]
+    if (jobId === undefined || this.jobs.has(jobId)) return
+    if (this.announced.size >= maxAnnounced) this.announced.delete(this.announced.keys().next().value ?? "")
+    this.announced.set(jobId, {
+      job_id: jobId,
+      agent,
+      ...(lease_request === undefined ? {} : { lease: lease_request }),
+      parent_job_id: parentJobId,
+      delegate_id
+    })
+  }
+
+  /** The child whose first message has come without its `job.accepted`: that was lost with a connection. */
+  private announcedChild(jobId: string): ClientJob | undefined {
+    const accepted = this.announced.get(jobId)
+    if (accepted === undefined) return undefined
+    this.announced.delete(jobId)
+    this.onChild?.(accepted, undefined)
+    return this.jobs.get(jobId)
   }
 
   private push(job: ClientJob, seq: number, payload: Event.EventPayload): void {
@@ -248,7 +277,7 @@ export class Core {
       if (place === "seen") return none
     }
     if (jobId === undefined) return none
-    const job = this.jobs.get(jobId)
+    const job = this.jobs.get(jobId) ?? this.announcedChild(jobId)
     if (job === undefined) this.keepOrphan(jobId, message)
     else this.finish(job, message)
     return none
@@ -345,6 +374,12 @@ export class Core {
       case "session.error": {
         const error = fromWire(message.payload)
         if (!this.welcomed) return { _tag: "refused", error }
+        const reason = error.details?.reason
+        // These are about the session: the one request that waits is not refused by them, it is repeated.
+        if (message.payload.request_id === undefined) {
+          if (reason === "slow_consumer") return none
+          if (error.code === "HEARTBEAT_LOST" || reason === "taken_over") return { _tag: "refused", error }
+        }
         const pending = this.match(message, undefined)
         if (pending !== undefined) {
           pending.failed(error)
@@ -354,7 +389,7 @@ export class Core {
           error.code === "HEARTBEAT_LOST" ||
           error.code === "RESUME_WINDOW_EXPIRED" ||
           error.code === "UNAUTHENTICATED" ||
-          error.details?.reason === "taken_over"
+          reason === "taken_over"
         return fatal ? { _tag: "refused", error } : none
       }
       case "job.event":
@@ -365,6 +400,7 @@ export class Core {
       case "job.accepted": {
         const { payload } = message
         if (payload.parent_job_id !== undefined) {
+          this.announced.delete(payload.job_id)
           this.onChild?.(payload, message.envelope.trace_id)
           return none
         }
@@ -397,11 +433,15 @@ export class Core {
     for (const job of jobs) job.notify()
   }
 
-  /** The highest number that may be acknowledged: everything up to it has been processed. */
+  /**
+   * The highest number that may be acknowledged: everything up to it has been processed, or waits for a consumer that has
+   * less than half the buffer before it. What waits there must not count, since acknowledgements are for the whole session:
+   * a consumer that waits for another job's end would stop that job (§6.5).
+   */
   get processedSeq(): number {
     let seq = this.lastSeq
     for (const job of this.jobs.values()) {
-      const first = job.consumers.size === 0 ? undefined : job.firstUnconsumed
+      const first = job.lag > this.options.eventBuffer / 2 ? job.firstUnconsumed : undefined
       if (first !== undefined && first <= this.lastSeq) seq = Math.min(seq, first - 1)
     }
     return Math.max(seq, this.ackedSeq)
