@@ -2,14 +2,15 @@
 import { existsSync } from "node:fs"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import type * as FileSystem from "@effect/platform/FileSystem"
+import type * as HttpClient from "@effect/platform/HttpClient"
 import type * as Path from "@effect/platform/Path"
 import { resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Exit, usage } from "./errors.js"
 
-/** What an agents module may ask of the program: a file system and paths. */
-export type AgentLayer = Layer.Layer<never, unknown, FileSystem.FileSystem | Path.Path>
+/** What an agents module may ask of the program: a file system, paths and an HTTP client, each held to a job's lease. */
+export type AgentLayer = Layer.Layer<never, unknown, FileSystem.FileSystem | HttpClient.HttpClient | Path.Path>
 
 const layersOf = (module: Readonly<Record<string, unknown>>): ReadonlyArray<AgentLayer> => {
   const named = module.default ?? module.agents

@@ -3,6 +3,7 @@ import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -52,6 +53,7 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
     Effect.provide(
       Layer.mergeAll(
         NodeContext.layer,
+        FetchHttpClient.layer,
         CliConfig.layer({ showBuiltIns: false }),
         Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
         Logger.minimumLogLevel(LogLevel.Warning)

@@ -11,15 +11,23 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { AgentRegistry } from "../agent/AgentRegistry.js"
+import { ToolRegistry } from "../agent/ToolRegistry.js"
 import type { Authenticator } from "../auth/Authenticator.js"
 import type { Feature } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
 import { Store } from "../store/Store.js"
 import { Server } from "../transport/Connection.js"
+import { BackPressure } from "./BackPressure.js"
+import { Artifacts } from "./Artifacts.js"
+import { Budgets } from "./Budgets.js"
+import { Credentials, type CredentialsOptions } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
+import { Delegation } from "./Delegation.js"
 import { Heartbeats } from "./Heartbeats.js"
 import { JobRunner } from "./JobRunner.js"
 import { JobScheduler } from "./JobScheduler.js"
@@ -43,6 +51,8 @@ export interface RuntimeOptions {
   readonly heartbeatInterval?: Duration.DurationInput | undefined
   /** How long a session can be resumed after its last message (§6.3). Default 10 minutes. */
   readonly resumeWindow?: Duration.DurationInput | undefined
+  /** How long issuing and revoking provisioned credentials may take (§9.8). */
+  readonly credentials?: CredentialsOptions | undefined
 }
 
 const defaultFeatures: ReadonlyArray<Feature> = [
@@ -53,37 +63,50 @@ const defaultFeatures: ReadonlyArray<Feature> = [
   "lease_expires_at",
   "cost.budget",
   "model.use",
+  "provisioned_credentials",
   "progress",
   "result_chunk",
-  "agent_versions"
+  "agent_versions",
+  "artifacts"
 ]
 
-const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, AgentRegistry> =>
+/** What is offered: never what the layers at hand cannot keep. */
+const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, AgentRegistry | Artifacts | Credentials> =>
   Layer.effect(
     RuntimeInfo,
-    Effect.map(AgentRegistry, (registry) => ({
-      name: options.name ?? "effect-arcp",
-      version: options.version ?? "1.1.0",
-      features: options.features ?? defaultFeatures,
-      heartbeatInterval: Duration.toMillis(options.heartbeatInterval ?? "30 seconds"),
-      resumeWindow: Duration.toMillis(options.resumeWindow ?? "10 minutes"),
-      agents: registry.inventory
-    }))
+    Effect.gen(function* () {
+      const registry = yield* AgentRegistry
+      const can: Partial<Record<Feature, boolean>> = {
+        artifacts: (yield* Artifacts).available,
+        provisioned_credentials: (yield* Credentials).available
+      }
+      return {
+        name: options.name ?? "effect-arcp",
+        version: options.version ?? "1.1.0",
+        features: (options.features ?? defaultFeatures).filter((feature) => can[feature] ?? true),
+        heartbeatInterval: Duration.toMillis(options.heartbeatInterval ?? "30 seconds"),
+        resumeWindow: Duration.toMillis(options.resumeWindow ?? "10 minutes"),
+        agents: registry.inventory
+      }
+    })
   )
 
 /** Takes up what an earlier process left, then accepts connections until the scope closes. */
-const accepting: Layer.Layer<never, never, Server | Serving | Sessions | Store> = Layer.scopedDiscard(
+const accepting: Layer.Layer<never, never, Server | Serving | Sessions | Credentials | Store> = Layer.scopedDiscard(
   Effect.gen(function* () {
     const server = yield* Server
     const serving = yield* Serving
     const sessions = yield* Sessions
     const store = yield* Store
     const recovered = yield* Effect.orDie(store.recover)
+    // Values of an earlier process are gone with it: they are revoked, and jobs that run again get new ones.
+    yield* Effect.orDie((yield* Credentials).recover(recovered.jobs.map(({ record }) => record.jobId)))
     yield* sessions.recover(recovered)
-    const scope = yield* Effect.scope
+    // Made before the finalizer, so that it closes after it: connections end politely before their fibers are interrupted.
+    const connected = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
     yield* Effect.addFinalizer(() => Effect.zipRight(server.stopAccepting, sessions.shutdown))
     yield* server.connections.pipe(
-      Stream.runForEach((connection) => Effect.forkIn(serving.serve(connection), scope)),
+      Stream.runForEach((connection) => Effect.forkIn(serving.serve(connection), connected)),
       Effect.forkScoped
     )
   })
@@ -91,7 +114,12 @@ const accepting: Layer.Layer<never, never, Server | Serving | Sessions | Store> 
 
 /** What the runtime's concerns are; each is a service that a test can take out and replace. */
 export type Concerns =
+  | Artifacts
+  | BackPressure
+  | Budgets
+  | Credentials
   | Deadlines
+  | Delegation
   | Heartbeats
   | JobRunner
   | JobScheduler
@@ -108,11 +136,13 @@ export const layerConcerns = (
 ): Layer.Layer<Concerns, never, Ids | Store | Authenticator> =>
   Serving.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(Heartbeats.layer, Subscriptions.layer, Sessions.layer)),
-    Layer.provideMerge(JobScheduler.layer),
+    Layer.provideMerge(Layer.mergeAll(JobScheduler.layer, Delegation.layer)),
     Layer.provideMerge(JobRunner.layer),
-    Layer.provideMerge(Layer.mergeAll(Journal.layer, Leases.layer, infoLayer(options))),
+    Layer.provideMerge(Layer.mergeAll(BackPressure.layer, Leases.layer, infoLayer(options))),
+    Layer.provideMerge(Layer.mergeAll(Budgets.layer, Credentials.layer(options.credentials))),
+    Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
-    Layer.provide(AgentRegistry.layer)
+    Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer))
   )
 
 /**
@@ -123,6 +153,15 @@ export const layerConcerns = (
  */
 export const layer = (options: RuntimeOptions = {}): Layer.Layer<never, never, Server | Store | Authenticator> =>
   Layer.provide(layerNoIds(options), Ids.layer)
+
+/**
+ * As {@link layer}, and hands out the runtime's concerns: `Credentials`, with which operators see and retry what an upstream
+ * refused to revoke and rotate what is live, `Artifacts`, `JobScheduler` with its counts, and the others.
+ */
+export const layerWithConcerns = (
+  options: RuntimeOptions = {}
+): Layer.Layer<Concerns, never, Server | Store | Authenticator> =>
+  Layer.merge(accepting, Retention.layer).pipe(Layer.provideMerge(layerConcerns(options)), Layer.provide(Ids.layer))
 
 /** As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run. */
 export const layerNoIds = (

@@ -1,54 +1,52 @@
 /**
- * Running jobs: slots, the handler's fiber, deadlines, and the one terminal message (ARCP 1.1 §7.3, §7.4).
+ * Running jobs: slots, the handler's fiber, deadlines, and the one terminal message (ARCP 1.1 §7.3, §7.4, §9.5).
  *
  * Order: `status {phase: "running"}` is a job's first event; results of open tool calls, then the terminal message, are
- * its last. The terminal message, the job's status and the end of its attachments are one change of the journal.
+ * its last. The terminal message, the job's status and the end of its attachments are one change of the journal. Delegated
+ * jobs end before the job that delegated them, and what is left of their budget is back by then.
  *
- * Races closed here: whatever ends a handler (success, failure, defect, cancel, timeout, a defect in a finalizer) comes
- * through one function that runs once; a reason to stop wins over any outcome that arrives later.
+ * Races closed here: whatever ends a handler (success, failure, defect, cancel, timeout, expiry, the end of its parent, a
+ * defect in a finalizer) comes through one function that runs once; a reason to stop wins over any outcome that arrives
+ * later; a handler that does not unwind is not waited for after the grace.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
-import * as Tracer from "effect/Tracer"
 import { type AgentRegistration, AgentRegistry } from "../agent/AgentRegistry.js"
-import { Job, Streamed } from "../agent/Job.js"
-import {
-  type ArcpError,
-  Cancelled,
-  InternalError,
-  isArcpError,
-  oneLine,
-  Timeout,
-  toWire,
-  VendorError
-} from "../protocol/Errors.js"
-import { formatTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
+import { guard } from "../agent/Guard.js"
+import { Job } from "../agent/Job.js"
+import { ToolRegistry } from "../agent/ToolRegistry.js"
+import * as Expiry from "../authority/Expiry.js"
+import { type ArcpError, Cancelled, InternalError, Timeout, toWire } from "../protocol/Errors.js"
+import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
-import type { JobStatus } from "../protocol/Session.js"
-import type { TraceContext } from "../protocol/Trace.js"
 import type { StoredJob } from "../store/Store.js"
+import { Artifacts } from "./Artifacts.js"
+import { BackPressure, type Emitting } from "./BackPressure.js"
+import { Budgets } from "./Budgets.js"
+import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Builder } from "./internal/builder.js"
 import * as JobServices from "./internal/jobService.js"
-import { LiveJob } from "./internal/model.js"
-import { Running, type Stop } from "./internal/running.js"
+import { inSpan } from "./internal/jobSpan.js"
+import type { LiveJob } from "./internal/model.js"
+import { outcomeOf, stopped } from "./internal/outcomes.js"
+import { eventPayload, toolResultBody } from "./internal/payload.js"
+import { tellRotated } from "./internal/rotated.js"
+import type { Outcome, Running, Stop } from "./internal/running.js"
+import { takeUp } from "./internal/takeUp.js"
+import { nameOf, Slots } from "./internal/slots.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
 import { Limits } from "./Limits.js"
+import { LeasePolicy } from "./Policies.js"
 
-/** What a handler ended with. */
-type Outcome =
-  | { readonly _tag: "result"; readonly payload: string }
-  | {
-      readonly _tag: "error"
-      readonly status: Exclude<JobStatus, "pending" | "running" | "success">
-      readonly error: ArcpError
-    }
+/** Starts delegated jobs and hands jobs over; the layer above the runner that registers itself here. */
+export type Delegating = Pick<JobServices.JobServiceDeps["authority"], "startChild" | "handoff">
 
 /** Runs jobs that have been accepted. */
 export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
@@ -56,7 +54,9 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
   {
     /** Takes a job in; answers whether it has a slot at once. Otherwise it waits and starts by itself. */
     readonly add: (running: Running) => boolean
-    /** Forgets a job that was not stored. */
+    /** Takes a delegated job in. It needs no slot: its parent, which may wait for it, has one. */
+    readonly addChild: (running: Running) => void
+    /** Takes a job out of the running ones. */
     readonly remove: (running: Running) => void
     /** The part of a start that belongs into the journal: status and first event. */
     readonly writeStart: (running: Running, builder: Builder) => void
@@ -64,419 +64,518 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
     readonly start: (running: Running) => void
     /** Stops a job; the first reason counts. Within the grace the job has its terminal message. */
     readonly stop: (running: Running, reason: Stop) => void
+    /** What a refused operation means for the job beyond its failure: an expired lease ends it (§9.5). */
+    readonly refused: (running: Running, error: ArcpError) => void
+    /** Lets go of a job that was not stored, and of all that it holds; nobody has heard of it. */
+    readonly abandon: (running: Running) => void
+    /** Unwinds the handler and lets another agent go on. */
+    readonly handOver: (running: Running, next: { readonly agent: AgentRegistration; readonly input: unknown }) => void
+    readonly useDelegation: (delegation: Delegating) => void
     readonly running: (jobId: string) => Running | undefined
     readonly live: (jobId: string) => LiveJob | undefined
     readonly pending: () => number
+    /** Whether a job of this principal and agent would start at once. */
+    readonly hasSlot: (principalId: string, agent: AgentRegistration) => boolean
     readonly counts: () => { readonly pending: number; readonly running: number }
-    /** Takes up a job that an earlier process left unfinished. */
+    /** Takes up a job that an earlier process left unfinished, parents before their children. */
     readonly recover: (job: StoredJob) => LiveJob
+    /** Ends or starts again what was taken up. */
+    readonly resume: Effect.Effect<void>
     /** Waits until no job runs. */
     readonly idle: Effect.Effect<void>
     readonly all: () => Iterable<Running>
   }
 >() {
-  static readonly layer: Layer.Layer<JobRunner, never, Journal | Deadlines | Ids | Leases | AgentRegistry> =
-    Layer.scoped(
-      JobRunner,
-      Effect.gen(function* () {
-        const journal = yield* Journal
-        const deadlines = yield* Deadlines
-        const ids = yield* Ids
-        const leases = yield* Leases
-        const registry = yield* AgentRegistry
-        const limits = yield* Limits
-        const runtime = yield* Effect.runtime<never>()
-        const runFork = Runtime.runFork(runtime)
+  static readonly layer: Layer.Layer<
+    JobRunner,
+    never,
+    Emitting | Deadlines | Ids | Leases | Budgets | Credentials | AgentRegistry | ToolRegistry | Artifacts
+  > = Layer.scoped(
+    JobRunner,
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      const deadlines = yield* Deadlines
+      const ids = yield* Ids
+      const leases = yield* Leases
+      const budgets = yield* Budgets
+      const credentials = yield* Credentials
+      const policy = yield* LeasePolicy
+      const registry = yield* AgentRegistry
+      const tools = yield* ToolRegistry
+      const backPressure = yield* BackPressure
+      const limits = yield* Limits
+      const artifacts = yield* Artifacts
+      const scope = yield* Effect.scope
+      const runtime = yield* Effect.runtime<never>()
+      const runFork = Runtime.runFork(runtime)
 
-        const jobs = new Map<string, Running>()
-        let waiting: Array<Running> = []
-        let slots = 0
-        const byPrincipal = new Map<string, number>()
-        const byAgent = new Map<string, number>()
-        let idleWaiters: Array<() => void> = []
+      const jobs = new Map<string, Running>()
+      let waiting: Array<Running> = []
+      const slots = new Slots(limits)
+      let idleWaiters: Array<() => void> = []
+      const recovered: Array<{ readonly running: Running; readonly again: boolean }> = []
+      let delegation: Delegating | undefined
 
-        const count = (map: Map<string, number>, key: string, by: number) => {
-          const next = (map.get(key) ?? 0) + by
-          if (next === 0) map.delete(key)
-          else map.set(key, next)
+      /** Starts what can start, in the order of submission. */
+      const startWaiting = (): void => {
+        if (waiting.length === 0) return
+        const left: Array<Running> = []
+        for (const running of waiting) {
+          if (running.finished) continue
+          if (slots.taken < limits.runningJobs && slots.take(running)) {
+            journal.change({
+              write: (builder) => {
+                if (!running.live.ending) writeStart(running, builder)
+              },
+              committed: () => start(running)
+            })
+          } else left.push(running)
         }
-        const agentKey = (running: Running) => `${running.agent.name}@${running.agent.version}`
+        waiting = left
+      }
 
-        const takeSlot = (running: Running): boolean => {
-          const principal = running.live.record.principalId
-          if (
-            slots >= limits.runningJobs ||
-            (byPrincipal.get(principal) ?? 0) >= limits.runningJobsPerPrincipal ||
-            (byAgent.get(agentKey(running)) ?? 0) >= (running.agent.maxRunning ?? limits.runningJobsPerAgent)
+      /** A job whose lease expires is stopped, whether its agent tries anything or not (§9.5). */
+      const watchExpiry = (running: Running): void => {
+        const { expiresAt } = running.lease
+        if (expiresAt === undefined) return
+        const grace = Math.max(0, Math.min(limits.leaseGrace, 1_000))
+        running.deadlines.push(
+          deadlines.schedule(expiresAt + grace, () =>
+            stop(running, { status: "error", error: leases.expired(running.lease) })
           )
-            return false
-          slots++
-          count(byPrincipal, principal, 1)
-          count(byAgent, agentKey(running), 1)
-          running.slot = true
-          return true
-        }
+        )
+      }
 
-        const freeSlot = (running: Running): void => {
-          if (!running.slot) return
-          running.slot = false
-          slots--
-          count(byPrincipal, running.live.record.principalId, -1)
-          count(byAgent, agentKey(running), -1)
-        }
+      const addChild = (running: Running): void => {
+        jobs.set(running.live.jobId, running)
+        watchExpiry(running)
+      }
 
-        /** Starts what can start, in the order of submission. */
-        const startWaiting = (): void => {
-          if (waiting.length === 0) return
-          const left: Array<Running> = []
-          for (const running of waiting) {
-            if (running.finished) continue
-            if (slots < limits.runningJobs && takeSlot(running)) {
-              journal.change({
-                write: (builder) => {
-                  if (!running.live.ending) writeStart(running, builder)
-                },
-                committed: () => start(running)
+      const add = (running: Running): boolean => {
+        jobs.set(running.live.jobId, running)
+        watchExpiry(running)
+        // Whoever waits cannot start now, so that this one overtakes nobody; and its start belongs to its own change.
+        if (slots.take(running)) return true
+        waiting.push(running)
+        return false
+      }
+
+      const remove = (running: Running): void => {
+        jobs.delete(running.live.jobId)
+        for (const deadline of running.deadlines) deadline.cancel()
+        waiting = waiting.filter((other) => other !== running)
+        slots.free(running)
+        if (jobs.size === 0) {
+          const resume = idleWaiters
+          idleWaiters = []
+          for (const waiter of resume) waiter()
+        }
+        startWaiting()
+      }
+
+      const writeStart = (running: Running, builder: Builder): void => {
+        const { live } = running
+        const now = deadlines.now()
+        live.status = "running"
+        live.startedAt ??= now
+        builder.event(
+          live,
+          "event",
+          eventPayload(
+            '"status"',
+            now,
+            live.attempt === 1
+              ? '{"phase":"running"}'
+              : JSON.stringify({
+                  phase: "running",
+                  message: `attempt ${live.attempt}, after a restart of the runtime`
+                })
+          )
+        )
+        builder.state(live)
+      }
+
+      const services: JobServices.JobServiceDeps = {
+        emit: journal.emit,
+        room: journal.room,
+        throttle: backPressure.throttle,
+        now: deadlines.now,
+        ids,
+        limits,
+        artifacts,
+        authority: {
+          check: leases.check,
+          checkState: leases.checkState,
+          chargeable: budgets.chargeable,
+          charge: budgets.charge,
+          hold: budgets.hold,
+          available: budgets.available,
+          refused: (running, error) => refused(running, error),
+          findTool: tools.find,
+          startChild: (...request) => delegation?.startChild(...request) ?? notDelegating,
+          handoff: (...request) => delegation?.handoff(...request) ?? notDelegating,
+          credentials: ({ live }) => credentials.of(live.jobId),
+          upstream: (running) => upstream(running)
+        }
+      }
+
+      /** Only where the job has a credential: elsewhere such an error is the agent's own affair. */
+      const upstream = ({ live }: Running) => {
+        const held = credentials.of(live.jobId)
+        if (held.length === 0) return undefined
+        const hide = (text: string) =>
+          held.reduce((hidden, { value }) => hidden.replaceAll(Redacted.value(value), "<redacted>"), text)
+        return { translate: Credentials.translate, hide }
+      }
+
+      const notDelegating = Effect.dieMessage("the runtime was built without its Delegation layer")
+
+      const start = (running: Running): void => {
+        const { live } = running
+        if (running.finished || running.outcome !== undefined) return
+        if (live.record.maxRuntimeSec !== undefined) {
+          const seconds = live.record.maxRuntimeSec
+          running.deadlines.push(
+            deadlines.schedule((live.startedAt ?? deadlines.now()) + seconds * 1000, () =>
+              stop(running, {
+                status: "timed_out",
+                error: new Timeout({ message: `the job ran longer than its max_runtime_sec of ${seconds}` })
               })
-            } else left.push(running)
-          }
-          waiting = left
-        }
-
-        const add = (running: Running): boolean => {
-          jobs.set(running.live.jobId, running)
-          if (waiting.length === 0 && takeSlot(running)) return true
-          waiting.push(running)
-          startWaiting()
-          return false
-        }
-
-        const remove = (running: Running): void => {
-          jobs.delete(running.live.jobId)
-          waiting = waiting.filter((other) => other !== running)
-          freeSlot(running)
-          if (jobs.size === 0) {
-            const resume = idleWaiters
-            idleWaiters = []
-            for (const waiter of resume) waiter()
-          }
-          startWaiting()
-        }
-
-        const writeStart = (running: Running, builder: Builder): void => {
-          const { live } = running
-          const now = deadlines.now()
-          live.status = "running"
-          live.startedAt ??= now
-          builder.event(
-            live,
-            "event",
-            JobServices.eventPayload(
-              '"status"',
-              now,
-              live.attempt === 1
-                ? '{"phase":"running"}'
-                : JSON.stringify({
-                    phase: "running",
-                    message: `attempt ${live.attempt}, after a restart of the runtime`
-                  })
             )
           )
-          builder.state(live)
         }
-
-        const services: JobServices.JobServiceDeps = {
-          emit: journal.emit,
-          room: journal.room,
-          throttle: () => undefined,
-          now: deadlines.now,
-          ids,
-          limits
+        if (running.reissued) {
+          for (const credential of credentials.of(live.jobId)) {
+            const message = "a credential was issued anew, after a restart of the runtime"
+            tellRotated(journal, deadlines.now(), live, credential, message)
+          }
         }
+        run(running)
+      }
 
-        const parentSpan = (live: LiveJob): Tracer.AnySpan => {
-          const trace =
-            live.record.traceContext === undefined ? undefined : (JSON.parse(live.record.traceContext) as TraceContext)
-          return Tracer.externalSpan({
-            traceId: live.traceId,
-            spanId: trace?.parentSpanId ?? live.traceId.slice(16),
-            sampled: trace?.sampled ?? true
-          })
+      const run = (running: Running): void => {
+        const { agent } = running
+        const { gate, service } = JobServices.make(running, services)
+        const handler = agent
+          .run(running.input, (context) => guard(context, gate, { unguarded: agent.unguarded }))
+          .pipe(Effect.scoped, Effect.provideService(Job, service), inSpan(running))
+        running.begun = true
+        // The fiber runs at once, up to where it first waits: what interrupts it meanwhile does so below.
+        const fiber = runFork(handler)
+        running.fiber = fiber
+        fiber.addObserver((exit) => exited(running, exit))
+        if (running.stop !== undefined || running.next !== undefined) interrupt(running)
+      }
+
+      const exited = (running: Running, exit: Exit.Exit<unknown, unknown>): void => {
+        const { next } = running
+        const unwound = exit._tag === "Success" || Cause.isInterruptedOnly(exit.cause)
+        if (next !== undefined && unwound && running.stop === undefined && !running.finished) {
+          running.next = undefined
+          running.agent = next.agent
+          running.input = next.input
+          journal.emit(
+            running.live,
+            "event",
+            eventPayload('"status"', deadlines.now(), JSON.stringify({ phase: "handoff", message: nameOf(next.agent) }))
+          )
+          return run(running)
         }
+        const held = upstream(running)
+        const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.now(), held)
+        if (defect !== undefined) {
+          runFork(
+            Effect.logError(
+              `the agent ${nameOf(running.agent)} failed unexpectedly in ${running.live.jobId}`,
+              held === undefined ? defect : held.hide(Cause.pretty(defect, { renderErrorCause: true }))
+            )
+          )
+        }
+        conclude(running, outcome)
+      }
 
-        const start = (running: Running): void => {
-          const { agent, live } = running
-          if (running.finished) return
-          if (live.record.maxRuntimeSec !== undefined) {
-            const seconds = live.record.maxRuntimeSec
-            running.deadlines.push(
-              deadlines.schedule((live.startedAt ?? deadlines.now()) + seconds * 1000, () =>
-                stop(running, {
-                  status: "timed_out",
-                  error: new Timeout({ message: `the job ran longer than its max_runtime_sec of ${seconds}` })
+      const handOver: (typeof JobRunner)["Service"]["handOver"] = (running, next) => {
+        if (running.finished || running.stop !== undefined || running.outcome !== undefined) return
+        // The first one counts.
+        if (running.next !== undefined) return
+        running.next = next
+        running.handoffs++
+        interrupt(running)
+      }
+
+      const interrupt = (running: Running): void => {
+        if (running.fiber !== undefined) running.fiber.unsafeInterruptAsFork(running.fiber.id())
+      }
+
+      const stop = (running: Running, reason: Stop): void => {
+        if (running.stop !== undefined || running.finished) return
+        running.stop = reason
+        backPressure.release(running.live)
+        if (reason.error.code === "LEASE_EXPIRED") {
+          runFork(
+            Effect.annotateLogs(Effect.logInfo("lease expired"), {
+              job_id: running.live.jobId,
+              principal: running.live.record.principalId,
+              expires_at: running.lease.constraints?.expires_at
+            })
+          )
+        }
+        if (!running.begun) return conclude(running, stopped(reason))
+        stopChildren(running)
+        running.deadlines.push(
+          deadlines.schedule(deadlines.now() + limits.cancelGrace, () => endNow(running, stopped(reason)))
+        )
+        interrupt(running)
+      }
+
+      const parentEnded: Stop = {
+        status: "cancelled",
+        error: new Cancelled({ message: "the job that delegated this one has ended or was stopped" })
+      }
+
+      const stopChildren = (running: Running): void => {
+        // A child's lease ends with its parent's at the latest: it has the same reason to end.
+        const reason = running.stop?.error.code === "LEASE_EXPIRED" ? running.stop : parentEnded
+        for (const child of [...running.children]) stop(child, reason)
+      }
+
+      /** The handler has ended; the job ends once its children have, within the grace (§10). */
+      const conclude = (running: Running, outcome: Outcome): void => {
+        if (running.finished || running.outcome !== undefined) return
+        running.outcome = outcome
+        stopChildren(running)
+        if (running.children.size === 0) return childGone(running)
+        running.deadlines.push(deadlines.schedule(deadlines.now() + limits.cancelGrace, () => endNow(running, outcome)))
+      }
+
+      const childGone = (running: Running): void => {
+        const { outcome } = running
+        if (outcome === undefined || running.children.size > 0) return
+        // It may have been stopped while it waited for its children.
+        finish(running, running.stop === undefined ? outcome : stopped(running.stop))
+      }
+
+      /** Ends a job and its children without waiting for anything. */
+      const endNow = (running: Running, outcome: Outcome): void => {
+        for (const child of [...running.children]) endNow(child, stopped(child.stop ?? parentEnded))
+        finish(running, running.stop === undefined ? outcome : stopped(running.stop))
+      }
+
+      const refused = (running: Running, error: ArcpError): void => {
+        if (error.code === "LEASE_EXPIRED" || (error.code === "BUDGET_EXHAUSTED" && policy.exhaustion === "fatal")) {
+          stop(running, { status: "error", error })
+        }
+      }
+
+      /** The only way a job ends. */
+      const finish = (running: Running, outcome: Outcome): void => {
+        if (running.finished) return
+        if (!running.queued) return abandon(running)
+        running.finished = true
+        const { live } = running
+        for (const deadline of running.deadlines) deadline.cancel()
+        const now = deadlines.now()
+        for (const callId of running.openCalls) {
+          journal.emit(
+            live,
+            "event",
+            eventPayload(
+              '"tool_result"',
+              now,
+              JSON.stringify(
+                toolResultBody(callId, {
+                  error:
+                    outcome._tag === "error"
+                      ? outcome.error
+                      : new Cancelled({ message: "the agent ended before the call did" })
                 })
               )
             )
-          }
-          const handler = agent.run(running.input, leases.guard(running)).pipe(
-            Effect.scoped,
-            Effect.provideService(Job, JobServices.make(running, services)),
-            Effect.withSpan("arcp.job", {
-              parent: parentSpan(live),
-              attributes: {
-                "arcp.job_id": live.jobId,
-                "arcp.session_id": live.ownerSessionId,
-                "arcp.agent": `${agent.name}@${agent.version}`,
-                "arcp.lease.capabilities": Object.keys(running.lease).join(","),
-                "arcp.lease.expires_at": running.leaseConstraints?.expires_at
-              },
-              captureStackTrace: false
-            })
           )
-          const fiber = runFork(handler)
-          running.fiber = fiber
-          fiber.addObserver((exit) => finish(running, outcomeOf(running, exit)))
-          if (running.stop !== undefined) interrupt(running)
         }
-
-        const interrupt = (running: Running): void => {
-          if (running.fiber !== undefined) running.fiber.unsafeInterruptAsFork(running.fiber.id())
-        }
-
-        const stop = (running: Running, reason: Stop): void => {
-          if (running.stop !== undefined || running.finished) return
-          running.stop = reason
-          if (running.fiber === undefined) return finish(running, stopped(reason))
-          running.deadlines.push(
-            deadlines.schedule(deadlines.now() + limits.cancelGrace, () => finish(running, stopped(reason)))
-          )
-          interrupt(running)
-        }
-
-        const stopped = (reason: Stop): Outcome => ({ _tag: "error", status: reason.status, error: reason.error })
-
-        const outcomeOf = (running: Running, exit: Exit.Exit<unknown, unknown>): Outcome => {
-          if (running.stop !== undefined) return stopped(running.stop)
-          if (exit._tag === "Success") return resultOf(running, exit.value)
-          const failure = Cause.failureOption(exit.cause)
-          if (failure._tag === "Some" && !Cause.defects(exit.cause).pipe((defects) => defects.length > 0)) {
-            return { _tag: "error", status: "error", error: toArcpError(failure.value) }
-          }
-          if (Cause.isInterruptedOnly(exit.cause)) {
-            return internal("the agent's fiber was interrupted from within")
-          }
-          runFork(
-            Effect.logError(`the agent ${agentKey(running)} failed unexpectedly in ${running.live.jobId}`, exit.cause)
-          )
-          return internal("the agent failed unexpectedly")
-        }
-
-        const internal = (message: string, retryable = true): Outcome => ({
-          _tag: "error",
-          status: "error",
-          error: new InternalError({ message, retryable })
-        })
-
-        const resultOf = (running: Running, value: unknown): Outcome => {
-          const completed_at = formatTimestamp(deadlines.now())
-          const { stream } = running
-          if (stream !== undefined) {
-            if (!(value instanceof Streamed) || value.resultId !== stream.resultId || !stream.complete) {
-              return internal(
-                "the agent streamed a result and answered another: a handler returns what streamResult answered",
-                false
-              )
-            }
-            const summary = value.summary === undefined ? {} : { summary: oneLine(value.summary) }
-            return {
-              _tag: "result",
-              payload: JSON.stringify(
-                stream.inline === undefined
-                  ? {
-                      final_status: "success",
-                      result_id: stream.resultId,
-                      result_size: value.size,
-                      ...summary,
-                      completed_at
-                    }
-                  : { final_status: "success", result: stream.inline, ...summary, completed_at }
-              )
-            }
-          }
-          let result: string | undefined
-          try {
-            result = JSON.stringify(value)
-          } catch {
-            return internal("the agent's result is not JSON: it has a cycle or a bigint", false)
-          }
-          if (result !== undefined && result.length > limits.inlineResult) {
-            return internal(
-              `the result is ${result.length} characters long, at most ${limits.inlineResult} go inline: stream it`,
-              false
-            )
-          }
-          return {
-            _tag: "result",
-            payload: `{"final_status":"success","result":${result ?? "null"},"completed_at":"${completed_at}"}`
-          }
-        }
-
-        /** The only way a job ends. */
-        const finish = (running: Running, outcome: Outcome): void => {
-          if (running.finished) return
-          running.finished = true
-          const { live } = running
-          for (const deadline of running.deadlines) deadline.cancel()
-          const now = deadlines.now()
-          for (const callId of running.openCalls) {
-            journal.emit(
-              live,
-              "event",
-              JobServices.eventPayload(
-                '"tool_result"',
-                now,
-                JSON.stringify(
-                  JobServices.toolResultBody(callId, {
-                    error:
-                      outcome._tag === "error"
-                        ? outcome.error
-                        : new Cancelled({ message: "the agent ended before the call did" })
-                  })
-                )
-              )
-            )
-          }
-          running.openCalls.clear()
-          live.ending = true
-          if (outcome._tag === "result") journal.emit(live, "result", outcome.payload)
-          else {
-            journal.emit(
-              live,
-              "error",
-              JSON.stringify({
-                final_status: outcome.status,
-                ...toWire(outcome.error),
-                completed_at: formatTimestamp(now)
-              })
-            )
-          }
-          journal.change({
-            write: (builder) => {
-              live.status = outcome._tag === "result" ? "success" : outcome.status
-              live.endedAt = now
-              builder.state(live)
-              for (const { session } of live.attachments.values()) {
-                builder.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId: live.jobId })
-              }
-            },
-            committed: () => {
-              for (const { session } of live.attachments.values()) {
-                session.owned.delete(live)
-                session.observed.delete(live)
-              }
-              live.attachments.clear()
-              remove(running)
-            }
-          })
-        }
-
-        const recover = (stored: StoredJob): LiveJob => {
-          const { record, state } = stored
-          const live = new LiveJob(record, state)
-          const found = registry.resolve({ name: record.agent, version: record.version })
-          const again = Either.isRight(found) && (state.status === "pending" || found.right.onRestart === "rerun")
-          const input = again ? found.right.decode(JSON.parse(record.input)) : Either.right(null)
-          const agent: AgentRegistration = Either.isRight(found) ? found.right : missing(record.agent, record.version)
-          if (again && state.status === "running") live.attempt = state.attempt + 1
-          const running = new Running({
+        running.openCalls.clear()
+        live.ending = true
+        backPressure.release(live)
+        if (outcome._tag === "result") journal.emit(live, "result", outcome.payload)
+        else {
+          journal.emit(
             live,
-            agent,
-            input: Either.getOrElse(input, () => null),
-            lease: JSON.parse(record.lease) as WireLease,
-            leaseConstraints:
-              record.leaseConstraints === undefined
-                ? undefined
-                : (JSON.parse(record.leaseConstraints) as WireLeaseConstraints),
-            inlineStream: false
-          })
-          if (!again || Either.isLeft(input)) {
-            jobs.set(live.jobId, running)
-            finish(running, {
-              _tag: "error",
-              status: "error",
-              error: new InternalError({
-                message: "the runtime was restarted while the job ran",
-                details: { reason: "runtime_restarted" }
-              })
+            "error",
+            JSON.stringify({
+              final_status: outcome.status,
+              ...toWire(outcome.error),
+              completed_at: formatTimestamp(now)
             })
-          } else if (add(running)) {
-            journal.change({
-              write: (builder) => writeStart(running, builder),
-              committed: () => start(running)
-            })
-          }
-          return live
+          )
         }
+        release(running)
+        journal.change({
+          write: (builder) => {
+            live.status = outcome._tag === "result" ? "success" : outcome.status
+            live.endedAt = now
+            builder.state(live)
+            for (const { session } of live.attachments.values()) {
+              builder.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId: live.jobId })
+            }
+          },
+          committed: () => {
+            for (const { session } of live.attachments.values()) {
+              session.owned.delete(live)
+              session.observed.delete(live)
+            }
+            live.attachments.clear()
+            remove(running)
+            running.told = outcome
+            for (const told of running.ended.splice(0)) told(outcome)
+          }
+        })
+        leaveParent(running)
+      }
 
-        const idle = Effect.async<void>((resume) => {
-          if (jobs.size === 0) return resume(Effect.void)
-          idleWaiters.push(() => resume(Effect.void))
+      /** What a job holds beyond itself goes back: its budget to its parent, its credentials upstream. */
+      const release = (running: Running): void => {
+        budgets.settle(running)
+        credentials.revoke(running.live.jobId)
+      }
+
+      const leaveParent = (running: Running): void => {
+        const { parent } = running
+        if (parent === undefined) return
+        parent.children.delete(running)
+        childGone(parent)
+      }
+
+      const abandon = (running: Running): void => {
+        if (running.finished) return
+        running.finished = true
+        remove(running)
+        // Before it is queued nothing has left its parent's counters.
+        if (running.queued) release(running)
+        else credentials.revoke(running.live.jobId)
+        leaveParent(running)
+      }
+
+      const recover = (stored: StoredJob): LiveJob => {
+        const { parentJobId } = stored.record
+        const taken = takeUp(stored, registry, parentJobId === undefined ? undefined : jobs.get(parentJobId))
+        const { running } = taken
+        running.parent?.children.add(running)
+        jobs.set(running.live.jobId, running)
+        recovered.push(taken)
+        return running.live
+      }
+
+      const restarted = (): Outcome => ({
+        _tag: "error",
+        status: "error",
+        error: new InternalError({
+          message: "the runtime was restarted while the job ran",
+          details: { reason: "runtime_restarted" }
+        })
+      })
+
+      const startAgain = (running: Running): void => {
+        // It may have been cancelled while its credentials were being issued.
+        if (running.finished || running.outcome !== undefined) return
+        const { owner } = running.live
+        running.inlineStream = owner !== undefined && !owner.features.has("result_chunk")
+        if (!add(running)) return
+        journal.change({
+          write: (builder) => {
+            if (!running.live.ending) writeStart(running, builder)
+          },
+          committed: () => start(running)
+        })
+      }
+
+      const resume = Effect.suspend(() => {
+        const taken = recovered.splice(0)
+        // Children first, so that their money is back before a parent goes on or ends.
+        for (const { again, running } of taken.toReversed()) if (!again) endNow(running, restarted())
+        // Nobody issues credentials for, or starts, what may do nothing any more (§9.5).
+        const over = ({ lease }: Running) => Expiry.isOver(lease.expiresAt, deadlines.now())
+        for (const { again, running } of taken) {
+          if (again && over(running)) stop(running, { status: "error", error: leases.expired(running.lease) })
+        }
+        const again = taken.flatMap((job) => (job.again && !job.running.finished ? [job.running] : []))
+        if (!credentials.available) return Effect.sync(() => again.forEach(startAgain))
+        // Beside the runtime's start: an upstream that is slow holds up its own jobs, and nobody else.
+        return Effect.forkIn(Effect.forEach(again, issueAnew, { concurrency: 16, discard: true }), scope)
+      })
+
+      /** The values of an earlier process's credentials are gone with it, and have been revoked. */
+      const issueAnew = (running: Running): Effect.Effect<void> =>
+        Effect.suspend(() => {
+          const { agent, budget, lease, live } = running
+          if (running.finished) return Effect.void
+          if (Expiry.isOver(lease.expiresAt, deadlines.now())) {
+            return Effect.sync(() => stop(running, { status: "error", error: leases.expired(lease) }))
+          }
+          const issued = credentials.issue({
+            jobId: live.jobId,
+            principalId: live.record.principalId,
+            agent: nameOf(agent),
+            lease,
+            remaining: Effect.sync(() => budget)
+          })
+          return Effect.match(issued, {
+            onFailure: (error) => conclude(running, { _tag: "error", status: "error", error }),
+            onSuccess: ({ length }) => {
+              running.reissued = length > 0
+              startAgain(running)
+            }
+          })
         })
 
-        // Jobs end as if they were cancelled: they unwind, or the grace ends them. What does not unwind is not waited for.
-        yield* Effect.addFinalizer(() =>
-          Effect.suspend(() => {
-            for (const running of [...jobs.values()]) {
-              stop(running, {
-                status: "error",
-                error: new InternalError({ message: "the runtime shut down", details: { reason: "runtime_shutdown" } })
-              })
-            }
-            return idle
-          })
-        )
+      yield* credentials.onRotated(({ credential, jobId }) =>
+        Effect.async<void>((resume) => {
+          const live = jobs.get(jobId)?.live
+          if (live === undefined || live.ending) return resume(Effect.void)
+          tellRotated(journal, deadlines.now(), live, credential, "a credential has a new value", () =>
+            resume(Effect.void)
+          )
+        })
+      )
 
-        return {
-          add,
-          remove,
-          writeStart,
-          start,
-          stop,
-          running: (jobId) => jobs.get(jobId),
-          live: (jobId) => jobs.get(jobId)?.live,
-          pending: () => waiting.length,
-          counts: () => ({ pending: waiting.length, running: slots }),
-          recover,
-          idle,
-          all: () => jobs.values()
-        }
+      const idle = Effect.async<void>((resume) => {
+        if (jobs.size === 0) return resume(Effect.void)
+        idleWaiters.push(() => resume(Effect.void))
       })
-    )
-}
 
-/** An agent's failure as an error of the protocol: its own code where it has none of §12. */
-const toArcpError = (failure: unknown): ArcpError => {
-  if (isArcpError(failure)) return failure
-  const tag = typeof failure === "object" && failure !== null && "_tag" in failure ? String(failure._tag) : undefined
-  const message =
-    typeof failure === "object" && failure !== null && "message" in failure && failure.message !== ""
-      ? String(failure.message)
-      : typeof failure === "string"
-        ? failure
-        : (tag ?? "the agent failed")
-  return new VendorError({
-    code: "AGENT_FAILURE",
-    message: oneLine(message),
-    ...(tag === undefined ? {} : { details: { error: tag } })
-  })
-}
+      // Jobs end as if they were cancelled: they unwind, or the grace ends them. What does not unwind is not waited for.
+      yield* Effect.addFinalizer(() =>
+        Effect.suspend(() => {
+          for (const running of [...jobs.values()]) {
+            stop(running, {
+              status: "error",
+              error: new InternalError({ message: "the runtime shut down", details: { reason: "runtime_shutdown" } })
+            })
+          }
+          return idle
+        })
+      )
 
-const missing = (name: string, version: string): AgentRegistration => ({
-  name,
-  version,
-  isDefault: false,
-  maxRunning: undefined,
-  onRestart: "fail",
-  decode: Either.right,
-  run: () => Effect.dieMessage(`the agent ${name}@${version} is not registered`)
-})
+      return {
+        add,
+        addChild,
+        remove,
+        writeStart,
+        start,
+        stop,
+        refused,
+        abandon,
+        handOver,
+        useDelegation: (layer) => void (delegation = layer),
+        running: (jobId) => jobs.get(jobId),
+        live: (jobId) => jobs.get(jobId)?.live,
+        pending: () => waiting.length,
+        hasSlot: (principalId, agent) => slots.has(principalId, agent),
+        counts: () => ({ pending: waiting.length, running: slots.taken }),
+        recover,
+        resume,
+        idle,
+        all: () => jobs.values()
+      }
+    })
+  )
+}

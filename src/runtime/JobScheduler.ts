@@ -18,7 +18,7 @@ import * as Either from "effect/Either"
 import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { AgentRegistry } from "../agent/AgentRegistry.js"
+import { type AgentRegistration, AgentRegistry } from "../agent/AgentRegistry.js"
 import * as AgentName from "../protocol/AgentName.js"
 import * as CanonicalJson from "../protocol/CanonicalJson.js"
 import {
@@ -30,17 +30,19 @@ import {
   JobNotFound,
   PermissionDenied
 } from "../protocol/Errors.js"
-import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import type { Accepted, Submit } from "../protocol/Job.js"
 import type { TraceContext } from "../protocol/Trace.js"
-import type { JobRecord, KeyRecord, StoredJob } from "../store/Store.js"
+import type { KeyRecord } from "../store/Store.js"
 import { Store, type StoreError } from "../store/Store.js"
+import { BackPressure } from "./BackPressure.js"
+import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import { sha256 } from "./internal/hash.js"
-import { eventPayload } from "./internal/jobService.js"
-import { LiveJob, type LiveSession } from "./internal/model.js"
-import { Running } from "./internal/running.js"
+import type { LiveJob, LiveSession } from "./internal/model.js"
+import { newJob } from "./internal/newJob.js"
+import { attachOwner, detach } from "./internal/owner.js"
+import type { Running } from "./internal/running.js"
 import { JobRunner } from "./JobRunner.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
@@ -76,8 +78,6 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
     ) => Effect.Effect<void, ArcpError>
     /** A job that has not ended. */
     readonly live: (jobId: string) => LiveJob | undefined
-    /** Takes up the jobs that an earlier process left (§4 of the guide on reliability). */
-    readonly recover: (jobs: ReadonlyArray<StoredJob>) => Effect.Effect<void>
     /** Jobs that wait and that run. */
     readonly counts: () => { readonly pending: number; readonly running: number }
   }
@@ -85,7 +85,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
   static readonly layer: Layer.Layer<
     JobScheduler,
     never,
-    Store | Journal | Deadlines | Ids | Leases | AgentRegistry | JobRunner
+    Store | Journal | Deadlines | Ids | Leases | Credentials | AgentRegistry | JobRunner | BackPressure
   > = Layer.effect(
     JobScheduler,
     Effect.gen(function* () {
@@ -94,8 +94,10 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const deadlines = yield* Deadlines
       const ids = yield* Ids
       const leases = yield* Leases
+      const credentials = yield* Credentials
       const registry = yield* AgentRegistry
       const runner = yield* JobRunner
+      const backPressure = yield* BackPressure
       const limits = yield* Limits
       const keysInProgress = new Map<string, Deferred.Deferred<void>>()
 
@@ -110,106 +112,112 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           })
         )
 
-      /** Makes the job and queues everything that announces it. */
+      /** Admits the job, has its credentials issued, and queues everything that announces it. */
       const create = (
         session: LiveSession,
         request: SubmitRequest,
-        resolved: { readonly agent: Parameters<typeof runner.add>[0]["agent"]; readonly input: unknown },
+        resolved: { readonly agent: AgentRegistration; readonly input: unknown },
         key: { readonly key: string; readonly hash: string; readonly done: () => void } | undefined
       ): Effect.Effect<void, ArcpError> =>
         Effect.suspend((): Effect.Effect<void, ArcpError> => {
           const { payload, trace } = request
+          const { agent } = resolved
           const now = deadlines.now()
-          const granted = leases.admit({
+          const admitted = leases.admit({
             lease: payload.lease_request,
             constraints: payload.lease_constraints,
             features: session.features,
+            principal: session.principal,
             now
           })
-          if (Either.isLeft(granted)) return Effect.fail(granted.left)
-          if (runner.pending() >= limits.pendingJobs) {
-            return Effect.fail(
-              new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
-            )
-          }
-          const grant = granted.right
-          const { agent, input } = resolved
-          const jobId = `job_${ids.unsafeUlid(now)}`
-          const traceId = trace?.traceId ?? ids.unsafeTraceId()
-          const accepted: Accepted = {
-            job_id: jobId,
-            agent: `${agent.name}@${agent.version}`,
-            lease: grant.lease,
-            ...(grant.constraints === undefined ? {} : { lease_constraints: grant.constraints }),
-            ...(grant.budget === undefined ? {} : { budget: grant.budget }),
-            accepted_at: formatTimestamp(now),
-            trace_id: traceId
-          }
-          const record: JobRecord = {
-            jobId,
+          if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
+          const lease = admitted.right
+          const full = (): InternalError | undefined =>
+            runner.pending() >= limits.pendingJobs && !runner.hasSlot(session.principal.id, agent)
+              ? new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+              : undefined
+          const refusal = full()
+          if (refusal !== undefined) return Effect.fail(refusal)
+          const { accepted, live, record, running } = newJob({
+            jobId: `job_${ids.unsafeUlid(now)}`,
             principalId: session.principal.id,
-            agent: agent.name,
-            version: agent.version,
-            input: JSON.stringify(payload.input ?? null),
-            lease: JSON.stringify(grant.lease),
-            leaseConstraints: grant.constraints === undefined ? undefined : JSON.stringify(grant.constraints),
-            idempotencyKey: payload.idempotency_key,
-            maxRuntimeSec: payload.max_runtime_sec,
-            traceId,
-            traceContext: trace === undefined ? undefined : JSON.stringify(trace),
-            parentJobId: undefined,
-            delegateId: undefined,
-            createdAt: now,
-            accepted: JSON.stringify(accepted)
-          }
-          const live = new LiveJob(record, {
-            status: "pending",
             ownerSessionId: session.sessionId,
-            startedAt: undefined,
-            lastJobSeq: 0,
-            lastOwnerSeq: 0,
-            attempt: 1,
-            budget: grant.budget === undefined ? undefined : JSON.stringify(grant.budget)
-          })
-          const running = new Running({
-            live,
             agent,
-            input,
-            lease: grant.lease,
-            leaseConstraints: grant.constraints,
-            inlineStream: !session.features.has("result_chunk")
+            input: resolved.input,
+            wireInput: payload.input,
+            lease,
+            maxRuntimeSec: payload.max_runtime_sec,
+            idempotencyKey: payload.idempotency_key,
+            traceId: trace?.traceId ?? ids.unsafeTraceId(),
+            trace,
+            now,
+            inlineStream: !session.features.has("result_chunk"),
+            parent: undefined
           })
-          const start = runner.add(running)
-          journal.change({
-            write: (builder) => {
-              builder.job(record)
-              builder.state(live)
-              if (key !== undefined) {
-                builder.key({
-                  principalId: record.principalId,
-                  key: key.key,
-                  jobId,
-                  parametersHash: key.hash,
-                  expiresAt: now + limits.keyLifetime
-                })
+          const { jobId } = record
+          const announce = (): void => {
+            running.queued = true
+            const start = runner.add(running)
+            journal.change({
+              write: (builder) => {
+                builder.job(record)
+                builder.state(live)
+                if (key !== undefined) {
+                  builder.key({
+                    principalId: record.principalId,
+                    key: key.key,
+                    jobId,
+                    parametersHash: key.hash,
+                    expiresAt: now + limits.keyLifetime
+                  })
+                }
+                if (!session.removed) attachOwner(live, session)
+                if (start) runner.writeStart(running, builder)
+              },
+              committed: () => {
+                key?.done()
+                request.accepted(jobId, record.traceId, withCredentials(session, jobId, accepted))
+                if (start) runner.start(running)
+              },
+              failed: (error) => {
+                detach(live)
+                runner.abandon(running)
+                key?.done()
+                request.failed(storeFailure(error))
               }
-              attachOwner(live, session)
-              if (start) runner.writeStart(running, builder)
-            },
-            committed: () => {
-              key?.done()
-              request.accepted(jobId, traceId, accepted)
-              if (start) runner.start(running)
-            },
-            failed: (error) => {
-              detach(live)
-              runner.remove(running)
-              key?.done()
-              request.failed(storeFailure(error))
-            }
-          })
-          return Effect.void
+            })
+          }
+          if (!credentials.available) return Effect.sync(announce)
+          return Effect.flatMap(
+            credentials.issue({
+              jobId,
+              principalId: record.principalId,
+              agent: `${agent.name}@${agent.version}`,
+              lease,
+              remaining: Effect.sync(() => running.budget)
+            }),
+            () =>
+              Effect.suspend(() => {
+                const late = full()
+                if (late === undefined) return Effect.sync(announce)
+                credentials.revoke(jobId)
+                return Effect.fail(late)
+              })
+          ).pipe(
+            // The connection may have ended just when they had come.
+            Effect.onInterrupt(() => Effect.sync(() => (running.queued ? undefined : credentials.revoke(jobId))))
+          )
         })
+
+      /** The submitter alone is told the credentials, and only where it negotiated them (§9.8.2, §14). */
+      const withCredentials = (session: LiveSession, jobId: string, accepted: Accepted): Accepted => {
+        const issued = session.features.has("provisioned_credentials") ? credentials.wire(jobId) : []
+        return issued.length === 0 ? accepted : { ...accepted, credentials: issued }
+      }
+
+      /** The jobs that a job's delegations have started and that have not ended. */
+      const descendants = (running: Running): ReadonlyArray<LiveJob> =>
+        [...running.children].flatMap((child) => (child.queued ? [child.live, ...descendants(child)] : []))
 
       /** Answers a submit whose key is known (§7.2). */
       const repeat = (session: LiveSession, request: SubmitRequest, key: KeyRecord, hash: string) =>
@@ -225,17 +233,27 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           }
           const accepted = JSON.parse(record.accepted) as Accepted
           const live = runner.live(record.jobId)
+          let moved: ReadonlyArray<LiveJob> = []
           journal.change({
             write: (builder) => {
               if (live !== undefined && !live.ending) {
-                attachOwner(live, session)
-                builder.state(live)
+                const running = runner.running(record.jobId)
+                // Its children's events belong to the same stream.
+                moved = [live, ...(running === undefined ? [] : descendants(running))]
+                for (const job of moved) {
+                  attachOwner(job, session)
+                  builder.state(job)
+                }
               } else {
                 const last = live === undefined ? state.lastJobSeq : live.assigned
                 builder.deliver(session, live ?? { jobId: record.jobId, traceId: record.traceId }, last, last)
               }
             },
-            committed: () => request.accepted(record.jobId, record.traceId, accepted),
+            committed: () => {
+              // They may have waited for their previous owner.
+              for (const job of moved) backPressure.release(job)
+              request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted))
+            },
             failed: (error) => request.failed(storeFailure(error))
           })
           return true
@@ -244,7 +262,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const submitWithKey = (
         session: LiveSession,
         request: SubmitRequest,
-        resolved: { readonly agent: Parameters<typeof runner.add>[0]["agent"]; readonly input: unknown },
+        resolved: { readonly agent: AgentRegistration; readonly input: unknown },
         key: string
       ): Effect.Effect<void, ArcpError> =>
         Effect.suspend(() => {
@@ -321,38 +339,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           })
         })
 
-      const recover = (jobs: ReadonlyArray<StoredJob>): Effect.Effect<void> =>
-        Effect.sync(() => {
-          for (const stored of jobs) runner.recover(stored)
-        })
-
-      return { submit, cancel, live: runner.live, recover, counts: runner.counts }
+      return { submit, cancel, live: runner.live, counts: runner.counts }
     })
   )
 }
-
-/** Makes a session the owner of a job: its events go there from now on (§7.2). */
-export const attachOwner = (live: LiveJob, session: LiveSession): void => {
-  const previous = live.owner
-  if (previous !== undefined && previous !== session) {
-    previous.owned.delete(live)
-    if (!previous.observed.has(live)) live.attachments.delete(previous.sessionId)
-  }
-  live.owner = session
-  live.ownerSessionId = session.sessionId
-  session.owned.add(live)
-  if (!live.attachments.has(session.sessionId)) live.attachments.set(session.sessionId, { session, runs: [] })
-}
-
-/** Takes a job away from every session. */
-export const detach = (live: LiveJob): void => {
-  for (const { session } of live.attachments.values()) {
-    session.owned.delete(live)
-    session.observed.delete(live)
-  }
-  live.attachments.clear()
-  live.owner = undefined
-}
-
-/** The first event of a job: it runs (§7.3). */
-export const runningEvent = (millis: number): string => eventPayload('"status"', millis, '{"phase":"running"}')

@@ -170,7 +170,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         const jobs = new Set<LiveJob>()
         for (const op of ops) {
           if (isEmission(op)) {
-            builder.event(op.job, op.class, op.payload)
+            builder.event(op.job, op.class, op.payload, true)
             jobs.add(op.job)
           } else op.write(builder)
         }

@@ -1,67 +1,112 @@
 /**
- * What a job may do: the one place where a requested lease becomes the effective one, and where the services of a job's
- * handler are bounded by it (ARCP 1.1 §9).
+ * What a job may do: the one place where a requested lease becomes the effective one, and the one check that every
+ * operation of a job passes (ARCP 1.1 §9).
+ *
+ * Order of a check: canonical form, expiry, every budget counter, pattern. A target without a canonical form is refused, but
+ * an expired lease and a spent budget are told first: at or after `expires_at` every operation fails with `LEASE_EXPIRED`,
+ * whatever its target. The job itself is stopped within `Limits.leaseGrace` of it, on the runtime's monotonic clock. What is
+ * matched, and what the check answers, is the canonical form.
  */
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import { InvalidRequest } from "../protocol/Errors.js"
-import { parseTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
+import type { Denial } from "../agent/Gate.js"
+import * as Canonical from "../authority/Canonical.js"
+import type { Capability } from "../authority/Capability.js"
+import * as Delegated from "../authority/Delegated.js"
+import * as Expiry from "../authority/Expiry.js"
+import * as Lease from "../authority/Lease.js"
+import type { Principal } from "../auth/Principal.js"
+import { InvalidRequest, LeaseExpired, PermissionDenied } from "../protocol/Errors.js"
+import { formatTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
+import { Budgets } from "./Budgets.js"
+import { Deadlines } from "./Deadlines.js"
 import type { Running } from "./internal/running.js"
+import { LeasePolicy } from "./Policies.js"
 
-/** A lease that was granted. */
-export interface Grant {
-  readonly lease: WireLease
-  readonly constraints: WireLeaseConstraints | undefined
-  /** Milliseconds since the epoch; undefined without an expiry. */
-  readonly expiresAt: number | undefined
-  /** Initial counters, currency to amount, where the lease has a budget. */
-  readonly budget: Readonly<Record<string, number>> | undefined
-}
-
-/** Admits leases. */
+/** Admits leases and checks operations against them. */
 export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
   Leases,
   {
     /**
      * The effective lease of a submit, or `INVALID_REQUEST`: a capability that nobody knows, a pattern that breaks the
-     * grammar, an expiry that is past or not UTC, or a feature that was not negotiated (§6.2).
+     * grammar, an expiry that is past or not UTC, or a feature that was not negotiated (§6.2). Policy narrows it.
      */
     readonly admit: (request: {
       readonly lease: WireLease | undefined
       readonly constraints: WireLeaseConstraints | undefined
       readonly features: ReadonlySet<string>
+      readonly principal: Principal
       readonly now: number
-    }) => Either.Either<Grant, InvalidRequest>
-    /** The services of a handler, bounded by the job's lease. */
-    readonly guard: (running: Running) => (services: Context.Context<never>) => Context.Context<never>
+    }) => Either.Either<Lease.Lease, InvalidRequest>
+    /** Whether the job may do this now, and on which target: synchronous, without any event (§9.3). */
+    readonly check: (
+      running: Running,
+      capability: Capability,
+      target: string
+    ) => Either.Either<Canonical.Canonical, Denial>
+    /** Expiry and budget alone, as for an operation that no pattern covers. */
+    readonly checkState: (running: Running) => Either.Either<void, Denial>
+    /** The error of a lease that is over. */
+    readonly expired: (lease: Lease.Lease) => LeaseExpired
   }
 >() {
-  static readonly layer: Layer.Layer<Leases> = Layer.succeed(Leases, {
-    admit: ({ constraints, features, lease, now }) => {
-      const invalid = (message: string) => Either.left(new InvalidRequest({ message }))
-      if (constraints?.expires_at !== undefined && !features.has("lease_expires_at")) {
-        return invalid("payload.lease_constraints.expires_at: the feature lease_expires_at was not negotiated")
+  static readonly layer: Layer.Layer<Leases, never, Budgets | Deadlines> = Layer.effect(
+    Leases,
+    Effect.gen(function* () {
+      const budgets = yield* Budgets
+      const deadlines = yield* Deadlines
+      const policy = yield* LeasePolicy
+
+      const expired = (lease: Lease.Lease): LeaseExpired =>
+        new LeaseExpired({
+          message: `the lease expired${lease.expiresAt === undefined ? "" : ` at ${formatTimestamp(lease.expiresAt)}`}`
+        })
+
+      const checkState = (running: Running): Either.Either<void, Denial> => {
+        if (Expiry.isOver(running.lease.expiresAt, deadlines.now())) return Either.left(expired(running.lease))
+        const exhausted = budgets.exhausted(running)
+        return exhausted === undefined ? Either.void : Either.left(exhausted)
       }
-      for (const capability of ["cost.budget", "model.use"] as const) {
-        if (lease !== undefined && Object.hasOwn(lease, capability) && !features.has(capability)) {
-          return invalid(`payload.lease_request: the feature ${capability} was not negotiated`)
-        }
+
+      return {
+        admit: ({ constraints, features, lease, now, principal }) => {
+          const invalid = (message: string) => Either.left(new InvalidRequest({ message }))
+          if (constraints?.expires_at !== undefined && !features.has("lease_expires_at")) {
+            return invalid("payload.lease_constraints.expires_at: the feature lease_expires_at was not negotiated")
+          }
+          for (const capability of ["cost.budget", "model.use"] as const) {
+            if (lease !== undefined && Object.hasOwn(lease, capability) && !features.has(capability)) {
+              return invalid(`payload.lease_request: the feature ${capability} was not negotiated`)
+            }
+          }
+          return Either.map(Lease.compile(lease ?? {}, constraints, { now }), (requested) => {
+            const allowed = policy.allowed(principal)
+            return allowed === undefined ? requested : Delegated.narrow(requested, allowed)
+          })
+        },
+        check: (running, capability, text) => {
+          const target = Canonical.target(capability, text)
+          const state = checkState(running)
+          if (Either.isLeft(state)) return Either.left(state.left)
+          if (Either.isLeft(target)) {
+            return Either.left(
+              new PermissionDenied({
+                message: `${capability}: ${target.left.message}`,
+                details: { capability, reason: "canonical" }
+              })
+            )
+          }
+          const decision = Lease.authorize(running.lease, capability, target.right)
+          if (decision._tag === "Allowed") return Either.right(target.right)
+          return capability === "model.use" && decision.reason === "capability" && !policy.requireModelUse
+            ? Either.right(target.right)
+            : Either.left(Lease.toPermissionDenied(decision))
+        },
+        checkState,
+        expired
       }
-      const expiresAt = constraints?.expires_at === undefined ? undefined : parseTimestamp(constraints.expires_at)
-      if (constraints?.expires_at !== undefined) {
-        if (expiresAt === undefined || !constraints.expires_at.endsWith("Z")) {
-          return invalid("payload.lease_constraints.expires_at: must be an ISO 8601 time in UTC, with Z")
-        }
-        if (expiresAt <= now) return invalid("payload.lease_constraints.expires_at: is past")
-      }
-      return Either.right({
-        lease: lease ?? {},
-        constraints: constraints?.expires_at === undefined ? undefined : { expires_at: constraints.expires_at },
-        expiresAt,
-        budget: undefined
-      })
-    },
-    guard: () => (services) => services
-  })
+    })
+  )
 }

@@ -5,6 +5,7 @@
  */
 import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
+import * as Artifact from "../protocol/Artifact.js"
 
 /** The bounds. Times are milliseconds, sizes are bytes of UTF-8 (counted as UTF-16 code units where that is cheaper). */
 export interface LimitsShape {
@@ -24,7 +25,7 @@ export interface LimitsShape {
   readonly runningJobsPerPrincipal: number
   /** Running jobs of one agent; further ones wait. An agent's own option counts before this. */
   readonly runningJobsPerAgent: number
-  /** Jobs that wait; the next submit is refused with `INTERNAL_ERROR`. */
+  /** Jobs that wait; the next submit that would have to wait is refused with `INTERNAL_ERROR`. */
   readonly pendingJobs: number
   /** Observed jobs of one session; the next subscribe is refused with `INTERNAL_ERROR`. */
   readonly subscriptionsPerSession: number
@@ -48,10 +49,18 @@ export interface LimitsShape {
   readonly historyEvents: number
   /** Events that are kept for a session that has not acknowledged them; older ones go, and a resume from before them is `RESUME_WINDOW_EXPIRED`. */
   readonly bufferedEvents: number
-  /** How far a reader that acknowledges may fall behind before its agents are slowed (§6.5). */
+  /** How far a reader that acknowledges may fall behind before its agents are slowed (§6.5); `SlowConsumers` says how. */
   readonly ackLag: number
   /** How long a cancelled agent may take to unwind (§7.4). */
   readonly cancelGrace: number
+  /** How long a job may go on after its lease has expired before it is stopped, at most a second (§14); operations fail at once. */
+  readonly leaseGrace: number
+  /** How many levels deep jobs are delegated, and how often a job is handed over (§10); the next one is `PERMISSION_DENIED`. */
+  readonly delegationDepth: number
+  /** Delegated jobs of one job at a time; the next one is `PERMISSION_DENIED`. */
+  readonly childrenPerJob: number
+  /** Delegated jobs of one job in all; the next one is `PERMISSION_DENIED`. */
+  readonly delegationsPerJob: number
   /** How long an idempotency key counts (§7.2). */
   readonly keyLifetime: number
   /** How long an ended job can be listed and observed. */
@@ -60,6 +69,23 @@ export interface LimitsShape {
   readonly retainEndedJobs: number
   /** How many bytes of events of ended jobs are kept. */
   readonly retainEndedBytes: number
+  /**
+   * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` that is not retryable. The default fits the
+   * transports' frames of 4 MiB as base64; with more, raise their frame limits on both sides.
+   */
+  readonly artifactBytes: number
+  /** Artifacts of one principal; the next one is refused with `INTERNAL_ERROR`. */
+  readonly artifactsPerPrincipal: number
+  /** Bytes of artifacts of one principal; what goes beyond is refused with `INTERNAL_ERROR`. */
+  readonly artifactBytesPerPrincipal: number
+  /** Artifacts in all; the next one is refused with `INTERNAL_ERROR`. */
+  readonly artifacts: number
+  /** Bytes of artifacts in all; what goes beyond is refused with `INTERNAL_ERROR`. */
+  readonly artifactBytesTotal: number
+  /** How long an artifact is kept where nobody says. */
+  readonly retainArtifactsFor: number
+  /** The longest time that an artifact can be kept; whoever asks for more gets this. */
+  readonly retainArtifactsAtMost: number
   /** How often retention is looked after. */
   readonly sweepEvery: number
 }
@@ -88,10 +114,21 @@ export const defaults: LimitsShape = {
   bufferedEvents: 100_000,
   ackLag: 8_192,
   cancelGrace: 30_000,
+  leaseGrace: 1_000,
+  delegationDepth: 8,
+  childrenPerJob: 64,
+  delegationsPerJob: 10_000,
   keyLifetime: 86_400_000,
   retainEndedFor: 86_400_000,
   retainEndedJobs: 10_000,
   retainEndedBytes: 1_073_741_824,
+  artifactBytes: Artifact.defaultMaxBytes,
+  artifactsPerPrincipal: 1_000,
+  artifactBytesPerPrincipal: 268_435_456,
+  artifacts: 100_000,
+  artifactBytesTotal: 4_294_967_296,
+  retainArtifactsFor: 86_400_000,
+  retainArtifactsAtMost: 604_800_000,
   sweepEvery: 30_000
 }
 

@@ -19,15 +19,19 @@ import { Authenticator } from "../auth/Authenticator.js"
 import * as Envelope from "../protocol/Envelope.js"
 import { type ArcpError, InternalError, InvalidRequest, toWire, Unauthenticated } from "../protocol/Errors.js"
 import * as ExtensionName from "../protocol/ExtensionName.js"
-import type { CoreFeature } from "../protocol/Features.js"
+import type { Feature } from "../protocol/Features.js"
 import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import * as Message from "../protocol/Message.js"
 import type { Hello, ResumeRequest } from "../protocol/Session.js"
 import * as Trace from "../protocol/Trace.js"
 import { BadFrame, closeCodes, type Connection, type Inbound } from "../transport/Connection.js"
+import { BackPressure } from "./BackPressure.js"
+import { Artifacts } from "./Artifacts.js"
+import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import { Heartbeats } from "./Heartbeats.js"
+import { artifactAnswers } from "./internal/artifactAnswers.js"
 import type { Link } from "./internal/link.js"
 import type { LiveSession } from "./internal/model.js"
 import { JobScheduler } from "./JobScheduler.js"
@@ -42,10 +46,17 @@ interface State {
   done: boolean
   /** Requests that run beside the reading. */
   inFlight: number
+  /** One artifact request at a time, in their order: at most one large reply waits to be sent. */
+  readonly artifacts: Effect.Semaphore
+  /** Puts that run beside the reading; each holds its bytes. */
+  puts: number
 }
 
 /** Replies that may wait for a peer that does not read before its requests are read no further. */
 const maxOutbox = 1_024
+
+/** Puts of one connection whose bytes may be in memory at a time; the connection is not read meanwhile. */
+const maxPutsInFlight = 4
 
 /** Serves connections. */
 export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
@@ -58,7 +69,16 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
   static readonly layer: Layer.Layer<
     Serving,
     never,
-    Authenticator | Sessions | JobScheduler | Subscriptions | Heartbeats | Deadlines | Ids
+    | Authenticator
+    | Sessions
+    | JobScheduler
+    | Subscriptions
+    | Heartbeats
+    | Deadlines
+    | Ids
+    | BackPressure
+    | Artifacts
+    | Credentials
   > = Layer.effect(
     Serving,
     Effect.gen(function* () {
@@ -67,9 +87,12 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const scheduler = yield* JobScheduler
       const subscriptions = yield* Subscriptions
       const heartbeats = yield* Heartbeats
+      const backPressure = yield* BackPressure
       const deadlines = yield* Deadlines
+      const credentials = yield* Credentials
       const ids = yield* Ids
       const limits = yield* Limits
+      const answerArtifact = artifactAnswers(yield* Artifacts, limits)
       const readLimits = { maxDepth: limits.jsonDepth }
 
       const head = (session: LiveSession | undefined, jobId?: string, traceId?: string): Message.Head => ({
@@ -141,7 +164,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           if (Either.isLeft(request)) return yield* refuse(connection, state, request.left, requestId)
           const { auth } = message.payload
           const hello: Hello = message.payload
-          const opened = authenticator
+          const authenticated = authenticator
             .authenticate({
               scheme: auth?.scheme,
               token: auth?.token === undefined ? undefined : Redacted.make(auth.token),
@@ -160,21 +183,43 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                   )
                 )
               ),
-              Effect.flatMap((principal) =>
-                request.right === undefined
-                  ? sessions.open(connection, principal, hello)
-                  : sessions.resume(connection, principal, request.right, hello)
-              ),
-              Scope.extend(scope)
+              // An authenticator that takes longer than the connection lives is not waited for.
+              Effect.raceFirst(
+                Effect.zipRight(
+                  connection.closed,
+                  Effect.fail(new Unauthenticated({ message: "auth: the connection has ended" }))
+                )
+              )
             )
-          yield* Effect.matchEffect(opened, {
-            onFailure: (error) => refuse(connection, state, error, requestId),
-            onSuccess: (attached) =>
-              Effect.sync(() => {
-                state.attached = attached
-                heartbeats.watch(attached)
-              })
-          })
+          yield* authenticated.pipe(
+            Effect.flatMap((principal) =>
+              state.done
+                ? Effect.void
+                : // One step: a session that has a connection is always left when that has ended.
+                  Effect.uninterruptible(
+                    Effect.map(
+                      Scope.extend(
+                        request.right === undefined
+                          ? sessions.open(connection, principal, hello)
+                          : sessions.resume(connection, principal, request.right, hello),
+                        scope
+                      ),
+                      (attached) => {
+                        state.attached = attached
+                        heartbeats.watch(attached)
+                      }
+                    )
+                  )
+            ),
+            Effect.catchAll((error) => (state.done ? Effect.void : refuse(connection, state, error, requestId)))
+          )
+          const { attached } = state
+          if (attached !== undefined) {
+            yield* Effect.annotateCurrentSpan({
+              "arcp.session_id": attached.session.sessionId,
+              "arcp.features": [...attached.session.features].join(",")
+            })
+          }
         })
 
       const reply = (link: Link, envelope: Envelope.RawEnvelope): void => link.post(envelope)
@@ -182,7 +227,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const fail = ({ link, session }: Attached, error: ArcpError, requestId: string): void =>
         reply(link, errorFrame(session, error, requestId))
 
-      const need = (session: LiveSession, feature: CoreFeature): InvalidRequest | undefined =>
+      const need = (session: LiveSession, feature: Feature): InvalidRequest | undefined =>
         session.features.has(feature)
           ? undefined
           : new InvalidRequest({ message: `type: the feature ${feature} was not negotiated` })
@@ -248,6 +293,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           case "session.pong":
             return Effect.void
           case "session.ack": {
+            const missing = need(session, "ack")
+            if (missing !== undefined) return refused(missing)
             const seq = message.payload.last_processed_seq
             if (seq > session.seq) {
               return refused(
@@ -258,7 +305,9 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             }
             return Effect.sync(() => {
               session.acks = true
-              session.ackedSeq = Math.max(session.ackedSeq, seq)
+              if (seq <= session.ackedSeq) return
+              session.ackedSeq = seq
+              backPressure.acknowledged(session)
             })
           }
           case "session.close":
@@ -303,7 +352,10 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                 failed: (error) => fail(attached, error, requestId)
               })
             )
-            return message.payload.idempotency_key === undefined ? request : beside(state, scope, request)
+            // What reads the store, or waits for an upstream, does not hold up the reading.
+            return message.payload.idempotency_key === undefined && !credentials.available
+              ? request
+              : beside(state, scope, request)
           }
           case "job.cancel": {
             const jobId = jobIdOf(message.payload, envelope)
@@ -373,8 +425,27 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           case "session.hello":
           case "session.resume":
             return refused(new InvalidRequest({ message: `type: the connection has a session already` }))
-          default:
-            return refused(new InvalidRequest({ message: "type: the feature artifacts was not negotiated" }))
+          case "artifact.put":
+          case "artifact.fetch":
+          case "artifact.release": {
+            const missing = need(session, "artifacts")
+            if (missing !== undefined) return refused(missing)
+            const request = state.artifacts.withPermits(1)(
+              answered(
+                Effect.flatMap(answerArtifact(session.principal.id, message), ([type, payload]) =>
+                  link.postTaken(Message.runtime(type, head(session), { request_id: requestId, ...payload }))
+                )
+              )
+            )
+            if (message.type !== "artifact.put") return beside(state, scope, request)
+            if (state.puts >= maxPutsInFlight) return request
+            state.puts++
+            const put = Effect.ensuring(
+              request,
+              Effect.sync(() => void state.puts--)
+            )
+            return beside(state, scope, put)
+          }
         }
       }
 
@@ -436,7 +507,13 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const serve = (connection: Connection): Effect.Effect<void> =>
         Effect.gen(function* () {
           const scope = yield* Effect.scope
-          const state: State = { attached: undefined, done: false, inFlight: 0 }
+          const state: State = {
+            attached: undefined,
+            done: false,
+            inFlight: 0,
+            artifacts: Effect.unsafeMakeSemaphore(1),
+            puts: 0
+          }
           const tooSlow = deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => {
             if (state.attached === undefined && !state.done) {
               state.done = true
@@ -498,10 +575,17 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           )
         }).pipe(
           Effect.scoped,
+          Effect.withSpan("arcp.session", {
+            root: true,
+            attributes: { "arcp.transport": connection.transport },
+            captureStackTrace: false
+          }),
           Effect.onExit((exit) =>
             Exit.isSuccess(exit)
               ? Effect.void
-              : connection.close(closeCodes.internal, "the connection could not be served")
+              : Exit.isInterrupted(exit)
+                ? connection.close(closeCodes.goingAway, "the runtime is shutting down")
+                : connection.close(closeCodes.internal, "the connection could not be served")
           ),
           Effect.catchAllCause((cause) => Effect.logError("a connection could not be served", cause))
         )

@@ -14,6 +14,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
 import type { Principal } from "../auth/Principal.js"
 import {
@@ -29,25 +30,42 @@ import { intersect } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
 import * as Message from "../protocol/Message.js"
 import type { Hello, ResumeRequest } from "../protocol/Session.js"
-import type { Recovered } from "../store/Store.js"
-import { Store } from "../store/Store.js"
+import { type Recovered, Store, type StoredJob } from "../store/Store.js"
 import { closeCodes, type Connection } from "../transport/Connection.js"
+import { BackPressure, type Emitting } from "./BackPressure.js"
 import { Deadlines } from "./Deadlines.js"
 import * as Frames from "./internal/frames.js"
 import { matches, sha256 } from "./internal/hash.js"
 import { Link } from "./internal/link.js"
 import { LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
-import { attachOwner, storeFailure } from "./JobScheduler.js"
+import { attachOwner } from "./internal/owner.js"
+import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
+
+/** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
+const parentsFirst = (jobs: ReadonlyArray<StoredJob>): ReadonlyArray<StoredJob> => {
+  const byId = new Map(jobs.map((job) => [job.record.jobId, job]))
+  const depth = ({ record }: StoredJob): number => {
+    const parent = record.parentJobId === undefined ? undefined : byId.get(record.parentJobId)
+    return parent === undefined ? 0 : 1 + depth(parent)
+  }
+  return jobs
+    .map((job) => ({ job, depth: depth(job) }))
+    .sort((a, b) => a.depth - b.depth)
+    .map(({ job }) => job)
+}
 
 /** A session with the connection that it was given. */
 export interface Attached {
   readonly session: LiveSession
   readonly link: Link
 }
+
+/** Milliseconds for what is in the outbox when a connection is to end; then it ends, also if the peer does not read. */
+const lastWords = 5_000
 
 /** Keeps the sessions. */
 export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
@@ -72,12 +90,12 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
     readonly leave: (attached: Attached) => void
     /** Takes up the sessions, jobs and subscriptions of an earlier process. */
     readonly recover: (recovered: Recovered) => Effect.Effect<void>
-    /** Ends every connection, telling clients to come back later; refuses new sessions from now on. */
+    /** Refuses new sessions from now on; ends every connection, telling clients to come back later, within 5 seconds. */
     readonly shutdown: Effect.Effect<void>
     readonly count: () => number
   }
 >() {
-  static readonly layer: Layer.Layer<Sessions, never, Store | Journal | Deadlines | Ids | JobRunner | RuntimeInfo> =
+  static readonly layer: Layer.Layer<Sessions, never, Store | Emitting | Deadlines | Ids | JobRunner | RuntimeInfo> =
     Layer.effect(
       Sessions,
       Effect.gen(function* () {
@@ -86,8 +104,10 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         const deadlines = yield* Deadlines
         const ids = yield* Ids
         const runner = yield* JobRunner
+        const backPressure = yield* BackPressure
         const info = yield* RuntimeInfo
         const limits = yield* Limits
+        const runFork = Runtime.runFork(yield* Effect.runtime<never>())
         const sessions = new Map<string, LiveSession>()
         const perPrincipal = new Map<string, number>()
         let stopping = false
@@ -131,9 +151,9 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           const { connection } = link
           const hasWork = () => link.outbox.length > 0 || link.closing !== undefined || link.cursor < session.seq
           const step = Effect.suspend(() => {
+            const upTo = link.release()
             if (link.outbox.length > 0) {
-              const frames = link.outbox
-              link.outbox = []
+              const frames = link.take()
               link.lastOut = deadlines.now()
               return Effect.as(connection.send(frames), true)
             }
@@ -142,19 +162,22 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             }
             if (link.cursor >= session.seq) return Effect.as(link.idle(hasWork), true)
             const now = deadlines.now()
-            return Effect.flatMap(Frames.read(session, link.cursor, store, ids, now), (read) => {
-              if (read === undefined) {
-                link.post(
-                  errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
-                )
-                link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
-                return Effect.succeed(true)
+            return Effect.flatMap(
+              Frames.read(session, link.cursor, Math.min(session.seq, upTo), store, ids, now),
+              (read) => {
+                if (read === undefined) {
+                  link.post(
+                    errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
+                  )
+                  link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
+                  return Effect.succeed(true)
+                }
+                link.cursor = read.cursor
+                link.lastOut = now
+                session.lastSeenAt = now
+                return Effect.as(connection.send(read.frames), true)
               }
-              link.cursor = read.cursor
-              link.lastOut = now
-              session.lastSeenAt = now
-              return Effect.as(connection.send(read.frames), true)
-            })
+            )
           })
           return step.pipe(
             Effect.repeat({ while: (more) => more }),
@@ -199,12 +222,18 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             }
           )
 
-        const negotiate = (hello: Hello) => intersect(info.features, hello.capabilities?.features ?? [])
+        /** Credentials go over encrypted transports only, or stay on this machine (§14). */
+        const carries = ({ remoteAddress, secure }: Connection, feature: string) =>
+          feature !== "provisioned_credentials" || secure || isLoopback(remoteAddress)
+
+        const negotiate = (hello: Hello, connection: Connection) =>
+          intersect(info.features, hello.capabilities?.features ?? []).filter((feature) => carries(connection, feature))
 
         const attach = (session: LiveSession, link: Link, token: string): Effect.Effect<Attached, never, Scope.Scope> =>
           Effect.suspend(() => {
             const previous = session.link
             session.link = link
+            link.since = session.seq
             if (previous !== undefined) {
               previous.heartbeat?.cancel()
               previous.post(
@@ -218,8 +247,16 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               )
               previous.end(closeCodes.policy, "taken over")
             }
+            link.onEnd = () => {
+              const { connection } = link
+              const { code, reason } = link.closing ?? { code: closeCodes.normal, reason: "" }
+              link.overdue = deadlines.schedule(
+                deadlines.now() + lastWords,
+                () => void runFork(connection.close(code, reason))
+              )
+            }
             link.post(welcome(session, token))
-            return Effect.as(Effect.forkScoped(pump(session, link)), { session, link })
+            return Effect.as(Effect.forkScoped(Effect.interruptible(pump(session, link))), { session, link })
           })
 
         const refuseNew = (principal: Principal): ArcpError | undefined =>
@@ -241,7 +278,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               sessionId: `sess_${ids.unsafeUlid(now)}`,
               principal,
               client: { name: hello.client?.name, version: hello.client?.version },
-              features: negotiate(hello),
+              features: negotiate(hello, connection),
               tokenHash: sha256(token),
               previousTokenHash: undefined,
               createdAt: now,
@@ -303,7 +340,12 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               .transact((builder) => {
                 session.previousTokenHash = sha256(request.resume_token)
                 session.tokenHash = sha256(token)
-                if (hello.capabilities?.features !== undefined) session.features = new Set(negotiate(hello))
+                // A resume that offers nothing keeps what there was, as far as the new connection may carry it.
+                session.features = new Set(
+                  hello.capabilities?.features === undefined
+                    ? [...session.features].filter((feature) => carries(connection, feature))
+                    : negotiate(hello, connection)
+                )
                 session.lastSeenAt = deadlines.now()
                 session.ackedSeq = Math.max(session.ackedSeq, cursor)
                 builder.session(session)
@@ -318,7 +360,10 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 ),
                 Effect.mapError(storeFailure)
               )
-            return yield* attach(session, new Link(connection, cursor, deadlines.now()), token)
+            const attached = yield* attach(session, new Link(connection, cursor, deadlines.now()), token)
+            // What it has seen is as good as acknowledged.
+            backPressure.acknowledged(session)
+            return attached
           })
 
         const confirm = ({ link, session }: Attached): void => {
@@ -331,8 +376,10 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
 
         const leave = ({ link, session }: Attached): void => {
           link.heartbeat?.cancel()
+          link.overdue?.cancel()
           if (session.link !== link) return
           session.link = undefined
+          backPressure.left(session)
           if (session.removed) return
           session.lastSeenAt = Math.max(session.lastSeenAt, link.lastIn, link.lastOut)
           journal.change({ write: (builder) => builder.session(session) })
@@ -348,7 +395,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               add(session)
               expireLater(session)
             }
-            for (const stored of recovered.jobs) {
+            for (const stored of parentsFirst(recovered.jobs)) {
               const { jobId } = stored.record
               const owner = sessions.get(stored.state.ownerSessionId)
               const observers = recovered.subscriptions
@@ -375,16 +422,29 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               if (owner !== undefined) attachOwner(live, owner)
               for (const observer of observers) observer.observed.add(live)
             }
+            yield* runner.resume
           }).pipe(Effect.catchAll((error) => Effect.die(error)))
 
         const shutdown = Effect.suspend(() => {
           stopping = true
-          for (const session of sessions.values())
-            session.link?.end(closeCodes.goingAway, "the runtime is shutting down")
-          return Effect.void
+          const ends: Array<Effect.Effect<unknown>> = []
+          for (const { link } of sessions.values()) {
+            if (link === undefined) continue
+            link.end(closeCodes.goingAway, "the runtime is shutting down")
+            ends.push(link.connection.closed)
+          }
+          // In a finalizer nothing can be interrupted unless it says so, and then no time-out would count.
+          return Effect.all(ends, { concurrency: "unbounded", discard: true }).pipe(
+            Effect.interruptible,
+            Effect.timeoutOption(lastWords),
+            Effect.asVoid
+          )
         })
 
         return { open, resume, confirm, leave, recover, shutdown, count: () => sessions.size }
       })
     )
 }
+
+const isLoopback = (address: string | undefined): boolean =>
+  address !== undefined && /^(?:::ffff:)?127\.|^::1$/.test(address)

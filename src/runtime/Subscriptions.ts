@@ -13,22 +13,17 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../protocol/Errors.js"
-import {
-  formatTimestamp,
-  parseTimestamp,
-  type WireBudget,
-  type WireLease,
-  type WireLeaseConstraints
-} from "../protocol/Fields.js"
+import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
 import type { Subscribe, Subscribed } from "../protocol/Job.js"
 import type { JobInfo, Jobs, ListJobs } from "../protocol/Session.js"
 import { Store, type StoredJob } from "../store/Store.js"
+import { wireBudget } from "./Budgets.js"
 import { acceptedParts, type LiveJob, type LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
 import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
-import { ObservationPolicy } from "./Policies.js"
+import { ObservationPolicy, type Visibility } from "./Policies.js"
 
 /** The number in the job of the last event at or before `seq` of its owner session; 0 where there is none. */
 const jobSeqAt = (runs: ReadonlyArray<Run>, seq: number): number => {
@@ -38,6 +33,11 @@ const jobSeqAt = (runs: ReadonlyArray<Run>, seq: number): number => {
     at = run.firstJobSeq + (Math.min(run.lastSeq, seq) - run.firstSeq)
   }
   return at
+}
+
+interface Found {
+  readonly stored: Option.Option<StoredJob>
+  readonly visibility: Visibility
 }
 
 const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
@@ -80,35 +80,38 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const policy = yield* ObservationPolicy
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
-      const find = (session: LiveSession, jobId: string): Effect.Effect<StoredJob, ArcpError> =>
-        Effect.gen(function* () {
-          const stored = yield* Effect.mapError(store.job(jobId), storeFailure)
-          const visibility = Option.isNone(stored)
+      const find = (session: LiveSession, jobId: string): Effect.Effect<Found, ArcpError> =>
+        Effect.map(Effect.mapError(store.job(jobId), storeFailure), (stored) => ({
+          stored,
+          visibility: Option.isNone(stored)
             ? "nothing"
             : stored.value.record.principalId === session.principal.id
               ? "observe"
               : policy.visibility(session.principal, stored.value.record.principalId)
-          yield* Effect.logInfo("job.subscribe").pipe(
-            Effect.annotateLogs({
-              subscriber: session.principal.id,
-              job_id: jobId,
-              owner: Option.isSome(stored) ? stored.value.record.principalId : "none",
-              decision: visibility
-            })
-          )
-          if (Option.isNone(stored) || visibility === "nothing") {
-            return yield* new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
-          }
-          if (visibility === "know") {
-            return yield* new PermissionDenied({ message: `job_id: you may not observe ${jobId}` })
-          }
-          return stored.value
+        }))
+
+      /** The job where the principal may observe it; a job that it may not know of does not exist. */
+      const permitted = (jobId: string, { stored, visibility }: Found): Effect.Effect<StoredJob, ArcpError> =>
+        Option.isNone(stored) || visibility === "nothing"
+          ? new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
+          : visibility === "know"
+            ? new PermissionDenied({ message: `job_id: you may not observe ${jobId}` })
+            : Effect.succeed(stored.value)
+
+      /** One line for each subscribe (§14). */
+      const audit = (session: LiveSession, jobId: string, { stored, visibility }: Found) =>
+        Effect.annotateLogs(Effect.logInfo("job.subscribe"), {
+          subscriber: session.principal.id,
+          session_id: session.sessionId,
+          job_id: jobId.slice(0, 64),
+          owner: Option.isSome(stored) ? stored.value.record.principalId : "none",
+          decision: visibility
         })
 
       const descriptor = (stored: StoredJob, live: LiveJob | undefined, replayed: boolean): Subscribed => {
         const { record, state } = stored
         const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
-        const budget = parse<WireBudget>(live?.budget ?? state.budget)
+        const budget = wireBudget(live?.budget ?? state.budget)
         return {
           job_id: record.jobId,
           current_status: live?.status ?? state.status,
@@ -141,7 +144,20 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
       ): Effect.Effect<void, ArcpError> =>
         Effect.gen(function* () {
-          const stored = yield* find(session, jobId)
+          const found = yield* find(session, jobId)
+          yield* audit(session, jobId, found)
+          const stored = yield* permitted(jobId, found)
+          yield* observe(session, payload, jobId, stored, callbacks)
+        })
+
+      const observe = (
+        session: LiveSession,
+        payload: Subscribe,
+        jobId: string,
+        stored: StoredJob,
+        callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
+      ): Effect.Effect<void, ArcpError> =>
+        Effect.gen(function* () {
           if (session.observed.size >= limits.subscriptionsPerSession) {
             return yield* new InternalError({
               message: `a session may observe ${limits.subscriptionsPerSession} jobs at a time`,
@@ -206,7 +222,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
                   )
                 )
               runFork(
-                Effect.catchAll(subscribe(session, payload, jobId, callbacks), (error) =>
+                Effect.catchAll(observe(session, payload, jobId, stored, callbacks), (error) =>
                   Effect.sync(() => callbacks.failed(error))
                 )
               )
@@ -224,8 +240,12 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const unsubscribe = (session: LiveSession, jobId: string, done: () => void): Effect.Effect<void, ArcpError> =>
         Effect.suspend(() => {
           const live = runner.live(jobId)
-          if (live === undefined) return Effect.asVoid(Effect.map(find(session, jobId), done))
-          if (!live.attachments.has(session.sessionId)) return Effect.map(find(session, jobId), done)
+          if (live === undefined || !live.attachments.has(session.sessionId)) {
+            return find(session, jobId).pipe(
+              Effect.flatMap((found) => permitted(jobId, found)),
+              Effect.map(done)
+            )
+          }
           journal.change({
             write: (builder) => {
               session.observed.delete(live)
@@ -240,7 +260,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const info = ({ record, state }: StoredJob): JobInfo => {
         const live = runner.live(record.jobId)
         const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
-        const budget = parse<WireBudget>(live?.budget ?? state.budget)
+        const budget = wireBudget(live?.budget ?? state.budget)
         return {
           job_id: record.jobId,
           agent: `${record.agent}@${record.version}`,

@@ -24,6 +24,9 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] }
 interface OpenSegment extends Writable<Segment> {
   readonly job: LiveJob
   payloads: Array<string>
+  /** How much of it has waited in the job's queue: it no longer does once the batch has committed. */
+  queuedEvents: number
+  queuedBytes: number
 }
 
 interface OpenDelivery extends Writable<Delivery> {
@@ -64,17 +67,33 @@ export class Builder {
   readonly jobsRemoved: Array<string> = []
   private changes = 0
 
-  /** Appends an event and gives it to every session that is attached and accepts its class. */
-  event(job: LiveJob, cls: SegmentClass, payload: string): void {
+  /**
+   * Appends an event and gives it to every session that is attached and accepts its class. `queued` tells that it has waited
+   * in the job's queue, which a change's own events have not.
+   */
+  event(job: LiveJob, cls: SegmentClass, payload: string, queued = false): void {
     const seq = ++job.assigned
     let segment = this.openSegments.get(job)
     if (segment === undefined || segment.class !== cls) {
-      segment = { job, jobId: job.jobId, firstSeq: seq, lastSeq: seq, class: cls, payloads: [payload] }
+      segment = {
+        job,
+        jobId: job.jobId,
+        firstSeq: seq,
+        lastSeq: seq,
+        class: cls,
+        payloads: [payload],
+        queuedEvents: 0,
+        queuedBytes: 0
+      }
       this.openSegments.set(job, segment)
       this.segments.push(segment)
     } else {
       segment.lastSeq = seq
       segment.payloads.push(payload)
+    }
+    if (queued) {
+      segment.queuedEvents++
+      segment.queuedBytes += payload.length
     }
     if (cls === "progress" || cls === "chunk") {
       const last = job.gated[job.gated.length - 1]
@@ -209,8 +228,10 @@ export class Builder {
 
   /** The batch has committed: its numbers are real. Answers the sessions that have something new. */
   publish(): Iterable<LiveSession> {
-    for (const { class: cls, job, lastSeq, payloads } of this.segments) {
+    for (const { class: cls, job, lastSeq, payloads, queuedBytes, queuedEvents } of this.segments) {
       job.seq = lastSeq
+      job.queuedEvents -= queuedEvents
+      job.queuedBytes -= queuedBytes
       if (cls === "result" || cls === "error") {
         job.terminalSeq = lastSeq
         job.terminalType = cls === "result" ? "job.result" : "job.error"
@@ -218,8 +239,6 @@ export class Builder {
       for (const payload of payloads) {
         job.recent.push(payload)
         job.recentBytes += payload.length
-        job.queuedEvents--
-        job.queuedBytes -= payload.length
       }
       trimRecent(job)
     }
@@ -256,6 +275,8 @@ const trimRecent = (job: LiveJob): void => {
   }
   job.recent = job.recent.slice(drop)
   job.recentFrom += drop
+  if (job.ownerPayloads === undefined) return
+  for (const seq of job.ownerPayloads.keys()) if (seq < job.recentFrom) job.ownerPayloads.delete(seq)
 }
 
 const pushRecent = (session: LiveSession, run: SessionRun): void => {

@@ -62,35 +62,44 @@ const recentRun = (session: LiveSession, seq: number): SessionRun | undefined =>
   return run.firstSeq <= seq && seq <= run.lastSeq ? run : undefined
 }
 
-/** Reads on behind `cursor`. Must only be called while `cursor < session.seq`. */
+/** Reads on behind `cursor`, up to `upTo`. Must only be called while `cursor < upTo`; `upTo` is at most `session.seq`. */
 export const read = (
   session: LiveSession,
   cursor: number,
+  upTo: number,
   store: StoreService,
   ids: IdsService,
   now: number
 ): Effect.Effect<Frames | undefined, StoreError> => {
-  const fast = fromMemory(session, cursor, ids, now)
-  return fast === undefined ? fromStore(session, cursor, store, ids, now) : Effect.succeed(fast)
+  const fast = fromMemory(session, cursor, upTo, ids, now)
+  return fast === undefined ? fromStore(session, cursor, upTo, store, ids, now) : Effect.succeed(fast)
 }
 
-const fromMemory = (session: LiveSession, cursor: number, ids: IdsService, now: number): Frames | undefined => {
+const fromMemory = (
+  session: LiveSession,
+  cursor: number,
+  upTo: number,
+  ids: IdsService,
+  now: number
+): Frames | undefined => {
   const frames: Array<string> = []
   let chars = 0
   let at = cursor
-  while (at < session.seq && frames.length < maxEvents && chars < maxChars) {
+  // As negotiated now: the session may have been resumed over a transport that must not carry secrets (§14).
+  const secrets = session.features.has("provisioned_credentials")
+  while (at < upTo && frames.length < maxEvents && chars < maxChars) {
     const run = recentRun(session, at + 1)
     if (run === undefined || !isLive(run.job)) break
     const { job } = run
     let jobSeq = run.firstJobSeq + (at + 1 - run.firstSeq)
     if (jobSeq < job.recentFrom) break
     const head = headOf(session, job, "job.event")
-    const last = Math.min(run.lastSeq, session.seq)
+    const last = Math.min(run.lastSeq, upTo)
     while (at < last && frames.length < maxEvents && chars < maxChars) {
       const payload = job.recent[jobSeq - job.recentFrom]
       if (payload === undefined) break
       const own =
-        job.ownerPayloads !== undefined && job.ownerSessionId === session.sessionId
+        secrets && job.ownerPayloads !== undefined && job.ownerSessionId === session.sessionId
           ? (job.ownerPayloads.get(jobSeq) ?? payload)
           : payload
       at++
@@ -109,6 +118,7 @@ const fromMemory = (session: LiveSession, cursor: number, ids: IdsService, now: 
 const fromStore = (
   session: LiveSession,
   cursor: number,
+  upTo: number,
   store: StoreService,
   ids: IdsService,
   now: number
@@ -123,7 +133,7 @@ const fromStore = (
       if (delivery.firstSeq > at + 1) return frames.length === 0 ? undefined : { frames, cursor: at }
       const from = delivery.firstJobSeq + (at + 1 - delivery.firstSeq)
       const to = Math.min(
-        delivery.firstJobSeq + (Math.min(delivery.lastSeq, session.seq) - delivery.firstSeq),
+        delivery.firstJobSeq + (Math.min(delivery.lastSeq, upTo) - delivery.firstSeq),
         from + maxEvents - frames.length - 1
       )
       if (to < from) break

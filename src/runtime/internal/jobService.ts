@@ -7,16 +7,20 @@
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
+import type { Gate } from "../../agent/Gate.js"
 import { type JobService, Streamed, type StreamResultOptions } from "../../agent/Job.js"
-import { type ArcpError, InternalError, InvalidRequest, toWire } from "../../protocol/Errors.js"
+import * as Amount from "../../authority/Amount.js"
+import { InternalError, InvalidRequest } from "../../protocol/Errors.js"
 import { logLevels } from "../../protocol/Event.js"
 import * as ExtensionName from "../../protocol/ExtensionName.js"
-import { formatTimestamp } from "../../protocol/Fields.js"
 import type { IdsService } from "../../protocol/Ids.js"
 import type { SegmentClass } from "../../store/Store.js"
+import { type ArtifactsService, forJob } from "../Artifacts.js"
 import type { LimitsShape } from "../Limits.js"
 import { Chunker, type Encoding } from "./chunks.js"
+import * as JobAuthority from "./jobAuthority.js"
 import type { LiveJob } from "./model.js"
+import { eventPayload, toolResultBody } from "./payload.js"
 import type { Running } from "./running.js"
 
 /** What the service needs of the runtime. */
@@ -28,40 +32,52 @@ export interface JobServiceDeps {
   readonly now: () => number
   readonly ids: IdsService
   readonly limits: LimitsShape
+  readonly authority: JobAuthority.AuthorityDeps
+  readonly artifacts: ArtifactsService
 }
-
-/** The payload of a `job.event` as JSON text. */
-export const eventPayload = (kind: string, millis: number, body: string): string =>
-  `{"kind":${kind},"ts":"${formatTimestamp(millis)}","body":${body}}`
 
 const invalid = (message: string) => Effect.fail(new InvalidRequest({ message }))
 
 const sha256 = /^[0-9a-f]{64}$/
 
-/** Makes the service. */
-export const make = (running: Running, deps: JobServiceDeps): JobService => {
+/** Makes the service, and the gate that the job's other services are guarded by. */
+export const make = (running: Running, deps: JobServiceDeps): { readonly service: JobService; readonly gate: Gate } => {
   const { live } = running
   const { ids, limits } = deps
 
-  const push = (cls: SegmentClass, kind: string, body: unknown): Effect.Effect<void, InvalidRequest> =>
+  /** Queues an event now, or says what is wrong with it; answers whether there is room for more. */
+  const queue = (cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest => {
+    let text: string | undefined
+    try {
+      text = JSON.stringify(body)
+    } catch {
+      return new InvalidRequest({ message: `${kind}: the body is not JSON: it has a cycle or a bigint` })
+    }
+    if (text === undefined) return new InvalidRequest({ message: `${kind}: the body is not JSON` })
+    if (text.length > limits.eventPayload && cls !== "chunk") {
+      return new InvalidRequest({
+        message: `${kind}: the event is ${text.length} characters long, at most ${limits.eventPayload} are allowed`
+      })
+    }
+    return deps.emit(live, cls, eventPayload(JSON.stringify(kind), deps.now(), text))
+  }
+
+  /** `then` runs in the same step in which the event is queued. */
+  const push = (
+    cls: SegmentClass,
+    kind: string,
+    body: unknown,
+    then?: () => void
+  ): Effect.Effect<void, InvalidRequest> =>
     Effect.suspend(() => {
-      if (live.ending || (running.stop !== undefined && running.finished)) return Effect.interrupt
-      let text: string | undefined
-      try {
-        text = JSON.stringify(body)
-      } catch {
-        return invalid(`${kind}: the body is not JSON: it has a cycle or a bigint`)
-      }
-      if (text === undefined) return invalid(`${kind}: the body is not JSON`)
-      if (text.length > limits.eventPayload && cls !== "chunk") {
-        return invalid(
-          `${kind}: the event is ${text.length} characters long, at most ${limits.eventPayload} are allowed`
-        )
-      }
-      const hasRoom = deps.emit(live, cls, eventPayload(JSON.stringify(kind), deps.now(), text))
-      const throttle = deps.throttle(live)
-      if (throttle !== undefined) return throttle
-      return hasRoom ? Effect.void : deps.room(live)
+      if (live.ending) return Effect.interrupt
+      const queued = queue(cls, kind, body)
+      if (typeof queued !== "boolean") return Effect.fail(queued)
+      if (then !== undefined) then()
+      // A job that is being stopped waits for no reader: its finalizers may emit.
+      const throttle = running.stop === undefined ? deps.throttle(live) : undefined
+      if (throttle !== undefined) return Effect.zipRight(throttle, deps.room(live))
+      return queued ? Effect.void : deps.room(live)
     })
 
   const event = (kind: string, body: unknown) => push("event", kind, body)
@@ -79,10 +95,21 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
       let chunker: Chunker | undefined
       let seq = 0
       let held: string | undefined
+      // A parent is handed the whole result where that fits inline; a client without `result_chunk` gets nothing else.
+      let whole = running.inlineStream || running.parent !== undefined
       const emit = (data: string, encoding: Encoding, more: boolean) =>
-        running.inlineStream
-          ? Effect.sync(() => void collected.push(data))
-          : push("chunk", "result_chunk", { result_id: resultId, chunk_seq: seq++, data, encoding, more })
+        Effect.suspend(() => {
+          if (whole) {
+            if (running.inlineStream || (chunker?.size ?? 0) <= limits.inlineResult) collected.push(data)
+            else {
+              whole = false
+              collected.length = 0
+            }
+          }
+          return running.inlineStream
+            ? Effect.void
+            : push("chunk", "result_chunk", { result_id: resultId, chunk_seq: seq++, data, encoding, more })
+        })
       // One chunk is held back, so that the last one can say that it is the last.
       const forward = (chunks: ReadonlyArray<string>, encoding: Encoding) =>
         Effect.forEach(
@@ -126,7 +153,7 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
               Effect.zipRight(Effect.suspend(() => emit(held ?? "", c.encoding, false))),
               Effect.map(() => {
                 state.complete = true
-                if (running.inlineStream) {
+                if (whole) {
                   state.inline =
                     c.encoding === "utf8"
                       ? collected.join("")
@@ -143,20 +170,44 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
   const metric: JobService["metric"] = ({ dimensions, name, unit, value }) => {
     if (name.length === 0) return invalid("metric.name: must not be empty")
     if (!Number.isFinite(value)) return invalid("metric.value: must be a finite number")
-    if (name.startsWith("cost.") && value < 0 && !name.startsWith("cost.budget.")) {
-      return invalid("metric.value: a cost is never negative")
+    if (!name.startsWith("cost.") || name.startsWith("cost.budget.")) {
+      return event("metric", { name, value, unit, dimensions })
     }
-    return event("metric", { name, value, unit, dimensions })
+    if (value < 0) return invalid("metric.value: a cost is never negative")
+    const amount = Amount.fromMetric(value, unit ?? "")
+    // A cost without a currency is no charge: it is told, and no counter knows it.
+    return amount._tag === "Left"
+      ? event("metric", { name, value, unit, dimensions })
+      : authority.charge(name, amount.right, dimensions)
   }
 
-  return {
+  const authority = JobAuthority.make(
+    running,
+    {
+      push: (kind, body, then) => push("event", kind, body, then),
+      queue: (kind, body) => (live.ending ? undefined : queue("event", kind, body)),
+      now: deps.now,
+      newId: (prefix) => `${prefix}_${ids.unsafeUlid(deps.now())}`,
+      service: () => service
+    },
+    deps.authority
+  )
+
+  const artifactRef: JobService["artifactRef"] = ({ byteSize, contentType, sha256: digest, uri }) => {
+    if (digest !== undefined && !sha256.test(digest))
+      return invalid("artifact_ref.sha256: must be 64 lower-case hex digits")
+    return event("artifact_ref", { uri, content_type: contentType, byte_size: byteSize, sha256: digest })
+  }
+
+  const service: JobService = {
+    ...authority.service,
     jobId: live.jobId,
-    agent: { name: live.record.agent, version: live.record.version },
+    agent: { name: running.agent.name, version: running.agent.version },
     principalId: live.record.principalId,
     parentJobId: live.record.parentJobId,
     traceId: live.traceId,
-    lease: running.lease,
-    leaseConstraints: running.leaseConstraints,
+    lease: running.lease.wire,
+    leaseConstraints: running.lease.constraints,
     attempt: live.attempt,
     log: (message, level = "info") =>
       logLevels.includes(level)
@@ -191,24 +242,16 @@ export const make = (running: Running, deps: JobServiceDeps): JobService => {
           Effect.tapError(() => Effect.sync(() => running.openCalls.add(callId)))
         )
       }),
-    artifactRef: ({ byteSize, contentType, sha256: digest, uri }) => {
-      if (digest !== undefined && !sha256.test(digest))
-        return invalid("artifact_ref.sha256: must be 64 lower-case hex digits")
-      return event("artifact_ref", { uri, content_type: contentType, byte_size: byteSize, sha256: digest })
-    },
+    artifactRef,
+    artifact: (bytes, options) =>
+      Effect.suspend(() =>
+        live.ending ? Effect.interrupt : forJob(deps.artifacts, live.record, artifactRef)(bytes, options)
+      ),
     event: (kind, body) =>
       ExtensionName.isExtension(kind)
         ? event(kind, body ?? {})
         : invalid(`kind: must be x-vendor.<vendor>.<name> or x-<name>, the core kinds have their own calls`),
     streamResult
   }
+  return { service, gate: authority.gate }
 }
-
-/** The body of a `tool_result`. */
-export const toolResultBody = (
-  callId: string,
-  outcome: { readonly result: unknown } | { readonly error: ArcpError }
-): object =>
-  "error" in outcome
-    ? { call_id: callId, error: toWire(outcome.error) }
-    : { call_id: callId, result: outcome.result ?? null }

@@ -1,0 +1,509 @@
+/**
+ * Which credentials are live, and how they come and go (ARCP 1.1 §9.8.2): the state behind `Credentials`.
+ *
+ * Order of an issue: ledger row `issuing`, upstream, check of the answer, ledger row `live`, and only then the credential is
+ * there for `of` and the caller. Order of a rotation: the same for the new key, then the swap, then the owner is told, then
+ * the prior key is revoked.
+ *
+ * Races closed. The upstream call runs in a fiber of its own: whether its answer is still wanted is decided when it comes,
+ * in one synchronous step with taking it up, so a time-out, an interruption, the job's end and a shutdown each lead to the
+ * revocation of what comes late, and nothing is both handed out and revoked. Rotations of one credential run one after
+ * another. A rotation that changes the key in place has made the prior value invalid whenever it comes, so it is taken up
+ * late too, as long as the job lives.
+ */
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import type * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
+import * as Amount from "../../authority/Amount.js"
+import * as Expiry from "../../authority/Expiry.js"
+import { BudgetExhausted, InternalError, InvalidRequest, LeaseExpired } from "../../protocol/Errors.js"
+import type { IdsService } from "../../protocol/Ids.js"
+import type { CredentialLedger, LedgerRecord } from "../../store/CredentialLedger.js"
+import {
+  type CredentialProvisioner,
+  type Issued,
+  ProvisionError,
+  type ProvisionRequest
+} from "../CredentialProvisioner.js"
+import type { IssueRequest, JobCredential, Rotation } from "../Credentials.js"
+import { sha256 } from "./hash.js"
+import { mayStore, maxIssued, problem } from "./issued.js"
+import { annotations, type Held, nameOfDefect, type Revocations, scrub } from "./revocations.js"
+
+interface Live {
+  readonly credential: JobCredential
+  readonly held: Held
+  readonly request: IssueRequest
+  /** Its place in what the provisioner answered. */
+  readonly index: number
+  /** One rotation at a time. */
+  readonly lock: Effect.Semaphore
+}
+
+interface Entry {
+  readonly jobId: string
+  readonly parentJobId: string | undefined
+  readonly live: Map<string, Live>
+  ended: boolean
+  /** Issues and rotations that are under way. */
+  pending: number
+}
+
+/** A key that the upstream has answered with, and what is wrong with it. */
+interface Arrived {
+  readonly issued: Issued
+  readonly held: Held
+  /** Undefined where it may be used. */
+  readonly wrong: string | undefined
+  /** The key belongs to another credential, with which it is revoked. */
+  readonly foreign: boolean
+}
+
+export interface CoreOptions {
+  /** Milliseconds, as all of these. */
+  readonly issueTimeout: number
+  readonly lateTimeout: number
+  readonly notifyTimeout: number
+}
+
+const closingError = () => new InternalError({ message: "the runtime is shutting down" })
+const notProvisioned = (error?: ProvisionError) =>
+  new InternalError({
+    message: `the job's credentials could not be provisioned${error?.explanation === undefined ? "" : `: ${error.explanation}`}`,
+    retryable: error?.retryable ?? true
+  })
+
+export const makeCore = (
+  ids: IdsService,
+  ledger: Context.Tag.Service<CredentialLedger>,
+  provisioner: Context.Tag.Service<CredentialProvisioner>,
+  options: CoreOptions,
+  revocations: Revocations,
+  /** Handles and digests of values that are live or being revoked, with the reference that they belong to. */
+  claims: Map<string, string>
+) => {
+  const jobs = new Map<string, Entry>()
+  const children = new Map<string, Set<string>>()
+  const listeners = new Set<(rotation: Rotation) => Effect.Effect<void>>()
+  /** References that are issuing or live in this process. */
+  const present = new Set<string>()
+
+  const open = (jobId: string, parentJobId: string | undefined): Entry => {
+    const found = jobs.get(jobId)
+    if (found !== undefined) return found
+    const entry: Entry = { jobId, parentJobId, live: new Map(), ended: false, pending: 0 }
+    jobs.set(jobId, entry)
+    if (parentJobId !== undefined) {
+      const siblings = children.get(parentJobId) ?? new Set()
+      children.set(parentJobId, siblings.add(jobId))
+    }
+    return entry
+  }
+
+  /** Forgets a job that has ended or has nothing. */
+  const closeIfDone = (entry: Entry): void => {
+    if (entry.pending > 0 || entry.live.size > 0 || jobs.get(entry.jobId) !== entry) return
+    jobs.delete(entry.jobId)
+    if (entry.parentJobId === undefined) return
+    const siblings = children.get(entry.parentJobId)
+    siblings?.delete(entry.jobId)
+    if (siblings?.size === 0) children.delete(entry.parentJobId)
+  }
+
+  const startRevoking = (held: Held, gone = false): void => {
+    revocations.start(held, gone)
+    present.delete(held.record.reference)
+  }
+
+  const revoke = (jobId: string): void => {
+    const entry = jobs.get(jobId)
+    // before the entry is forgotten: what is issued for a child of an ended job is not kept either
+    for (const child of [...(children.get(jobId) ?? [])]) revoke(child)
+    if (entry === undefined) return
+    entry.ended = true
+    for (const { held } of entry.live.values()) startRevoking(held)
+    entry.live.clear()
+    closeIfDone(entry)
+  }
+
+  const newRow = (request: IssueRequest, credentialId: (now: number) => string): Effect.Effect<LedgerRecord> =>
+    Effect.map(Clock.currentTimeMillis, (now) => ({
+      reference: `prov_${ids.unsafeUlid(now)}`,
+      credentialId: credentialId(now),
+      jobId: request.jobId,
+      principalId: request.principalId,
+      handle: undefined,
+      endpoint: undefined,
+      profile: undefined,
+      state: "issuing",
+      attempts: 0,
+      lastError: undefined,
+      createdAt: now,
+      updatedAt: now,
+      revokedAt: undefined
+    }))
+
+  const provisionRequest = (request: IssueRequest, reference: string, remaining: Amount.Amounts): ProvisionRequest => ({
+    reference,
+    jobId: request.jobId,
+    principalId: request.principalId,
+    agent: request.agent,
+    parentJobId: request.parentJobId,
+    lease: request.lease,
+    remaining,
+    models: request.lease.grants.get("model.use")?.globs.map((glob) => glob.source),
+    expiresAt: request.lease.expiresAt
+  })
+
+  /** Takes stock of an answer: a row, a holder and a verdict for each key. The first key has the row that is there. */
+  const receive = (
+    row: LedgerRecord,
+    asked: ProvisionRequest,
+    answer: ReadonlyArray<Issued>,
+    /** The handle that a rotation in place may answer with. */
+    prior: string | undefined
+  ): Effect.Effect<ReadonlyArray<Arrived>> =>
+    Effect.map(Clock.currentTimeMillis, (now) =>
+      answer.map((issued, index): Arrived => {
+        const reference = index === 0 ? row.reference : `prov_${ids.unsafeUlid(now)}`
+        const storable = mayStore(issued)
+        const handleKey = `handle ${issued.handle}`
+        const valueKey = `value ${sha256(Redacted.value(issued.value))}`
+        const foreign = claims.has(handleKey) && issued.handle !== prior
+        const reused = claims.has(valueKey)
+        const wrong =
+          (answer.length > maxIssued ? `there are more than ${maxIssued} of them` : undefined) ??
+          problem(issued, asked) ??
+          (foreign ? "its handle is another credential's" : undefined) ??
+          (reused ? "its value is another credential's" : undefined)
+        present.add(reference)
+        if (!foreign) claims.set(handleKey, reference)
+        if (!reused) claims.set(valueKey, reference)
+        return {
+          issued,
+          wrong,
+          foreign,
+          held: {
+            record: {
+              ...row,
+              reference,
+              credentialId: index === 0 ? row.credentialId : `cred_${ids.unsafeUlid(now)}`,
+              handle: storable ? issued.handle : undefined,
+              endpoint: wrong === undefined ? issued.endpoint : undefined,
+              profile: wrong === undefined ? issued.profile : undefined,
+              state: "live",
+              updatedAt: now
+            },
+            handle: issued.handle,
+            secret: issued.value
+          }
+        }
+      })
+    )
+
+  const discard = (arrived: ReadonlyArray<Arrived>): void => {
+    for (const { foreign, held } of arrived) startRevoking(held, foreign)
+  }
+
+  /** What of an answer is wrong, told to operators. */
+  const complain = (arrived: ReadonlyArray<Arrived>) =>
+    Effect.forEach(
+      arrived.filter(({ wrong }) => wrong !== undefined),
+      ({ held, wrong }) =>
+        Effect.annotateLogs(
+          Effect.logError(`the provisioner answered with a credential that is refused: ${wrong}`),
+          annotations(held.record)
+        ),
+      { discard: true }
+    )
+
+  /** The upstream did not answer with keys. */
+  const notIssued = (row: LedgerRecord, cause: Cause.Cause<ProvisionError>): Effect.Effect<never, InternalError> => {
+    const failure = Option.getOrUndefined(Cause.failureOption(cause))
+    const uncertain = failure === undefined || failure.uncertain
+    const held: Held = { record: row, handle: undefined, secret: undefined }
+    const why =
+      failure !== undefined
+        ? scrub(failure.message, undefined)
+        : Cause.isInterruptedOnly(cause)
+          ? `no answer within ${options.lateTimeout} ms`
+          : nameOfDefect(Option.getOrUndefined(Cause.dieOption(cause)))
+    return Effect.suspend(() => {
+      startRevoking(held, !uncertain)
+      return Effect.annotateLogs(Effect.logWarning(`a credential was not issued: ${why}`), annotations(row))
+    }).pipe(Effect.zipRight(Effect.fail(notProvisioned(failure))))
+  }
+
+  /**
+   * Asks the upstream and waits for what `take` makes of the answer. `take` owns the answer, and decides together with `wanted` what
+   * becomes of it; `abandon` takes back what was taken up for a caller who has gone in that very moment.
+   */
+  const obtain = <A, E>(
+    entry: Entry,
+    row: LedgerRecord,
+    call: Effect.Effect<ReadonlyArray<Issued>, ProvisionError>,
+    take: (issued: ReadonlyArray<Issued>, wanted: () => boolean) => Effect.Effect<A, E | InternalError>,
+    abandon: (taken: A) => void
+  ): Effect.Effect<A, E | InternalError> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.gen(function* () {
+        if (revocations.isClosing()) return yield* closingError()
+        if (entry.ended) return yield* notProvisioned()
+        yield* ledger.put([row]).pipe(
+          Effect.tapError(({ message }) =>
+            Effect.logError(`the ledger of credentials could not be written: ${message}`)
+          ),
+          Effect.mapError(() => notProvisioned())
+        )
+        const answer = yield* Deferred.make<A, E | InternalError>()
+        let wanted = true
+        let taken: Option.Option<A> = Option.none()
+        entry.pending++
+        present.add(row.reference)
+        const upstream = yield* Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => call)))
+        const late = Effect.timeoutOption(Fiber.await(upstream), options.lateTimeout).pipe(
+          Effect.flatMap(
+            Option.match({
+              onSome: Effect.succeed,
+              // one that cannot be interrupted is waited for all the same: its answer must not be lost
+              onNone: () => Effect.zipRight(Fiber.interruptFork(upstream), Fiber.await(upstream))
+            })
+          ),
+          Effect.onInterrupt(() => Fiber.interruptFork(upstream))
+        )
+        revocations.spawn(
+          late.pipe(
+            Effect.flatMap((exit) =>
+              Exit.isSuccess(exit)
+                ? Effect.tap(
+                    take(exit.value, () => wanted),
+                    (made) => {
+                      taken = Option.some(made)
+                      // the caller may have gone since it was taken up
+                      if (!wanted) abandon(made)
+                    }
+                  )
+                : notIssued(row, exit.cause)
+            ),
+            Effect.intoDeferred(answer),
+            Effect.ensuring(
+              Effect.sync(() => {
+                entry.pending--
+                closeIfDone(entry)
+              })
+            )
+          )
+        )
+        return yield* restore(
+          Effect.timeoutFail(Deferred.await(answer), {
+            duration: options.issueTimeout,
+            onTimeout: () => notProvisioned()
+          })
+        ).pipe(
+          Effect.onExit((exit) =>
+            Effect.sync(() => {
+              if (Exit.isSuccess(exit)) return
+              wanted = false
+              if (Option.isSome(taken)) abandon(taken.value)
+            })
+          )
+        )
+      })
+    )
+
+  const credentialOf = ({ held, issued }: Arrived): JobCredential => ({
+    id: held.record.credentialId,
+    jobId: held.record.jobId,
+    scheme: issued.scheme ?? "bearer",
+    value: issued.value,
+    endpoint: issued.endpoint,
+    profile: issued.profile,
+    constraints: issued.constraints
+  })
+
+  const writeLive = (arrived: ReadonlyArray<Arrived>) =>
+    ledger.put(arrived.map(({ held }) => held.record)).pipe(
+      Effect.tapError(({ message }) => Effect.logError(`the ledger of credentials could not be written: ${message}`)),
+      Effect.isSuccess
+    )
+
+  const takeIssued =
+    (entry: Entry, row: LedgerRecord, asked: ProvisionRequest, request: IssueRequest) =>
+    (
+      issued: ReadonlyArray<Issued>,
+      wanted: () => boolean
+    ): Effect.Effect<ReadonlyArray<JobCredential>, InternalError> =>
+      Effect.gen(function* () {
+        if (issued.length === 0) {
+          startRevoking({ record: row, handle: undefined, secret: undefined }, true)
+          return []
+        }
+        const arrived = yield* receive(row, asked, issued, undefined)
+        const usable = () => wanted() && !entry.ended && !revocations.isClosing()
+        if (arrived.some(({ wrong }) => wrong !== undefined)) {
+          discard(arrived)
+          yield* complain(arrived)
+          return yield* new InternalError({ message: notProvisioned().message, retryable: false })
+        }
+        if (!usable() || !(yield* writeLive(arrived)) || !usable()) {
+          discard(arrived)
+          return yield* notProvisioned()
+        }
+        return arrived.map((one, index) => {
+          const credential = credentialOf(one)
+          entry.live.set(credential.id, {
+            credential,
+            held: one.held,
+            request,
+            index,
+            lock: Effect.unsafeMakeSemaphore(1)
+          })
+          return credential
+        })
+      })
+
+  const issue = (request: IssueRequest): Effect.Effect<ReadonlyArray<JobCredential>, InternalError> =>
+    Effect.gen(function* () {
+      const remaining = yield* request.remaining
+      // every operation of such a job is refused (§9.6), and an upstream may take a cap of zero for none
+      if (Amount.firstExhausted(remaining) !== undefined) return []
+      const row = yield* newRow(request, (now) => `cred_${ids.unsafeUlid(now)}`)
+      const entry = open(request.jobId, request.parentJobId)
+      const asked = provisionRequest(request, row.reference, remaining)
+      return yield* obtain(
+        entry,
+        row,
+        Effect.suspend(() => provisioner.issue(asked)),
+        takeIssued(entry, row, asked, request),
+        (taken) => {
+          for (const { id } of taken) {
+            const live = entry.live.get(id)
+            if (live === undefined) continue
+            entry.live.delete(id)
+            startRevoking(live.held)
+          }
+        }
+      ).pipe(Effect.ensuring(Effect.sync(() => closeIfDone(entry))))
+    })
+
+  const notify = (rotation: Rotation) =>
+    Effect.forEach(
+      [...listeners],
+      (listener) =>
+        listener(rotation).pipe(
+          Effect.timeoutOption(options.notifyTimeout),
+          Effect.catchAllCause(() => Effect.logError("a listener to rotated credentials failed")),
+          Effect.annotateLogs({ credentialId: rotation.credential.id, jobId: rotation.jobId })
+        ),
+      { concurrency: "unbounded", discard: true }
+    )
+
+  const unknownCredential = () =>
+    new InvalidRequest({ message: "the job has no such credential, or the job has ended" })
+
+  const takeRotated =
+    (entry: Entry, row: LedgerRecord, asked: ProvisionRequest, prior: Live) =>
+    (
+      issued: ReadonlyArray<Issued>,
+      wanted: () => boolean
+    ): Effect.Effect<JobCredential, InternalError | InvalidRequest> =>
+      Effect.gen(function* () {
+        const arrived = yield* receive(row, asked, issued, prior.held.handle)
+        const byPlace = arrived[prior.index]
+        const chosen =
+          byPlace?.issued.endpoint === prior.credential.endpoint
+            ? byPlace
+            : (arrived.find((one) => one.issued.endpoint === prior.credential.endpoint) ?? arrived[0])
+        if (chosen === undefined) {
+          startRevoking({ record: row, handle: undefined, secret: undefined }, true)
+          return yield* notProvisioned()
+        }
+        const others = arrived.filter((one) => one !== chosen)
+        discard(others)
+        yield* complain(arrived)
+        const inPlace = chosen.issued.handle === prior.held.handle
+        const current = () => !entry.ended && !revocations.isClosing() && entry.live.get(prior.credential.id) === prior
+        const usable = () => chosen.wrong === undefined && (wanted() || inPlace) && current()
+        // the credential keeps its id, whichever key of the answer is behind it
+        const one: Arrived = {
+          ...chosen,
+          held: { ...chosen.held, record: { ...chosen.held.record, credentialId: prior.credential.id } }
+        }
+        if (!usable() || !(yield* writeLive([one])) || !usable()) {
+          discard([one])
+          if (inPlace && current()) {
+            // the prior value is dead, and the one that replaced it cannot be handed out
+            entry.live.delete(prior.credential.id)
+            startRevoking(prior.held, true)
+          }
+          return yield* current() ? notProvisioned() : unknownCredential()
+        }
+        const credential = credentialOf(one)
+        entry.live.set(credential.id, { ...prior, credential, held: one.held })
+        revocations.spawn(
+          Effect.ensuring(
+            notify({ jobId: entry.jobId, credential }),
+            Effect.sync(() => startRevoking(prior.held, inPlace))
+          )
+        )
+        return credential
+      })
+
+  const rotate = (
+    jobId: string,
+    credentialId: string
+  ): Effect.Effect<JobCredential, InvalidRequest | InternalError | BudgetExhausted | LeaseExpired> =>
+    Effect.suspend(() => {
+      const found = jobs.get(jobId)?.live.get(credentialId)
+      if (found === undefined) return unknownCredential()
+      return Effect.gen(function* () {
+        const entry = jobs.get(jobId)
+        const prior = entry?.live.get(credentialId)
+        if (entry === undefined || prior === undefined) return yield* unknownCredential()
+        const { request } = prior
+        const remaining = yield* request.remaining
+        const exhausted = Amount.firstExhausted(remaining)
+        if (exhausted !== undefined) {
+          return yield* new BudgetExhausted({ message: `the ${exhausted} budget is used up` })
+        }
+        if (Expiry.isOver(request.lease.expiresAt, yield* Clock.currentTimeMillis)) {
+          return yield* new LeaseExpired({ message: "the job's lease has expired" })
+        }
+        const row = yield* newRow(request, () => credentialId)
+        const asked = provisionRequest(request, row.reference, remaining)
+        const { handle } = prior.held
+        return yield* obtain<JobCredential, InvalidRequest>(
+          entry,
+          row,
+          Effect.suspend(() =>
+            provisioner.rotate !== undefined && handle !== undefined
+              ? Effect.map(provisioner.rotate(handle, asked), (one) => [one])
+              : provisioner.issue(asked)
+          ),
+          takeRotated(entry, row, asked, prior),
+          // the owner has been told of the new value: it stays
+          () => undefined
+        )
+      }).pipe(found.lock.withPermits(1))
+    })
+
+  return {
+    issue,
+    rotate,
+    revoke,
+    revokeAll: (): void => {
+      for (const jobId of [...jobs.keys()]) revoke(jobId)
+    },
+    of: (jobId: string): ReadonlyArray<JobCredential> =>
+      Array.from(jobs.get(jobId)?.live.values() ?? [], ({ credential }) => credential),
+    /** Whether a row of the ledger belongs to this process. */
+    owns: (reference: string): boolean => present.has(reference) || revocations.owns(reference),
+    listeners
+  }
+}

@@ -1,0 +1,61 @@
+/** An agent's or a tool's failure as an error of the protocol (ARCP 1.1 §12). */
+import * as Cause from "effect/Cause"
+import * as Option from "effect/Option"
+import { deniedCause } from "../../agent/Denied.js"
+import type { Denial } from "../../agent/Gate.js"
+import { type ArcpError, Cancelled, InternalError, isArcpError, oneLine, VendorError } from "../../protocol/Errors.js"
+
+/** A text whose URLs have neither user information nor query nor fragment: the errors of HTTP clients repeat whole URLs. */
+const withoutSecrets = (text: string): string =>
+  text.replace(/\bhttps?:\/\/[^\s"'<>()]+/gi, (url) =>
+    url.replace(/[?#].*$/, "?…").replace(/^(https?:\/\/)[^/]*@/i, "$1…@")
+  )
+
+/** The denial that an agent died of rather than failed with, as after `Effect.orDie`. */
+export const diedOfDenial = (cause: Cause.Cause<unknown>): Denial | undefined => {
+  for (const defect of Cause.defects(cause)) {
+    const denied = deniedCause(defect)
+    if (denied !== undefined) return denied
+  }
+  return undefined
+}
+
+/** What a job's credentials have to do with its failures (§13.7, §14). */
+export interface Upstream {
+  /** The protocol's error that a failure of an upstream stands for. */
+  readonly translate: (failure: unknown) => ArcpError | undefined
+  /** A text without the values of the job's credentials: upstreams have been seen to quote keys. */
+  readonly hide: (text: string) => string
+}
+
+/**
+ * Its own code where it is one of §12, or was caused by one, or where an upstream means one; `AGENT_FAILURE` where it is a
+ * failure of the agent's own.
+ */
+export const toArcpError = (failure: unknown, upstream?: Upstream): ArcpError => {
+  if (isArcpError(failure)) return failure
+  const denied = deniedCause(failure) ?? upstream?.translate(failure)
+  if (denied !== undefined) return denied
+  const tag = typeof failure === "object" && failure !== null && "_tag" in failure ? String(failure._tag) : undefined
+  const message =
+    typeof failure === "object" && failure !== null && "message" in failure && failure.message !== ""
+      ? String(failure.message)
+      : typeof failure === "string"
+        ? failure
+        : (tag ?? "the agent failed")
+  return new VendorError({
+    code: "AGENT_FAILURE",
+    message: withoutSecrets(oneLine(upstream?.hide(message) ?? message)),
+    ...(tag === undefined ? {} : { details: { error: tag } })
+  })
+}
+
+/** What a call ended with that has no result. A defect is told without its text, which may hold anything. */
+export const causeToArcpError = (cause: Cause.Cause<unknown>, upstream?: Upstream): ArcpError =>
+  Option.match(Cause.failureOption(cause), {
+    onSome: (failure) => toArcpError(failure, upstream),
+    onNone: () =>
+      Cause.isInterruptedOnly(cause)
+        ? new Cancelled({ message: "the call was interrupted" })
+        : (diedOfDenial(cause) ?? new InternalError({ message: "the call failed unexpectedly", retryable: false }))
+  })

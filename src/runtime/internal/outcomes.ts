@@ -1,0 +1,92 @@
+/** What a handler's exit means for its job (ARCP 1.1 §7.3, §8.4). */
+import * as Cause from "effect/Cause"
+import type * as Exit from "effect/Exit"
+import { Streamed } from "../../agent/Job.js"
+import { InternalError, oneLine } from "../../protocol/Errors.js"
+import { formatTimestamp } from "../../protocol/Fields.js"
+import type { LimitsShape } from "../Limits.js"
+import { diedOfDenial, toArcpError, type Upstream } from "./failures.js"
+import type { Outcome, Running, Stop } from "./running.js"
+
+/** The end of a job that the runtime stopped. */
+export const stopped = (reason: Stop): Outcome => ({ _tag: "error", status: reason.status, error: reason.error })
+
+const internal = (message: string, retryable = true): Outcome => ({
+  _tag: "error",
+  status: "error",
+  error: new InternalError({ message, retryable })
+})
+
+/** The outcome, and what to log where the handler failed unexpectedly. A reason to stop wins over everything. */
+export const outcomeOf = (
+  running: Running,
+  exit: Exit.Exit<unknown, unknown>,
+  limits: LimitsShape,
+  now: number,
+  upstream: Upstream | undefined
+): { readonly outcome: Outcome; readonly defect?: Cause.Cause<unknown> } => {
+  if (running.stop !== undefined) return { outcome: stopped(running.stop) }
+  if (exit._tag === "Success") return { outcome: resultOf(running, exit.value, limits, now) }
+  const failure = Cause.failureOption(exit.cause)
+  if (failure._tag === "Some" && Cause.defects(exit.cause).length === 0) {
+    return { outcome: { _tag: "error", status: "error", error: toArcpError(failure.value, upstream) } }
+  }
+  if (Cause.isInterruptedOnly(exit.cause)) return { outcome: internal("the agent's fiber was interrupted from within") }
+  const denied = diedOfDenial(exit.cause)
+  return {
+    outcome:
+      denied === undefined
+        ? internal("the agent failed unexpectedly")
+        : { _tag: "error", status: "error", error: denied },
+    defect: exit.cause
+  }
+}
+
+const resultOf = (running: Running, value: unknown, limits: LimitsShape, now: number): Outcome => {
+  const completed_at = formatTimestamp(now)
+  const { stream } = running
+  if (stream !== undefined) {
+    if (!(value instanceof Streamed) || value.resultId !== stream.resultId || !stream.complete) {
+      return internal(
+        "the agent streamed a result and answered another: a handler returns what streamResult answered",
+        false
+      )
+    }
+    const summary = value.summary === undefined ? {} : { summary: oneLine(value.summary) }
+    return {
+      _tag: "result",
+      payload: JSON.stringify(
+        running.inlineStream
+          ? { final_status: "success", result: stream.inline, ...summary, completed_at }
+          : { final_status: "success", result_id: stream.resultId, result_size: value.size, ...summary, completed_at }
+      ),
+      value:
+        stream.inline === undefined
+          ? {
+              _tag: "lost",
+              error: new InternalError({
+                message: `the streamed result is ${value.size} bytes long, at most ${limits.inlineResult} are handed to a parent`,
+                retryable: false
+              })
+            }
+          : { _tag: "value", value: stream.inline }
+    }
+  }
+  let result: string | undefined
+  try {
+    result = JSON.stringify(value)
+  } catch {
+    return internal("the agent's result is not JSON: it has a cycle or a bigint", false)
+  }
+  if (result !== undefined && result.length > limits.inlineResult) {
+    return internal(
+      `the result is ${result.length} characters long, at most ${limits.inlineResult} go inline: stream it`,
+      false
+    )
+  }
+  return {
+    _tag: "result",
+    payload: `{"final_status":"success","result":${result ?? "null"},"completed_at":"${completed_at}"}`,
+    value: { _tag: "value", value: value ?? null }
+  }
+}

@@ -1,0 +1,20 @@
+/** Payloads of events as JSON text. */
+import { type ArcpError, toWire } from "../../protocol/Errors.js"
+import { formatTimestamp } from "../../protocol/Fields.js"
+
+/** The payload of a `job.event`; `kind` is JSON text. */
+export const eventPayload = (kind: string, millis: number, body: string): string =>
+  `{"kind":${kind},"ts":"${formatTimestamp(millis)}","body":${body}}`
+
+// JSON leaves such a field out, and a tool_result has one of `result` and `error`.
+const hasNoJson = (value: unknown): boolean =>
+  value === undefined || typeof value === "function" || typeof value === "symbol"
+
+/** The body of a `tool_result`. */
+export const toolResultBody = (
+  callId: string,
+  outcome: { readonly result: unknown } | { readonly error: ArcpError }
+): object =>
+  "error" in outcome
+    ? { call_id: callId, error: toWire(outcome.error) }
+    : { call_id: callId, result: hasNoJson(outcome.result) ? null : outcome.result }

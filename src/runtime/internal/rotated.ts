@@ -1,0 +1,38 @@
+/**
+ * Telling that a credential has a new value (ARCP 1.1 §9.8.2, §14): an event without the value for everybody, which is stored,
+ * and one with it in memory for the owner's session alone, where that has negotiated credentials.
+ */
+import type * as Context from "effect/Context"
+import * as Redacted from "effect/Redacted"
+import type { JobCredential } from "../Credentials.js"
+import type { Journal } from "../Journal.js"
+import type { LiveJob } from "./model.js"
+import { eventPayload } from "./payload.js"
+
+/** Queues the event; `told` is called when it is durable. `now` is in milliseconds since the epoch. */
+export const tellRotated = (
+  journal: Context.Tag.Service<Journal>,
+  now: number,
+  live: LiveJob,
+  credential: JobCredential,
+  message: string,
+  told?: () => void
+): void => {
+  const body = { phase: "credential_rotated", message, id: credential.id }
+  let at: number | undefined
+  journal.change({
+    write: (builder) => {
+      // A batch that failed has given this number to another event.
+      if (at !== undefined) live.ownerPayloads?.delete(at)
+      builder.event(live, "event", eventPayload('"status"', now, JSON.stringify(body)))
+      at = live.assigned
+      if (live.owner?.features.has("provisioned_credentials") !== true) return
+      live.ownerPayloads ??= new Map()
+      live.ownerPayloads.set(
+        at,
+        eventPayload('"status"', now, JSON.stringify({ ...body, value: Redacted.value(credential.value) }))
+      )
+    },
+    committed: () => told?.()
+  })
+}

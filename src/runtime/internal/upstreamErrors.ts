@@ -1,0 +1,91 @@
+/**
+ * Errors of an upstream as the errors of the protocol (ARCP 1.1 §9.6, §13.7). Nothing of the upstream's text is repeated: gateways
+ * have been seen to put keys into their errors.
+ */
+import { BudgetExhausted, PermissionDenied } from "../../protocol/Errors.js"
+
+/** How much of an upstream's text is looked at. */
+const maxText = 16_384
+
+/** How deep causes and wrapped bodies are followed. */
+const maxDepth = 4
+
+interface Facts {
+  status: number | undefined
+  /** `type` and `code` of error objects, in lower case. */
+  readonly types: Set<string>
+  readonly texts: Array<string>
+}
+
+const isObject = (u: unknown): u is Readonly<Record<string, unknown>> => typeof u === "object" && u !== null
+
+const addText = (text: string, facts: Facts, depth: number): void => {
+  const cut = text.slice(0, maxText)
+  facts.texts.push(cut)
+  if (depth >= maxDepth || text.length > maxText || !/^\s*\{/.test(cut)) return
+  try {
+    gather(JSON.parse(cut), facts, depth + 1)
+  } catch {
+    // no JSON: it counts as text
+  }
+}
+
+const gather = (error: unknown, facts: Facts, depth: number): void => {
+  if (typeof error === "string") return addText(error, facts, depth)
+  if (!isObject(error) || depth > maxDepth) return
+  for (const name of ["status", "statusCode", "status_code"]) {
+    const status = error[name]
+    if (facts.status === undefined && typeof status === "number") facts.status = status
+  }
+  for (const name of ["type", "code"]) {
+    const type = error[name]
+    if (typeof type === "string" && type.length <= 64) {
+      facts.types.add(type.toLowerCase())
+      if (facts.status === undefined && /^[1-5][0-9]{2}$/.test(type)) facts.status = Number(type)
+    } else if (name === "code" && facts.status === undefined && typeof type === "number") facts.status = type
+  }
+  const { message } = error
+  if (typeof message === "string") facts.texts.push(message.slice(0, maxText))
+  for (const name of ["error", "body", "responseBody", "data", "detail", "response", "cause"]) {
+    const inner: unknown = error[name]
+    if (inner !== undefined && inner !== error) gather(inner, facts, depth + 1)
+  }
+}
+
+const budgetTypes = new Set(["budget_exceeded", "budget_exhausted", "exceededbudget", "insufficient_credits"])
+const budgetText = /\bExceededBudget\b|\bBudget has been exceeded\b|\bBudgetExceededError\b/
+const modelTypes = /^(?:key|team|user|org|project|customer)?_?model_access_denied$/
+const modelText = /\bnot allowed to access model\b|\bnot available for this API key\b/
+
+/**
+ * The protocol's error that an upstream's error stands for; undefined where it is another one, to be reported as it is.
+ *
+ * Budget: status 400, 402 or 429 (or none) with LiteLLM's `budget_exceeded` or its texts, and every 402. Model: 400, 401, 403 or
+ * 404 (or none) with a type of `…model_access_denied` or its texts. An exhausted rate limit is neither.
+ */
+export const translate = (error: unknown): BudgetExhausted | PermissionDenied | undefined => {
+  const facts: Facts = { status: undefined, types: new Set(), texts: [] }
+  gather(error, facts, 0)
+  const { status } = facts
+  const types = [...facts.types]
+  const among = (...statuses: ReadonlyArray<number>) => status === undefined || statuses.includes(status)
+  const budget = types.some((type) => budgetTypes.has(type)) || facts.texts.some((text) => budgetText.test(text))
+  if (status === 402 || (budget && among(400, 401, 403, 429))) {
+    return new BudgetExhausted({
+      message: "the upstream says that the budget of the job's credential is used up",
+      details: { reason: "upstream", ...(status === undefined ? {} : { upstream_status: status }) }
+    })
+  }
+  const model = types.some((type) => modelTypes.test(type)) || facts.texts.some((text) => modelText.test(text))
+  if (model && among(400, 401, 403, 404)) {
+    return new PermissionDenied({
+      message: "the upstream says that the job's credential may not use this model",
+      details: {
+        capability: "model.use",
+        reason: "upstream",
+        ...(status === undefined ? {} : { upstream_status: status })
+      }
+    })
+  }
+  return undefined
+}
