@@ -3,7 +3,13 @@ import { Deferred, Effect, Layer, Schema, Stream } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { Authenticator } from "../../src/auth/index.js"
 import { VendorError } from "../../src/protocol/index.js"
-import { ArcpRuntime, Limits, type LimitsShape } from "../../src/runtime/index.js"
+import {
+  ArcpRuntime,
+  Limits,
+  type LimitsShape,
+  SlowConsumers,
+  type SlowConsumersShape
+} from "../../src/runtime/index.js"
 import { MemoryStore } from "../../src/store/index.js"
 import type { Store } from "../../src/store/Store.js"
 import type { Connector, Server } from "../../src/transport/Connection.js"
@@ -56,6 +62,42 @@ export const agents = Layer.mergeAll(
     })
   ),
   Agent.untyped("never", () => Effect.never),
+  // Talks until it is stopped, and in its finalizer too.
+  Agent.untyped("talker", () =>
+    Effect.zipRight(
+      Effect.flatMap(Job, (job) =>
+        Effect.addFinalizer(() => Effect.ignore(Effect.zipRight(job.log("cleaning"), job.log("cleaned"))))
+      ),
+      Effect.forever(Job.log("talk"))
+    )
+  ),
+  // Does not hear that it is cancelled, and then succeeds.
+  Agent.untyped("deaf", (input) =>
+    Effect.uninterruptible(
+      Effect.zipRight(
+        Job.log("waiting"),
+        Effect.as(Deferred.await(gate((input as { name: string }).name)), "succeeded")
+      )
+    )
+  ),
+  // Leaves a fiber behind that goes on talking.
+  Agent.untyped("haunted", () =>
+    Effect.zipRight(Effect.forkDaemon(Effect.forever(Job.log("still here"))), Effect.as(Effect.yieldNow(), "gone"))
+  ),
+  // Views into one buffer, at odd offsets, of odd lengths.
+  Agent.untyped("bytes", (input) => {
+    const { size } = input as { size: number }
+    const bytes = Uint8Array.from({ length: size }, (_, i) => (i * 31 + (i >> 8)) & 255)
+    return Job.streamResult(
+      Stream.iterate(0, (at) => at + 100_003).pipe(
+        Stream.takeWhile((at) => at < size),
+        Stream.map((at) => bytes.subarray(at, Math.min(size, at + 100_003)))
+      )
+    )
+  }),
+  Agent.untyped("twice", () => Effect.zipRight(Job.streamResult(Stream.make("a")), Job.streamResult(Stream.make("b")))),
+  Agent.untyped("progress", (input) => Job.progress(input as { current: number; total?: number })),
+  Agent.untyped("long-log", (input) => Effect.as(Job.log("x".repeat(input as number)), "logged")),
   Agent.untyped("stubborn", () => Effect.uninterruptible(Effect.never)),
   Agent.untyped("fail", () => Effect.fail(new VendorError({ code: "NO_LUCK", message: "no luck" }))),
   Agent.untyped("die", () => Effect.dieMessage("secret inside")),
@@ -102,14 +144,21 @@ export interface WorldOptions {
   readonly store?: Layer.Layer<Store, unknown>
   readonly runtime?: ArcpRuntime.RuntimeOptions
   readonly limits?: Partial<LimitsShape>
+  readonly slowConsumers?: Partial<SlowConsumersShape>
+  readonly auth?: Layer.Layer<Authenticator>
+  /** Instead of the agents of this file. */
+  readonly agents?: Layer.Layer<never>
 }
 
 /** A runtime with all agents; alice, bob and carol may connect. */
 export const world = (options: WorldOptions = {}) =>
   ArcpRuntime.layer(options.runtime ?? {}).pipe(
-    Layer.provide(agents),
+    Layer.provide(options.agents ?? agents),
     Layer.provide(Limits.layer(options.limits ?? {})),
+    Layer.provide(SlowConsumers.layer(options.slowConsumers ?? {})),
     Layer.provideMerge(options.transport ?? MemoryTransport.layerEncoded),
     Layer.provide(options.store ?? MemoryStore.layer),
-    Layer.provide(Authenticator.layerBearer({ "alice-token": "alice", "bob-token": "bob", "carol-token": "carol" }))
+    Layer.provide(
+      options.auth ?? Authenticator.layerBearer({ "alice-token": "alice", "bob-token": "bob", "carol-token": "carol" })
+    )
   )

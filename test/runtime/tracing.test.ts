@@ -1,0 +1,102 @@
+/** Traces: where the runtime makes spans, and what goes on to tools and sub-agents (ARCP 1.1 §11). */
+import { FetchHttpClient, HttpClient } from "@effect/platform"
+import { describe, expect, it } from "@effect/vitest"
+import { Effect, Layer, Option, Tracer } from "effect"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { Agent, Job } from "../../src/agent/index.js"
+import { hello, run, submit } from "./peer.js"
+import { world } from "./world.js"
+
+const traceId = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+/** A tool server that keeps the `traceparent` of each request. */
+const toolServer = Effect.acquireRelease(
+  Effect.async<{ readonly url: string; readonly seen: ReadonlyArray<string>; readonly stop: () => void }>((resume) => {
+    const seen: Array<string> = []
+    const server = createServer((request, response) => {
+      seen.push(String(request.headers.traceparent))
+      response.end("ok")
+    })
+    server.listen(0, "127.0.0.1", () => {
+      const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+      resume(Effect.succeed({ url, seen, stop: () => server.close() }))
+    })
+  }),
+  ({ stop }) => Effect.sync(stop)
+)
+
+const agents = Layer.mergeAll(
+  Agent.untyped("caller", (url) => Effect.flatMap(HttpClient.get(String(url)), (response) => response.text)).pipe(
+    Layer.provide(FetchHttpClient.layer)
+  ),
+  Agent.untyped("parent", (url) =>
+    Job.delegate("caller", url, { lease: { "net.fetch": [`${String(url)}**`], "cost.budget": ["USD:1"] } })
+  ),
+  Agent.untyped("payer", () => Effect.as(Job.spend("cost.x", "0.25 USD"), "paid"))
+)
+
+const recording = Effect.map(Effect.tracer, (native) => {
+  const spans: Array<Tracer.Span> = []
+  const tracer = Tracer.make({
+    span: (...args) => {
+      const span = native.span(...args)
+      spans.push(span)
+      return span
+    },
+    context: (f) => f()
+  })
+  return { spans, layer: Layer.setTracer(tracer) }
+})
+
+describe("§11 traces", () => {
+  it.scopedLive("the trace goes on to a tool server and to a sub-agent, and each job has a span of its own", () =>
+    Effect.gen(function* () {
+      const { layer, spans } = yield* recording
+      const tools = yield* toolServer
+      const end = yield* Effect.gen(function* () {
+        const peer = yield* hello()
+        const lease_request = {
+          "net.fetch": [`${tools.url}**`],
+          "agent.delegate": ["caller"],
+          "cost.budget": ["USD:2"]
+        }
+        const id = yield* peer.send(
+          "job.submit",
+          { agent: "parent", input: tools.url, lease_request },
+          { trace_id: `00-${traceId}-00f067aa0ba902b7-01` }
+        )
+        return yield* Effect.flatMap(peer.reply(id), (accepted) => peer.terminal(accepted.job_id!))
+      }).pipe(Effect.provide(Layer.provide(world({ agents }), layer)))
+      expect(end.payload).toMatchObject({ final_status: "success", result: "ok" })
+      const [parent, child] = spans.filter((span) => span.name === "arcp.job")
+      expect([parent!.traceId, child!.traceId]).toEqual([traceId, traceId])
+      expect(child!.spanId).not.toBe(parent!.spanId)
+      expect(Option.getOrThrow(child!.parent).traceId).toBe(traceId)
+      expect(tools.seen.length).toBe(1)
+      expect(tools.seen[0]).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-0[01]$`))
+    })
+  )
+
+  it.scopedLive("a span for each session with its id, and the budget that a job has left", () =>
+    Effect.gen(function* () {
+      const { layer, spans } = yield* recording
+      const sessionId = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const peer = yield* hello()
+          yield* run(peer, "payer", undefined, { lease_request: { "cost.budget": ["USD:1.00"] } })
+          const accepted = yield* submit(peer, "payer")
+          yield* peer.terminal(accepted.job_id!)
+          return peer.sessionId
+        }).pipe(Effect.provide(Layer.provide(world({ agents }), layer)))
+      )
+      const session = spans.find((span) => span.name === "arcp.session")!
+      expect(session.attributes.get("arcp.session_id")).toBe(sessionId)
+      expect(session.status._tag).toBe("Ended")
+      const budgets = spans
+        .filter((span) => span.name === "arcp.job")
+        .map((span) => span.attributes.get("arcp.budget.remaining"))
+      expect(budgets).toEqual(['{"USD":"0.75"}', undefined])
+    })
+  )
+})
