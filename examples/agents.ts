@@ -2,6 +2,7 @@
  * The demo agents: small, real agents that show what an agent's author writes. `arcp serve --demo` hosts them.
  */
 import * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as Path from "@effect/platform/Path"
 import { Agent, Job } from "effect-arcp/agent"
 import { VendorError } from "effect-arcp/protocol"
@@ -144,9 +145,11 @@ export const CensusLive = Census.toLayer(({ root }) =>
     const fs = yield* FileSystem.FileSystem
     const path = yield* Path.Path
     const job = yield* Job
-    const info = yield* Effect.mapError(
-      fs.stat(root),
-      () => new CensusError({ message: `${root} is not there or may not be read` })
+    const info = yield* Effect.mapError(fs.stat(root), (error) =>
+      // a refusal keeps its own code
+      error._tag === "SystemError" && error.reason === "PermissionDenied"
+        ? error
+        : new CensusError({ message: `${root} is not there or may not be read` })
     )
     if (info.type !== "Directory") return yield* new CensusError({ message: `${root} is not a directory` })
 
@@ -214,7 +217,104 @@ export const CensusLive = Census.toLayer(({ root }) =>
   })
 )
 
-/** All of them. They need a file system and paths. */
+/** Reads a file through the platform's `FileSystem`: the lease must cover it (`fs.read`). */
+export class Read extends Agent.make("read", {
+  input: Schema.Struct({ path: Schema.String }),
+  output: Schema.Struct({ bytes: Schema.Number, text: Schema.String })
+}) {}
+
+export const ReadLive = Read.toLayer(({ path }) =>
+  Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const text = yield* fs.readFileString(path)
+    return { bytes: new TextEncoder().encode(text).length, text: text.slice(0, 65_536) }
+  })
+)
+
+/** Fetches a URL through the platform's `HttpClient`: the lease must cover it and every redirect (`net.fetch`). */
+export class Fetch extends Agent.make("fetch", {
+  input: Schema.Struct({ url: Schema.String }),
+  output: Schema.Struct({ status: Schema.Number, bytes: Schema.Number, text: Schema.String })
+}) {}
+
+export const FetchLive = Fetch.toLayer(({ url }) =>
+  Effect.gen(function* () {
+    const response = yield* HttpClient.get(url)
+    const text = yield* response.text
+    return { status: response.status, bytes: new TextEncoder().encode(text).length, text: text.slice(0, 65_536) }
+  }).pipe(Effect.scoped)
+)
+
+/**
+ * Reports charges one after another (`"USD:0.30"`), each behind a call of the tool of this name where one is given: a spent
+ * budget refuses the next call.
+ */
+export class Spend extends Agent.make("spend", {
+  input: Schema.Struct({ charges: Schema.Array(Schema.String), tool: Schema.optional(Schema.String) }),
+  output: Schema.Struct({
+    calls: Schema.Number,
+    refused: Schema.Array(Schema.String),
+    remaining: Schema.Record({ key: Schema.String, value: Schema.String })
+  })
+}) {}
+
+export const SpendLive = Spend.toLayer(({ charges, tool }) =>
+  Effect.gen(function* () {
+    const job = yield* Job
+    const refused: Array<string> = []
+    let calls = 0
+    for (const charge of charges) {
+      if (tool !== undefined) {
+        const called = yield* Effect.either(job.tool(tool, { charge }, Effect.succeed("done")))
+        if (called._tag === "Left") {
+          refused.push(called.left.code)
+          continue
+        }
+        calls++
+      }
+      yield* job.spend(`cost.${tool ?? "demo"}`, charge)
+    }
+    return { calls, refused, remaining: yield* job.remaining }
+  })
+)
+
+/** Says which model it would use, if the lease lets it (`model.use`). */
+export class Model extends Agent.make("model", {
+  input: Schema.Struct({ id: Schema.String }),
+  output: Schema.Struct({ used: Schema.String })
+}) {}
+
+export const ModelLive = Model.toLayer(({ id }) => Job.model(id, Effect.succeed({ used: id })))
+
+/** Delegates to another agent with a part of its own lease, and answers what that one answered (`agent.delegate`). */
+export class Delegate extends Agent.make("delegate", {
+  input: Schema.Struct({
+    agent: Schema.String,
+    input: Schema.optional(Schema.Unknown),
+    lease_request: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Array(Schema.String) })),
+    lease_constraints: Schema.optional(Schema.Struct({ expires_at: Schema.optional(Schema.String) }))
+  }),
+  output: Schema.Unknown
+}) {}
+
+export const DelegateLive = Delegate.toLayer(({ agent, input, lease_constraints, lease_request }) =>
+  Job.delegate(agent, input, { lease: lease_request, expiresAt: lease_constraints?.expires_at })
+)
+
+/** Keeps a text as an artifact, and answers where. */
+export class Artifact extends Agent.make("artifact", {
+  input: Schema.Struct({ text: Schema.String }),
+  output: Schema.Struct({ uri: Schema.String, sha256: Schema.String, byte_size: Schema.Number })
+}) {}
+
+export const ArtifactLive = Artifact.toLayer(({ text }) =>
+  Effect.map(
+    Job.artifact(new TextEncoder().encode(text), { contentType: "text/plain; charset=utf-8" }),
+    ({ byteSize, sha256, uri }) => ({ uri, sha256, byte_size: byteSize })
+  )
+)
+
+/** All of them. They need a file system, paths and an HTTP client. */
 export const DemoAgents = Layer.mergeAll(
   EchoLive,
   CounterLive,
@@ -222,5 +322,11 @@ export const DemoAgents = Layer.mergeAll(
   SleepLive,
   FailLive,
   VersionsLive,
-  CensusLive
+  CensusLive,
+  ReadLive,
+  FetchLive,
+  SpendLive,
+  ModelLive,
+  DelegateLive,
+  ArtifactLive
 )

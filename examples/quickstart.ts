@@ -13,10 +13,11 @@ import { Faults, FaultyTransport } from "effect-arcp/testing"
 import { Server } from "effect-arcp/transport"
 import { WebSocketClient, WebSocketServer } from "effect-arcp/transport/node"
 import { Console, Effect, Layer, Redacted, Stream } from "effect"
+import { realpathSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { Census, CensusLive } from "./agents.js"
 
-const root = fileURLToPath(new URL("..", import.meta.url))
+const root = realpathSync(fileURLToPath(new URL("..", import.meta.url)))
 
 const RuntimeLive = Layer.unwrapScoped(
   Effect.gen(function* () {
@@ -74,7 +75,8 @@ const program = Effect.gen(function* () {
 
   // 40 frames from now the network fails: in the middle of the census.
   yield* faults.cutBeforeInbound(40)
-  const job = yield* client.submit(Census, { root })
+  // The lease is all that the agent may do: read what lies in this repository, and nothing else.
+  const job = yield* client.submit(Census, { root }, { lease: { "fs.read": [`${root}/**`] } })
   yield* Console.log(`${job.jobId} runs ${job.agent}`)
 
   const seen: Array<Event.JobEvent> = []

@@ -2,7 +2,7 @@
  * Loads every entry of the built package by its name, as a user's Node does, and starts each program of it. The tests run the
  * sources; this runs what is published.
  */
-import { spawnSync } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
@@ -22,4 +22,23 @@ for (const [program, path] of Object.entries(bin)) {
   })
   if (status !== 0) throw new Error(`${program} version: exit ${status}\n${stderr}`)
 }
+// The demo agents are part of the program: it must find them where it was built.
+const serving = spawn(
+  process.execPath,
+  [fileURLToPath(new URL(bin.arcp, root)), "serve", "--demo", "--anonymous", "--port", "0"],
+  { stdio: ["ignore", "ignore", "pipe"] }
+)
+const said = await new Promise((resolve) => {
+  let text = ""
+  const timer = setTimeout(() => resolve(text), 30_000)
+  serving.stderr.on("data", (data) => {
+    text += data
+    if (text.includes("listening on ws://")) resolve(text)
+  })
+  serving.on("exit", () => resolve(text))
+  serving.on("close", () => clearTimeout(timer))
+})
+serving.kill("SIGTERM")
+if (!said.includes("listening on ws://")) throw new Error(`arcp serve --demo does not start: ${said}`)
+
 console.log(`ok ${entries.length} entries, ${Object.keys(bin).length} program`)
