@@ -276,7 +276,7 @@ describe("random lives of credentials", () => {
               Effect.runPromise
             )
           ),
-          { numRuns: 150 }
+          { numRuns: 75 }
         )
       ),
     60_000
