@@ -276,7 +276,7 @@ describe("random lives of credentials", () => {
               Effect.runPromise
             )
           ),
-          { numRuns: 75 }
+          { numRuns: 150 }
         )
       ),
     60_000
