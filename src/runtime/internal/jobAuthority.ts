@@ -6,6 +6,7 @@
  * interruption) queues its one `tool_result` in the same step. A call that is refused is not run.
  */
 import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -17,22 +18,16 @@ import * as Amount from "../../authority/Amount.js"
 import * as Canonical from "../../authority/Canonical.js"
 import type { Capability } from "../../authority/Capability.js"
 import { type ArcpError, InvalidRequest, isArcpError, oneLine, PermissionDenied } from "../../protocol/Errors.js"
+import type { Budgets } from "../Budgets.js"
+import type { Leases } from "../Leases.js"
 import { causeToArcpError, toArcpError, type Upstream } from "./failures.js"
 import { toolResultBody } from "./payload.js"
 import type { Running } from "./running.js"
 
 /** What it needs of the runtime. */
-export interface AuthorityDeps {
-  readonly check: (
-    running: Running,
-    capability: Capability,
-    target: string
-  ) => Either.Either<Canonical.Canonical, Denial>
-  readonly checkState: (running: Running) => Either.Either<void, Denial>
-  readonly chargeable: (running: Running, currency: string) => Either.Either<void, InvalidRequest>
-  readonly charge: (running: Running, amount: Amount.Amount) => void
-  readonly hold: (running: Running, amount: Amount.Amount) => Either.Either<() => void, Denial>
-  readonly available: (running: Running) => Amount.Amounts
+export interface AuthorityDeps
+  extends Pick<Context.Tag.Service<Leases>, "check" | "checkState">,
+    Pick<Context.Tag.Service<Budgets>, "chargeable" | "charge" | "hold" | "available"> {
   /** What a refusal means for the job beyond its failure. */
   readonly refused: (running: Running, error: Denial) => void
   readonly findTool: (name: string) => ToolRegistration | undefined
