@@ -232,6 +232,25 @@ export interface JobService {
   readonly handoff: (agent: string, input: unknown) => Effect.Effect<never, ArcpError>
   /** The job's provisioned credentials (§9.8); none where the runtime provisions none. */
   readonly credentials: Effect.Effect<ReadonlyArray<JobCredential>>
+  /**
+   * A durable step: runs the effect and journals its result with the job. When the job is started again after a restart of the
+   * runtime (`onRestart: "rerun"`), the same step answers the recorded result and does not run. So an agent that is a
+   * sequence of steps goes on where it was.
+   *
+   * A name is a step's place: each is recorded once in a job, also when steps run side by side, and a step that is called
+   * again by its name answers the same again. A failure is not recorded. A crash between the effect's end and the record's
+   * (which is a moment later) runs the effect again: what must not happen twice needs a key of its own, such as
+   * `${jobId}/${name}`.
+   *
+   * The result is what the Schema makes of its JSON, in the first attempt too. Fails with `InvalidRequest` where it does not
+   * fit the Schema or a bound is reached, and with `InternalError` (`details.reason: "step_changed"`) where the recorded
+   * result was written with another Schema; the effect has not been run then.
+   */
+  readonly step: <A, I, E, R>(
+    name: string,
+    schema: Schema.Schema<A, I>,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | InvalidRequest | InternalError, R>
 }
 
 type AnyAgent<In, InWire, Out, OutWire> = string | AgentSpec<In, InWire, Out, OutWire>
@@ -375,4 +394,11 @@ export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>()
   ) =>
     Effect.flatMap(Job, (job) => Effect.flatMap(encode(agent, input), (encoded) => job.handoff(nameOf(agent), encoded)))
   static readonly credentials = Effect.flatMap(Job, (job) => job.credentials)
+  /** A durable step; see {@link JobService.step}. */
+  static readonly step = <A, I, E, R>(
+    name: string,
+    schema: Schema.Schema<A, I>,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | InvalidRequest | InternalError, R | Job> =>
+    Effect.flatMap(Job, (job) => job.step(name, schema, effect))
 }

@@ -131,6 +131,7 @@ const ended = (job: ClientJob): Effect.Effect<NonNullable<ClientJob["end"]>> =>
 export const chunksOf = (job: ClientJob): Stream.Stream<string | Uint8Array, ArcpError | ClientError> =>
   Stream.suspend(() => {
     let at = 0
+    let { restarts } = job
     const invalid = (message: string) => Effect.fail(Option.some(new ResultInvalid({ jobId: job.jobId, message })))
     return Stream.repeatEffectChunkOption(
       Effect.suspend(function next(): Effect.Effect<
@@ -138,6 +139,11 @@ export const chunksOf = (job: ClientJob): Stream.Stream<string | Uint8Array, Arc
         Option.Option<ArcpError | ClientError>
       > {
         if (job.chunksBroken) return invalid("the chunks of the result came out of order")
+        if (job.restarts !== restarts) {
+          // What has been handed out cannot be taken back.
+          if (at > 0) return invalid("the result began anew, since the runtime was restarted: read it again")
+          restarts = job.restarts
+        }
         if (at < job.chunks.length) {
           const out: Array<string | Uint8Array> = []
           for (; at < job.chunks.length; at++) {

@@ -24,7 +24,7 @@ import * as Expiry from "../authority/Expiry.js"
 import { type ArcpError, Cancelled, InternalError, Timeout, toWire } from "../protocol/Errors.js"
 import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
-import type { StoredJob } from "../store/Store.js"
+import { Store, type StoredJob } from "../store/Store.js"
 import { Artifacts } from "./Artifacts.js"
 import { BackPressure, type Emitting } from "./BackPressure.js"
 import { Budgets } from "./Budgets.js"
@@ -89,7 +89,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
   static readonly layer: Layer.Layer<
     JobRunner,
     never,
-    Emitting | Deadlines | Ids | Leases | Budgets | Credentials | AgentRegistry | ToolRegistry | Artifacts
+    Emitting | Deadlines | Ids | Leases | Budgets | Credentials | AgentRegistry | ToolRegistry | Artifacts | Store
   > = Layer.scoped(
     JobRunner,
     Effect.gen(function* () {
@@ -105,6 +105,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const backPressure = yield* BackPressure
       const limits = yield* Limits
       const artifacts = yield* Artifacts
+      const store = yield* Store
       const scope = yield* Effect.scope
       const runtime = yield* Effect.runtime<never>()
       const runFork = Runtime.runFork(runtime)
@@ -203,6 +204,11 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         ids,
         limits,
         artifacts,
+        steps: {
+          read: store.step,
+          write: (record, committed) =>
+            journal.change({ write: (builder) => void builder.steps.push(record), committed })
+        },
         authority: {
           check: leases.check,
           checkState: leases.checkState,

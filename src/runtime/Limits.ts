@@ -41,6 +41,10 @@ export interface LimitsShape {
   readonly resultChunk: number
   /** Decoded size of a streamed result; a larger one ends the job with `INTERNAL_ERROR` (§14). */
   readonly resultTotal: number
+  /** Durable steps of one job; the next one fails with `InvalidRequest`. */
+  readonly steps: number
+  /** Size of a durable step's result as JSON; a larger one fails the step with `InvalidRequest`. */
+  readonly stepResult: number
   /** Events of one job that wait to be written; the agent's next `emit` waits. */
   readonly queuedEvents: number
   /** Bytes of one job that wait to be written; the agent's next `emit` waits. */
@@ -108,6 +112,8 @@ export const defaults: LimitsShape = {
   eventPayload: 1_048_576,
   resultChunk: 1_048_576,
   resultTotal: 1_073_741_824,
+  steps: 10_000,
+  stepResult: 1_048_576,
   queuedEvents: 512,
   queuedBytes: 1_048_576,
   historyEvents: 10_000,

@@ -43,8 +43,8 @@ const withJob = Effect.gen(function* () {
     peer.send("job.event", { kind, ts: "t", body }, { ...head, job_id: "j", event_seq: seq })
   const result = (seq: number, payload: object) =>
     peer.send("job.result", { final_status: "success", ...payload }, { ...head, job_id: "j", event_seq: seq })
-  const chunk = (seq: number, chunk_seq: number, data: string, encoding = "utf8", more = true) =>
-    event(seq, "result_chunk", { result_id: "r", chunk_seq, data, encoding, more })
+  const chunk = (seq: number, chunk_seq: number, data: string, encoding = "utf8", more = true, result_id = "r") =>
+    event(seq, "result_chunk", { result_id, chunk_seq, data, encoding, more })
   return { arcp, next, peer, job, event, result, chunk }
 })
 
@@ -155,6 +155,27 @@ describe("a client against what should not be", () => {
       expect(yield* Effect.flip(job.result)).toMatchObject({ _tag: "ResultInvalid" })
       expect(yield* Effect.flip(Stream.runCollect(job.chunks))).toMatchObject({ _tag: "ResultInvalid" })
     }).pipe(Effect.provide(client))
+  )
+
+  it.scoped(
+    "§8.4 a result that begins anew, as after a restart of the runtime, is the new one whole, never a mixture",
+    () =>
+      Effect.gen(function* () {
+        const { chunk, job, result } = yield* withJob
+        yield* chunk(1, 0, "old, ")
+        const reading = yield* Effect.fork(Effect.flip(Stream.runCollect(job.chunks)))
+        yield* chunk(2, 1, "half")
+        yield* TestClock.adjust(0)
+        yield* chunk(3, 0, "new, ", "utf8", true, "again")
+        yield* chunk(4, 1, "whole", "utf8", false, "again")
+        yield* result(5, { result_id: "again", result_size: 10 })
+        expect(yield* job.result).toBe("new, whole")
+        expect(yield* Fiber.join(reading)).toMatchObject({
+          _tag: "ResultInvalid",
+          message: "the result began anew, since the runtime was restarted: read it again"
+        })
+        expect(Chunk.toReadonlyArray(yield* Stream.runCollect(job.chunks))).toEqual(["new, ", "whole"])
+      }).pipe(Effect.provide(client))
   )
 
   for (const [what, chunks, end] of [

@@ -47,6 +47,8 @@ export class ClientJob {
   resultId: string | undefined = undefined
   chunks: Array<{ readonly data: string; readonly encoding: "utf8" | "base64" }> = []
   nextChunk = 0
+  /** How often the result began anew, as it does when the job is started again after a restart of the runtime. */
+  restarts = 0
   chunksBroken = false
   private waiters: Array<() => void> = []
 
@@ -83,7 +85,12 @@ export class ClientJob {
     readonly data: string
     readonly encoding: "utf8" | "base64"
   }): void {
-    if (this.resultId === undefined) this.resultId = body.result_id
+    if (body.result_id !== this.resultId && body.chunk_seq === 0) {
+      if (this.resultId !== undefined) this.restarts++
+      this.resultId = body.result_id
+      this.chunks = []
+      this.nextChunk = 0
+    }
     if (body.result_id !== this.resultId || body.chunk_seq !== this.nextChunk) {
       this.chunksBroken = true
       return

@@ -22,6 +22,7 @@ import * as JobAuthority from "./jobAuthority.js"
 import type { LiveJob } from "./model.js"
 import { eventPayload, toolResultBody } from "./payload.js"
 import type { Running } from "./running.js"
+import { make as makeSteps, type StepDeps } from "./steps.js"
 
 /** What the service needs of the runtime. */
 export interface JobServiceDeps {
@@ -34,6 +35,7 @@ export interface JobServiceDeps {
   readonly limits: LimitsShape
   readonly authority: JobAuthority.AuthorityDeps
   readonly artifacts: ArtifactsService
+  readonly steps: Pick<StepDeps, "read" | "write">
 }
 
 const invalid = (message: string) => Effect.fail(new InvalidRequest({ message }))
@@ -251,7 +253,8 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
       ExtensionName.isExtension(kind)
         ? event(kind, body ?? {})
         : invalid(`kind: must be x-vendor.<vendor>.<name> or x-<name>, the core kinds have their own calls`),
-    streamResult
+    streamResult,
+    step: makeSteps(running, { ...deps.steps, limits })
   }
   return { service, gate: authority.gate }
 }
