@@ -2,22 +2,24 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import { Store } from "../store/Store.js"
+import { Store, type StoreError } from "../store/Store.js"
 import { Deadlines } from "./Deadlines.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
+import { Sessions } from "./Sessions.js"
 
 /** Jobs that one step removes; a sweep goes on until none is left to remove. */
 const stepSize = 200
 
 /** Sweeps in the background. A sweep that fails is logged and tried again at the next time. */
-export const layer: Layer.Layer<never, never, Store | Journal | Deadlines> = Layer.scopedDiscard(
+export const layer: Layer.Layer<never, never, Store | Journal | Deadlines | Sessions> = Layer.scopedDiscard(
   Effect.gen(function* () {
     const store = yield* Store
     const journal = yield* Journal
     const deadlines = yield* Deadlines
     const limits = yield* Limits
-    const removeJobs: Effect.Effect<void, unknown> = Effect.gen(function* () {
+    const sessions = yield* Sessions
+    const removeJobs: Effect.Effect<number, StoreError> = Effect.gen(function* () {
       const expired = yield* store.expiredJobs(
         {
           endedBefore: deadlines.now() - limits.retainEndedFor,
@@ -26,13 +28,21 @@ export const layer: Layer.Layer<never, never, Store | Journal | Deadlines> = Lay
         },
         stepSize
       )
-      if (expired.length === 0) return
+      if (expired.length === 0) return 0
+      const gone = (yield* Effect.forEach(expired, store.deliveredTo)).flat()
       yield* journal.transact((builder) => {
-        for (const jobId of expired) builder.jobsRemoved.push(jobId)
+        builder.jobsRemoved.push(...expired)
+        // Who has not had them yet cannot have them any more: a resume from before them is refused, never silently short.
+        for (const { lastSeq, sessionId } of gone) sessions.raiseFloor(sessionId, lastSeq, builder)
       })
-      if (expired.length === stepSize) yield* removeJobs
+      return expired.length + (expired.length === stepSize ? yield* removeJobs : 0)
     })
-    yield* Effect.suspend(() => Effect.zipRight(removeJobs, store.removeExpiredKeys(deadlines.now()))).pipe(
+    const sweep = Effect.gen(function* () {
+      const jobs = yield* removeJobs
+      const keys = yield* store.removeExpiredKeys(deadlines.now())
+      if (jobs + keys > 0) yield* store.purge
+    })
+    yield* sweep.pipe(
       Effect.catchAllCause((cause) => Effect.logWarning("retention could not be looked after", cause)),
       Effect.schedule(Schedule.spaced(limits.sweepEvery)),
       Effect.forkScoped

@@ -34,6 +34,7 @@ import { type Recovered, Store, type StoredJob } from "../store/Store.js"
 import { closeCodes, type Connection } from "../transport/Connection.js"
 import { BackPressure, type Emitting } from "./BackPressure.js"
 import { Deadlines } from "./Deadlines.js"
+import type { Builder } from "./internal/builder.js"
 import * as Frames from "./internal/frames.js"
 import { matches, sha256 } from "./internal/hash.js"
 import { Link } from "./internal/link.js"
@@ -92,6 +93,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
     readonly recover: (recovered: Recovered) => Effect.Effect<void>
     /** Refuses new sessions from now on; ends every connection, telling clients to come back later, within 5 seconds. */
     readonly shutdown: Effect.Effect<void>
+    /** Events of a session up to this number are gone; a resume from before it is refused (§6.3). Writes the session. */
+    readonly raiseFloor: (sessionId: string, seq: number, builder: Builder) => void
     readonly count: () => number
   }
 >() {
@@ -441,7 +444,14 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           )
         })
 
-        return { open, resume, confirm, leave, recover, shutdown, count: () => sessions.size }
+        const raiseFloor = (sessionId: string, seq: number, builder: Builder): void => {
+          const session = sessions.get(sessionId)
+          if (session === undefined || session.floorSeq >= seq) return
+          session.floorSeq = seq
+          builder.session(session)
+        }
+
+        return { open, resume, confirm, leave, recover, shutdown, raiseFloor, count: () => sessions.size }
       })
     )
 }

@@ -59,9 +59,19 @@ const make = () => {
   const keys = new Map<string, KeyRecord>()
   const keyOf = (principalId: string, key: string) => `${principalId.length}:${principalId}${key}`
 
+  /** A number whose delivery goes is still a number that was assigned. */
+  const keepNumbers = (job: Job): void => {
+    for (const sessionId of job.sessions) {
+      const session = sessions.get(sessionId)
+      const last = deliveries.get(sessionId)?.at(-1)?.lastSeq ?? 0
+      if (session !== undefined && session.lastSeq < last) sessions.set(sessionId, { ...session, lastSeq: last })
+    }
+  }
+
   const removeJob = (jobId: string): void => {
     const job = jobs.get(jobId)
     if (job === undefined) return
+    keepNumbers(job)
     jobs.delete(jobId)
     const at = firstIndex(order, (id) => id >= jobId)
     if (order[at] === jobId) order.splice(at, 1)
@@ -162,6 +172,7 @@ const make = () => {
     for (const { jobId, upTo } of batch.trims) {
       const job = jobs.get(jobId)
       if (job === undefined) continue
+      keepNumbers(job)
       const keep = firstIndex(job.segments, (segment) => segment.lastSeq > upTo)
       for (const segment of job.segments.splice(0, keep)) job.bytes -= sizeOf(segment)
       for (const sessionId of job.sessions) {
@@ -264,6 +275,13 @@ const make = () => {
       }),
     deliveriesOfJob: (sessionId, jobId) =>
       Effect.sync(() => (deliveries.get(sessionId) ?? []).filter((delivery) => delivery.jobId === jobId)),
+    deliveredTo: (jobId) =>
+      Effect.sync(() =>
+        [...(jobs.get(jobId)?.sessions ?? [])].flatMap((sessionId) => {
+          const last = deliveries.get(sessionId)?.findLast((delivery) => delivery.jobId === jobId)
+          return last === undefined ? [] : [{ sessionId, lastSeq: last.lastSeq }]
+        })
+      ),
     step: (jobId, name) => Effect.sync(() => Option.fromNullable(jobs.get(jobId)?.steps.get(name))),
     expiredJobs: (retention: Retention, limit) =>
       Effect.sync(() => {
@@ -291,7 +309,8 @@ const make = () => {
           removed++
         }
         return removed
-      })
+      }),
+    purge: Effect.void
   })
 }
 

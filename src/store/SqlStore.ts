@@ -219,7 +219,14 @@ export const make = (
       }
     })
 
+    // A number whose delivery goes is still a number that was assigned.
+    const keepNumbers = `UPDATE arcp_sessions
+      SET last_seq = (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)
+      WHERE session_id IN (SELECT session_id FROM arcp_deliveries WHERE job_id = ?)
+      AND last_seq < (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)`
+
     const removals: ReadonlyArray<string> = [
+      keepNumbers,
       "DELETE FROM arcp_segments WHERE job_id = ?",
       "DELETE FROM arcp_deliveries WHERE job_id = ?",
       "DELETE FROM arcp_subscriptions WHERE job_id = ?",
@@ -273,6 +280,7 @@ export const make = (
                 )
               ),
             ...batch.trims.flatMap(({ jobId, upTo }) => [
+              run(keepNumbers, [jobId]),
               run("DELETE FROM arcp_segments WHERE job_id = ? AND last_seq <= ?", [jobId, upTo]),
               run("DELETE FROM arcp_deliveries WHERE job_id = ? AND first_job_seq + (last_seq - first_seq) <= ?", [
                 jobId,
@@ -402,6 +410,15 @@ export const make = (
           ),
           (rows) => rows.map(delivery)
         ),
+      deliveredTo: (jobId) =>
+        Effect.map(
+          query(
+            "read deliveries",
+            "SELECT session_id, MAX(last_seq) AS last_seq FROM arcp_deliveries WHERE job_id = ? GROUP BY session_id",
+            [jobId]
+          ),
+          (rows) => rows.map((row) => ({ sessionId: text(row.session_id), lastSeq: int(row.last_seq) }))
+        ),
       step: (jobId, name) =>
         Effect.flatMap(
           query("read a step", "SELECT fingerprint, value FROM arcp_steps WHERE job_id = ? AND name = ?", [
@@ -445,7 +462,9 @@ export const make = (
           const n = int(expired[0]?.n ?? 0)
           if (n > 0) yield* query("sweep", "DELETE FROM arcp_keys WHERE expires_at <= ?", [now])
           return n
-        })
+        }),
+      // Portable SQL knows no more than DELETE; see the layer of the database.
+      purge: Effect.void
     })
   })
 
@@ -455,6 +474,8 @@ export const layer = (
     readonly sealer?: Sealing.Sealer | undefined
     /** Whether the database outlives the process. Default true. */
     readonly durable?: boolean | undefined
+    /** How this database gives up what has been removed; nothing by default. */
+    readonly purge?: ((sql: SqlClient) => Effect.Effect<void, StoreError>) | undefined
   } = {}
 ): Layer.Layer<Store | CredentialLedger | ArtifactStore, StoreError, SqlClient> =>
   Layer.effectContext(
@@ -462,9 +483,11 @@ export const layer = (
       // the store first: it runs the migrations and tries the key
       const store = yield* make(options.sealer)
       const artifacts = yield* makeArtifacts(options.sealer)
-      const ledger = makeSqlLedger(yield* SqlClient, options.sealer ?? Sealing.none)
+      const sql = yield* SqlClient
+      const ledger = makeSqlLedger(sql, options.sealer ?? Sealing.none)
       const durable = options.durable ?? true
-      return Context.make(Store, { ...store, durable }).pipe(
+      const purge = options.purge?.(sql) ?? Effect.void
+      return Context.make(Store, { ...store, durable, purge }).pipe(
         Context.add(ArtifactStore, { ...artifacts, durable }),
         Context.add(CredentialLedger, { ...ledger, durable })
       )

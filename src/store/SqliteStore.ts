@@ -62,6 +62,34 @@ const prepare = (filename: string): Effect.Effect<void, StoreError> =>
         catch: (cause) => explain(filename, cause)
       })
 
+/** Free pages that one step gives back to the file system: a step holds up the writer for some milliseconds at most. */
+const pagesPerStep = 256
+/** Steps of one purge; what is left then is left to the next. */
+const maxSteps = 512
+
+/**
+ * Gives free pages back, and empties the log, which holds what has been removed until it is written over. Removed rows are
+ * zeroed where they were (`secure_delete`).
+ */
+const purge = (sql: SqlClient): Effect.Effect<void, StoreError> =>
+  Effect.gen(function* () {
+    // The driver takes one step of a statement that answers no rows, and this one's step is a page.
+    const freePage = sql.unsafe("PRAGMA incremental_vacuum(1)")
+    for (let step = 0; step < maxSteps; step++) {
+      const [row] = yield* sql.unsafe<{ readonly freelist_count: number }>("PRAGMA freelist_count")
+      const free = row?.freelist_count ?? 0
+      if (free === 0) break
+      yield* sql.withTransaction(Effect.replicateEffect(freePage, Math.min(free, pagesPerStep), { discard: true }))
+      yield* Effect.yieldNow()
+    }
+    yield* sql.unsafe("PRAGMA wal_checkpoint(TRUNCATE)")
+  }).pipe(
+    Effect.mapError(
+      (error) => new StoreError({ operation: "purge", message: "space could not be given back", cause: error })
+    ),
+    Effect.asVoid
+  )
+
 /**
  * The store, the ledger of credentials and the artifacts in a SQLite file. Fails when the file is damaged, in use, newer than
  * this version, or sealed with another key.
@@ -72,15 +100,17 @@ export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLed
     SqlClient,
     Effect.gen(function* () {
       yield* prepare(filename)
-      const sql = yield* SqliteClient.make({ filename, prepareCacheSize: 500 }).pipe(
+      // Its log is switched on below: once it is, a new file can no longer be told how to give space back.
+      const sql = yield* SqliteClient.make({ filename, prepareCacheSize: 500, disableWAL: true }).pipe(
         // The driver throws where a file cannot be opened.
         Effect.catchAllDefect((defect) => Effect.fail(explain(filename, defect)))
       )
       for (const pragma of [
+        "auto_vacuum = INCREMENTAL",
         "locking_mode = EXCLUSIVE",
+        "journal_mode = WAL",
         `synchronous = ${options.synchronous ?? "NORMAL"}`,
         "secure_delete = ON",
-        "auto_vacuum = INCREMENTAL",
         "journal_size_limit = 67108864",
         "foreign_keys = OFF"
       ]) {
@@ -95,6 +125,7 @@ export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLed
   )
   return SqlStore.layer({
     durable: options.durable ?? filename !== ":memory:",
-    sealer: encryptionKey === undefined ? undefined : Sealing.aesGcm(encryptionKey)
+    sealer: encryptionKey === undefined ? undefined : Sealing.aesGcm(encryptionKey),
+    purge
   }).pipe(Layer.provide(client))
 }

@@ -163,11 +163,14 @@ export interface Batch {
   readonly subscriptions: ReadonlyArray<SubscriptionRecord>
   readonly steps: ReadonlyArray<StepRecord>
   readonly subscriptionsRemoved: ReadonlyArray<SubscriptionRecord>
-  /** Removes the segments of the job with `lastSeq <= upTo` and the deliveries whose events are all among them. */
+  /**
+   * Removes the segments of the job with `lastSeq <= upTo` and the deliveries whose events are all among them. A session that
+   * loses deliveries keeps its highest number: no number is ever assigned again.
+   */
   readonly trims: ReadonlyArray<{ readonly jobId: string; readonly upTo: number }>
   /** Removes sessions and their subscriptions. Deliveries stay as long as their job's events do. */
   readonly sessionsRemoved: ReadonlyArray<string>
-  /** Removes jobs and everything that belongs to them. Keys that point to them go too. */
+  /** Removes jobs and everything that belongs to them. Keys that point to them go too; sessions keep their highest number. */
   readonly jobsRemoved: ReadonlyArray<string>
 }
 
@@ -238,11 +241,20 @@ export class Store extends Context.Tag("effect-arcp/store/Store")<
     ) => Effect.Effect<ReadonlyArray<Delivery>, StoreError>
     /** Deliveries of one job in one session, in order. */
     readonly deliveriesOfJob: (sessionId: string, jobId: string) => Effect.Effect<ReadonlyArray<Delivery>, StoreError>
+    /** The sessions that were given events of a job, each with its own number of the last of them. */
+    readonly deliveredTo: (
+      jobId: string
+    ) => Effect.Effect<ReadonlyArray<{ readonly sessionId: string; readonly lastSeq: number }>, StoreError>
     readonly step: (jobId: string, name: string) => Effect.Effect<Option.Option<StepRecord>, StoreError>
     /** The ids of ended jobs that retention lets go, at most `limit`, oldest end first. */
     readonly expiredJobs: (retention: Retention, limit: number) => Effect.Effect<ReadonlyArray<string>, StoreError>
     /** Removes the keys that expired at or before `now`; answers how many. */
     readonly removeExpiredKeys: (now: number) => Effect.Effect<number, StoreError>
+    /**
+     * Gives up the space of what has been removed, and leaves none of its bytes behind where the store can see to that. May
+     * hold up a commit for a moment.
+     */
+    readonly purge: Effect.Effect<void, StoreError>
   }
 >() {}
 

@@ -1,58 +1,14 @@
 /** Durable steps, over runtimes that die and start again on the same store. */
 import { describe, expect, it } from "@effect/vitest"
-import { Context, DateTime, Deferred, Effect, Exit, Layer, Option, Schema, Scope, TestClock } from "effect"
+import { DateTime, Deferred, Effect, Exit, Layer, Option, Schema, TestClock } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { fingerprint } from "../../src/runtime/internal/fingerprint.js"
-import type { LimitsShape } from "../../src/runtime/index.js"
-import { MemoryStore } from "../../src/store/index.js"
-import { SqliteStore } from "../../src/store/sqlite.js"
 import { Store, StoreError } from "../../src/store/Store.js"
+import { makeStore, resumed, start, stores } from "./mortal.js"
 import { eventsOf, hello, type Peer, submit } from "./peer.js"
-import { world } from "./world.js"
-
-const stores = [
-  ["memory", () => MemoryStore.layer],
-  ["SQLite", () => SqliteStore.layer({ filename: ":memory:" })]
-] as const
 
 const stepsOf = (store: typeof Store.Service, jobId: string, name: string) =>
   Effect.map(store.step(jobId, name), Option.getOrUndefined)
-
-/** A store that outlives its runtimes; `die` ends the present one as `kill -9` does: it commits nothing any more. */
-const makeStore = (layer: Layer.Layer<Store, unknown>) =>
-  Effect.gen(function* () {
-    const store = Context.get(yield* Layer.build(layer), Store)
-    let process = { dead: false }
-    return {
-      store,
-      die: Effect.sync(() => {
-        process.dead = true
-        process = { dead: false }
-      }),
-      layer: Layer.sync(Store, () => {
-        const mine = process
-        return {
-          ...store,
-          commit: (batch) =>
-            mine.dead
-              ? Effect.fail(new StoreError({ operation: "commit", message: "this process is dead" }))
-              : store.commit(batch)
-        }
-      })
-    }
-  })
-
-const start = (store: Layer.Layer<Store>, agents: Layer.Layer<never>, limits: Partial<LimitsShape> = {}) =>
-  Effect.gen(function* () {
-    const scope = yield* Scope.make()
-    yield* Effect.addFinalizer(() => Effect.forkDaemon(Scope.close(scope, Exit.void)))
-    return yield* Scope.extend(Layer.build(world({ store, agents, limits })), scope)
-  })
-
-const resumed = (peer: Peer & { readonly sessionId: string; readonly token: string }) =>
-  hello({
-    resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: peer.events().length }
-  })
 
 describe.each(stores)("durable steps over %s", (_name, layer) => {
   it.scoped("a rerun answers what was recorded and goes on where it was, over any number of crashes", () =>

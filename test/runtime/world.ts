@@ -62,6 +62,16 @@ export const agents = Layer.mergeAll(
     })
   ),
   Agent.untyped("never", () => Effect.never),
+  // Fifty events, then the gate "pace", then up to two thousand, then nothing.
+  Agent.untyped("pacer", () =>
+    Effect.gen(function* () {
+      for (let n = 1; n <= 2_000; n++) {
+        yield* Job.log(`pace ${n}`)
+        if (n === 50) yield* Deferred.await(gate("pace"))
+      }
+      return yield* Effect.never
+    })
+  ),
   // Talks until it is stopped, and in its finalizer too.
   Agent.untyped("talker", () =>
     Effect.zipRight(

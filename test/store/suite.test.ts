@@ -108,6 +108,45 @@ describe.each(stores)("the store in %s", (_name, make) => {
     }).pipe(Effect.provide(make()))
   )
 
+  it.scoped("a number that was assigned stays assigned when its event is trimmed or its job removed", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const deliver = (sessionId: string, jobId: string, firstSeq: number, lastSeq: number, firstJobSeq: number) => ({
+        sessionId,
+        jobId,
+        firstSeq,
+        lastSeq,
+        firstJobSeq
+      })
+      yield* commit({
+        sessions: [session("s1"), session("s2"), { ...session("s3"), lastSeq: 40 }],
+        jobs: [job("a"), job("b")],
+        jobStates: [state("a"), state("b")],
+        segments: [segment("a", 1, 9), segment("b", 1, 2)],
+        deliveries: [
+          deliver("s1", "a", 1, 9, 1),
+          deliver("s1", "b", 10, 11, 1),
+          deliver("s2", "a", 1, 5, 1),
+          deliver("s3", "a", 1, 3, 1)
+        ]
+      })
+      const last = Effect.map(store.recover, ({ sessions }) =>
+        Object.fromEntries(sessions.map(({ lastSeq, sessionId }) => [sessionId, lastSeq]))
+      )
+      const delivered = (jobId: string) =>
+        Effect.map(store.deliveredTo(jobId), (rows) =>
+          Object.fromEntries(rows.map(({ lastSeq, sessionId }) => [sessionId, lastSeq]))
+        )
+      expect(yield* delivered("a")).toEqual({ s1: 9, s2: 5, s3: 3 })
+      yield* commit({ trims: [{ jobId: "a", upTo: 9 }] })
+      expect(yield* last).toEqual({ s1: 11, s2: 5, s3: 40 })
+      expect(yield* delivered("a")).toEqual({})
+      yield* commit({ jobsRemoved: ["b", "a"] })
+      expect(yield* delivered("b")).toEqual({})
+      expect(yield* last).toEqual({ s1: 11, s2: 5, s3: 40 })
+    }).pipe(Effect.provide(make()))
+  )
+
   it.scoped("segments that overlap a range come back in order, bounded by bytes but never none", () =>
     Effect.gen(function* () {
       const store = yield* Store
@@ -381,6 +420,32 @@ describe("a SQLite file", () => {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(SqliteStore.layer({ filename, encryptionKey }))))
         expect(error.message).toContain("encrypt")
       }
+    })
+  )
+
+  it.scoped("gives back what was removed: no byte of it is left in the file or its log, and the file is smaller", () =>
+    Effect.gen(function* () {
+      const filename = file()
+      const marker = "swordfish-to-be-forgotten"
+      const payloads = Array.from({ length: 2_000 }, (_, i) => JSON.stringify({ text: `${marker} ${i} `.repeat(20) }))
+      const bytes = () => ["", "-wal"].map((suffix) => readFileSync(`${filename}${suffix}`, "latin1")).join("")
+      const context = yield* Layer.build(SqliteStore.layer({ filename }))
+      yield* Effect.gen(function* () {
+        const store = yield* Store
+        yield* commit({
+          jobs: [job("gone", { input: `"${marker}"` }), job("stays")],
+          jobStates: [state("gone"), state("stays")],
+          segments: [{ ...segment("gone", 1, 2_000), payloads }]
+        })
+        expect(bytes()).toContain(marker)
+        yield* store.purge
+        const before = statSync(filename).size
+        yield* commit({ jobsRemoved: ["gone"] })
+        yield* store.purge
+        expect(bytes()).not.toContain(marker)
+        expect(statSync(filename).size).toBeLessThan(before / 4)
+        expect(Option.isSome(yield* store.job("stays"))).toBe(true)
+      }).pipe(Effect.provide(context))
     })
   )
 

@@ -157,6 +157,10 @@ const fromStore = (
     return frames.length === 0 ? undefined : { frames, cursor: at }
   })
 
+/** Whether events of a run from `seq` on are gone, though the session remembers the run. */
+const isTrimmed = (run: SessionRun, seq: number): boolean =>
+  isLive(run.job) && run.lastSeq >= seq && run.firstJobSeq + Math.max(0, seq - run.firstSeq) <= run.job.trimmedTo
+
 /** Whether everything behind `cursor` can still be sent (§6.3). */
 export const covered = (
   session: LiveSession,
@@ -170,7 +174,7 @@ export const covered = (
     const target = session.seq
     while (at < target) {
       const first = session.recent[0]
-      if (first !== undefined && first.firstSeq <= at + 1) return true
+      if (first !== undefined && first.firstSeq <= at + 1) return !session.recent.some((run) => isTrimmed(run, at + 1))
       const deliveries = yield* store.deliveries(session.sessionId, at, 1000)
       if (deliveries.length === 0) return false
       for (const delivery of deliveries) {

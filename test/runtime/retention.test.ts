@@ -1,0 +1,106 @@
+/** What retention lets go, and what that means for who has not had it (ARCP 1.1 §6.3). */
+import { beforeEach, describe, expect, it } from "@effect/vitest"
+import { Deferred, Effect, Option, TestClock } from "effect"
+import { makeStore, start, stores } from "./mortal.js"
+import { allFeatures, barrier, dial, eventsOf, hello, run, submit } from "./peer.js"
+import { gate, resetGates } from "./world.js"
+
+beforeEach(resetGates)
+
+const limits = { retainEndedFor: 60_000, sweepEvery: 10_000 }
+
+describe.each(stores)("retention over %s", (_name, layer) => {
+  const resume = (session: { readonly sessionId: string; readonly token: string }, last: number) =>
+    Effect.gen(function* () {
+      const peer = yield* dial
+      const id = yield* peer.send("session.hello", {
+        auth: { scheme: "bearer", token: "alice-token" },
+        capabilities: { features: allFeatures },
+        resume: { session_id: session.sessionId, resume_token: session.token, last_event_seq: last }
+      })
+      return yield* Effect.raceFirst(peer.next("session.welcome"), peer.reply(id))
+    })
+
+  it.scoped(
+    "§6.3 a resume from before what is gone is RESUME_WINDOW_EXPIRED, also after a restart; one from behind it works",
+    () =>
+      Effect.gen(function* () {
+        const { die, layer: stored, store } = yield* makeStore(layer())
+        const process = yield* start(stored, undefined, limits)
+        const sessions = yield* Effect.gen(function* () {
+          const away = yield* hello()
+          const present = yield* hello()
+          const ended = yield* run(away, "counter", { count: 5 })
+          yield* run(present, "counter", { count: 5 })
+          // A later event of the away session stays.
+          const { job_id } = yield* submit(away, "gate", { name: "stays" })
+          yield* away.next("job.event", (frame) => frame.payload.body?.message === "waiting")
+          const last = away.events().at(-1)!.event_seq!
+          yield* away.drop
+          // Sessions outlive the window only while something comes of them.
+          for (let n = 0; n < 8; n++) {
+            yield* TestClock.adjust("9 seconds")
+            yield* barrier(present)
+          }
+          expect(Option.isNone(yield* store.job(ended.job_id!))).toBe(true)
+          expect(Option.isSome(yield* store.job(job_id!))).toBe(true)
+          expect((yield* resume(away, 3)).payload).toMatchObject({ code: "RESUME_WINDOW_EXPIRED" })
+          // Not even from one before the end: the end is gone too.
+          expect((yield* resume(away, 6)).payload).toMatchObject({ code: "RESUME_WINDOW_EXPIRED" })
+          const welcome = yield* resume(away, last)
+          expect(welcome.type).toBe("session.welcome")
+          return { away: { sessionId: away.sessionId, token: welcome.payload.resume_token as string }, last, present }
+        }).pipe(Effect.provide(process))
+        yield* die
+        const again = yield* start(stored, undefined, limits)
+        yield* Effect.gen(function* () {
+          const { away, last, present } = sessions
+          expect((yield* resume(away, 3)).payload).toMatchObject({ code: "RESUME_WINDOW_EXPIRED" })
+          // The job that a restart ends is the next event, under the next number.
+          const back = yield* hello({
+            resume: { session_id: away.sessionId, resume_token: away.token, last_event_seq: last }
+          })
+          const next = yield* back.next("job.error")
+          expect(next.event_seq).toBe(last + 1)
+          // All that this session ever had is gone: its numbers go on all the same.
+          const seen = present.events().at(-1)!.event_seq!
+          expect((yield* resume(present, seen - 1)).payload).toMatchObject({ code: "RESUME_WINDOW_EXPIRED" })
+          const other = yield* hello({
+            resume: { session_id: present.sessionId, resume_token: present.token, last_event_seq: seen }
+          })
+          const end = yield* run(other, "echo", 1)
+          expect(eventsOf(other, end.job_id!).map((frame) => frame.event_seq)).toEqual([seen + 1, seen + 2])
+        }).pipe(Effect.provide(again))
+      })
+  )
+
+  it.scoped("§6.3 an observer that has left keeps its numbers when what it saw is trimmed", () =>
+    Effect.gen(function* () {
+      const { die, layer: stored } = yield* makeStore(layer())
+      const process = yield* start(stored, undefined, { historyEvents: 100, bufferedEvents: 100 })
+      const { observer, seen } = yield* Effect.gen(function* () {
+        const owner = yield* hello()
+        const observer = yield* hello()
+        const { job_id } = yield* submit(owner, "pacer", null)
+        yield* observer.send("job.subscribe", { job_id, history: true })
+        yield* observer.next("job.event", (frame) => frame.payload.body?.message === "pace 50")
+        const id = yield* observer.send("job.unsubscribe", { job_id })
+        yield* observer.reply(id)
+        const seen = observer.events().at(-1)!.event_seq!
+        yield* Deferred.succeed(gate("pace"), undefined)
+        yield* owner.next("job.event", (frame) => frame.payload.body?.message === "pace 2000")
+        return { observer, seen }
+      }).pipe(Effect.provide(process))
+      yield* die
+      const again = yield* start(stored)
+      yield* Effect.gen(function* () {
+        expect((yield* resume(observer, seen - 1)).payload).toMatchObject({ code: "RESUME_WINDOW_EXPIRED" })
+        const back = yield* hello({
+          resume: { session_id: observer.sessionId, resume_token: observer.token, last_event_seq: seen }
+        })
+        const end = yield* run(back, "echo", 1)
+        expect(eventsOf(back, end.job_id!).map((frame) => frame.event_seq)).toEqual([seen + 1, seen + 2])
+      }).pipe(Effect.provide(again))
+    })
+  )
+})
