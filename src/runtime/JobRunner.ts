@@ -78,7 +78,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
     readonly hasSlot: (principalId: string, agent: AgentRegistration) => boolean
     readonly counts: () => { readonly pending: number; readonly running: number }
     /** Takes up a job that an earlier process left unfinished, parents before their children. */
-    readonly recover: (job: StoredJob) => LiveJob
+    readonly recover: (job: StoredJob, openCalls: Iterable<string>) => LiveJob
     /** Ends or starts again what was taken up. */
     readonly resume: Effect.Effect<void>
     /** Waits until no job runs. */
@@ -373,6 +373,15 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         }
       }
 
+      /** No call stays without its result. */
+      const closeCalls = (running: Running, error: ArcpError): void => {
+        for (const callId of running.openCalls) {
+          const body = JSON.stringify(toolResultBody(callId, { error }))
+          journal.emit(running.live, "event", eventPayload('"tool_result"', deadlines.now(), body))
+        }
+        running.openCalls.clear()
+      }
+
       /** The only way a job ends. */
       const finish = (running: Running, outcome: Outcome): void => {
         if (running.finished) return
@@ -381,25 +390,10 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         const { live } = running
         for (const deadline of running.deadlines) deadline.cancel()
         const now = deadlines.now()
-        for (const callId of running.openCalls) {
-          journal.emit(
-            live,
-            "event",
-            eventPayload(
-              '"tool_result"',
-              now,
-              JSON.stringify(
-                toolResultBody(callId, {
-                  error:
-                    outcome._tag === "error"
-                      ? outcome.error
-                      : new Cancelled({ message: "the agent ended before the call did" })
-                })
-              )
-            )
-          )
-        }
-        running.openCalls.clear()
+        closeCalls(
+          running,
+          outcome._tag === "error" ? outcome.error : new Cancelled({ message: "the agent ended before the call did" })
+        )
         live.ending = true
         backPressure.release(live)
         if (outcome._tag === "result") journal.emit(live, "result", outcome.payload)
@@ -461,9 +455,10 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         leaveParent(running)
       }
 
-      const recover = (stored: StoredJob): LiveJob => {
+      const recover = (stored: StoredJob, openCalls: Iterable<string>): LiveJob => {
         const { parentJobId } = stored.record
-        const taken = takeUp(stored, registry, parentJobId === undefined ? undefined : jobs.get(parentJobId))
+        const parent = parentJobId === undefined ? undefined : jobs.get(parentJobId)
+        const taken = takeUp(stored, registry, parent, openCalls)
         const { running } = taken
         running.parent?.children.add(running)
         jobs.set(running.live.jobId, running)
@@ -471,13 +466,9 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         return running.live
       }
 
-      const restarted = (): Outcome => ({
-        _tag: "error",
-        status: "error",
-        error: new InternalError({
-          message: "the runtime was restarted while the job ran",
-          details: { reason: "runtime_restarted" }
-        })
+      const restarted = new InternalError({
+        message: "the runtime was restarted while the job ran",
+        details: { reason: "runtime_restarted" }
       })
 
       const startAgain = (running: Running): void => {
@@ -485,6 +476,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         if (running.finished || running.outcome !== undefined) return
         const { owner } = running.live
         running.inlineStream = owner !== undefined && !owner.features.has("result_chunk")
+        closeCalls(running, restarted)
         if (!add(running)) return
         journal.change({
           write: (builder) => {
@@ -497,7 +489,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const resume = Effect.suspend(() => {
         const taken = recovered.splice(0)
         // Children first, so that their money is back before a parent goes on or ends.
-        for (const { again, running } of taken.toReversed()) if (!again) endNow(running, restarted())
+        for (const { again, running } of taken.toReversed())
+          if (!again) endNow(running, stopped({ status: "error", error: restarted }))
         // Nobody issues credentials for, or starts, what may do nothing any more (§9.5).
         const over = ({ lease }: Running) => Expiry.isOver(lease.expiresAt, deadlines.now())
         for (const { again, running } of taken) {

@@ -332,11 +332,18 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             })
           }
           if (live.ending) return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
-          acknowledged()
-          runner.stop(running, {
-            status: "cancelled",
-            error: new Cancelled({ message: reason === undefined ? "cancelled by the client" : `cancelled: ${reason}` })
+          const error = new Cancelled({
+            message: reason === undefined ? "cancelled by the client" : `cancelled: ${reason}`
           })
+          // Told once it is durable: a process that dies now leaves it to the next one to end the job.
+          journal.change({
+            write: (builder) => {
+              live.cancelled ??= error.message
+              builder.state(live)
+            },
+            committed: acknowledged
+          })
+          runner.stop(running, { status: "cancelled", error })
         })
 
       return { submit, cancel, live: runner.live, counts: runner.counts }

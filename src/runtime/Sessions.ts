@@ -41,6 +41,7 @@ import { Link } from "./internal/link.js"
 import { LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
 import { attachOwner } from "./internal/owner.js"
+import { openCallsOf } from "./internal/takeUp.js"
 import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
@@ -413,8 +414,9 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 )
               }
               const heads = yield* store.segmentHeads(jobId, 1, stored.state.lastJobSeq)
+              const openCalls = yield* openCallsOf(store, jobId, heads)
               // From here on without a pause: what the job emits next must find everybody attached.
-              const live = runner.recover(stored)
+              const live = runner.recover(stored, openCalls)
               live.trimmedTo = (heads[0]?.firstSeq ?? 1) - 1
               for (const head of heads) {
                 if (head.class === "progress" || head.class === "chunk") {

@@ -32,7 +32,7 @@ import {
 } from "./Store.js"
 
 const jobSelect = `SELECT j.job_id, j.principal_id, j.agent, j.version, j.created_at, j.data, s.status, s.owner_session_id,
-  s.started_at, s.ended_at, s.last_job_seq, s.last_owner_seq, s.attempt, s.budget
+  s.started_at, s.ended_at, s.last_job_seq, s.last_owner_seq, s.attempt, s.budget, s.cancelled
   FROM arcp_jobs j JOIN arcp_job_states s ON s.job_id = j.job_id`
 
 const text = (value: unknown): string => String(value)
@@ -116,6 +116,8 @@ export const make = (
       s.lastOwnerSeq,
       s.attempt,
       s.budget ?? null,
+      // The client's own words.
+      s.cancelled === undefined ? null : sealer.seal(s.cancelled, `cancel ${s.jobId}`),
       0
     ]
     const segmentRow = (s: Segment): ReadonlyArray<Param> => {
@@ -130,30 +132,34 @@ export const make = (
       ]
     }
 
-    const storedJob = (row: Row): Effect.Effect<StoredJob, StoreError> => {
-      const jobId = text(row.job_id)
-      return Effect.map(open(row.data, `job ${jobId}`), (data) => ({
-        record: {
-          ...(JSON.parse(data) as Omit<JobRecord, "jobId" | "principalId" | "agent" | "version" | "createdAt">),
-          jobId,
-          principalId: text(row.principal_id),
-          agent: text(row.agent),
-          version: text(row.version),
-          createdAt: int(row.created_at)
-        } as JobRecord,
-        state: {
-          jobId,
-          status: text(row.status) as JobStatus,
-          ownerSessionId: text(row.owner_session_id),
-          startedAt: maybeInt(row.started_at),
-          endedAt: maybeInt(row.ended_at),
-          lastJobSeq: int(row.last_job_seq),
-          lastOwnerSeq: int(row.last_owner_seq),
-          attempt: int(row.attempt),
-          budget: maybeText(row.budget)
+    const storedJob = (row: Row): Effect.Effect<StoredJob, StoreError> =>
+      Effect.gen(function* () {
+        const jobId = text(row.job_id)
+        const data = yield* open(row.data, `job ${jobId}`)
+        const cancelled = maybeText(row.cancelled)
+        return {
+          record: {
+            ...(JSON.parse(data) as Omit<JobRecord, "jobId" | "principalId" | "agent" | "version" | "createdAt">),
+            jobId,
+            principalId: text(row.principal_id),
+            agent: text(row.agent),
+            version: text(row.version),
+            createdAt: int(row.created_at)
+          } as JobRecord,
+          state: {
+            jobId,
+            status: text(row.status) as JobStatus,
+            ownerSessionId: text(row.owner_session_id),
+            startedAt: maybeInt(row.started_at),
+            endedAt: maybeInt(row.ended_at),
+            lastJobSeq: int(row.last_job_seq),
+            lastOwnerSeq: int(row.last_owner_seq),
+            attempt: int(row.attempt),
+            budget: maybeText(row.budget),
+            cancelled: cancelled === undefined ? undefined : yield* open(cancelled, `cancel ${jobId}`)
+          }
         }
-      }))
-    }
+      })
 
     const delivery = (row: Row): Delivery => ({
       sessionId: text(row.session_id),

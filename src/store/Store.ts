@@ -86,6 +86,8 @@ export interface JobState {
   readonly attempt: number
   /** Budget counters, currency to exact decimal, as JSON text; undefined without a budget. */
   readonly budget: string | undefined
+  /** The message of the cancel that was acknowledged: whoever takes the job up ends it, and does not start it again. */
+  readonly cancelled: string | undefined
 }
 
 /** A job with its state. */

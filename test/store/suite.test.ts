@@ -58,6 +58,7 @@ const state = (jobId: string, more: Partial<JobState> = {}): JobState => ({
   lastOwnerSeq: 0,
   attempt: 1,
   budget: undefined,
+  cancelled: undefined,
   ...more
 })
 

@@ -187,7 +187,8 @@ export class Builder {
         lastJobSeq: job.assigned,
         lastOwnerSeq: this.lastOwnerSeq(job),
         attempt: job.attempt,
-        budget: job.budget
+        budget: job.budget,
+        cancelled: job.cancelled
       })
     }
     return {

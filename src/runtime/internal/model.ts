@@ -114,6 +114,8 @@ export class LiveJob {
   attempt: number
   /** Budget counters as JSON text, kept by `Budgets`. */
   budget: string | undefined
+  /** The message of the cancel that has been or is being acknowledged. */
+  cancelled: string | undefined
   /** The last event that is durable. */
   seq: number
   /** The last event that the batch in the making has assigned. */
@@ -151,6 +153,7 @@ export class LiveJob {
       readonly lastOwnerSeq: number
       readonly attempt: number
       readonly budget: string | undefined
+      readonly cancelled: string | undefined
     }
   ) {
     this.record = record
@@ -161,6 +164,7 @@ export class LiveJob {
     this.startedAt = state.startedAt
     this.attempt = state.attempt
     this.budget = state.budget
+    this.cancelled = state.cancelled
     this.seq = state.lastJobSeq
     this.assigned = state.lastJobSeq
     this.lastOwnerSeq = state.lastOwnerSeq

@@ -70,7 +70,8 @@ export const newJob = (
     lastJobSeq: 0,
     lastOwnerSeq: 0,
     attempt: 1,
-    budget: toText(budget)
+    budget: toText(budget),
+    cancelled: undefined
   })
   const running = new Running({
     live,

@@ -133,5 +133,9 @@ export const migrations: ReadonlyArray<Migration> = [
         PRIMARY KEY (artifact_id, chunk_seq)
       )`
     ]
+  },
+  {
+    id: 4,
+    statements: [`ALTER TABLE arcp_job_states ADD COLUMN cancelled TEXT`]
   }
 ]

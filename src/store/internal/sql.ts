@@ -95,6 +95,7 @@ const stateColumns = [
   "last_owner_seq",
   "attempt",
   "budget",
+  "cancelled",
   "bytes"
 ]
 const keyColumns = ["principal_id", "idempotency_key", "job_id", "parameters_hash", "expires_at"]
