@@ -1,0 +1,270 @@
+/** One life of a store: runtimes that are killed at random points, clients that keep exact ledgers, and what must hold in the end. */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Cause, Effect, Exit, Layer, Redacted, Stream } from "effect"
+import { layer as reactivity } from "@effect/experimental/Reactivity"
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
+import { ArcpClient } from "../../src/client/index.js"
+import { WebSocketClient } from "../../src/transport/node.js"
+import { differs, problemsOf } from "./checks.js"
+import { type Figures, isTerminal, LedgerClient, newFigures } from "./ledger.js"
+import { pause, type Random, randomOf, type RuntimeProcess, type Runtimes } from "./runtimes.js"
+
+/** What a run of a seed came to. */
+export interface Report extends Figures {
+  readonly seed: number
+  readonly kills: number
+  readonly peakRss: number
+  readonly problems: ReadonlyArray<string>
+}
+
+const agents = ["count", "count", "recount", "steps", "spend", "stream", "parent", "tool"] as const
+
+/** How long jobs may take to end once nothing dies any more. */
+const patience = 30_000
+
+const jobOf = (random: Random) => {
+  const agent = random.pick(agents)
+  // Some flood, most take their time, so that a kill finds them at work.
+  const flood = random.chance(0.15)
+  const n = flood ? random.int(100, 1_500) : random.int(5, 120)
+  const budget = agent === "parent" ? "USD:0.5" : "USD:1"
+  return {
+    agent,
+    input: { n: agent === "spend" ? Math.min(n, 900) : n, pause: flood ? undefined : random.int(1, 15) },
+    ...(agent === "spend" || agent === "parent"
+      ? { lease_request: { "cost.budget": [budget], "agent.delegate": ["count"] } }
+      : {}),
+    ...(agent === "tool" ? { lease_request: { "tool.call": ["work"] } } : {})
+  }
+}
+
+/** A typed client of its own, which is told nothing of what happens to the runtime. */
+const typedClient = (url: string, random: Random, stop: () => boolean) =>
+  Effect.gen(function* () {
+    const client = yield* ArcpClient
+    const problems: Array<string> = []
+    let jobs = 0
+    let events = 0
+    while (!stop()) {
+      const n = random.int(20, 150)
+      const job = yield* client.submit("recount", { n, pause: random.int(1, 10) })
+      const logs: Array<string> = []
+      yield* Stream.runForEach(job.events, (event) =>
+        Effect.sync(() => {
+          events++
+          if (event._tag === "log") logs.push(event.body.message)
+        })
+      )
+      const result = (yield* job.result) as { readonly attempt: number }
+      jobs++
+      let expected = 1
+      let attempt = 1
+      for (const log of logs) {
+        const at = Number(/^a(\d+) /.exec(log)?.[1])
+        if (at !== attempt) {
+          attempt = at
+          expected = 1
+        }
+        if (log !== `a${attempt} c${expected++}`) problems.push(`typed client: ${job.jobId}: ${log} is not the next`)
+      }
+      if (expected !== n + 1 || result.attempt !== attempt) {
+        problems.push(
+          `typed client: ${job.jobId}: ${expected - 1} of ${n} events, attempt ${attempt} of ${result.attempt}`
+        )
+      }
+    }
+    return { events, jobs, problems }
+  }).pipe(
+    Effect.provide(
+      ArcpClient.layer({ auth: { token: Redacted.make("secret-of-bob") }, backoff: 20, maxBackoff: 50 }).pipe(
+        Layer.provide(WebSocketClient.layer({ url }))
+      )
+    )
+  )
+
+const integrity = (filename: string) =>
+  Effect.gen(function* () {
+    const sql = yield* SqliteClient.make({ filename })
+    return yield* sql.unsafe<{ readonly integrity_check: string }>("PRAGMA integrity_check")
+  }).pipe(Effect.scoped, Effect.provide(reactivity), Effect.runPromise)
+
+/** Lives one seed. What a seed decides is the same in every run; when exactly a kill strikes is not. */
+export const live = async (seed: number, runtimes: Runtimes): Promise<Report> => {
+  const random = randomOf(seed)
+  const folder = mkdtempSync(join(tmpdir(), "arcp-crash-"))
+  const filename = join(folder, "arcp.db")
+  const figures = newFigures()
+  const problems: Array<string> = []
+  const wrong = (what: string) => problems.push(what)
+  let port = 0
+  let url = ""
+  let kills = 0
+  let peakRss = 0
+  let process: RuntimeProcess | undefined
+
+  const start = async (killWithin?: number): Promise<void> => {
+    for (;;) {
+      process = runtimes.next()
+      await process.begin({ filename, port })
+      if (killWithin !== undefined) {
+        // In the middle of its start.
+        await pause(killWithin)
+        killWithin = undefined
+        kills++
+        await process.kill()
+        continue
+      }
+      const address = await process.address()
+      if (address === undefined) throw new Error(`the runtime does not start: ${process.complaints}`)
+      url = address
+      port = Number(new URL(address).port)
+      return
+    }
+  }
+
+  await start()
+  let working = true
+  const client = (name: string) => new LedgerClient({ name, bearer: "secret-of-alice", url: () => url, figures, wrong })
+  const clients = [client("one"), client("two"), client("three")]
+  const sleepers: Array<readonly [LedgerClient, string]> = []
+  const watched: Array<readonly [LedgerClient, LedgerClient, string]> = []
+  let keys = 0
+  const acts: Array<Promise<unknown>> = []
+  const act = (owner: LedgerClient): Promise<unknown> => {
+    const other = random.pick(clients.filter((candidate) => candidate !== owner))
+    const what = random.int(1, 100)
+    if (what <= 45) {
+      const job = jobOf(random)
+      const observed = random.chance(0.4)
+      return owner.submit(job).then((jobId) => {
+        if (jobId === undefined || !observed) return undefined
+        return other.subscribe(jobId).then((subscribed) => {
+          if (subscribed) watched.push([owner, other, jobId])
+        })
+      })
+    }
+    if (what <= 70) {
+      const key = `key-${seed}-${++keys}`
+      return owner.submit({
+        agent: "keyed",
+        input: { n: random.int(5, 100), pause: random.int(1, 10) },
+        idempotency_key: key
+      })
+    }
+    if (what <= 80) {
+      return owner.submit({ agent: "sleep", input: { n: 0 } }).then((jobId) => {
+        if (jobId !== undefined) sleepers.push([owner, jobId])
+      })
+    }
+    if (what <= 90) owner.cut()
+    const sleeper = what > 90 ? sleepers.pop() : undefined
+    return sleeper === undefined
+      ? Promise.resolve()
+      : sleeper[0].request("job.cancel", { job_id: sleeper[1] }).then((answer) => {
+          // Nobody can know whether it came through: it is asked for again at the end.
+          if (answer?.type !== "job.cancelled") sleepers.push(sleeper)
+        })
+  }
+  const typed = Effect.runPromiseExit(typedClient(url, randomOf(seed + 1_000_000), () => !working))
+  const acting = (async () => {
+    while (working) {
+      const actor = random.pick(clients)
+      // What is asked while nobody is there comes all at once later: a little of it.
+      if (actor.connected || random.chance(0.1)) acts.push(act(actor))
+      await pause(random.int(5, 30))
+    }
+  })()
+
+  const lives = random.int(2, 4)
+  for (let i = 0; i < lives; i++) {
+    await pause(random.int(20, 450))
+    kills++
+    await process!.kill()
+    await start(random.chance(0.2) ? random.int(0, 120) : undefined)
+  }
+  await pause(random.int(50, 200))
+  working = false
+  await acting
+  await Promise.all(acts)
+  await Promise.all(
+    sleepers.map(async ([owner, jobId]) => {
+      // Cancelled before already, where the answer was lost: then it has ended, or is about to.
+      while ((await owner.request("job.cancel", { job_id: jobId })) === undefined) await owner.ready()
+    })
+  )
+  const exit = await typed
+  if (Exit.isFailure(exit)) wrong(`the typed client failed: ${Cause.pretty(exit.cause)}`)
+  else {
+    figures.jobs += exit.value.jobs
+    figures.events += exit.value.events
+    problems.push(...exit.value.problems)
+  }
+
+  // Everything that was begun comes to its end.
+  const until = performance.now() + patience
+  const observing = new Set(watched.map(([, observer, jobId]) => `${observer.name} ${jobId}`))
+  const unfinished = () =>
+    clients.flatMap((c) =>
+      [...c.jobs.values()].filter((job) => !job.events.some(isTerminal)).map((job) => [c, job] as const)
+    )
+  const woken = new Set<string>()
+  while (unfinished().length > 0 && performance.now() < until) {
+    for (const [c, job] of unfinished()) {
+      // Of a sleeper whose acceptance was lost its session knows only what it sees.
+      const asleep = job.agent === undefined && job.events.at(-1)?.payload["body"]?.message === "a0 asleep"
+      if (!asleep || woken.has(job.jobId) || observing.has(`${c.name} ${job.jobId}`)) continue
+      woken.add(job.jobId)
+      await c.request("job.cancel", { job_id: job.jobId })
+    }
+    await Promise.all(clients.map((c) => c.change()))
+  }
+  for (const [c, job] of unfinished()) {
+    wrong(
+      `${c.name}: ${job.jobId} (${job.agent ?? "unknown"}) has not ended; ${job.events.length} events, last ${JSON.stringify(job.events.at(-1))}`
+    )
+  }
+
+  const listed = new Map((await clients[0]!.list()).map((job) => [job["job_id"] as string, job]))
+  for (const c of clients) {
+    for (const job of c.jobs.values()) {
+      if (observing.has(`${c.name} ${job.jobId}`)) continue
+      problems.push(...problemsOf(job))
+      const row = listed.get(job.jobId)
+      if (row === undefined) {
+        wrong(`${job.jobId} is not listed`)
+        continue
+      }
+      const end = job.events.find(isTerminal)
+      if (end !== undefined && row["status"] !== end.payload["final_status"]) {
+        wrong(`${job.jobId} is listed as ${row["status"]} and ended ${end.payload["final_status"]}`)
+      }
+      const own = job.seqs[job.events.findIndex(isTerminal)]
+      if (row["last_event_seq"] !== own)
+        wrong(`${job.jobId} is listed with ${row["last_event_seq"]}, its last is ${own}`)
+    }
+  }
+  for (const [owner, observer, jobId] of watched) {
+    const difference = differs(owner.jobs.get(jobId)!, observer.jobs.get(jobId)!)
+    if (difference !== undefined) wrong(difference)
+  }
+  const keyed = [...listed.values()].filter((job) => String(job["agent"]).startsWith("keyed")).length
+  if (keyed !== keys) wrong(`${keys} keys are ${keyed} jobs`)
+
+  peakRss = Math.max(peakRss, (await process!.memory()).rss)
+  for (const c of clients) c.end()
+  await process!.kill()
+  const [check] = await integrity(filename)
+  if (check?.integrity_check !== "ok") wrong(`the file is damaged: ${JSON.stringify(check)}`)
+  for (const suffix of ["", "-wal"]) {
+    if (
+      existsSync(filename + suffix) &&
+      /secret-of-|rt_[0-9A-Za-z]{16}/.test(readFileSync(filename + suffix, "latin1"))
+    ) {
+      wrong(`a token lies in ${filename}${suffix} in clear`)
+    }
+  }
+  if (problems.length === 0) rmSync(folder, { recursive: true, force: true })
+  return { ...figures, seed, kills, peakRss, problems }
+}

@@ -1,0 +1,150 @@
+/** Runtime processes: one that runs, and one that has loaded already and waits for its turn. */
+import { type ChildProcess, spawn } from "node:child_process"
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import { buildSync } from "esbuild"
+import type { Orders } from "./fixture.js"
+
+let program: string | undefined
+
+/** The program in one file: it loads ten times as fast as its many sources. */
+const bundled = (): string => {
+  if (program !== undefined) return program
+  // Where what it does not hold is found.
+  const cache = fileURLToPath(new URL("../../node_modules/.cache", import.meta.url))
+  mkdirSync(cache, { recursive: true })
+  const folder = mkdtempSync(join(cache, "arcp-runtime-"))
+  process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+  program = join(folder, "runtime.mjs")
+  buildSync({
+    entryPoints: [fileURLToPath(new URL("fixture.ts", import.meta.url))],
+    outfile: program,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    logLevel: "error",
+    // What is native, or loads what is, stays where it is.
+    external: ["better-sqlite3", "bufferutil", "utf-8-validate"],
+    banner: {
+      js: `import{createRequire}from"node:module";const require=createRequire(import.meta.url);`
+    }
+  })
+  return program
+}
+
+/** A process that has loaded. */
+export class RuntimeProcess {
+  private readonly child: ChildProcess
+  private readonly lines: Array<string> = []
+  private waiting: ((line: string | undefined) => void) | undefined
+  private readonly ended: Promise<void>
+  private errors = ""
+  private closed = false
+
+  constructor() {
+    this.child = spawn(process.execPath, ["--expose-gc", bundled()], { stdio: ["pipe", "pipe", "pipe"] })
+    this.ended = new Promise((resolve) => this.child.once("exit", () => resolve()))
+    this.child.stderr!.on("data", (data) => (this.errors = (this.errors + String(data)).slice(-4_000)))
+    // Whoever writes to a process that has been killed need not know.
+    this.child.stdin!.on("error", () => undefined)
+    const reader = createInterface({ input: this.child.stdout! })
+    reader.on("line", (line) => {
+      // Logs go to stdout as well; what the process says for itself begins otherwise.
+      if (!/^(?:ready|ws:|memory )/.test(line)) {
+        this.errors = `${this.errors}${line}\n`.slice(-4_000)
+        return
+      }
+      this.lines.push(line)
+      this.waiting?.(line)
+    })
+    reader.on("close", () => {
+      this.closed = true
+      this.waiting?.(undefined)
+    })
+  }
+
+  private async line(prefix: string): Promise<string | undefined> {
+    for (;;) {
+      const at = this.lines.findIndex((line) => line.startsWith(prefix))
+      if (at !== -1) return this.lines.splice(at, 1)[0]
+      if (this.closed) return undefined
+      const more = await new Promise<string | undefined>((resolve) => (this.waiting = resolve))
+      if (more === undefined) return undefined
+    }
+  }
+
+  /** Tells it to start. */
+  async begin(orders: Orders): Promise<void> {
+    await this.line("ready")
+    this.child.stdin!.write(`${JSON.stringify(orders)}\n`)
+  }
+
+  /** Where it listens; undefined where it has been killed before. */
+  async address(): Promise<string | undefined> {
+    return this.line("ws:")
+  }
+
+  /** Bytes of its heap after a collection, and of the process. */
+  async memory(): Promise<{ readonly heap: number; readonly rss: number }> {
+    this.child.stdin!.write("memory\n")
+    const [, heap, rss] = ((await this.line("memory ")) ?? "memory 0 0").split(" ")
+    return { heap: Number(heap), rss: Number(rss) }
+  }
+
+  /** What it complained of. */
+  get complaints(): string {
+    return this.errors
+  }
+
+  get running(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null
+  }
+
+  /** Ends it without a word. */
+  async kill(): Promise<void> {
+    this.child.kill("SIGKILL")
+    await this.ended
+  }
+}
+
+/** Always one process ahead, since loading takes longer than living. */
+export class Runtimes {
+  private spare: RuntimeProcess | undefined = new RuntimeProcess()
+
+  /** The process that has loaded; the next one begins to. */
+  next(): RuntimeProcess {
+    const taken = this.spare ?? new RuntimeProcess()
+    this.spare = new RuntimeProcess()
+    return taken
+  }
+
+  async end(): Promise<void> {
+    const { spare } = this
+    this.spare = undefined
+    await spare?.kill()
+  }
+}
+
+/** Waits. */
+export const pause = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis))
+
+/** Numbers from a seed: the same in every run. */
+export const randomOf = (seed: number) => {
+  let state = (seed ^ 0x9e3779b9) >>> 0
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
+  }
+  return {
+    /** A whole number from `low` to `high`. */
+    int: (low: number, high: number): number => low + Math.floor(next() * (high - low + 1)),
+    chance: (probability: number): boolean => next() < probability,
+    pick: <A>(items: ReadonlyArray<A>): A => items[Math.floor(next() * items.length)]!
+  }
+}
+
+export type Random = ReturnType<typeof randomOf>
