@@ -1,6 +1,7 @@
 /** `arcp serve`: a runtime on a WebSocket port, or on stdin and stdout. */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Console from "effect/Console"
@@ -40,9 +41,19 @@ const options = {
     Options.withDescription("a SQLite file, so that jobs and sessions outlive the runtime; in memory when absent"),
     Options.optional
   ),
+  storeKey: Options.text("store-key-env").pipe(
+    Options.withDescription(
+      "the environment variable that holds the key with which the store is encrypted: at least 32 random bytes, in any spelling"
+    ),
+    Options.optional
+  ),
   agents: Options.text("agents").pipe(
     Options.withDescription("a module that exports agent layers; repeatable"),
     Options.repeated
+  ),
+  drain: Options.integer("drain").pipe(
+    Options.withDescription("seconds that running jobs get when the program is told to stop (SIGTERM, SIGINT)"),
+    Options.withDefault(10)
   ),
   demo: Options.boolean("demo").pipe(Options.withDescription("host the demo agents"))
 }
@@ -83,6 +94,7 @@ export const serve = Command.make("serve", options, (args) =>
     }
     if (!args.path.startsWith("/")) return yield* usage("--path: must begin with /")
     if (args.port < 0 || args.port > 65_535) return yield* usage("--port: must be between 0 and 65535")
+    if (args.drain < 0) return yield* usage("--drain: must not be negative")
     const tokens = yield* parseTokens(args.token)
     const modules = yield* Effect.forEach(args.agents, loadAgents)
     const agents = [...modules.flat(), ...(args.demo ? yield* loadDemo : [])]
@@ -99,16 +111,25 @@ export const serve = Command.make("serve", options, (args) =>
         Console.error(args.stdio ? "serving on stdio" : `listening on ${address}`)
       )
     )
+    if (Option.isSome(args.storeKey) && Option.isNone(args.store)) {
+      return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
+    }
+    // Never on the command line, where every process of the machine can read it.
+    const encryptionKey = Option.isNone(args.storeKey)
+      ? undefined
+      : yield* Effect.mapError(Config.redacted(Config.nonEmptyString(args.storeKey.value)), () =>
+          usage(`--store-key-env: the environment variable ${Option.getOrThrow(args.storeKey)} is not set`)
+        )
     const store = Option.match(args.store, {
       onNone: () => MemoryStore.layer,
-      onSome: (filename) => SqliteStore.layer({ filename })
+      onSome: (filename) => SqliteStore.layer({ filename, encryptionKey })
     })
     const hosted = agents.reduce<Layer.Layer<never, unknown, never>>(
       (all, layer) => Layer.merge(all, layer as Layer.Layer<never, unknown, never>),
       Layer.empty
     )
     const runtime = ready.pipe(
-      Layer.provideMerge(ArcpRuntime.layer({ name: "arcp" })),
+      Layer.provideMerge(ArcpRuntime.layer({ name: "arcp", drainTime: args.drain * 1000 })),
       Layer.provide(hosted),
       Layer.provide(Layer.provide(Authenticator.layerFirstOf(ways), Ids.layer)),
       Layer.provide(store),

@@ -51,6 +51,12 @@ export interface RuntimeOptions {
   readonly heartbeatInterval?: Duration.DurationInput | undefined
   /** How long a session can be resumed after its last message (§6.3). Default 10 minutes. */
   readonly resumeWindow?: Duration.DurationInput | undefined
+  /**
+   * How long jobs that run may go on when the runtime stops, while their clients stay connected. Default 10 seconds. Then a job
+   * whose agent is declared `onRestart: "rerun"` is left to the next process, where the store is durable, and every other job
+   * ends in `INTERNAL_ERROR` with `details.reason: "runtime_shutdown"`. A runtime without running jobs stops at once.
+   */
+  readonly drainTime?: Duration.DurationInput | undefined
   /** How long issuing and revoking provisioned credentials may take (§9.8). */
   readonly credentials?: CredentialsOptions | undefined
 }
@@ -92,25 +98,43 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
   )
 
 /** Takes up what an earlier process left, then accepts connections until the scope closes. */
-const accepting: Layer.Layer<never, never, Server | Serving | Sessions | Credentials | Store> = Layer.scopedDiscard(
-  Effect.gen(function* () {
-    const server = yield* Server
-    const serving = yield* Serving
-    const sessions = yield* Sessions
-    const store = yield* Store
-    const recovered = yield* Effect.orDie(store.recover)
-    // Values of an earlier process are gone with it: they are revoked, and jobs that run again get new ones.
-    yield* Effect.orDie((yield* Credentials).recover(recovered.jobs.map(({ record }) => record.jobId)))
-    yield* sessions.recover(recovered)
-    // Made before the finalizer, so that it closes after it: connections end politely before their fibers are interrupted.
-    const connected = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
-    yield* Effect.addFinalizer(() => Effect.zipRight(server.stopAccepting, sessions.shutdown))
-    yield* server.connections.pipe(
-      Stream.runForEach((connection) => Effect.forkIn(serving.serve(connection), connected)),
-      Effect.forkScoped
-    )
-  })
-)
+const accepting = (
+  options: RuntimeOptions
+): Layer.Layer<never, never, Server | Serving | Sessions | Credentials | Store | JobRunner | Journal> =>
+  Layer.scopedDiscard(
+    Effect.gen(function* () {
+      const server = yield* Server
+      const serving = yield* Serving
+      const sessions = yield* Sessions
+      const store = yield* Store
+      const recovered = yield* Effect.orDie(store.recover)
+      // Values of an earlier process are gone with it: they are revoked, and jobs that run again get new ones.
+      yield* Effect.orDie((yield* Credentials).recover(recovered.jobs.map(({ record }) => record.jobId)))
+      yield* sessions.recover(recovered)
+      // Made before the finalizer, so that it closes after it: connections end politely before their fibers are interrupted.
+      const connected = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
+      const runner = yield* JobRunner
+      const journal = yield* Journal
+      const drainTime = Duration.toMillis(options.drainTime ?? "10 seconds")
+      yield* Effect.addFinalizer(() =>
+        Effect.all(
+          [
+            server.stopAccepting,
+            sessions.stopAdmitting,
+            runner.drain(drainTime),
+            // What cannot be written now is written, or reported, by the journal's own end.
+            Effect.ignore(Effect.timeout(Effect.interruptible(journal.flush), "5 seconds")),
+            sessions.shutdown
+          ],
+          { discard: true }
+        )
+      )
+      yield* server.connections.pipe(
+        Stream.runForEach((connection) => Effect.forkIn(serving.serve(connection), connected)),
+        Effect.forkScoped
+      )
+    })
+  )
 
 /** What the runtime's concerns are; each is a service that a test can take out and replace. */
 export type Concerns =
@@ -148,8 +172,8 @@ export const layerConcerns = (
 /**
  * A runtime on a server, a store and an authenticator, hosting the agents whose layers are provided to it.
  *
- * At its start it takes up the sessions and jobs that the store holds; at its end it stops accepting, tells clients to
- * come back later, ends the jobs and writes what is queued. Fails to start (defect) when the store cannot be read.
+ * At its start it takes up the sessions and jobs that the store holds; at its end it stops accepting, gives jobs their
+ * `drainTime`, ends or leaves the others, tells clients to come back later, and writes what is queued. Fails to start (defect) when the store cannot be read.
  */
 export const layer = (options: RuntimeOptions = {}): Layer.Layer<never, never, Server | Store | Authenticator> =>
   Layer.provide(layerNoIds(options), Ids.layer)
@@ -161,10 +185,13 @@ export const layer = (options: RuntimeOptions = {}): Layer.Layer<never, never, S
 export const layerWithConcerns = (
   options: RuntimeOptions = {}
 ): Layer.Layer<Concerns, never, Server | Store | Authenticator> =>
-  Layer.merge(accepting, Retention.layer).pipe(Layer.provideMerge(layerConcerns(options)), Layer.provide(Ids.layer))
+  Layer.merge(accepting(options), Retention.layer).pipe(
+    Layer.provideMerge(layerConcerns(options)),
+    Layer.provide(Ids.layer)
+  )
 
 /** As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run. */
 export const layerNoIds = (
   options: RuntimeOptions = {}
 ): Layer.Layer<never, never, Ids | Server | Store | Authenticator> =>
-  Layer.merge(accepting, Retention.layer).pipe(Layer.provide(layerConcerns(options)))
+  Layer.merge(accepting(options), Retention.layer).pipe(Layer.provide(layerConcerns(options)))

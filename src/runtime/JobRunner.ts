@@ -31,6 +31,7 @@ import { Budgets } from "./Budgets.js"
 import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Builder } from "./internal/builder.js"
+import { declaredRerun, Drain } from "./internal/drain.js"
 import * as JobServices from "./internal/jobService.js"
 import { inSpan } from "./internal/jobSpan.js"
 import type { LiveJob } from "./internal/model.js"
@@ -81,8 +82,12 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
     readonly recover: (job: StoredJob, openCalls: Iterable<string>) => LiveJob
     /** Ends or starts again what was taken up. */
     readonly resume: Effect.Effect<void>
-    /** Waits until no job runs. */
-    readonly idle: Effect.Effect<void>
+    /**
+     * Starts no more jobs, gives those that run this many milliseconds, then ends them, or leaves them to the next process
+     * where their agents run again and the store is durable. Returns when no job is left.
+     */
+    readonly drain: (millis: number) => Effect.Effect<void>
+    readonly draining: () => boolean
     readonly all: () => Iterable<Running>
   }
 >() {
@@ -113,13 +118,12 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const jobs = new Map<string, Running>()
       let waiting: Array<Running> = []
       const slots = new Slots(limits)
-      let idleWaiters: Array<() => void> = []
       const recovered: Array<{ readonly running: Running; readonly again: boolean }> = []
       let delegation: Delegating | undefined
 
       /** Starts what can start, in the order of submission. */
       const startWaiting = (): void => {
-        if (waiting.length === 0) return
+        if (waiting.length === 0 || drain.draining) return
         const left: Array<Running> = []
         for (const running of waiting) {
           if (running.finished) continue
@@ -166,11 +170,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         for (const deadline of running.deadlines) deadline.cancel()
         waiting = waiting.filter((other) => other !== running)
         slots.free(running)
-        if (jobs.size === 0) {
-          const resume = idleWaiters
-          idleWaiters = []
-          for (const waiter of resume) waiter()
-        }
+        drain.removed()
         startWaiting()
       }
 
@@ -274,6 +274,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       }
 
       const exited = (running: Running, exit: Exit.Exit<unknown, unknown>): void => {
+        if (drain.gone(running)) return
         const { next } = running
         const unwound = exit._tag === "Success" || Cause.isInterruptedOnly(exit.cause)
         if (next !== undefined && unwound && running.stop === undefined && !running.finished) {
@@ -442,7 +443,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         const { parent } = running
         if (parent === undefined) return
         parent.children.delete(running)
-        childGone(parent)
+        if (!drain.gone(parent)) childGone(parent)
       }
 
       const abandon = (running: Running): void => {
@@ -536,23 +537,23 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         })
       )
 
-      const idle = Effect.async<void>((resume) => {
-        if (jobs.size === 0) return resume(Effect.void)
-        idleWaiters.push(() => resume(Effect.void))
+      const drain = new Drain({
+        jobs,
+        durable: store.durable,
+        runsAgain: ({ live: { record } }) =>
+          declaredRerun(registry.resolve({ name: record.agent, version: record.version })),
+        stop,
+        interrupt,
+        remove,
+        revoke: credentials.revoke,
+        now: deadlines.now,
+        schedule: deadlines.schedule,
+        grace: limits.cancelGrace,
+        pending: () => waiting.length
       })
 
-      // Jobs end as if they were cancelled: they unwind, or the grace ends them. What does not unwind is not waited for.
-      yield* Effect.addFinalizer(() =>
-        Effect.suspend(() => {
-          for (const running of [...jobs.values()]) {
-            stop(running, {
-              status: "error",
-              error: new InternalError({ message: "the runtime shut down", details: { reason: "runtime_shutdown" } })
-            })
-          }
-          return idle
-        })
-      )
+      // Whoever has not drained it loses no more than the time to do so.
+      yield* Effect.addFinalizer(() => drain.drain(0))
 
       return {
         add,
@@ -572,7 +573,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         counts: () => ({ pending: waiting.length, running: slots.taken }),
         recover,
         resume,
-        idle,
+        drain: drain.drain,
+        draining: () => drain.draining,
         all: () => jobs.values()
       }
     })

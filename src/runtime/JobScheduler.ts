@@ -40,6 +40,7 @@ import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import { sha256 } from "./internal/hash.js"
 import type { LiveJob, LiveSession } from "./internal/model.js"
+import { shuttingDown } from "./internal/drain.js"
 import { newJob } from "./internal/newJob.js"
 import { attachOwner, detach } from "./internal/owner.js"
 import type { Running } from "./internal/running.js"
@@ -294,6 +295,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
 
       const submit = (session: LiveSession, request: SubmitRequest): Effect.Effect<void, ArcpError> =>
         Effect.suspend(() => {
+          if (runner.draining()) return Effect.fail(shuttingDown)
           const { payload } = request
           const name = AgentName.parse(payload.agent)
           if (Either.isLeft(name)) return Effect.fail(name.left)

@@ -69,6 +69,9 @@ export interface Attached {
 /** Milliseconds for what is in the outbox when a connection is to end; then it ends, also if the peer does not read. */
 const lastWords = 5_000
 
+/** Milliseconds for the events that a client has not been sent when the runtime stops; it finds the rest at its resume. */
+const flushTime = 2_000
+
 /** Keeps the sessions. */
 export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
   Sessions,
@@ -92,7 +95,9 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
     readonly leave: (attached: Attached) => void
     /** Takes up the sessions, jobs and subscriptions of an earlier process. */
     readonly recover: (recovered: Recovered) => Effect.Effect<void>
-    /** Refuses new sessions from now on; ends every connection, telling clients to come back later, within 5 seconds. */
+    /** Refuses new sessions and resumes from now on: the runtime is stopping. Clients that are connected stay. */
+    readonly stopAdmitting: Effect.Effect<void>
+    /** Sends every client what there is, then ends its connection, telling it to come back later; within 5 seconds. */
     readonly shutdown: Effect.Effect<void>
     /** Events of a session up to this number are gone; a resume from before it is refused (§6.3). Writes the session. */
     readonly raiseFloor: (sessionId: string, seq: number, builder: Builder) => void
@@ -164,7 +169,10 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             if (link.closing !== undefined) {
               return Effect.as(connection.close(link.closing.code, link.closing.reason), false)
             }
-            if (link.cursor >= session.seq) return Effect.as(link.idle(hasWork), true)
+            if (link.cursor >= session.seq) {
+              link.sent()
+              return Effect.as(link.idle(hasWork), true)
+            }
             const now = deadlines.now()
             return Effect.flatMap(
               Frames.read(session, link.cursor, Math.min(session.seq, upTo), store, ids, now),
@@ -430,19 +438,32 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             yield* runner.resume
           }).pipe(Effect.catchAll((error) => Effect.die(error)))
 
+        const stopAdmitting = Effect.sync(() => {
+          stopping = true
+        })
+
         const shutdown = Effect.suspend(() => {
           stopping = true
-          const ends: Array<Effect.Effect<unknown>> = []
-          for (const { link } of sessions.values()) {
-            if (link === undefined) continue
-            link.end(closeCodes.goingAway, "the runtime is shutting down")
-            ends.push(link.connection.closed)
-          }
-          // In a finalizer nothing can be interrupted unless it says so, and then no time-out would count.
-          return Effect.all(ends, { concurrency: "unbounded", discard: true }).pipe(
-            Effect.interruptible,
-            Effect.timeoutOption(lastWords),
-            Effect.asVoid
+          const links = [...sessions.values()].flatMap(({ link }) => (link === undefined ? [] : [link]))
+          const each = (end: (link: Link) => Effect.Effect<unknown>) =>
+            Effect.forEach(links, end, { concurrency: "unbounded", discard: true }).pipe(
+              // In a finalizer nothing can be interrupted unless it says so, and then no time-out would count.
+              Effect.interruptible,
+              Effect.timeoutOption(lastWords)
+            )
+          return each((link) =>
+            Effect.zipRight(
+              Effect.timeoutOption(link.flushed, flushTime),
+              Effect.suspend(() => {
+                link.end(closeCodes.goingAway, "the runtime is shutting down")
+                return link.connection.closed
+              })
+            )
+          ).pipe(
+            // Whoever has not been told by now is told without having had everything.
+            Effect.zipRight(
+              Effect.sync(() => links.forEach((link) => link.end(closeCodes.goingAway, "the runtime is shutting down")))
+            )
           )
         })
 
@@ -453,7 +474,17 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           builder.session(session)
         }
 
-        return { open, resume, confirm, leave, recover, shutdown, raiseFloor, count: () => sessions.size }
+        return {
+          open,
+          resume,
+          confirm,
+          leave,
+          recover,
+          stopAdmitting,
+          shutdown,
+          raiseFloor,
+          count: () => sessions.size
+        }
       })
     )
 }

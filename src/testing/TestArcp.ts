@@ -25,6 +25,7 @@ import * as FaultyTransport from "./FaultyTransport.js"
 /** How the pair is set up. */
 export interface TestOptions {
   readonly client?: ClientOptions | undefined
+  /** `drainTime` is 0 here: nobody moves the clock once a test has ended. */
   readonly runtime?: ArcpRuntime.RuntimeOptions | undefined
   /** Seeds the ids of both sides. Default 1. */
   readonly seed?: number | undefined
@@ -35,7 +36,7 @@ export const layer = <E, R>(
   agents: Layer.Layer<never, E, R>,
   options: TestOptions = {}
 ): Layer.Layer<ArcpClient | FaultyTransport.Faults, E, R> => {
-  const runtime = ArcpRuntime.layerNoIds(options.runtime ?? {}).pipe(
+  const runtime = ArcpRuntime.layerNoIds({ drainTime: 0, ...options.runtime }).pipe(
     Layer.provide(agents),
     Layer.provideMerge(MemoryTransport.layerEncoded),
     Layer.provide(MemoryStore.layer),

@@ -39,7 +39,7 @@ const author = Agent.untyped("author", (input) =>
 
 /** A runtime with the agent `author`, over the given options. */
 const authored = (options: WorldOptions = {}) =>
-  ArcpRuntime.layer(options.runtime ?? {}).pipe(
+  ArcpRuntime.layer({ drainTime: 0, ...options.runtime }).pipe(
     Layer.provide(author),
     Layer.provide(Limits.layer(options.limits ?? {})),
     Layer.provideMerge(options.transport ?? MemoryTransport.layerEncoded),

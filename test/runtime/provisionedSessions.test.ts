@@ -119,7 +119,7 @@ describe("the runtime's end", () => {
       Effect.gen(function* () {
         const scope = yield* Scope.make()
         const built = yield* Layer.buildWithScope(
-          ArcpRuntime.layerWithConcerns().pipe(
+          ArcpRuntime.layerWithConcerns({ drainTime: 0 }).pipe(
             Layer.provide(agents),
             Layer.provide(Limits.layer({ runningJobs: 1 })),
             Layer.provideMerge(MemoryTransport.layerEncoded),

@@ -185,7 +185,7 @@ export interface ProvisionedOptions {
 /** A runtime with the gateway, and all concerns of it in hand. */
 export const provisioned = (backend: Backend, options: ProvisionedOptions = {}) => {
   const gateway = Layer.provide(TestGateway.layer(options.gateway), Ids.layer)
-  return ArcpRuntime.layerWithConcerns(options.runtime).pipe(
+  return ArcpRuntime.layerWithConcerns({ drainTime: 0, ...options.runtime }).pipe(
     Layer.provide(agents),
     Layer.provide(Limits.layer(options.limits ?? {})),
     Layer.provideMerge(options.transport?.(backend.transport) ?? backend.transport),

@@ -162,7 +162,8 @@ export interface WorldOptions {
 
 /** A runtime with all agents; alice, bob and carol may connect. */
 export const world = (options: WorldOptions = {}) =>
-  ArcpRuntime.layer(options.runtime ?? {}).pipe(
+  // Tests end with jobs that run, and most of them under a clock that nobody moves any more.
+  ArcpRuntime.layer({ drainTime: 0, ...options.runtime }).pipe(
     Layer.provide(options.agents ?? agents),
     Layer.provide(Limits.layer(options.limits ?? {})),
     Layer.provide(SlowConsumers.layer(options.slowConsumers ?? {})),

@@ -31,6 +31,8 @@ export class Link {
   onEnd: (() => void) | undefined = undefined
   /** Closes the connection if the outbox has not left in time. */
   overdue: Deadline | undefined = undefined
+  /** Who waits until everything has been sent. */
+  private flushing: Array<() => void> = []
   private resume: (() => void) | undefined = undefined
   private takers: Array<() => void> = []
 
@@ -88,6 +90,25 @@ export class Link {
     this.onEnd?.()
     this.wake()
   }
+
+  /** Everything that there was has been sent. */
+  sent(): void {
+    if (this.flushing.length === 0) return
+    const { flushing } = this
+    this.flushing = []
+    for (const resume of flushing) resume()
+  }
+
+  /** Waits until everything that there is has been sent, or the connection has ended. */
+  readonly flushed: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.raceFirst(
+      Effect.async<void>((resume) => {
+        this.flushing.push(() => resume(Effect.void))
+        this.wake()
+      }),
+      Effect.asVoid(this.connection.closed)
+    )
+  )
 
   /** Lets the pump look again. */
   wake(): void {
