@@ -1,8 +1,9 @@
 /**
  * Slow consumers slow the agent, not the process (ARCP 1.1 §6.5, §13.2).
  *
- * Responsibility: a job whose owner acknowledges, and has fallen further behind than `Limits.ackLag`, says so once in a
- * `status {phase: "back_pressure"}` and its `emit` waits until the lag is at half the mark. What has been emitted goes
+ * Responsibility: a job whose owner acknowledges, and has fallen further behind than `Limits.ackLag` events or
+ * `Limits.ackLagBytes`, says so once in a `status {phase: "back_pressure"}` and its `emit` waits until the lag is at half of
+ * both marks. What has been emitted goes
  * out meanwhile; only the agent waits.
  *
  * Order: the event that met the mark comes first, then the status, then whatever the agent emits once it goes on.
@@ -87,13 +88,14 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
       const journal = yield* Journal
       const deadlines = yield* Deadlines
       const ids = yield* Ids
-      const { ackLag } = yield* Limits
+      const { ackLag, ackLagBytes } = yield* Limits
       const { patience, policy } = yield* SlowConsumers
       const episodes = new Map<LiveSession, Episode>()
       /** The episode that each waiting job is in. */
       const held = new Map<LiveJob, Episode>()
 
       const lagOf = (session: LiveSession): number => session.seq - session.ackedSeq
+      const bytesOf = (session: LiveSession): number => session.bytes - session.ackedBytes
 
       const release = (job: LiveJob): void => {
         const episode = held.get(job)
@@ -135,15 +137,16 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         const { link } = session
         if (link === undefined || link.closing !== undefined) return
         const lag = session.seq - Math.max(session.ackedSeq, link.since)
-        if (lag <= ackLag) return
+        const bytes = session.bytes - Math.max(session.ackedBytes, link.sinceBytes)
+        if (lag <= ackLag && bytes <= ackLagBytes) return
         link.post(
           Message.runtime(
             "session.error",
             { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId },
             toWire(
               new InternalError({
-                message: `the session has not acknowledged ${lag} events, at most ${ackLag} are allowed: resume it`,
-                details: { reason: "slow_consumer", lag }
+                message: `the session has not acknowledged ${lag} events of ${bytes} bytes, at most ${ackLag} of ${ackLagBytes} are allowed: resume it`,
+                details: { reason: "slow_consumer", lag, bytes }
               })
             )
           )
@@ -183,7 +186,11 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
 
       const throttle = (job: LiveJob): Effect.Effect<void> | undefined => {
         const { owner } = job
-        return owner === undefined || owner.seq - owner.ackedSeq <= ackLag || !owner.acks ? undefined : slow(job, owner)
+        return owner === undefined ||
+          (owner.seq - owner.ackedSeq <= ackLag && owner.bytes - owner.ackedBytes <= ackLagBytes) ||
+          !owner.acks
+          ? undefined
+          : slow(job, owner)
       }
 
       return {
@@ -191,7 +198,8 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         acknowledged: (session) => {
           const episode = episodes.get(session)
           if (episode === undefined) return
-          if (episode.givenUp || lagOf(session) <= Math.floor(ackLag / 2) || !session.features.has("ack")) end(episode)
+          const caughtUp = lagOf(session) <= Math.floor(ackLag / 2) && bytesOf(session) <= Math.floor(ackLagBytes / 2)
+          if (episode.givenUp || caughtUp || !session.features.has("ack")) end(episode)
           else wait(episode)
         },
         left: (session) => {

@@ -77,6 +77,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
     readonly pending: () => number
     /** Whether a job of this principal and agent would start at once. */
     readonly hasSlot: (principalId: string, agent: AgentRegistration) => boolean
+    /** Submitted jobs of a principal that run or wait. */
+    readonly submitted: (principalId: string) => number
     readonly counts: () => { readonly pending: number; readonly running: number }
     /** Takes up a job that an earlier process left unfinished, parents before their children. */
     readonly recover: (job: StoredJob, openCalls: Iterable<string>) => LiveJob
@@ -116,6 +118,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const runFork = Runtime.runFork(runtime)
 
       const jobs = new Map<string, Running>()
+      const submitted = new Map<string, number>()
       let waiting: Array<Running> = []
       const slots = new Slots(limits)
       const recovered: Array<{ readonly running: Running; readonly again: boolean }> = []
@@ -151,12 +154,19 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         )
       }
 
+      const count = ({ live: { record } }: Running, by: number): void => {
+        const left = (submitted.get(record.principalId) ?? 0) + by
+        if (left === 0) submitted.delete(record.principalId)
+        else submitted.set(record.principalId, left)
+      }
+
       const addChild = (running: Running): void => {
         jobs.set(running.live.jobId, running)
         watchExpiry(running)
       }
 
       const add = (running: Running): boolean => {
+        if (!jobs.has(running.live.jobId)) count(running, 1)
         jobs.set(running.live.jobId, running)
         watchExpiry(running)
         // Whoever waits cannot start now, so that this one overtakes nobody; and its start belongs to its own change.
@@ -166,7 +176,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       }
 
       const remove = (running: Running): void => {
-        jobs.delete(running.live.jobId)
+        if (jobs.delete(running.live.jobId) && running.parent === undefined) count(running, -1)
         for (const deadline of running.deadlines) deadline.cancel()
         waiting = waiting.filter((other) => other !== running)
         slots.free(running)
@@ -461,6 +471,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         const parent = parentJobId === undefined ? undefined : jobs.get(parentJobId)
         const taken = takeUp(stored, registry, parent, openCalls)
         const { running } = taken
+        if (running.parent === undefined) count(running, 1)
         running.parent?.children.add(running)
         jobs.set(running.live.jobId, running)
         recovered.push(taken)
@@ -569,6 +580,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         running: (jobId) => jobs.get(jobId),
         live: (jobId) => jobs.get(jobId)?.live,
         pending: () => waiting.length,
+        submitted: (principalId) => submitted.get(principalId) ?? 0,
         hasSlot: (principalId, agent) => slots.has(principalId, agent),
         counts: () => ({ pending: waiting.length, running: slots.taken }),
         recover,

@@ -134,9 +134,13 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
           const lease = admitted.right
           const full = (): InternalError | undefined =>
-            runner.pending() >= limits.pendingJobs && !runner.hasSlot(session.principal.id, agent)
-              ? new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
-              : undefined
+            runner.submitted(session.principal.id) >= limits.jobsPerPrincipal
+              ? new InternalError({
+                  message: `you have ${limits.jobsPerPrincipal} jobs that run or wait; try again when one has ended`
+                })
+              : runner.pending() >= limits.pendingJobs && !runner.hasSlot(session.principal.id, agent)
+                ? new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+                : undefined
           const refusal = full()
           if (refusal !== undefined) return Effect.fail(refusal)
           const { accepted, live, record, running } = newJob({

@@ -132,17 +132,30 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
 
       /** Trims the history of a job whose newer events suffice, and of sessions that are too far behind (§6.5). */
       const trim = (job: LiveJob): void => {
-        if (job.ending || job.seq - job.trimmedTo <= limits.historyEvents * 2) return
-        let upTo = job.seq - limits.historyEvents
+        const tooLong = job.seq - job.trimmedTo > limits.historyEvents * 2
+        const tooLarge = job.bytes - job.trimmedBytes > limits.historyBytes * 2
+        if (job.ending || !(tooLong || tooLarge)) return
+        let upTo = Math.max(
+          tooLong ? job.seq - limits.historyEvents : 0,
+          tooLarge ? job.byteMarks.upTo(job.bytes - limits.historyBytes) : 0
+        )
         for (const { runs, session } of job.attachments.values()) {
           const acked = session.features.has("ack") ? session.ackedSeq : 0
-          const needed = Math.max(acked, session.seq - limits.bufferedEvents)
+          const needed = Math.max(
+            acked,
+            session.seq - limits.bufferedEvents,
+            session.byteMarks.upTo(session.bytes - limits.bufferedBytes)
+          )
           const first = runs.find((run) => run.lastSeq > needed)
           if (first !== undefined)
             upTo = Math.min(upTo, first.firstJobSeq + Math.max(0, needed - first.firstSeq + 1) - 1)
         }
-        if (upTo - job.trimmedTo < limits.historyEvents / 2) return
+        const freed = job.byteMarks.at(upTo) - job.trimmedBytes
+        // Not for a little.
+        if (upTo - job.trimmedTo < limits.historyEvents / 2 && freed < limits.historyBytes / 2) return
         job.trimmedTo = upTo
+        job.trimmedBytes += Math.max(0, freed)
+        job.byteMarks.forget(upTo)
         job.gated = job.gated.filter((run) => run.last > upTo)
         change({
           write: (builder) => {

@@ -19,6 +19,19 @@ export interface LimitsShape {
   readonly sessionsPerPrincipal: number
   /** Connected or resumable sessions in all; the next hello is refused with `INTERNAL_ERROR`. */
   readonly sessions: number
+  /**
+   * Milliseconds without a message but heartbeats and acknowledgements after which a session without jobs and observations may
+   * go (§14): not by itself, but to make room where one of the two bounds above is reached. It gets `session.error
+   * INTERNAL_ERROR` and its connection is closed (1013).
+   */
+  readonly idleSession: number
+  /**
+   * Messages of one connection in a second; beyond it the connection is read no faster, so that the peer's socket fills. It may
+   * send ten times as many at once after a rest.
+   */
+  readonly messagesPerSecond: number
+  /** Submitted jobs of one principal that run or wait; the next submit is refused with `INTERNAL_ERROR`. */
+  readonly jobsPerPrincipal: number
   /** Running jobs in all; further ones wait as `pending`. */
   readonly runningJobs: number
   /** Running jobs of one principal; further ones wait. */
@@ -51,10 +64,16 @@ export interface LimitsShape {
   readonly queuedBytes: number
   /** Events of a job that are kept for history once they are acknowledged. */
   readonly historyEvents: number
+  /** Bytes of events of a job that are kept for history once they are acknowledged. */
+  readonly historyBytes: number
   /** Events that are kept for a session that has not acknowledged them; older ones go, and a resume from before them is `RESUME_WINDOW_EXPIRED`. */
   readonly bufferedEvents: number
+  /** As {@link bufferedEvents}, in bytes. */
+  readonly bufferedBytes: number
   /** How far a reader that acknowledges may fall behind before its agents are slowed (§6.5); `SlowConsumers` says how. */
   readonly ackLag: number
+  /** As {@link ackLag}, in bytes. */
+  readonly ackLagBytes: number
   /** How long a cancelled agent may take to unwind (§7.4). */
   readonly cancelGrace: number
   /** How long a job may go on after its lease has expired before it is stopped, at most a second (§14); operations fail at once. */
@@ -101,6 +120,9 @@ export const defaults: LimitsShape = {
   jsonDepth: 64,
   sessionsPerPrincipal: 1_000,
   sessions: 20_000,
+  idleSession: 600_000,
+  messagesPerSecond: 10_000,
+  jobsPerPrincipal: 5_000,
   runningJobs: 1_000,
   runningJobsPerPrincipal: 256,
   runningJobsPerAgent: 1_000,
@@ -117,8 +139,11 @@ export const defaults: LimitsShape = {
   queuedEvents: 512,
   queuedBytes: 1_048_576,
   historyEvents: 10_000,
+  historyBytes: 67_108_864,
   bufferedEvents: 100_000,
+  bufferedBytes: 268_435_456,
   ackLag: 8_192,
+  ackLagBytes: 16_777_216,
   cancelGrace: 30_000,
   leaseGrace: 1_000,
   delegationDepth: 8,
@@ -142,7 +167,37 @@ export const defaults: LimitsShape = {
 export class Limits extends Context.Reference<Limits>()("effect-arcp/runtime/Limits", {
   defaultValue: (): LimitsShape => defaults
 }) {
-  /** The defaults with some of them changed. */
-  static readonly layer = (changes: Partial<LimitsShape>): Layer.Layer<never> =>
-    Layer.succeed(Limits, { ...defaults, ...changes }) as Layer.Layer<never>
+  /** The defaults with some of them changed. Dies at once with what is wrong where one is no bound. */
+  static readonly layer = (changes: Partial<LimitsShape>): Layer.Layer<never> => {
+    for (const [name, value] of Object.entries(changes)) {
+      const least = mayBeZero.has(name) ? 0 : 1
+      if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= least)) continue
+      // edge: a layer that is made from a wrong number is a mistake of its program, not a failure of the running one
+      throw new RangeError(`Limits: ${name} must be a whole number, at least ${least}; it is ${value}`)
+    }
+    return Layer.succeed(Limits, { ...defaults, ...changes }) as Layer.Layer<never>
+  }
 }
+
+/** Bounds that may forbid what they bound; with 0 the others would let nothing through at all. */
+const mayBeZero: ReadonlySet<string> = new Set([
+  "pendingJobs",
+  "subscriptionsPerSession",
+  "ackLag",
+  "ackLagBytes",
+  "cancelGrace",
+  "leaseGrace",
+  "delegationDepth",
+  "childrenPerJob",
+  "delegationsPerJob",
+  "keyLifetime",
+  "retainEndedFor",
+  "retainEndedJobs",
+  "retainEndedBytes",
+  "artifacts",
+  "artifactsPerPrincipal",
+  "historyEvents",
+  "historyBytes",
+  "steps",
+  "idleSession"
+])

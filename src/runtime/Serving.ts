@@ -34,6 +34,7 @@ import { Heartbeats } from "./Heartbeats.js"
 import { artifactAnswers } from "./internal/artifactAnswers.js"
 import type { Link } from "./internal/link.js"
 import type { LiveSession } from "./internal/model.js"
+import { isSignOfLife, Pace } from "./internal/pace.js"
 import { JobScheduler } from "./JobScheduler.js"
 import { Limits } from "./Limits.js"
 import { type Attached, Sessions } from "./Sessions.js"
@@ -50,6 +51,7 @@ interface State {
   readonly artifacts: Effect.Semaphore
   /** Puts that run beside the reading; each holds its bytes. */
   puts: number
+  readonly pace: Pace
 }
 
 /** Replies that may wait for a peer that does not read before its requests are read no further. */
@@ -306,7 +308,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             return Effect.sync(() => {
               session.acks = true
               if (seq <= session.ackedSeq) return
-              session.ackedSeq = seq
+              session.acknowledge(seq)
               backPressure.acknowledged(session)
             })
           }
@@ -490,6 +492,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         const decoded = Message.decodeClient(raw)
         if (Either.isLeft(decoded)) return bad(attached, state, decoded.left, raw.id)
         link.badFrames = 0
+        if (!isSignOfLife(raw.type)) session.spokeAt = link.lastIn
         if (!link.confirmed) sessions.confirm(attached)
         return handle(attached, state, scope, decoded.right)
       }
@@ -512,7 +515,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             done: false,
             inFlight: 0,
             artifacts: Effect.unsafeMakeSemaphore(1),
-            puts: 0
+            puts: 0,
+            pace: new Pace(limits.messagesPerSecond, deadlines.now())
           }
           const tooSlow = deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => {
             if (state.attached === undefined && !state.done) {
@@ -556,10 +560,9 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                       next
                     )
                   }
-                  return Effect.zipRight(
-                    Effect.zipRight(onFrame(attached, state, scope, frame), drained(attached.link)),
-                    next
-                  )
+                  const handled = Effect.zipRight(onFrame(attached, state, scope, frame), drained(attached.link))
+                  const pace = state.pace.next(deadlines.now)
+                  return Effect.zipRight(pace === undefined ? handled : Effect.zipRight(pace, handled), next)
                 }
                 return Effect.void
               })

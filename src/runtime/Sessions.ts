@@ -246,6 +246,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             const previous = session.link
             session.link = link
             link.since = session.seq
+            link.sinceBytes = session.bytes
             if (previous !== undefined) {
               previous.heartbeat?.cancel()
               previous.post(
@@ -271,14 +272,47 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             return Effect.as(Effect.forkScoped(Effect.interruptible(pump(session, link))), { session, link })
           })
 
-        const refuseNew = (principal: Principal): ArcpError | undefined =>
-          stopping
+        /** Whether a session does nothing but be there (§14): it may go where there is no room. */
+        const isIdle = (session: LiveSession): boolean =>
+          session.owned.size === 0 &&
+          session.observed.size === 0 &&
+          session.spokeAt + limits.idleSession <= deadlines.now()
+
+        /** Lets the session go that has been idle for longest, if there is one among those that fit. */
+        const makeRoom = (fits: (session: LiveSession) => boolean): void => {
+          let idle: LiveSession | undefined
+          for (const session of sessions.values()) {
+            if (fits(session) && isIdle(session) && session.spokeAt < (idle?.spokeAt ?? Number.POSITIVE_INFINITY)) {
+              idle = session
+            }
+          }
+          if (idle === undefined) return
+          const { link } = idle
+          link?.post(
+            errorFrame(
+              idle,
+              new InternalError({
+                message: "the session was idle, and made room for another; open a new one",
+                details: { reason: "idle_session" }
+              })
+            )
+          )
+          link?.end(closeCodes.tryAgainLater, "idle session")
+          remove(idle)
+        }
+
+        const refuseNew = (principal: Principal): ArcpError | undefined => {
+          const mine = () => perPrincipal.get(principal.id) ?? 0
+          if (mine() >= limits.sessionsPerPrincipal) makeRoom((session) => session.principal.id === principal.id)
+          if (sessions.size >= limits.sessions) makeRoom(() => true)
+          return stopping
             ? new InternalError({ message: "the runtime is shutting down; come back later" })
             : sessions.size >= limits.sessions
               ? new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
-              : (perPrincipal.get(principal.id) ?? 0) >= limits.sessionsPerPrincipal
+              : mine() >= limits.sessionsPerPrincipal
                 ? new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
                 : undefined
+        }
 
         const open = (connection: Connection, principal: Principal, hello: Hello) =>
           Effect.gen(function* () {
@@ -359,7 +393,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                     : negotiate(hello, connection)
                 )
                 session.lastSeenAt = deadlines.now()
-                session.ackedSeq = Math.max(session.ackedSeq, cursor)
+                if (cursor > session.ackedSeq) session.acknowledge(cursor)
+                session.spokeAt = session.lastSeenAt
                 builder.session(session)
               })
               .pipe(

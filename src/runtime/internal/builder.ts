@@ -101,7 +101,10 @@ export class Builder {
       else job.gated.push({ class: cls, first: seq, last: seq })
     }
     for (const { session } of job.attachments.values()) {
-      if (accepts(session, cls)) this.deliver(session, job, seq, seq)
+      if (!accepts(session, cls)) continue
+      this.deliver(session, job, seq, seq)
+      session.assignedBytes += payload.length
+      if (session.byteMarks.due(session.assignedBytes)) session.byteMarks.add(session.assigned, session.assignedBytes)
     }
   }
 
@@ -237,9 +240,13 @@ export class Builder {
         job.terminalSeq = lastSeq
         job.terminalType = cls === "result" ? "job.result" : "job.error"
       }
+      let seq = lastSeq - payloads.length
       for (const payload of payloads) {
+        seq++
         job.recent.push(payload)
         job.recentBytes += payload.length
+        job.bytes += payload.length
+        if (job.byteMarks.due(job.bytes)) job.byteMarks.add(seq, job.bytes)
       }
       trimRecent(job)
     }
@@ -252,6 +259,10 @@ export class Builder {
         if (job.ownerSessionId === session.sessionId) job.lastOwnerSeq = lastSeq
       }
     }
+    for (const session of this.openDeliveries.keys()) {
+      session.bytes = session.assignedBytes
+      session.byteMarks.add(session.seq, session.bytes)
+    }
     return this.openDeliveries.keys()
   }
 
@@ -262,7 +273,11 @@ export class Builder {
       job.gated = job.gated.filter((run) => run.first <= job.seq)
       for (const run of job.gated) run.last = Math.min(run.last, job.seq)
     }
-    for (const session of this.openDeliveries.keys()) session.assigned = session.seq
+    for (const session of this.openDeliveries.keys()) {
+      session.assigned = session.seq
+      session.assignedBytes = session.bytes
+      session.byteMarks.revert(session.seq)
+    }
   }
 }
 

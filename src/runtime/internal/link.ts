@@ -15,6 +15,7 @@ export class Link {
   cursor: number
   /** The session's last event when the connection came: older ones are a replay, in which nobody is slow yet. */
   since = 0
+  sinceBytes = 0
   /** Frames that are not events, to be sent next. */
   outbox: Array<Frame> = []
   /** Frames that are not events and have their place behind one, in order. */

@@ -7,6 +7,7 @@
 import type { Principal } from "../../auth/Principal.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import type { JobRecord, SegmentClass, SessionRecord } from "../../store/Store.js"
+import { ByteMarks } from "./byteMarks.js"
 import type { Link } from "./link.js"
 
 /** The session numbers `firstSeq..lastSeq` are the events from `firstJobSeq` on of one job. */
@@ -52,6 +53,16 @@ export class LiveSession {
   assigned: number
   ackedSeq: number
   floorSeq: number
+  /**
+   * Bytes of the payloads that this process has given it: durable ones, those of the batch in the making with them, and those
+   * that the client has acknowledged. Replayed ones do not count.
+   */
+  bytes = 0
+  assignedBytes = 0
+  ackedBytes = 0
+  readonly byteMarks = new ByteMarks()
+  /** The last message that was not a sign of life (§14, heartbeat amplification). */
+  spokeAt: number
   /** Whether the client has ever acknowledged: only then does its lag say anything (§6.5). */
   acks = false
   /** The newest runs, contiguous up to `seq`; older ones are in the store. */
@@ -73,10 +84,18 @@ export class LiveSession {
     this.previousTokenHash = record.previousTokenHash
     this.createdAt = record.createdAt
     this.lastSeenAt = record.lastSeenAt
+    this.spokeAt = record.lastSeenAt
     this.seq = record.lastSeq
     this.assigned = record.lastSeq
     this.ackedSeq = record.ackedSeq
     this.floorSeq = record.floorSeq
+  }
+
+  /** The client has acknowledged what comes up to a number. */
+  acknowledge(seq: number): void {
+    this.ackedSeq = seq
+    this.ackedBytes = Math.max(this.ackedBytes, seq >= this.seq ? this.bytes : this.byteMarks.at(seq))
+    this.byteMarks.forget(seq)
   }
 
   /** As it is stored. */
@@ -128,6 +147,10 @@ export class LiveJob {
   recent: Array<string> = []
   recentFrom: number
   recentBytes = 0
+  /** Bytes of all payloads since this process has the job, and of those that are gone from the store. */
+  bytes = 0
+  trimmedBytes = 0
+  readonly byteMarks = new ByteMarks()
   /** Runs of events that only sessions with the feature are sent, in order. */
   gated: Array<{ readonly class: SegmentClass; readonly first: number; last: number }> = []
   /** The number and the type of the terminal message, once it is durable. */
