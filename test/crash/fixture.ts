@@ -125,7 +125,6 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   if (line !== "memory") return void Effect.runFork(main(JSON.parse(line) as Orders))
   const collect = (globalThis as { gc?: () => void }).gc
   collect?.()
-  collect?.()
   const { heapUsed, rss } = process.memoryUsage()
   process.stdout.write(`memory ${heapUsed} ${rss}\n`)
 })

@@ -230,6 +230,8 @@ export class LedgerClient {
     const answer = new Promise<Frame | undefined>((resolve) => this.waiting.set(id, resolve))
     if (this.socket?.readyState !== WebSocket.OPEN) {
       this.waiting.delete(id)
+      // Its end is known here before it is told.
+      await new Promise((resolve) => setTimeout(resolve, 5))
       return undefined
     }
     this.write(type, payload, id)
