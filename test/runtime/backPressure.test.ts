@@ -289,7 +289,13 @@ describe("a client of this package under back-pressure", () => {
         let misplaced = 0
         yield* job.events.pipe(
           Stream.rechunk(5_000),
-          Stream.mapChunksEffect((chunk) => Effect.as(Effect.sleep("40 millis"), chunk)),
+          // Slow until it has been told so, on a machine that is busy with other things too.
+          Stream.mapChunksEffect((chunk) =>
+            Effect.as(
+              Effect.suspend(() => Effect.sleep(signals === 0 ? "200 millis" : "10 millis")),
+              chunk
+            )
+          ),
           Stream.runForEachChunk((chunk) =>
             Effect.sync(() => {
               for (const event of chunk) {
