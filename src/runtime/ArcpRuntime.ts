@@ -33,6 +33,7 @@ import { JobRunner } from "./JobRunner.js"
 import { JobScheduler } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
+import { atEnd } from "./internal/atEnd.js"
 import * as Retention from "./Retention.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
 import { Serving } from "./Serving.js"
@@ -123,7 +124,7 @@ const accepting = (
             sessions.stopAdmitting,
             runner.drain(drainTime),
             // What cannot be written now is written, or reported, by the journal's own end.
-            Effect.ignore(Effect.timeout(Effect.interruptible(journal.flush), "5 seconds")),
+            Effect.ignore(atEnd(Effect.timeout(journal.flush, "5 seconds"))),
             sessions.shutdown
           ],
           { discard: true }

@@ -32,6 +32,7 @@ import type { Credential } from "../protocol/Job.js"
 import { CredentialLedger, type LedgerRecord, type LedgerState } from "../store/CredentialLedger.js"
 import type { StoreError } from "../store/Store.js"
 import { type Constraints, CredentialProvisioner } from "./CredentialProvisioner.js"
+import { atEnd } from "./internal/atEnd.js"
 import { makeCore } from "./internal/credentials.js"
 import { sha256 } from "./internal/hash.js"
 import { makeRevocations } from "./internal/revocations.js"
@@ -265,9 +266,7 @@ const makeAvailable = (
       Effect.suspend(() => {
         core.revokeAll()
         // a finalizer is uninterruptible, and a time-out there would wait for what hangs
-        return Effect.interruptible(
-          Effect.timeoutOption(revocations.drain, millis(options.shutdownTimeout, "5 seconds"))
-        )
+        return atEnd(Effect.timeoutOption(revocations.drain, millis(options.shutdownTimeout, "5 seconds")))
       })
     )
 

@@ -19,6 +19,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { SegmentClass } from "../store/Store.js"
 import { Store, StoreError } from "../store/Store.js"
+import { atEnd } from "./internal/atEnd.js"
 import { Builder } from "./internal/builder.js"
 import type { LiveJob, LiveSession } from "./internal/model.js"
 import { nextTurn } from "./internal/turn.js"
@@ -242,16 +243,18 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
 
       // Added before the writer starts, so that it runs after the writer has stopped: there is only ever one writer.
       yield* Effect.addFinalizer(() =>
-        Effect.suspend(() => {
-          if (queue.length === 0 || attempts >= drainAttempts) {
-            return queue.length === 0
-              ? Effect.void
-              : Effect.logError(
-                  `the journal closes with ${queue.length} operations that the store did not take; their effects were not announced`
-                )
-          }
-          return Effect.zipRight(writeBatch, Effect.yieldNow())
-        }).pipe(Effect.repeat({ until: () => queue.length === 0 || attempts >= drainAttempts }))
+        atEnd(
+          Effect.suspend(() => {
+            if (queue.length === 0 || attempts >= drainAttempts) {
+              return queue.length === 0
+                ? Effect.void
+                : Effect.logError(
+                    `the journal closes with ${queue.length} operations that the store did not take; their effects were not announced`
+                  )
+            }
+            return Effect.zipRight(writeBatch, Effect.yieldNow())
+          }).pipe(Effect.repeat({ until: () => queue.length === 0 || attempts >= drainAttempts }))
+        )
       )
 
       // Uninterruptible in a step, so that a batch is never half published.

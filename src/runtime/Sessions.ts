@@ -35,6 +35,7 @@ import { closeCodes, type Connection } from "../transport/Connection.js"
 import { BackPressure, type Emitting } from "./BackPressure.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Builder } from "./internal/builder.js"
+import { atEnd } from "./internal/atEnd.js"
 import * as Frames from "./internal/frames.js"
 import { matches, sha256 } from "./internal/hash.js"
 import { Link } from "./internal/link.js"
@@ -481,10 +482,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           stopping = true
           const links = [...sessions.values()].flatMap(({ link }) => (link === undefined ? [] : [link]))
           const each = (end: (link: Link) => Effect.Effect<unknown>) =>
-            Effect.forEach(links, end, { concurrency: "unbounded", discard: true }).pipe(
-              // In a finalizer nothing can be interrupted unless it says so, and then no time-out would count.
-              Effect.interruptible,
-              Effect.timeoutOption(lastWords)
+            atEnd(
+              Effect.timeoutOption(Effect.forEach(links, end, { concurrency: "unbounded", discard: true }), lastWords)
             )
           return each((link) =>
             Effect.zipRight(

@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Redacted, Stream } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { connect } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -32,6 +33,18 @@ const arcp = (...args: ReadonlyArray<string>): Effect.Effect<Ran> =>
     child.stdout?.on("data", (data) => (out += data))
     child.stderr?.on("data", (data) => (err += data))
     child.on("close", (code) => resume(Effect.succeed({ code, out, err })))
+  })
+
+/** Whether somebody listens there. */
+const listening = (url: string): Effect.Effect<boolean> =>
+  Effect.async((resume) => {
+    const { hostname, port } = new URL(url)
+    const socket = connect(Number(port), hostname)
+    socket.on("connect", () => {
+      socket.destroy()
+      resume(Effect.succeed(true))
+    })
+    socket.on("error", () => resume(Effect.succeed(false)))
   })
 
 /** A runtime in a process of its own, once it listens; killed with the scope. */
@@ -134,6 +147,57 @@ describe("arcp", () => {
         expect(refused.err).not.toContain("wr0ng")
         child.kill("SIGTERM")
         expect(yield* exit).toBe(0)
+      }),
+    60_000
+  )
+
+  it.scopedLive(
+    "on SIGTERM a running job gets its time and its client the result; a second SIGTERM ends at once",
+    () =>
+      Effect.gen(function* () {
+        const [patient, hasty] = yield* Effect.all(
+          [
+            serve("--demo", "--anonymous", "--port", "0", "--drain", "30"),
+            serve("--demo", "--anonymous", "--port", "0", "--drain", "30")
+          ],
+          { concurrency: 2 }
+        )
+        /** A submit that has been accepted, and its end. */
+        const accepted = (url: string, ms: number) =>
+          Effect.async<{
+            readonly child: ChildProcess
+            readonly end: Effect.Effect<{ readonly code: number | null; readonly out: string }>
+          }>((resume) => {
+            const child = start(["submit", "--url", url, "--json", "--input", JSON.stringify({ ms }), "sleep"])
+            let out = ""
+            child.stdout?.on("data", (data) => {
+              out += data
+              if (!out.includes('"accepted"')) return
+              resume(
+                Effect.succeed({
+                  child,
+                  end: Effect.async((done) => {
+                    child.on("close", (code) => done(Effect.succeed({ code, out })))
+                  })
+                })
+              )
+            })
+          })
+        const [ends, lasts] = yield* Effect.all([accepted(patient.url, 1_500), accepted(hasty.url, 600_000)], {
+          concurrency: 2
+        })
+        patient.child.kill("SIGTERM")
+        const { code, out } = yield* ends.end
+        expect(out).toContain('"result"')
+        expect(code).toBe(0)
+        expect(yield* patient.exit).toBe(0)
+        hasty.child.kill("SIGTERM")
+        // Its port is closed first: then it is draining.
+        yield* Effect.repeat(Effect.zipRight(Effect.sleep(20), listening(hasty.url)), { while: (open) => open })
+        hasty.child.kill("SIGTERM")
+        yield* hasty.exit
+        expect(hasty.child.signalCode).toBe("SIGTERM")
+        lasts.child.kill("SIGKILL")
       }),
     60_000
   )

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { InternalError } from "../../protocol/Errors.js"
 import type { Deadline } from "../Deadlines.js"
+import { atEnd } from "./atEnd.js"
 import type { Running, Stop } from "./running.js"
 
 /** What it needs of the runner. */
@@ -112,8 +113,7 @@ export class Drain {
         return Effect.sync(() => deadline.cancel())
       })
       const quiet = this.until(() => deps.jobs.size <= deps.pending())
-      // In a finalizer nothing can be interrupted unless it says so, and then no race would end.
-      const ended = millis > 0 ? Effect.interruptible(Effect.raceFirst(quiet, over)) : Effect.void
+      const ended = millis > 0 ? atEnd(Effect.raceFirst(quiet, over)) : Effect.void
       return ended.pipe(Effect.zipRight(this.endAll), Effect.zipRight(this.idle))
     })
 }
