@@ -92,7 +92,12 @@ const changeAt = (
   const copy = JSON.parse(JSON.stringify(value)) as Record<string, unknown>
   const [last] = path.slice(-1)
   let holder = copy
-  for (const key of path.slice(0, -1)) holder = holder[key] as Record<string, unknown>
+  for (const key of path.slice(0, -1)) {
+    const inner = holder[key]
+    // A key such as `__proto__` need not outlive the copy.
+    if (typeof inner !== "object" || inner === null) return copy
+    holder = inner as Record<string, unknown>
+  }
   if (last !== undefined) change(holder, last)
   return copy
 }
