@@ -201,7 +201,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
 
       /** Whether it starts nothing any more: what it started now would have to be ended at once. */
       const isEnding = (parent: Running): boolean =>
-        parent.stop !== undefined || parent.outcome !== undefined || parent.finished
+        parent.stop !== undefined || parent.outcome !== undefined || parent.finished || parent.live.ending
 
       const startChild = (
         parent: Running,

@@ -21,7 +21,7 @@ import { guard } from "../agent/Guard.js"
 import { Job } from "../agent/Job.js"
 import { ToolRegistry } from "../agent/ToolRegistry.js"
 import * as Expiry from "../authority/Expiry.js"
-import { type ArcpError, Cancelled, InternalError, Timeout, toWire } from "../protocol/Errors.js"
+import { type ArcpError, Cancelled, InternalError, toWire } from "../protocol/Errors.js"
 import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import { Store, type StoredJob } from "../store/Store.js"
@@ -31,15 +31,15 @@ import { Budgets } from "./Budgets.js"
 import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Builder } from "./internal/builder.js"
-import { declaredRerun, Drain } from "./internal/drain.js"
+import { Drain } from "./internal/drain.js"
 import * as JobServices from "./internal/jobService.js"
 import { inSpan } from "./internal/jobSpan.js"
 import type { LiveJob } from "./internal/model.js"
-import { outcomeOf, stopped } from "./internal/outcomes.js"
+import { outcomeOf, runtimeEnd, stopped, tooLong } from "./internal/outcomes.js"
 import { eventPayload, toolResultBody } from "./internal/payload.js"
 import { tellRotated } from "./internal/rotated.js"
 import type { Outcome, Running, Stop } from "./internal/running.js"
-import { takeUp } from "./internal/takeUp.js"
+import { runsAgain, takeUp } from "./internal/takeUp.js"
 import { nameOf, Slots } from "./internal/slots.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
@@ -90,6 +90,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
      */
     readonly drain: (millis: number) => Effect.Effect<void>
     readonly draining: () => boolean
+    /** Whether a job is being left to the next process: nothing is to be asked of it here. */
+    readonly left: (running: Running) => boolean
     readonly all: () => Iterable<Running>
   }
 >() {
@@ -246,19 +248,20 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
 
       const notDelegating = Effect.dieMessage("the runtime was built without its Delegation layer")
 
+      /** Stops what was taken up and may do nothing any more. */
+      const stopIfOver = (running: Running): void => {
+        const { lease, live } = running
+        const now = deadlines.now()
+        if (Expiry.isOver(lease.expiresAt, now)) stop(running, { status: "error", error: leases.expired(lease) })
+        else if ((runtimeEnd(live, now) ?? Number.POSITIVE_INFINITY) <= now) stop(running, tooLong(live))
+      }
+
       const start = (running: Running): void => {
         const { live } = running
         if (running.finished || running.outcome !== undefined) return
-        if (live.record.maxRuntimeSec !== undefined) {
-          const seconds = live.record.maxRuntimeSec
-          running.deadlines.push(
-            deadlines.schedule((live.startedAt ?? deadlines.now()) + seconds * 1000, () =>
-              stop(running, {
-                status: "timed_out",
-                error: new Timeout({ message: `the job ran longer than its max_runtime_sec of ${seconds}` })
-              })
-            )
-          )
+        const endsAt = runtimeEnd(live, deadlines.now())
+        if (endsAt !== undefined) {
+          running.deadlines.push(deadlines.schedule(endsAt, () => stop(running, tooLong(live))))
         }
         if (running.reissued) {
           for (const credential of credentials.of(live.jobId)) {
@@ -503,11 +506,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         // Children first, so that their money is back before a parent goes on or ends.
         for (const { again, running } of taken.toReversed())
           if (!again) endNow(running, stopped({ status: "error", error: restarted }))
-        // Nobody issues credentials for, or starts, what may do nothing any more (§9.5).
-        const over = ({ lease }: Running) => Expiry.isOver(lease.expiresAt, deadlines.now())
-        for (const { again, running } of taken) {
-          if (again && over(running)) stop(running, { status: "error", error: leases.expired(running.lease) })
-        }
+        // Nobody issues credentials for, or starts, what may do nothing any more (§7.3, §9.5).
+        for (const { again, running } of taken) if (again) stopIfOver(running)
         const again = taken.flatMap((job) => (job.again && !job.running.finished ? [job.running] : []))
         if (!credentials.available) return Effect.sync(() => again.forEach(startAgain))
         // Beside the runtime's start: an upstream that is slow holds up its own jobs, and nobody else.
@@ -518,10 +518,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const issueAnew = (running: Running): Effect.Effect<void> =>
         Effect.suspend(() => {
           const { agent, budget, lease, live } = running
+          stopIfOver(running)
           if (running.finished) return Effect.void
-          if (Expiry.isOver(lease.expiresAt, deadlines.now())) {
-            return Effect.sync(() => stop(running, { status: "error", error: leases.expired(lease) }))
-          }
           const issued = credentials.issue({
             jobId: live.jobId,
             principalId: live.record.principalId,
@@ -551,8 +549,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const drain = new Drain({
         jobs,
         durable: store.durable,
-        runsAgain: ({ live: { record } }) =>
-          declaredRerun(registry.resolve({ name: record.agent, version: record.version })),
+        runsAgain: ({ live }) =>
+          runsAgain(registry.resolve({ name: live.record.agent, version: live.record.version }), live.record, live),
         stop,
         interrupt,
         remove,
@@ -587,6 +585,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         resume,
         drain: drain.drain,
         draining: () => drain.draining,
+        left: (running) => drain.isLeft(running),
         all: () => jobs.values()
       }
     })

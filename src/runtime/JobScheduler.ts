@@ -39,6 +39,7 @@ import { BackPressure } from "./BackPressure.js"
 import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import { sha256 } from "./internal/hash.js"
+import { isTerminal } from "../protocol/Session.js"
 import type { LiveJob, LiveSession } from "./internal/model.js"
 import { shuttingDown } from "./internal/drain.js"
 import { newJob } from "./internal/newJob.js"
@@ -133,14 +134,17 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           })
           if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
           const lease = admitted.right
+          // Asked again once credentials have come, which may take long.
           const full = (): InternalError | undefined =>
-            runner.submitted(session.principal.id) >= limits.jobsPerPrincipal
-              ? new InternalError({
-                  message: `you have ${limits.jobsPerPrincipal} jobs that run or wait; try again when one has ended`
-                })
-              : runner.pending() >= limits.pendingJobs && !runner.hasSlot(session.principal.id, agent)
-                ? new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
-                : undefined
+            runner.draining()
+              ? shuttingDown
+              : runner.submitted(session.principal.id) >= limits.jobsPerPrincipal
+                ? new InternalError({
+                    message: `you have ${limits.jobsPerPrincipal} jobs that run or wait; try again when one has ended`
+                  })
+                : runner.pending() >= limits.pendingJobs && !runner.hasSlot(session.principal.id, agent)
+                  ? new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+                  : undefined
           const refusal = full()
           if (refusal !== undefined) return Effect.fail(refusal)
           const { accepted, live, record, running } = newJob({
@@ -299,6 +303,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
 
       const submit = (session: LiveSession, request: SubmitRequest): Effect.Effect<void, ArcpError> =>
         Effect.suspend(() => {
+          // A known key too: its job may be one that is left to the next process.
           if (runner.draining()) return Effect.fail(shuttingDown)
           const { payload } = request
           const name = AgentName.parse(payload.agent)
@@ -328,6 +333,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           if (running === undefined) {
             const stored = yield* Effect.mapError(store.job(jobId), storeFailure)
             if (Option.isNone(stored) || stored.value.record.principalId !== session.principal.id) return yield* unknown
+            if (!isTerminal(stored.value.state.status)) return yield* shuttingDown
             return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
           }
           const { live } = running
@@ -337,6 +343,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
               message: `job_id: only the session that submitted ${jobId} may cancel it`
             })
           }
+          if (runner.left(running)) return yield* shuttingDown
           if (live.ending) return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
           const error = new Cancelled({
             message: reason === undefined ? "cancelled by the client" : `cancelled: ${reason}`

@@ -36,6 +36,7 @@ import { BackPressure, type Emitting } from "./BackPressure.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Builder } from "./internal/builder.js"
 import { atEnd } from "./internal/atEnd.js"
+import { shuttingDown } from "./internal/drain.js"
 import * as Frames from "./internal/frames.js"
 import { matches, sha256 } from "./internal/hash.js"
 import { Link } from "./internal/link.js"
@@ -273,8 +274,13 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             return Effect.as(Effect.forkScoped(Effect.interruptible(pump(session, link))), { session, link })
           })
 
-        /** Whether a session does nothing but be there (§14): it may go where there is no room. */
+        /**
+         * Whether a session does nothing but be there (§14): it may go where there is no room. One that is away keeps the window
+         * that it was promised, and one that has not been sent everything is not idle.
+         */
         const isIdle = (session: LiveSession): boolean =>
+          session.link !== undefined &&
+          session.link.cursor >= session.seq &&
           session.owned.size === 0 &&
           session.observed.size === 0 &&
           session.spokeAt + limits.idleSession <= deadlines.now()
@@ -303,16 +309,15 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         }
 
         const refuseNew = (principal: Principal): ArcpError | undefined => {
+          if (stopping) return shuttingDown
           const mine = () => perPrincipal.get(principal.id) ?? 0
           if (mine() >= limits.sessionsPerPrincipal) makeRoom((session) => session.principal.id === principal.id)
           if (sessions.size >= limits.sessions) makeRoom(() => true)
-          return stopping
-            ? new InternalError({ message: "the runtime is shutting down; come back later" })
-            : sessions.size >= limits.sessions
-              ? new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
-              : mine() >= limits.sessionsPerPrincipal
-                ? new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
-                : undefined
+          return sessions.size >= limits.sessions
+            ? new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
+            : mine() >= limits.sessionsPerPrincipal
+              ? new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
+              : undefined
         }
 
         const open = (connection: Connection, principal: Principal, hello: Hello) =>
@@ -347,7 +352,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
 
         const resume = (connection: Connection, principal: Principal, request: ResumeRequest, hello: Hello) =>
           Effect.gen(function* () {
-            if (stopping) return yield* new InternalError({ message: "the runtime is shutting down; come back later" })
+            if (stopping) return yield* shuttingDown
             const session = sessions.get(request.session_id)
             if (session === undefined) {
               return yield* new ResumeWindowExpired({

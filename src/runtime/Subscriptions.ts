@@ -15,9 +15,10 @@ import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../protocol/Errors.js"
 import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
 import type { Subscribe, Subscribed } from "../protocol/Job.js"
-import type { JobInfo, Jobs, ListJobs } from "../protocol/Session.js"
+import { isTerminal, type JobInfo, type Jobs, type ListJobs } from "../protocol/Session.js"
 import { Store, type StoredJob } from "../store/Store.js"
 import { wireBudget } from "./Budgets.js"
+import { shuttingDown } from "./internal/drain.js"
 import { acceptedParts, type LiveJob, type LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
 import { storeFailure } from "./JobScheduler.js"
@@ -172,6 +173,10 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
             runner.live(jobId) === undefined
               ? yield* Effect.mapError(store.job(jobId), storeFailure)
               : Option.none<StoredJob>()
+          const there = runner.running(jobId)
+          const isLeft =
+            there === undefined ? Option.isSome(ended) && !isTerminal(ended.value.state.status) : runner.left(there)
+          if (isLeft) return yield* shuttingDown
           const heads =
             Option.isSome(ended) && history
               ? yield* Effect.mapError(store.segmentHeads(jobId, after + 1, ended.value.state.lastJobSeq), storeFailure)

@@ -6,7 +6,7 @@
  * ends with `runtime_shutdown`.
  */
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import { InternalError } from "../../protocol/Errors.js"
 import type { Deadline } from "../Deadlines.js"
 import { atEnd } from "./atEnd.js"
@@ -17,7 +17,7 @@ export interface DrainDeps {
   readonly jobs: ReadonlyMap<string, Running>
   /** Whether jobs can be left to the next process. */
   readonly durable: boolean
-  /** Whether the next process would start a job's handler again. */
+  /** Whether the next process would start a job's handler, for the first time or again. */
   readonly runsAgain: (running: Running) => boolean
   readonly stop: (running: Running, reason: Stop) => void
   readonly interrupt: (running: Running) => void
@@ -31,10 +31,15 @@ export interface DrainDeps {
   readonly pending: () => number
 }
 
+/** Milliseconds for the ends of jobs to be stored, after their grace. */
+const storing = 5_000
+
 /** Drains a runner. */
 export class Drain {
   /** Set once it has begun: no job starts any more but children of those that run. */
   draining = false
+  /** Set once nobody is waited for any more. */
+  private over = false
   private waiters: Array<() => void> = []
   private readonly left = new Set<Running>()
   private readonly deps: DrainDeps
@@ -60,8 +65,23 @@ export class Drain {
       })
     })
 
-  /** Waits until no job is left. */
-  readonly idle: Effect.Effect<void> = this.until(() => this.deps.jobs.size === 0)
+  /** Waits until no job is left; not for ever, since the ends of jobs have to be stored, and the store may take nothing. */
+  private readonly idle: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.over) return Effect.void
+    return atEnd(
+      Effect.timeoutOption(
+        this.until(() => this.deps.jobs.size === 0),
+        this.deps.grace + storing
+      )
+    ).pipe(
+      Effect.flatMap((ended) => {
+        this.over = true
+        return Option.isSome(ended)
+          ? Effect.void
+          : Effect.logError(`the runtime stops with ${this.deps.jobs.size} jobs whose ends the store has not taken`)
+      })
+    )
+  })
 
   /** The handler of a job that is left to the next process has ended, or its children have. Answers whether it is one. */
   gone(running: Running): boolean {
@@ -69,6 +89,11 @@ export class Drain {
     if (running.children.size > 0 || (running.fiber?.unsafePoll() ?? null) === null) return true
     this.release(running)
     return true
+  }
+
+  /** Whether a job is being left to the next process. */
+  isLeft(running: Running): boolean {
+    return this.left.has(running)
   }
 
   private release(running: Running): void {
@@ -96,7 +121,7 @@ export class Drain {
     for (const running of [...deps.jobs.values()]) {
       const untouched =
         running.queued && !running.finished && running.stop === undefined && running.outcome === undefined
-      if (untouched && deps.durable && running.parent === undefined && (!running.begun || deps.runsAgain(running))) {
+      if (untouched && deps.durable && deps.runsAgain(running)) {
         this.leave(running)
       } else if (running.parent === undefined || !this.left.has(running.parent)) deps.stop(running, shutdown)
     }
@@ -123,12 +148,8 @@ const shutdown: Stop = {
   error: new InternalError({ message: "the runtime shut down", details: { reason: "runtime_shutdown" } })
 }
 
-/** Why a submit is refused meanwhile. */
+/** Why whatever would begin something is refused meanwhile. */
 export const shuttingDown = new InternalError({
-  message: "the runtime is shutting down; submit again when it is back",
+  message: "the runtime is shutting down; come back later",
   details: { reason: "runtime_shutdown" }
 })
-
-/** Whether the next process starts an agent's job again, by what the registry knows of the agent. */
-export const declaredRerun = (found: Either.Either<{ readonly onRestart: "fail" | "rerun" }, unknown>): boolean =>
-  Either.isRight(found) && found.right.onRestart === "rerun"

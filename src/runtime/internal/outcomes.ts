@@ -2,14 +2,25 @@
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
 import { Streamed } from "../../agent/Job.js"
-import { InternalError, oneLine } from "../../protocol/Errors.js"
+import { InternalError, oneLine, Timeout } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import type { LimitsShape } from "../Limits.js"
 import { diedOfDenial, toArcpError, type Upstream } from "./failures.js"
+import type { LiveJob } from "./model.js"
 import type { Outcome, Running, Stop } from "./running.js"
 
 /** The end of a job that the runtime stopped. */
 export const stopped = (reason: Stop): Outcome => ({ _tag: "error", status: reason.status, error: reason.error })
+
+/** When a job has had its `max_runtime_sec`, which counts from its first start (§7.3). */
+export const runtimeEnd = ({ record, startedAt }: LiveJob, now: number): number | undefined =>
+  record.maxRuntimeSec === undefined ? undefined : (startedAt ?? now) + record.maxRuntimeSec * 1000
+
+/** Why it is stopped then. */
+export const tooLong = ({ record }: LiveJob): Stop => ({
+  status: "timed_out",
+  error: new Timeout({ message: `the job ran longer than its max_runtime_sec of ${record.maxRuntimeSec}` })
+})
 
 const internal = (message: string, retryable = true): Outcome => ({
   _tag: "error",

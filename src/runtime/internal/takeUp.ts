@@ -6,10 +6,25 @@ import type { AgentRegistration, AgentRegistry } from "../../agent/AgentRegistry
 import * as Lease from "../../authority/Lease.js"
 import { Cancelled } from "../../protocol/Errors.js"
 import type { WireLease, WireLeaseConstraints } from "../../protocol/Fields.js"
-import type { SegmentHead, Store, StoredJob, StoreError } from "../../store/Store.js"
+import type { JobStatus } from "../../protocol/Session.js"
+import type { JobRecord, SegmentHead, Store, StoredJob, StoreError } from "../../store/Store.js"
 import { fromText } from "../Budgets.js"
 import { LiveJob } from "./model.js"
 import { Running } from "./running.js"
+
+/**
+ * Whether a process that takes a job up starts its handler (again). A delegated job never: its parent, which is, delegates
+ * anew.
+ */
+export const runsAgain = (
+  found: ReturnType<Context.Tag.Service<AgentRegistry>["resolve"]>,
+  record: JobRecord,
+  state: { readonly status: JobStatus; readonly cancelled: string | undefined }
+): boolean =>
+  Either.isRight(found) &&
+  record.parentJobId === undefined &&
+  state.cancelled === undefined &&
+  (state.status === "pending" || found.right.onRestart === "rerun")
 
 /** Makes it anew; `again` tells whether its handler is to be started (again). */
 export const takeUp = (
@@ -20,17 +35,12 @@ export const takeUp = (
 ): { readonly running: Running; readonly again: boolean } => {
   const live = new LiveJob(record, state)
   const found = registry.resolve({ name: record.agent, version: record.version })
-  // A delegated job is never started again: its parent, which is, delegates anew.
-  const runsAgain =
-    Either.isRight(found) &&
-    record.parentJobId === undefined &&
-    state.cancelled === undefined &&
-    (state.status === "pending" || found.right.onRestart === "rerun")
-  const input = runsAgain ? found.right.decode(JSON.parse(record.input)) : Either.right(null)
+  const rerun = runsAgain(found, record, state)
+  const input = rerun && Either.isRight(found) ? found.right.decode(JSON.parse(record.input)) : Either.right(null)
   const constraints =
     record.leaseConstraints === undefined ? undefined : (JSON.parse(record.leaseConstraints) as WireLeaseConstraints)
   const lease = Lease.compile(JSON.parse(record.lease) as WireLease, constraints)
-  const again = runsAgain && Either.isRight(input) && Either.isRight(lease)
+  const again = rerun && Either.isRight(input) && Either.isRight(lease)
   if (again && state.status === "running") live.attempt = state.attempt + 1
   const running = new Running({
     live,
@@ -71,20 +81,24 @@ export const openCallsOf = (
 ): Effect.Effect<ReadonlySet<string>, StoreError> =>
   Effect.gen(function* () {
     const open = new Set<string>()
-    const last = heads.at(-1)?.lastSeq ?? 0
-    let next = heads.find((head) => head.class === "event")?.firstSeq ?? last + 1
-    while (next <= last) {
-      const segments = yield* store.segments(jobId, next, last, pageBytes)
-      if (segments.length === 0) break
-      for (const segment of segments) {
-        next = segment.lastSeq + 1
-        if (segment.class !== "event") continue
-        for (const payload of segment.payloads) {
-          // Most events are neither, and are not parsed.
-          if (!payload.startsWith('{"kind":"tool_')) continue
-          const { body, kind } = JSON.parse(payload) as { readonly kind: string; readonly body: { call_id: string } }
-          if (kind === "tool_call") open.add(body.call_id)
-          else if (kind === "tool_result") open.delete(body.call_id)
+    for (let i = 0; i < heads.length; i++) {
+      // Chunks of a result may be large, and are passed over.
+      if (heads[i]!.class !== "event") continue
+      let next = heads[i]!.firstSeq
+      while (heads[i + 1]?.class === "event") i++
+      const last = heads[i]!.lastSeq
+      while (next <= last) {
+        const segments = yield* store.segments(jobId, next, last, pageBytes)
+        if (segments.length === 0) break
+        for (const { lastSeq, payloads } of segments) {
+          next = lastSeq + 1
+          for (const payload of payloads) {
+            // Most events are neither, and are not parsed.
+            if (!payload.startsWith('{"kind":"tool_')) continue
+            const { body, kind } = JSON.parse(payload) as { readonly kind: string; readonly body: { call_id: string } }
+            if (kind === "tool_call") open.add(body.call_id)
+            else if (kind === "tool_result") open.delete(body.call_id)
+          }
         }
       }
     }
