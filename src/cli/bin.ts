@@ -5,6 +5,15 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { main } from "./program.js"
 
+// The first signal stops the program gracefully (below), a second one at once: said here, since as PID 1 of a container a
+// process has no default for signals.
+let signals = 0
+const onSignal = (code: number) => () => {
+  if (++signals > 1) process.exit(code)
+}
+process.on("SIGINT", onSignal(130))
+process.on("SIGTERM", onSignal(143))
+
 NodeRuntime.runMain(
   Effect.suspend(() => main(process.argv)),
   {
