@@ -1,6 +1,6 @@
 /** A client against a runtime that says what a test tells it to: numbers, errors and streams that should not be. */
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Effect, Either, Fiber, Layer, Redacted, Schema, Stream, TestClock } from "effect"
+import { Chunk, Effect, Either, Fiber, Layer, Option, Redacted, Schema, Stream, TestClock } from "effect"
 import { Agent } from "../../src/agent/index.js"
 import { ArcpClient } from "../../src/client/index.js"
 import { Ids } from "../../src/protocol/index.js"
@@ -255,6 +255,25 @@ describe("a client against what should not be", () => {
       yield* TestClock.adjust("5 minutes")
       expect(peer.seen().map((frame) => frame.type)).toEqual(["session.hello", "job.submit"])
     }).pipe(Effect.provide(client))
+  )
+
+  it.scoped("§6.7 a program that is interrupted says so, and waits for the answer as long as it may", () =>
+    Effect.gen(function* () {
+      const next = yield* accepting
+      const using = yield* Effect.flatMap(ArcpClient, ({ connected }) => Effect.zipRight(connected, Effect.never)).pipe(
+        Effect.provide(ArcpClient.layerWith({ auth: { token: Redacted.make("t") }, closeTimeout: "2 seconds" })),
+        Effect.fork
+      )
+      const peer = yield* welcomed(next)
+      // The client has read the welcome when it sends what needs one.
+      yield* TestClock.adjust(0)
+      const interrupting = yield* Effect.fork(Fiber.interrupt(using))
+      const close = yield* peer.expect("session.close")
+      yield* TestClock.adjust("1 second")
+      expect(Option.isNone(yield* Fiber.poll(interrupting))).toBe(true)
+      yield* peer.send("session.closed", { request_id: close.id }, head)
+      yield* Fiber.join(interrupting)
+    }).pipe(Effect.provide(Layer.merge(MemoryTransport.layerEncoded, Ids.layerSeeded(9))))
   )
 
   it.scoped("§8.2 unknown kinds, fields, messages and bodies of another shape pass without harm", () =>
