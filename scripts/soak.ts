@@ -38,7 +38,7 @@ const rows: ReadonlyArray<readonly [string, number | string]> = [
   ["events repeated", result.repeated],
   ["other problems", result.problems.length],
   ["heap at the end", mib(result.samples.at(-1)?.heap ?? 0)],
-  ["peak memory", mib(Math.max(...result.samples.map(({ rss }) => rss)))],
+  ["peak memory", mib(result.peakRss)],
   ["memory", flat ? "flat" : "GROWS"],
   ["deaf reader", `${deaf.emitted} events, heap +${mib(deaf.peak - deaf.before)}${bounded ? "" : " TOO MUCH"}`]
 ]

@@ -46,8 +46,7 @@ describe("the ledger itself", () => {
     accepted: true,
     seqs: events.map((_, i) => i + 1),
     events: [...events],
-    repeats,
-    whole: true
+    repeats
   })
   const whole = [running, log("a1 c1"), log("a1 c2"), result]
 

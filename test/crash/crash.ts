@@ -181,6 +181,7 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   for (let i = 0; i < lives; i++) {
     await pause(random.int(20, 450))
     kills++
+    peakRss = Math.max(peakRss, process!.peak)
     await process!.kill()
     await start(random.chance(0.2) ? random.int(0, 120) : undefined)
   }
@@ -252,7 +253,7 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   const keyed = [...listed.values()].filter((job) => String(job["agent"]).startsWith("keyed")).length
   if (keyed !== keys) wrong(`${keys} keys are ${keyed} jobs`)
 
-  peakRss = Math.max(peakRss, (await process!.memory()).rss)
+  peakRss = Math.max(peakRss, process!.peak)
   for (const c of clients) c.end()
   await process!.kill()
   const [check] = await integrity(filename)

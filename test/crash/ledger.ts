@@ -23,8 +23,6 @@ export interface JobLedger {
   readonly events: Array<Frame>
   /** How often its submit has been repeated: each repetition of an ended job sends its end again. */
   repeats: number
-  /** Whether everything from its first event on must be here. */
-  whole: boolean
 }
 
 /** What happened, in numbers. */
@@ -75,7 +73,6 @@ export class LedgerClient {
   readonly jobs = new Map<string, JobLedger>()
   lastSeq = 0
   sessionId: string | undefined
-  /** Whether it reads: a client that does not is a slow one. */
   private token: string | undefined
   private socket: WebSocket | undefined
   private open = false
@@ -154,8 +151,7 @@ export class LedgerClient {
         accepted: false,
         seqs: [],
         events: [],
-        repeats: 0,
-        whole: true
+        repeats: 0
       }
       this.jobs.set(jobId, job)
     }

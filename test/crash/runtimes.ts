@@ -1,6 +1,6 @@
 /** Runtime processes: one that runs, and one that has loaded already and waits for its turn. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
@@ -91,6 +91,16 @@ export class RuntimeProcess {
     this.child.stdin!.write("memory\n")
     const [, heap, rss] = ((await this.line("memory ")) ?? "memory 0 0").split(" ")
     return { heap: Number(heap), rss: Number(rss) }
+  }
+
+  /** The most memory that it has had, in bytes; 0 where the system does not tell. */
+  get peak(): number {
+    try {
+      const status = readFileSync(`/proc/${this.child.pid}/status`, "utf8")
+      return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
+    } catch {
+      return 0
+    }
   }
 
   /** What it complained of. */

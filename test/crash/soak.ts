@@ -17,6 +17,7 @@ export interface Sample {
 /** What a soak came to. */
 export interface Soak extends Figures {
   readonly samples: ReadonlyArray<Sample>
+  readonly peakRss: number
   readonly problems: ReadonlyArray<string>
 }
 
@@ -135,9 +136,10 @@ export const soak = async (options: {
     for (const job of client.jobs.values()) if (job.accepted) problems.push(...problemsOf(job))
     client.end()
   }
+  const peakRss = process.peak
   await process.kill()
   rmSync(folder, { recursive: true, force: true })
-  return { ...figures, samples, problems }
+  return { ...figures, samples, peakRss, problems }
 }
 
 /** A flood to a reader that never reads: the largest heap of the runtime meanwhile, in bytes. */

@@ -1,14 +1,24 @@
 /** Durable steps, over runtimes that die and start again on the same store. */
 import { describe, expect, it } from "@effect/vitest"
-import { DateTime, Deferred, Effect, Exit, Layer, Option, Schema, TestClock } from "effect"
+import { type Context, DateTime, Deferred, Effect, Exit, Layer, Option, Schema, TestClock } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { fingerprint } from "../../src/runtime/internal/fingerprint.js"
 import { Store, StoreError } from "../../src/store/Store.js"
+import type { Connector } from "../../src/transport/Connection.js"
 import { makeStore, resumed, start, stores } from "./mortal.js"
 import { eventsOf, hello, type Peer, submit } from "./peer.js"
 
 const stepsOf = (store: typeof Store.Service, jobId: string, name: string) =>
   Effect.map(store.step(jobId, name), Option.getOrUndefined)
+
+/** A job of the agent `steps`, once it has come to a point. */
+const until = <A>(process: Context.Context<Connector>, reached: Deferred.Deferred<A>) =>
+  Effect.gen(function* () {
+    const peer = yield* hello()
+    const { job_id } = yield* submit(peer, "steps")
+    yield* Deferred.await(reached)
+    return { peer, jobId: job_id! }
+  }).pipe(Effect.provide(process))
 
 describe.each(stores)("durable steps over %s", (_name, layer) => {
   it.scoped("a rerun answers what was recorded and goes on where it was, over any number of crashes", () =>
@@ -46,13 +56,7 @@ describe.each(stores)("durable steps over %s", (_name, layer) => {
           }),
         { onRestart: "rerun" }
       )
-      const first = yield* start(stored, agents)
-      const { jobId, peer } = yield* Effect.gen(function* () {
-        const peer = yield* hello()
-        const { job_id } = yield* submit(peer, "steps")
-        yield* Deferred.await(reached)
-        return { peer, jobId: job_id! }
-      }).pipe(Effect.provide(first))
+      const { jobId, peer } = yield* until(yield* start(stored, agents), reached)
       let last: Peer & { readonly sessionId: string; readonly token: string } = peer
       const seen = [...eventsOf(peer, jobId)]
       for (let attempt = 2; attempt <= 5; attempt++) {
@@ -114,13 +118,7 @@ describe.each(stores)("durable steps over %s", (_name, layer) => {
           }),
         { onRestart: "rerun" }
       )
-      const first = yield* start(stored, agents)
-      const { peer, jobId } = yield* Effect.gen(function* () {
-        const peer = yield* hello()
-        const { job_id } = yield* submit(peer, "steps")
-        yield* Deferred.await(parked)
-        return { peer, jobId: job_id! }
-      }).pipe(Effect.provide(first))
+      const { jobId, peer } = yield* until(yield* start(stored, agents), parked)
       expect(ran.toSorted()).toEqual(["a", "b", "c"])
       const recorded = yield* Effect.forEach(["c", "b", "a"], (name) => stepsOf(store, jobId, name))
       yield* die
@@ -158,13 +156,7 @@ describe.each(stores)("durable steps over %s", (_name, layer) => {
           }),
         { onRestart: "rerun" }
       )
-      const first = yield* start(stored, agents)
-      const { jobId, peer } = yield* Effect.gen(function* () {
-        const peer = yield* hello()
-        const { job_id } = yield* submit(peer, "steps")
-        yield* Deferred.await(parked)
-        return { peer, jobId: job_id! }
-      }).pipe(Effect.provide(first))
+      const { jobId, peer } = yield* until(yield* start(stored, agents), parked)
       yield* die
       const again = yield* Effect.provide(resumed(peer), yield* start(stored, agents))
       const { result } = (yield* again.terminal(jobId)).payload
@@ -213,13 +205,7 @@ describe.each(stores)("durable steps over %s", (_name, layer) => {
           }),
         { onRestart: "rerun" }
       )
-      const first = yield* start(stored, agents)
-      const { jobId, peer } = yield* Effect.gen(function* () {
-        const peer = yield* hello()
-        const { job_id } = yield* submit(peer, "steps")
-        yield* Deferred.await(parked)
-        return { peer, jobId: job_id! }
-      }).pipe(Effect.provide(first))
+      const { jobId, peer } = yield* until(yield* start(stored, agents), parked)
       yield* die
       const again = yield* Effect.provide(resumed(peer), yield* start(stored, agents))
       expect((yield* again.terminal(jobId)).type).toBe("job.result")
