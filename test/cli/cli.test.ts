@@ -8,11 +8,11 @@ import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { ArcpClient } from "../../src/client/index.js"
 import { StdioTransport, WebSocketClient } from "../../src/transport/node.js"
+import { bundle } from "../bundle.js"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
-// In one process, so that a kill reaches the runtime itself.
-const loader = ["--import", "tsx"]
-const bin = join(root, "src/cli/bin.ts")
+// The program with its demo agents beside it, as it is built; one process, so that a kill reaches the runtime itself.
+const bin = join(bundle({ "cli/bin": "src/cli/bin.ts", "examples/agents": "examples/agents.ts" }), "cli/bin.js")
 const folder = mkdtempSync(join(tmpdir(), "arcp-cli-"))
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
 
@@ -23,7 +23,7 @@ interface Ran {
 }
 
 const start = (args: ReadonlyArray<string>): ChildProcess =>
-  spawn(process.execPath, [...loader, bin, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] })
+  spawn(process.execPath, [bin, ...args], { cwd: root, stdio: ["ignore", "pipe", "pipe"] })
 
 const arcp = (...args: ReadonlyArray<string>): Effect.Effect<Ran> =>
   Effect.async((resume) => {
@@ -217,7 +217,7 @@ describe("arcp", () => {
             Layer.provide(
               StdioTransport.layerClient({
                 command: process.execPath,
-                args: [...loader, bin, "serve", "--stdio", "--demo", "--anonymous"],
+                args: [bin, "serve", "--stdio", "--demo", "--anonymous"],
                 cwd: root
               })
             )

@@ -1,38 +1,14 @@
 /** Runtime processes: one that runs, and one that has loaded already and waits for its turn. */
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
-import { buildSync } from "esbuild"
+import { bundle } from "../bundle.js"
 import type { Orders } from "./fixture.js"
 
 let program: string | undefined
 
-/** The program in one file: it loads ten times as fast as its many sources. */
-const bundled = (): string => {
-  if (program !== undefined) return program
-  // Where what it does not hold is found.
-  const cache = fileURLToPath(new URL("../../node_modules/.cache", import.meta.url))
-  mkdirSync(cache, { recursive: true })
-  const folder = mkdtempSync(join(cache, "arcp-runtime-"))
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
-  program = join(folder, "runtime.mjs")
-  buildSync({
-    entryPoints: [fileURLToPath(new URL("fixture.ts", import.meta.url))],
-    outfile: program,
-    bundle: true,
-    platform: "node",
-    format: "esm",
-    logLevel: "error",
-    // What is native, or loads what is, stays where it is.
-    external: ["better-sqlite3", "bufferutil", "utf-8-validate"],
-    banner: {
-      js: `import{createRequire}from"node:module";const require=createRequire(import.meta.url);`
-    }
-  })
-  return program
-}
+const bundled = (): string => (program ??= join(bundle({ runtime: "test/crash/fixture.ts" }), "runtime.js"))
 
 /** A process that has loaded. */
 export class RuntimeProcess {
