@@ -28,6 +28,7 @@ import { type ArtifactRecord, ArtifactStore, isArtifactId, type StoredArtifact }
 import type { StoreError } from "../store/Store.js"
 import { Deadlines } from "./Deadlines.js"
 import { sha256Bytes } from "./internal/hash.js"
+import { patient } from "./internal/patience.js"
 import { Limits, type LimitsShape } from "./Limits.js"
 
 /** What is to be stored. */
@@ -107,11 +108,12 @@ const unavailable: ArtifactsService = {
   usage: () => nothing
 }
 
-const make = (store: typeof ArtifactStore.Service) =>
+const make = (impatient: typeof ArtifactStore.Service) =>
   Effect.gen(function* () {
     const deadlines = yield* Deadlines
     const ids = yield* Ids
     const limits = yield* Limits
+    const store = patient(impatient, limits, ["totals"])
 
     const used = new Map<string, ArtifactUsage>()
     let all = nothing

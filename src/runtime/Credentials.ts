@@ -35,8 +35,10 @@ import { type Constraints, CredentialProvisioner } from "./CredentialProvisioner
 import { atEnd } from "./internal/atEnd.js"
 import { makeCore } from "./internal/credentials.js"
 import { sha256 } from "./internal/hash.js"
+import { patient } from "./internal/patience.js"
 import { makeRevocations } from "./internal/revocations.js"
 import { translate } from "./internal/upstreamErrors.js"
+import { Limits } from "./Limits.js"
 
 /** A credential of a job. Its value is in memory only, and prints as redacted. */
 export interface JobCredential {
@@ -186,7 +188,7 @@ const make = (options: CredentialsOptions): Effect.Effect<typeof Credentials.Ser
       }
       return unavailable(Option.getOrUndefined(ledger))
     }
-    return yield* makeAvailable(options, yield* Ids, ledger.value, provisioner.value)
+    return yield* makeAvailable(options, yield* Ids, patient(ledger.value, yield* Limits), provisioner.value)
   })
 
 const unavailable = (ledger: Ledger | undefined): typeof Credentials.Service => ({

@@ -12,16 +12,22 @@
  * number and sends nothing; a subscription's boundary is its place in the queue.
  *
  * When the store fails, changes that somebody waits for fail, and events and ends of jobs are written again until the
- * store recovers; emitters wait at their bound meanwhile.
+ * store recovers; emitters wait at their bound meanwhile. When it does not answer, the same holds for what is queued behind the
+ * batch that it has; of that batch nothing is said until the answer comes.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Runtime from "effect/Runtime"
 import type { SegmentClass } from "../store/Store.js"
 import { Store, StoreError } from "../store/Store.js"
+import { Deadlines } from "./Deadlines.js"
 import { atEnd } from "./internal/atEnd.js"
 import { Builder } from "./internal/builder.js"
 import type { LiveJob, LiveSession } from "./internal/model.js"
+import { noAnswer } from "./internal/patience.js"
 import { nextTurn } from "./internal/turn.js"
 import { Limits } from "./Limits.js"
 
@@ -47,10 +53,14 @@ const isEmission = (op: Op): op is Emission => "payload" in op
 
 /** A batch with more than this many operations gives the event loop a turn before the next. */
 const busyBatch = 64
+/** How often requests are refused while the store does not answer. */
+const nextLook = 1_000
 const firstRetry = 50
 const lastRetry = 5_000
-/** How long a closing journal goes on trying to write what is queued. */
+/** How often a closing journal tries to write what is queued. */
 const drainAttempts = 5
+/** How long a closing journal waits for a store that does not answer. */
+const lastWait = 5_000
 
 /** Writes the journal. */
 export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
@@ -73,15 +83,20 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
     readonly healthy: () => boolean
   }
 >() {
-  static readonly layer: Layer.Layer<Journal, never, Store> = Layer.scoped(
+  static readonly layer: Layer.Layer<Journal, never, Store | Deadlines> = Layer.scoped(
     Journal,
     Effect.gen(function* () {
       const store = yield* Store
+      const deadlines = yield* Deadlines
       const limits = yield* Limits
+      const report = Runtime.runFork(yield* Effect.runtime<never>())
       let queue: Array<Op> = []
       let wake: (() => void) | undefined
       let healthy = true
       let attempts = 0
+      /** When the store was given the batch that it has. */
+      let inHandSince: number | undefined
+      let watched = false
 
       const signal = () => {
         const resume = wake
@@ -201,14 +216,53 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         }
       }
 
+      /** Drops what somebody waits for, and tells them; keeps the rest, in front of what has come since. */
+      const refuse = (ops: ReadonlyArray<Op>, error: StoreError): ReadonlyArray<Op> => {
+        const kept: Array<Op> = []
+        for (const op of ops) {
+          if (isEmission(op) || op.failed === undefined) kept.push(op)
+          else op.failed(error)
+        }
+        queue = kept.concat(queue)
+        return kept
+      }
+
+      /** Looks at `at`, and from then on every second, whether the store still has the batch that it was given in time. */
+      const watch = (at: number): void => {
+        watched = true
+        deadlines.schedule(at, () => {
+          watched = false
+          if (inHandSince === undefined) return
+          const late = deadlines.now() - inHandSince
+          if (late < limits.storeTime) return watch(inHandSince + limits.storeTime)
+          if (healthy) {
+            report(
+              Effect.logError(
+                `the store has not answered to a commit for ${late} ms: requests are refused until it does`
+              )
+            )
+          }
+          healthy = false
+          const ops = queue
+          queue = []
+          refuse(ops, noAnswer("commit", limits.storeTime))
+          watch(deadlines.now() + nextLook)
+        })
+      }
+
       const writeBatch: Effect.Effect<void> = Effect.suspend(() => {
         const ops = queue
         queue = []
         const { builder, jobs } = build(ops)
+        if (!builder.isEmpty) {
+          inHandSince = deadlines.now()
+          if (!watched && limits.storeTime !== Number.POSITIVE_INFINITY) watch(inHandSince + limits.storeTime)
+        }
         const committed = builder.isEmpty ? Effect.void : store.commit(builder.batch())
         return Effect.matchCauseEffect(committed, {
           onSuccess: () =>
             Effect.suspend(() => {
+              inHandSince = undefined
               healthy = true
               attempts = 0
               publish(ops, builder, jobs)
@@ -216,18 +270,14 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
             }),
           onFailure: (cause) =>
             Effect.suspend(() => {
+              inHandSince = undefined
               healthy = false
               builder.revert()
               const error =
                 cause._tag === "Fail"
                   ? cause.error
                   : new StoreError({ operation: "commit", message: "the store failed unexpectedly", cause })
-              const kept: Array<Op> = []
-              for (const op of ops) {
-                if (isEmission(op) || op.failed === undefined) kept.push(op)
-                else op.failed(error)
-              }
-              queue = kept.concat(queue)
+              const kept = refuse(ops, error)
               const millis = Math.min(firstRetry * 2 ** attempts++, lastRetry)
               return Effect.logError(`the journal could not be written, trying again in ${millis} ms`, cause).pipe(
                 Effect.zipRight(kept.length === 0 ? Effect.void : Effect.interruptible(Effect.sleep(millis)))
@@ -241,24 +291,28 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         wake = () => resume(Effect.void)
       })
 
-      // Added before the writer starts, so that it runs after the writer has stopped: there is only ever one writer.
+      // Uninterruptible in a step, so that a batch is never half published.
+      const writer = yield* Effect.forkDaemon(
+        Effect.forever(Effect.zipRight(awaitWork, Effect.uninterruptible(writeBatch)))
+      )
+      // The writer is stopped first: there is only ever one.
       yield* Effect.addFinalizer(() =>
         atEnd(
-          Effect.suspend(() => {
-            if (queue.length === 0 || attempts >= drainAttempts) {
-              return queue.length === 0
-                ? Effect.void
-                : Effect.logError(
-                    `the journal closes with ${queue.length} operations that the store did not take; their effects were not announced`
-                  )
+          Effect.gen(function* () {
+            if (Option.isNone(yield* Effect.timeoutOption(Fiber.interrupt(writer), lastWait))) {
+              return yield* Effect.logError(
+                `the journal closes while the store has not answered for ${lastWait} ms: whether its last batch was written is not known, and nothing was announced of it`
+              )
             }
-            return Effect.zipRight(writeBatch, Effect.yieldNow())
-          }).pipe(Effect.repeat({ until: () => queue.length === 0 || attempts >= drainAttempts }))
+            while (queue.length > 0 && attempts < drainAttempts) yield* Effect.zipRight(writeBatch, Effect.yieldNow())
+            if (queue.length > 0) {
+              yield* Effect.logError(
+                `the journal closes with ${queue.length} operations that the store did not take; their effects were not announced`
+              )
+            }
+          })
         )
       )
-
-      // Uninterruptible in a step, so that a batch is never half published.
-      yield* Effect.forkScoped(Effect.forever(Effect.zipRight(awaitWork, Effect.uninterruptible(writeBatch))))
 
       return {
         emit,

@@ -111,6 +111,11 @@ export interface LimitsShape {
   readonly retainArtifactsAtMost: number
   /** How often retention is looked after. */
   readonly sweepEvery: number
+  /**
+   * How long a store may take to answer. A read that takes longer is given up; while a commit does, requests that would be
+   * written after it are refused (`INTERNAL_ERROR`) and events wait.
+   */
+  readonly storeTime: number
 }
 
 /** The defaults. */
@@ -160,7 +165,8 @@ export const defaults: LimitsShape = {
   artifactBytesTotal: 4_294_967_296,
   retainArtifactsFor: 86_400_000,
   retainArtifactsAtMost: 604_800_000,
-  sweepEvery: 30_000
+  sweepEvery: 30_000,
+  storeTime: 30_000
 }
 
 /** The bounds that hold. */

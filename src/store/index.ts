@@ -2,5 +2,6 @@
 export * from "./ArtifactStore.js"
 export * as FolderArtifactStore from "./FolderArtifactStore.js"
 export * from "./CredentialLedger.js"
+export * from "./decorate.js"
 export * as MemoryStore from "./MemoryStore.js"
 export * from "./Store.js"

@@ -1,4 +1,6 @@
 /** In-memory everything, for the tests of programs that use this package. */
+export * as FaultyStore from "./FaultyStore.js"
+export { StoreFaults, type StoreFaultsService, type StorePart } from "./FaultyStore.js"
 export * as FaultyTransport from "./FaultyTransport.js"
 export { Faults, type FaultsService } from "./FaultyTransport.js"
 export * as ScriptedPeer from "./ScriptedPeer.js"

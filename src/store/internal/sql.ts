@@ -8,13 +8,29 @@ import { migrations } from "./migrations.js"
 export type Row = Readonly<Record<string, unknown>>
 export type Param = string | number | Uint8Array | null
 
+interface DriverError {
+  readonly code?: unknown
+  readonly message?: string
+}
+
+/** What a person can do about it. */
+const advice: Readonly<Record<string, string>> = {
+  SQLITE_CORRUPT: "the file is damaged: restore it from a backup, or start with a new one",
+  SQLITE_NOTADB: "the file is damaged: restore it from a backup, or start with a new one",
+  SQLITE_FULL: "make room on the disk; nothing was written",
+  SQLITE_BUSY: "another program holds the file: stop it, or give each a file of its own",
+  SQLITE_READONLY: "the file may not be written by this user"
+}
+
 export const fail = (operation: string, cause: unknown, message?: string): StoreError => {
-  const inner = cause as { readonly message?: string; readonly cause?: { readonly message?: string } } | undefined
+  const outer = cause as (DriverError & { readonly cause?: DriverError }) | undefined
+  const inner = outer?.cause ?? outer
+  const hint = advice[String(inner?.code).replace(/^(SQLITE_[A-Z]+)_.*/, "$1")]
   return new StoreError({
     operation,
     message:
       message ??
-      `the database refused to ${operation}: ${inner?.cause?.message ?? inner?.message ?? "no reason given"}`,
+      `the database refused to ${operation}: ${inner?.message ?? outer?.message ?? "no reason given"}${hint === undefined ? "" : ` (${hint})`}`,
     cause
   })
 }

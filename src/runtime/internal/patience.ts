@@ -1,0 +1,47 @@
+/** How long a store is waited for. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { decorate } from "../../store/decorate.js"
+import { Store, StoreError } from "../../store/Store.js"
+import { Limits } from "../Limits.js"
+import { atEnd } from "./atEnd.js"
+
+/** The store has not answered. What it was asked to write may be there, and may come to be there. */
+export const noAnswer = (operation: string, millis: number): StoreError =>
+  new StoreError({
+    operation: `${operation} within ${millis} ms`,
+    message: `the store has not answered to ${operation} for ${millis} ms`
+  })
+
+/**
+ * A service of the store whose operations fail when they have not ended after `storeTime`, where nothing can be interrupted
+ * too. An operation that cannot be interrupted goes on behind; nobody waits for it.
+ */
+export const patient = <S extends object>(
+  service: S,
+  limits: typeof Limits.Service,
+  unbounded: ReadonlyArray<keyof S & string> = []
+): S =>
+  limits.storeTime === Number.POSITIVE_INFINITY
+    ? service
+    : decorate(service, (operation, run) =>
+        unbounded.includes(operation)
+          ? run
+          : atEnd(
+              Effect.timeoutFail(Effect.disconnect(run), {
+                duration: limits.storeTime,
+                onTimeout: () => noAnswer(operation, limits.storeTime)
+              })
+            )
+      )
+
+/**
+ * The store with a bound on its reads. A commit has none here: whether it took effect is known only when it answers, so the
+ * journal waits, and refuses meanwhile. A start and a purge take as long as they take.
+ */
+export const patientStore: Layer.Layer<Store, never, Store> = Layer.effect(
+  Store,
+  Effect.gen(function* () {
+    return patient(yield* Store, yield* Limits, ["commit", "recover", "purge"])
+  })
+)
