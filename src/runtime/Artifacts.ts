@@ -30,6 +30,7 @@ import { Deadlines } from "./Deadlines.js"
 import { sha256Bytes } from "./internal/hash.js"
 import { patient } from "./internal/patience.js"
 import { Limits, type LimitsShape } from "./Limits.js"
+import { reached, reaching } from "./Metrics.js"
 
 /** What is to be stored. */
 export interface ArtifactPut {
@@ -131,19 +132,24 @@ const make = (impatient: typeof ArtifactStore.Service) =>
       const own = used.get(principalId) ?? nothing
       const refuse = (message: string, reason: string) => new InternalError({ message, details: { reason } })
       if (own.count >= limits.artifactsPerPrincipal) {
+        reached("artifactsPerPrincipal")
         return refuse(
           `you have ${limits.artifactsPerPrincipal} artifacts already; release some, or wait until some expire`,
           "artifact_count"
         )
       }
       if (own.bytes + bytes > limits.artifactBytesPerPrincipal) {
+        reached("artifactBytesPerPrincipal")
         return refuse(
           `your artifacts may have ${limits.artifactBytesPerPrincipal} bytes together; release some, or wait until some expire`,
           "artifact_bytes"
         )
       }
       return all.count >= limits.artifacts || all.bytes + bytes > limits.artifactBytesTotal
-        ? refuse("the runtime has no room for more artifacts; try again later", "artifacts_full")
+        ? reaching(
+            all.count >= limits.artifacts ? "artifacts" : "artifactBytesTotal",
+            refuse("the runtime has no room for more artifacts; try again later", "artifacts_full")
+          )
         : undefined
     }
 
@@ -224,7 +230,7 @@ const make = (impatient: typeof ArtifactStore.Service) =>
         if (kept === undefined) {
           return new InvalidRequest({ message: "payload.retain_seconds: must be a number greater than 0" })
         }
-        if (data.length > limits.artifactBytes) return tooLarge(limits)
+        if (data.length > limits.artifactBytes) return reaching("artifactBytes", tooLarge(limits))
         // The caller's buffer may change while it is written, and the digest is of these bytes.
         const bytes = new Uint8Array(data)
         const digest = sha256Bytes(bytes)

@@ -26,6 +26,7 @@ import type { LiveJob, LiveSession } from "./internal/model.js"
 import { eventPayload } from "./internal/payload.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
+import * as Metrics from "./Metrics.js"
 
 /** What takes a job's events, and what slows the job down. */
 export type Emitting = Journal | BackPressure
@@ -97,6 +98,11 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
       const lagOf = (session: LiveSession): number => session.seq - session.ackedSeq
       const bytesOf = (session: LiveSession): number => session.bytes - session.ackedBytes
 
+      const meet = (session: LiveSession): void => {
+        Metrics.count(Metrics.slowConsumers)
+        Metrics.reached(lagOf(session) > ackLag ? "ackLag" : "ackLagBytes")
+      }
+
       const release = (job: LiveJob): void => {
         const episode = held.get(job)
         if (episode === undefined) return
@@ -129,6 +135,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
       const begin = (session: LiveSession): Episode => {
         const episode: Episode = { session, jobs: new Map(), patience: undefined, givenUp: false }
         episodes.set(session, episode)
+        meet(session)
         wait(episode)
         return episode
       }
@@ -139,6 +146,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         const lag = session.seq - Math.max(session.ackedSeq, link.since)
         const bytes = session.bytes - Math.max(session.ackedBytes, link.sinceBytes)
         if (lag <= ackLag && bytes <= ackLagBytes) return
+        meet(session)
         link.post(
           Message.runtime(
             "session.error",

@@ -40,6 +40,7 @@ import { JobRunner } from "./JobRunner.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
 import { Limits } from "./Limits.js"
+import { reached, reaching } from "./Metrics.js"
 
 /** Starts delegated jobs. */
 export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
@@ -89,18 +90,24 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
 
       const within = (parent: Running): Either.Either<void, PermissionDenied> =>
         parent.depth + 1 > limits.delegationDepth
-          ? Either.left(
-              new PermissionDenied({
-                message: `agent.delegate: jobs are delegated ${limits.delegationDepth} levels deep at most`,
-                details: { capability: "agent.delegate", reason: "depth" }
-              })
+          ? reaching(
+              "delegationDepth",
+              Either.left(
+                new PermissionDenied({
+                  message: `agent.delegate: jobs are delegated ${limits.delegationDepth} levels deep at most`,
+                  details: { capability: "agent.delegate", reason: "depth" }
+                })
+              )
             )
           : parent.children.size >= limits.childrenPerJob || parent.delegated >= limits.delegationsPerJob
-            ? Either.left(
-                new PermissionDenied({
-                  message: `agent.delegate: a job has ${limits.childrenPerJob} children at a time, ${limits.delegationsPerJob} in all, at most`,
-                  details: { capability: "agent.delegate", reason: "fan_out" }
-                })
+            ? reaching(
+                parent.delegated >= limits.delegationsPerJob ? "delegationsPerJob" : "childrenPerJob",
+                Either.left(
+                  new PermissionDenied({
+                    message: `agent.delegate: a job has ${limits.childrenPerJob} children at a time, ${limits.delegationsPerJob} in all, at most`,
+                    details: { capability: "agent.delegate", reason: "fan_out" }
+                  })
+                )
               )
             : Either.void
 
@@ -218,6 +225,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
             return yield* new InvalidRequest({ message: "input: is not JSON: it has a cycle or a bigint" })
           }
           if (refusedBody.length > limits.eventPayload) {
+            reached("eventPayload")
             return yield* new InvalidRequest({
               message: `input: the delegation is ${refusedBody.length} characters long, at most ${limits.eventPayload} are allowed`
             })
@@ -373,6 +381,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
           const prepared = Either.gen(function* () {
             const agent = yield* permitted(running, agentName)
             if (running.handoffs >= limits.delegationDepth) {
+              reached("delegationDepth")
               return yield* Either.left(
                 new PermissionDenied({
                   message: `agent.delegate: a job is handed over ${limits.delegationDepth} times at most`,

@@ -13,6 +13,7 @@ import { Ids } from "../protocol/Ids.js"
 import * as Message from "../protocol/Message.js"
 import { closeCodes } from "../transport/Connection.js"
 import { Deadlines } from "./Deadlines.js"
+import { count, heartbeatsLost } from "./Metrics.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
 import type { Attached } from "./Sessions.js"
 
@@ -38,6 +39,7 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
           const now = deadlines.now()
           const head = () => ({ id: ids.unsafeUlid(now), session_id: session.sessionId })
           if (now - link.lastIn >= 2 * heartbeatInterval) {
+            count(heartbeatsLost)
             link.post(
               Message.runtime(
                 "session.error",

@@ -35,7 +35,7 @@ import { Drain } from "./internal/drain.js"
 import * as JobServices from "./internal/jobService.js"
 import { inSpan } from "./internal/jobSpan.js"
 import type { LiveJob } from "./internal/model.js"
-import { outcomeOf, runtimeEnd, stopped, tooLong } from "./internal/outcomes.js"
+import { outcomeOf, parentEnded, runtimeEnd, stopped, tooLong } from "./internal/outcomes.js"
 import { eventPayload, toolResultBody } from "./internal/payload.js"
 import { tellRotated } from "./internal/rotated.js"
 import type { Outcome, Running, Stop } from "./internal/running.js"
@@ -43,6 +43,7 @@ import { runsAgain, takeUp } from "./internal/takeUp.js"
 import { nameOf, Slots } from "./internal/slots.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
+import { ended, pendingJobs, reaching, show } from "./Metrics.js"
 import { Limits } from "./Limits.js"
 import { LeasePolicy } from "./Policies.js"
 
@@ -142,6 +143,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
           } else left.push(running)
         }
         waiting = left
+        show(pendingJobs, waiting.length)
       }
 
       /** A job whose lease expires is stopped, whether its agent tries anything or not (§9.5). */
@@ -174,6 +176,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         // Whoever waits cannot start now, so that this one overtakes nobody; and its start belongs to its own change.
         if (slots.take(running)) return true
         waiting.push(running)
+        show(pendingJobs, waiting.length)
         return false
       }
 
@@ -181,6 +184,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         if (jobs.delete(running.live.jobId) && running.parent === undefined) count(running, -1)
         for (const deadline of running.deadlines) deadline.cancel()
         waiting = waiting.filter((other) => other !== running)
+        show(pendingJobs, waiting.length)
         slots.free(running)
         drain.removed()
         startWaiting()
@@ -342,15 +346,14 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         }
         if (!running.begun) return conclude(running, stopped(reason))
         stopChildren(running)
-        running.deadlines.push(
-          deadlines.schedule(deadlines.now() + limits.cancelGrace, () => endNow(running, stopped(reason)))
-        )
+        endAfterGrace(running, stopped(reason))
         interrupt(running)
       }
 
-      const parentEnded: Stop = {
-        status: "cancelled",
-        error: new Cancelled({ message: "the job that delegated this one has ended or was stopped" })
+      /** Whoever has not unwound by then is not waited for any more (§7.4). */
+      const endAfterGrace = (running: Running, outcome: Outcome): void => {
+        const over = () => reaching("cancelGrace", endNow(running, outcome))
+        running.deadlines.push(deadlines.schedule(deadlines.now() + limits.cancelGrace, over))
       }
 
       const stopChildren = (running: Running): void => {
@@ -365,7 +368,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         running.outcome = outcome
         stopChildren(running)
         if (running.children.size === 0) return childGone(running)
-        running.deadlines.push(deadlines.schedule(deadlines.now() + limits.cancelGrace, () => endNow(running, outcome)))
+        endAfterGrace(running, outcome)
       }
 
       const childGone = (running: Running): void => {
@@ -439,6 +442,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
             }
             live.attachments.clear()
             remove(running)
+            ended(live.status)
             running.told = outcome
             for (const told of running.ended.splice(0)) told(outcome)
           }

@@ -49,6 +49,7 @@ import { JobRunner } from "./JobRunner.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
 import { Limits } from "./Limits.js"
+import { reaching } from "./Metrics.js"
 
 /** A submit as a session passes it on. */
 export interface SubmitRequest {
@@ -139,11 +140,17 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             runner.draining()
               ? shuttingDown
               : runner.submitted(session.principal.id) >= limits.jobsPerPrincipal
-                ? new InternalError({
-                    message: `you have ${limits.jobsPerPrincipal} jobs that run or wait; try again when one has ended`
-                  })
+                ? reaching(
+                    "jobsPerPrincipal",
+                    new InternalError({
+                      message: `you have ${limits.jobsPerPrincipal} jobs that run or wait; try again when one has ended`
+                    })
+                  )
                 : runner.pending() >= limits.pendingJobs && !runner.hasSlot(session.principal.id, agent)
-                  ? new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+                  ? reaching(
+                      "pendingJobs",
+                      new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+                    )
                   : undefined
           const refusal = full()
           if (refusal !== undefined) return Effect.fail(refusal)

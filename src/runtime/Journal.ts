@@ -30,6 +30,7 @@ import type { LiveJob, LiveSession } from "./internal/model.js"
 import { noAnswer } from "./internal/patience.js"
 import { nextTurn } from "./internal/turn.js"
 import { Limits } from "./Limits.js"
+import * as Metrics from "./Metrics.js"
 
 /** A change of durable state that is not an event. */
 export interface Change {
@@ -97,6 +98,8 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
       /** When the store was given the batch that it has. */
       let inHandSince: number | undefined
       let watched = false
+      /** Whether it has been told that the store does not answer. */
+      let told = false
 
       const signal = () => {
         const resume = wake
@@ -132,6 +135,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
       const room = (job: LiveJob): Effect.Effect<void> =>
         Effect.async((resume) => {
           if (hasRoom(job)) return resume(Effect.void)
+          Metrics.reached(job.queuedEvents < limits.queuedEvents ? "queuedBytes" : "queuedEvents")
           const waiter = () => resume(Effect.void)
           job.waiting.push(waiter)
           return Effect.sync(() => {
@@ -170,6 +174,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         // Not for a little.
         if (upTo - job.trimmedTo < limits.historyEvents / 2 && freed < limits.historyBytes / 2) return
         job.trimmedTo = upTo
+        Metrics.reached(tooLong ? "historyEvents" : "historyBytes")
         job.trimmedBytes += Math.max(0, freed)
         job.byteMarks.forget(upTo)
         job.gated = job.gated.filter((run) => run.last > upTo)
@@ -186,7 +191,12 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
             }
           },
           committed: () => {
-            for (const { runs } of job.attachments.values()) {
+            for (const { runs, session } of job.attachments.values()) {
+              if (session.features.has("ack") && session.floorSeq > session.ackedSeq) {
+                Metrics.reached(
+                  session.seq - session.floorSeq >= limits.bufferedEvents ? "bufferedEvents" : "bufferedBytes"
+                )
+              }
               const keep = runs.findIndex((run) => run.firstJobSeq + (run.lastSeq - run.firstSeq) > upTo)
               runs.splice(0, keep === -1 ? runs.length : keep)
             }
@@ -208,6 +218,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
 
       const publish = (ops: ReadonlyArray<Op>, builder: Builder, jobs: Set<LiveJob>): void => {
         const sessions: Iterable<LiveSession> = builder.publish()
+        if (builder.events > 0) Metrics.count(Metrics.events, builder.events)
         for (const op of ops) if (!isEmission(op)) op.committed?.()
         for (const session of sessions) session.link?.wake()
         for (const job of jobs) {
@@ -235,7 +246,9 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
           if (inHandSince === undefined) return
           const late = deadlines.now() - inHandSince
           if (late < limits.storeTime) return watch(inHandSince + limits.storeTime)
-          if (healthy) {
+          if (!told) {
+            told = true
+            Metrics.count(Metrics.storeFailures)
             report(
               Effect.logError(
                 `the store has not answered to a commit for ${late} ms: requests are refused until it does`
@@ -254,14 +267,17 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         const ops = queue
         queue = []
         const { builder, jobs } = build(ops)
+        Metrics.show(Metrics.journalQueue, ops.length)
         if (!builder.isEmpty) {
           inHandSince = deadlines.now()
+          told = false
           if (!watched && limits.storeTime !== Number.POSITIVE_INFINITY) watch(inHandSince + limits.storeTime)
         }
         const committed = builder.isEmpty ? Effect.void : store.commit(builder.batch())
         return Effect.matchCauseEffect(committed, {
           onSuccess: () =>
             Effect.suspend(() => {
+              if (inHandSince !== undefined) Metrics.commitTime.unsafeUpdate(deadlines.now() - inHandSince, [])
               inHandSince = undefined
               healthy = true
               attempts = 0
@@ -271,6 +287,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
           onFailure: (cause) =>
             Effect.suspend(() => {
               inHandSince = undefined
+              Metrics.count(Metrics.storeFailures)
               healthy = false
               builder.revert()
               const error =

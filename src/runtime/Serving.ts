@@ -13,6 +13,7 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { Authenticator } from "../auth/Authenticator.js"
@@ -37,6 +38,7 @@ import type { LiveSession } from "./internal/model.js"
 import { isSignOfLife, Pace } from "./internal/pace.js"
 import { JobScheduler } from "./JobScheduler.js"
 import { Limits } from "./Limits.js"
+import { badMessages, count, reached, reaching } from "./Metrics.js"
 import { type Attached, Sessions } from "./Sessions.js"
 import { Subscriptions } from "./Subscriptions.js"
 
@@ -95,6 +97,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const ids = yield* Ids
       const limits = yield* Limits
       const answerArtifact = artifactAnswers(yield* Artifacts, limits)
+      const runFork = Runtime.runFork(yield* Effect.runtime<never>())
       const readLimits = { maxDepth: limits.jsonDepth }
 
       const head = (session: LiveSession | undefined, jobId?: string, traceId?: string): Message.Head => ({
@@ -236,7 +239,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
 
       /** Runs a request beside the reading; at the bound the reading waits. */
       const beside = (state: State, scope: Scope.Scope, request: Effect.Effect<void>): Effect.Effect<void> => {
-        if (state.inFlight >= limits.concurrentRequests) return request
+        if (state.inFlight >= limits.concurrentRequests) return reaching("concurrentRequests", request)
         state.inFlight++
         return Effect.asVoid(
           Effect.forkIn(
@@ -455,9 +458,11 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const bad = (attached: Attached, state: State, error: InvalidRequest, requestId: string | undefined) =>
         Effect.sync(() => {
           const { link, session } = attached
+          count(badMessages)
           link.post(errorFrame(session, error, requestId))
           if (++link.badFrames < limits.badFramesInARow) return
           state.done = true
+          reached("badFramesInARow")
           link.end(closeCodes.policy, `${limits.badFramesInARow} bad messages in a row`)
         })
 
@@ -518,34 +523,12 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             puts: 0,
             pace: new Pace(limits.messagesPerSecond, deadlines.now())
           }
+          // No fiber waits for it: it would live as long as the connection does.
           const tooSlow = deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => {
-            if (state.attached === undefined && !state.done) {
-              state.done = true
-              expired = true
-              wakeExpired?.()
-            }
+            if (state.attached !== undefined || state.done) return
+            const message = `no session.hello came within ${limits.handshakeTimeout} ms`
+            runFork(refuse(connection, state, reaching("handshakeTimeout", new InvalidRequest({ message })), undefined))
           })
-          let expired = false
-          let wakeExpired: (() => void) | undefined
-          yield* Effect.forkScoped(
-            Effect.async<void>((resume) => {
-              if (expired) return resume(Effect.void)
-              wakeExpired = () => resume(Effect.void)
-            }).pipe(
-              Effect.zipRight(
-                Effect.suspend(() =>
-                  refuse(
-                    connection,
-                    state,
-                    new InvalidRequest({
-                      message: `no session.hello came within ${limits.handshakeTimeout} ms`
-                    }),
-                    undefined
-                  )
-                )
-              )
-            )
-          )
           yield* Stream.runForEachChunk(connection.inbound, (chunk) =>
             Effect.suspend(() => {
               let i = 0

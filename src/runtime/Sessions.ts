@@ -47,6 +47,8 @@ import { openCallsOf } from "./internal/takeUp.js"
 import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
+import * as Metrics from "./Metrics.js"
+import { reaching } from "./Metrics.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
 
 /** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
@@ -122,10 +124,12 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         const sessions = new Map<string, LiveSession>()
         const perPrincipal = new Map<string, number>()
         let stopping = false
+        let connected = 0
 
         const add = (session: LiveSession) => {
           sessions.set(session.sessionId, session)
           perPrincipal.set(session.principal.id, (perPrincipal.get(session.principal.id) ?? 0) + 1)
+          Metrics.show(Metrics.sessions, sessions.size)
         }
 
         const drop = (session: LiveSession) => {
@@ -133,6 +137,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           const left = (perPrincipal.get(session.principal.id) ?? 1) - 1
           if (left === 0) perPrincipal.delete(session.principal.id)
           else perPrincipal.set(session.principal.id, left)
+          Metrics.show(Metrics.sessions, sessions.size)
         }
 
         /** Ends a session for good; its jobs go on. */
@@ -247,6 +252,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           Effect.suspend(() => {
             const previous = session.link
             session.link = link
+            if (previous === undefined) Metrics.show(Metrics.connections, ++connected)
             link.since = session.seq
             link.sinceBytes = session.bytes
             if (previous !== undefined) {
@@ -294,6 +300,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             }
           }
           if (idle === undefined) return
+          Metrics.reached("idleSession")
           const { link } = idle
           link?.post(
             errorFrame(
@@ -314,9 +321,15 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           if (mine() >= limits.sessionsPerPrincipal) makeRoom((session) => session.principal.id === principal.id)
           if (sessions.size >= limits.sessions) makeRoom(() => true)
           return sessions.size >= limits.sessions
-            ? new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
+            ? reaching(
+                "sessions",
+                new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
+              )
             : mine() >= limits.sessionsPerPrincipal
-              ? new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
+              ? reaching(
+                  "sessionsPerPrincipal",
+                  new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
+                )
               : undefined
         }
 
@@ -414,6 +427,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 Effect.mapError(storeFailure)
               )
             const attached = yield* attach(session, new Link(connection, cursor, deadlines.now()), token)
+            Metrics.count(Metrics.resumes)
             // What it has seen is as good as acknowledged.
             backPressure.acknowledged(session)
             return attached
@@ -432,6 +446,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           link.overdue?.cancel()
           if (session.link !== link) return
           session.link = undefined
+          Metrics.show(Metrics.connections, --connected)
           backPressure.left(session)
           if (session.removed) return
           session.lastSeenAt = Math.max(session.lastSeenAt, link.lastIn, link.lastOut)

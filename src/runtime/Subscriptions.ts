@@ -24,6 +24,7 @@ import { JobRunner } from "./JobRunner.js"
 import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
+import { reached } from "./Metrics.js"
 import { ObservationPolicy, type Visibility } from "./Policies.js"
 
 /** The number in the job of the last event at or before `seq` of its owner session; 0 where there is none. */
@@ -160,6 +161,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       ): Effect.Effect<void, ArcpError> =>
         Effect.gen(function* () {
           if (session.observed.size >= limits.subscriptionsPerSession) {
+            reached("subscriptionsPerSession")
             return yield* new InternalError({
               message: `a session may observe ${limits.subscriptionsPerSession} jobs at a time`,
               retryable: false

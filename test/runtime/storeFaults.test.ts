@@ -5,8 +5,9 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { FaultyStore, StoreFaults, TestGateway } from "../../src/testing/index.js"
 import { allFeatures, barrier, dial, hello, type Peer, submit } from "./peer.js"
+import { faulty } from "./faultyWorld.js"
 import { eventually, leased, provisioned, provisionedBackends } from "./provisionedWorld.js"
-import { gate, resetGates, world, type WorldOptions } from "./world.js"
+import { gate, resetGates, world } from "./world.js"
 
 beforeEach(resetGates)
 
@@ -15,19 +16,7 @@ const stores = [
   ["SQLite", () => SqliteStore.layer({ filename: ":memory:" })]
 ] as const
 
-type Stores = Layer.Layer.Success<typeof MemoryStore.layer>
-
 const storeTime = 30_000
-
-/** The faults come out beside the runtime, which is built over the same, faulty store. */
-const faulty = (store: () => Layer.Layer<Stores, unknown>, options: WorldOptions = {}) =>
-  Layer.unwrapScoped(
-    Effect.gen(function* () {
-      const context = yield* Layer.build(FaultyStore.layer.pipe(Layer.provide(Layer.orDie(store()))))
-      const beneath = Layer.succeedContext(context)
-      return Layer.merge(world({ ...options, store: beneath }), beneath)
-    })
-  )
 
 const ask = (peer: Peer, type: string, payload: object = {}) => Effect.flatMap(peer.send(type, payload), peer.reply)
 const features = [...allFeatures, "artifacts"].filter((feature) => feature !== "heartbeat")

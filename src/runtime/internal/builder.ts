@@ -66,6 +66,8 @@ export class Builder {
   readonly trims: Array<{ readonly jobId: string; readonly upTo: number }> = []
   readonly jobsRemoved: Array<string> = []
   private changes = 0
+  /** Events that have been published. */
+  events = 0
 
   /**
    * Appends an event and gives it to every session that is attached and accepts its class. `queued` tells that it has waited
@@ -236,6 +238,7 @@ export class Builder {
       job.seq = lastSeq
       job.queuedEvents -= queuedEvents
       job.queuedBytes -= queuedBytes
+      this.events += payloads.length
       if (cls === "result" || cls === "error") {
         job.terminalSeq = lastSeq
         job.terminalType = cls === "result" ? "job.result" : "job.error"

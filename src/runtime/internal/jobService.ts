@@ -17,6 +17,7 @@ import type { IdsService } from "../../protocol/Ids.js"
 import type { SegmentClass } from "../../store/Store.js"
 import { type ArtifactsService, forJob } from "../Artifacts.js"
 import type { LimitsShape } from "../Limits.js"
+import { reached, reaching } from "../Metrics.js"
 import { Chunker, type Encoding } from "./chunks.js"
 import * as JobAuthority from "./jobAuthority.js"
 import type { LiveJob } from "./model.js"
@@ -57,6 +58,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     }
     if (text === undefined) return new InvalidRequest({ message: `${kind}: the body is not JSON` })
     if (text.length > limits.eventPayload && cls !== "chunk") {
+      reached("eventPayload")
       return new InvalidRequest({
         message: `${kind}: the event is ${text.length} characters long, at most ${limits.eventPayload} are allowed`
       })
@@ -123,17 +125,21 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
           },
           { discard: true }
         )
-      const totalLimit = running.inlineStream ? limits.inlineResult : limits.resultTotal
+      const totalName = running.inlineStream ? "inlineResult" : "resultTotal"
+      const totalLimit = limits[totalName]
       const checkTotal = (size: number) =>
         size <= totalLimit
           ? Effect.void
           : Effect.fail(
-              new InternalError({
-                message: running.inlineStream
-                  ? `the result is over the limit of ${totalLimit} bytes for a client without result_chunk`
-                  : `the streamed result is over the limit of ${totalLimit} bytes`,
-                retryable: false
-              })
+              reaching(
+                totalName,
+                new InternalError({
+                  message: running.inlineStream
+                    ? `the result is over the limit of ${totalLimit} bytes for a client without result_chunk`
+                    : `the streamed result is over the limit of ${totalLimit} bytes`,
+                  retryable: false
+                })
+              )
             )
       return Stream.runForEach(stream, (element) =>
         Effect.suspend(() => {

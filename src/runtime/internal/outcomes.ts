@@ -2,12 +2,19 @@
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
 import { Streamed } from "../../agent/Job.js"
-import { InternalError, oneLine, Timeout } from "../../protocol/Errors.js"
+import { Cancelled, InternalError, oneLine, Timeout } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import type { LimitsShape } from "../Limits.js"
+import { reached } from "../Metrics.js"
 import { diedOfDenial, toArcpError, type Upstream } from "./failures.js"
 import type { LiveJob } from "./model.js"
 import type { Outcome, Running, Stop } from "./running.js"
+
+/** Why a delegated job is stopped when its parent is not there any more (§10). */
+export const parentEnded: Stop = {
+  status: "cancelled",
+  error: new Cancelled({ message: "the job that delegated this one has ended or was stopped" })
+}
 
 /** The end of a job that the runtime stopped. */
 export const stopped = (reason: Stop): Outcome => ({ _tag: "error", status: reason.status, error: reason.error })
@@ -90,6 +97,7 @@ const resultOf = (running: Running, value: unknown, limits: LimitsShape, now: nu
     return internal("the agent's result is not JSON: it has a cycle or a bigint", false)
   }
   if (result !== undefined && result.length > limits.inlineResult) {
+    reached("inlineResult")
     return internal(
       `the result is ${result.length} characters long, at most ${limits.inlineResult} go inline: stream it`,
       false

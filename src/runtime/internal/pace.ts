@@ -1,5 +1,6 @@
 /** How fast a connection is read: so many messages a second, and more at once after a rest. */
 import * as Effect from "effect/Effect"
+import { reached } from "../Metrics.js"
 
 /** How many seconds' messages may come at once after a rest. */
 const burst = 10
@@ -22,7 +23,9 @@ export class Pace {
     const at = now()
     this.left = Math.min(this.left + ((at - this.filledAt) * this.perSecond) / 1000, this.perSecond * burst)
     this.filledAt = at
-    return this.left >= 0 ? undefined : Effect.sleep(Math.ceil((-this.left / this.perSecond) * 1000))
+    if (this.left >= 0) return undefined
+    reached("messagesPerSecond")
+    return Effect.sleep(Math.ceil((-this.left / this.perSecond) * 1000))
   }
 }
 

@@ -4,14 +4,18 @@ import * as Layer from "effect/Layer"
 import { decorate } from "../../store/decorate.js"
 import { Store, StoreError } from "../../store/Store.js"
 import { Limits } from "../Limits.js"
+import { reaching } from "../Metrics.js"
 import { atEnd } from "./atEnd.js"
 
 /** The store has not answered. What it was asked to write may be there, and may come to be there. */
 export const noAnswer = (operation: string, millis: number): StoreError =>
-  new StoreError({
-    operation: `${operation} within ${millis} ms`,
-    message: `the store has not answered to ${operation} for ${millis} ms`
-  })
+  reaching(
+    "storeTime",
+    new StoreError({
+      operation: `${operation} within ${millis} ms`,
+      message: `the store has not answered to ${operation} for ${millis} ms`
+    })
+  )
 
 /**
  * A service of the store whose operations fail when they have not ended after `storeTime`, where nothing can be interrupted

@@ -1,6 +1,7 @@
 /** The limits on running jobs: in all, per principal, per agent (ARCP 1.1 §7.3 pending and running). */
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type { LimitsShape } from "../Limits.js"
+import { runningJobs, show } from "../Metrics.js"
 import type { Running } from "./running.js"
 
 /** An agent as people know it. */
@@ -38,7 +39,7 @@ export class Slots {
   take(running: Running): boolean {
     const { principalId } = running.live.record
     if (!this.has(principalId, running.agent)) return false
-    this.taken++
+    show(runningJobs, ++this.taken)
     count(this.byPrincipal, principalId, 1)
     count(this.byAgent, nameOf(running.agent), 1)
     running.slot = running.agent
@@ -50,7 +51,7 @@ export class Slots {
     const { slot } = running
     if (slot === undefined) return
     running.slot = undefined
-    this.taken--
+    show(runningJobs, --this.taken)
     count(this.byPrincipal, running.live.record.principalId, -1)
     count(this.byAgent, nameOf(slot), -1)
   }

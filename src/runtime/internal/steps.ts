@@ -19,6 +19,7 @@ import { InternalError, InvalidRequest } from "../../protocol/Errors.js"
 import * as Message from "../../protocol/Message.js"
 import type { StepRecord, StoreError } from "../../store/Store.js"
 import type { LimitsShape } from "../Limits.js"
+import { reached, reaching } from "../Metrics.js"
 import { fingerprint } from "./fingerprint.js"
 import type { Running } from "./running.js"
 
@@ -105,8 +106,11 @@ export const make = (running: Running, deps: StepDeps): JobService["step"] => {
         Either.filterOrLeft(
           ({ text }) => text.length <= limits.stepResult,
           ({ text }) =>
-            invalid(
-              `step ${shown}: the result is ${text.length} characters long, at most ${limits.stepResult} are recorded; keep it as an artifact`
+            reaching(
+              "stepResult",
+              invalid(
+                `step ${shown}: the result is ${text.length} characters long, at most ${limits.stepResult} are recorded; keep it as an artifact`
+              )
             )
         )
       )
@@ -119,6 +123,7 @@ export const make = (running: Running, deps: StepDeps): JobService["step"] => {
           return yield* recall(found.value, print)
         }
         if (recorded.size + inProgress.size > limits.steps) {
+          reached("steps")
           return yield* invalid(`step ${shown}: a job has at most ${limits.steps} steps`)
         }
         const result = yield* Effect.locallyWith(effect, within, (names) => [...names, name])
