@@ -2,7 +2,7 @@ import { createServer, type AddressInfo, type Socket } from "node:net"
 import { PassThrough, Writable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Context, Duration, Effect, Exit, Fiber, Layer, Ref, Scope, Stream } from "effect"
+import { Chunk, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Ref, Scope, Stream } from "effect"
 import { type Connection, ConnectionClosed, Connector, Server, TransportError } from "../../src/transport/index.js"
 import { StdioTransport } from "../../src/transport/node.js"
 import { Acceptor } from "../../src/transport/internal/Acceptor.js"
@@ -349,6 +349,40 @@ describe("stdio, the parent's side", () => {
       yield* Effect.scoped(Effect.flatMap(connect, (client) => client.closed))
       expect(yield* Ref.get(said)).toEqual(["one", "two", "three"])
     })
+  )
+
+  it.scopedLive(
+    "§4 who is interrupted, as by SIGTERM, lets the child end by itself and hands over what it says last",
+    () =>
+      Effect.gen(function* () {
+        const said = yield* Ref.make<ReadonlyArray<string>>([])
+        const up = yield* Deferred.make<void>()
+        const { connect } = StdioTransport.makeClient({
+          command: process.execPath,
+          args: [
+            "-e",
+            "process.stderr.write('up\\n'); process.stdin.resume().on('end', () => process.stderr.write('input ended\\nby\\ne'))"
+          ],
+          // Not at once, so that what waits for it can be seen.
+          stderr: (line) =>
+            Effect.zipRight(
+              line === "up" ? Deferred.succeed(up, undefined) : Effect.sleep(20),
+              Ref.update(said, (lines) => [...lines, line])
+            )
+        })
+        const closed = yield* Ref.make(0)
+        const using = yield* Effect.scoped(
+          Effect.flatMap(connect, (client) =>
+            Effect.onInterrupt(Effect.never, () =>
+              Effect.forkDaemon(Effect.flatMap(client.closed, ({ code }) => Ref.set(closed, code)))
+            )
+          )
+        ).pipe(Effect.fork)
+        yield* Deferred.await(up)
+        yield* Fiber.interrupt(using)
+        expect(yield* Ref.get(said)).toEqual(["up", "input ended", "by", "e"])
+        expect(yield* Ref.get(closed)).toBe(1000)
+      })
   )
 })
 
