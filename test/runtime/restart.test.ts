@@ -171,7 +171,7 @@ describe("§7.2 after a kill an idempotency key", () => {
 
   it.scoped("lasts as long as it would have: its time goes on, and does not begin anew", () =>
     Effect.gen(function* () {
-      const { start } = machine(echo, { keyLifetime: 60_000 })
+      const { start } = machine(echo, { keyLifetime: 60_000, sweepEvery: 86_400_000 })
       const first = yield* connect(yield* start)
       const keyed = (peer: Peer) => Effect.map(submit(peer, "echo", 1, { idempotency_key: "k" }), (f) => f.job_id!)
       const job = yield* keyed(first)
@@ -357,7 +357,8 @@ describe("§8.3 after a kill the numbers of a session", () => {
       const { kill, start } = machine(
         Layer.mergeAll(waiting("one", { onRestart: "rerun" }), waiting("two", { onRestart: "rerun" }))
       )
-      let peer: Client = yield* connect(yield* start)
+      let process = yield* start
+      let peer: Client = yield* connect(process)
       const jobs = [(yield* submit(peer, "one")).job_id!, (yield* submit(peer, "two")).job_id!]
       const all: Array<Frame> = []
       for (let attempt = 1; attempt <= 3; attempt++) {
@@ -372,13 +373,21 @@ describe("§8.3 after a kill the numbers of a session", () => {
         yield* TestClock.adjust("1 second")
         yield* barrier(peer)
         expect(peer.events().length).toBe(count)
-        const process = yield* start
+        process = yield* start
         const replayed = yield* resume(process, peer, 0)
         yield* barrier(replayed)
         expect(replayed.events().slice(0, all.length).map(content)).toEqual(all.map(content))
         expect(numbers(replayed.events())).toEqual(upFrom(1, replayed.events()))
         peer = yield* resume(process, replayed, all.length)
       }
+      // They are what an observer names where it wants to begin (§7.6).
+      const observers = yield* Effect.forEach([0, ...upFrom(1, all)], (from) =>
+        Effect.gen(function* () {
+          const observer = yield* connect(process)
+          yield* ask(observer, "job.subscribe", { job_id: jobs[0], history: true, from_event_seq: from })
+          return { from, observer }
+        })
+      )
       yield* open("one 4")
       yield* open("two 4")
       for (const job of jobs) expect((yield* peer.terminal(job)).payload.result).toBe(4)
@@ -398,6 +407,11 @@ describe("§8.3 after a kill the numbers of a session", () => {
           ]),
           `${name} 4 goes on`
         ])
+      }
+      for (const { from, observer } of observers) {
+        yield* observer.terminal(jobs[0]!)
+        const told = all.filter(({ event_seq, job_id }) => job_id === jobs[0] && event_seq! > from)
+        expect([from, observer.events().map(content)]).toEqual([from, told.map(content)])
       }
       // A new job's events come next.
       const next = yield* submit(peer, "one")
