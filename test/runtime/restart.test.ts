@@ -1,62 +1,15 @@
 /**
- * What a kill of the runtime leaves as it was: keys, listings, subscriptions, budgets and numbers (ARCP 1.1 §6.3, §6.6, §7.2,
- * §7.6, §8.3, §9.6). Each start reads the file as a kill left it.
+ * What a kill of the runtime leaves as it was: keys, listings, observers, budgets and numbers (ARCP 1.1 §6.6, §7.2, §7.6,
+ * §8.3, §9.6).
  */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { type Context, Deferred, Effect, Layer, Stream, TestClock } from "effect"
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { Deferred, Effect, Layer, TestClock } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
-import type { LimitsShape } from "../../src/runtime/index.js"
-import { SqliteStore } from "../../src/store/sqlite.js"
-import type { Connector } from "../../src/transport/Connection.js"
-import { makeStore, start } from "./mortal.js"
-import { allFeatures, barrier, dial, eventsOf, type Frame, hello, type Peer, submit } from "./peer.js"
+import { ask, type Client, connect, echo, hears, machine, numbers, open, resume, upFrom, waiting } from "./machine.js"
+import { barrier, eventsOf, type Frame, type Peer, submit } from "./peer.js"
 import { gate, resetGates } from "./world.js"
 
 beforeEach(resetGates)
-
-const folder = mkdtempSync(join(tmpdir(), "arcp-restart-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
-let machines = 0
-
-type Client = Peer & { readonly sessionId: string; readonly token: string }
-
-/** A machine whose processes are killed: each start finds the store's file as the last kill left it. */
-const machine = (agents: Layer.Layer<never>, limits: Partial<LimitsShape> = {}) => {
-  const name = `m${machines++}`
-  let starts = 0
-  let running: { readonly die: Effect.Effect<void> } | undefined
-  const kill = Effect.suspend(() => running?.die ?? Effect.void)
-  return {
-    /** From here on nothing is stored any more. */
-    kill,
-    /** Kills what runs, and starts again. */
-    start: Effect.gen(function* () {
-      yield* kill
-      const [from, to] = [join(folder, `${name}-${starts}.db`), join(folder, `${name}-${++starts}.db`)]
-      for (const end of ["", "-wal"]) if (existsSync(from + end)) copyFileSync(from + end, to + end)
-      const { die, layer } = yield* makeStore(SqliteStore.layer({ filename: to }))
-      running = { die }
-      return yield* start(layer, agents, limits)
-    })
-  }
-}
-
-const features = allFeatures.filter((feature) => feature !== "heartbeat")
-
-const connect = (process: Context.Context<Connector>, token = "alice-token") =>
-  Effect.provide(hello({ features, token }), process)
-
-/** A session goes on in another process, from a number on. */
-const resume = (process: Context.Context<Connector>, { sessionId, token }: Client, after: number) =>
-  Effect.provide(
-    hello({ features, resume: { session_id: sessionId, resume_token: token, last_event_seq: after } }),
-    process
-  )
-
-const ask = (peer: Peer, type: string, payload: object = {}) => Effect.flatMap(peer.send(type, payload), peer.reply)
 
 /** A reply's payload but for the request that it answers. */
 const said = ({ payload: { request_id: _, ...rest } }: Frame) => rest
@@ -77,38 +30,8 @@ interface Listing {
   readonly next_cursor: string | null
 }
 
-/** Waits for the last of some logs. */
-const hears = (peer: Peer, ...messages: ReadonlyArray<string>) => {
-  const missing = new Set(messages)
-  return peer.next("job.event", ({ payload }) => missing.delete(payload.body.message) && missing.size === 0)
-}
-
-const open = (name: string) => Deferred.succeed(gate(name), undefined)
-
-/** The numbers of events, and what numbers they must be. */
-const numbers = (events: ReadonlyArray<Frame>) => events.map(({ event_seq }) => event_seq)
-const upFrom = (first: number, events: ReadonlyArray<Frame>) => events.map((_, n) => first + n)
-
 /** What an event says, whoever is sent it under whatever number. */
 const content = ({ job_id, payload, type }: Frame) => ({ job_id, payload, type })
-
-/** Says that it has begun, waits for the gate of its attempt, and answers its attempt. */
-const waiting = (name: string, options: { onRestart?: "rerun"; maxRunning?: number } = {}, started?: Array<string>) =>
-  Agent.untyped(
-    name,
-    (input) =>
-      Effect.gen(function* () {
-        const { attempt } = yield* Job
-        started?.push(`${name} ${String(input)} ${attempt}`)
-        yield* Job.log(`${name} ${attempt}`)
-        yield* Deferred.await(gate(`${name} ${attempt}`))
-        yield* Job.log(`${name} ${attempt} goes on`)
-        return attempt
-      }),
-    options
-  )
-
-const echo = Agent.untyped("echo", (input) => Effect.succeed(input))
 
 describe("§7.2 after a kill an idempotency key", () => {
   it.scoped("is that of its job, whatever became of it; with other parameters it is refused as before", () =>
@@ -182,127 +105,6 @@ describe("§7.2 after a kill an idempotency key", () => {
       expect(yield* keyed(second)).toBe(job)
       yield* TestClock.adjust(1)
       expect(yield* keyed(second)).not.toBe(job)
-    })
-  )
-})
-
-describe("§7.4 after a kill a job's owner", () => {
-  it.scoped("is the session that asked for it last: it alone is told of the job, and may cancel it", () =>
-    Effect.gen(function* () {
-      const { start } = machine(waiting("again", { onRestart: "rerun" }))
-      const first = yield* start
-      const [submitter, taker] = [yield* connect(first), yield* connect(first)]
-      const keyed = (peer: Peer) => submit(peer, "again", 1, { idempotency_key: "k" })
-      const jobId = (yield* keyed(submitter)).job_id!
-      yield* hears(submitter, "again 1")
-      expect((yield* keyed(taker)).job_id).toBe(jobId)
-      const second = yield* start
-      const [before, owner] = [yield* resume(second, submitter, 2), yield* resume(second, taker, 0)]
-      yield* hears(owner, "again 2")
-      expect((yield* ask(before, "job.cancel", { job_id: jobId })).payload.code).toBe("PERMISSION_DENIED")
-      expect((yield* ask(owner, "job.cancel", { job_id: jobId })).type).toBe("job.cancelled")
-      expect((yield* owner.terminal(jobId)).payload.final_status).toBe("cancelled")
-      expect(numbers(owner.events())).toEqual([1, 2, 3])
-      yield* barrier(before)
-      expect(before.events()).toEqual([])
-    })
-  )
-})
-
-describe("§6.3 after a kill a session", () => {
-  it.scoped("has the tokens that it had: the one before the last until the last has been shown", () =>
-    Effect.gen(function* () {
-      const { start } = machine(echo)
-      const first = yield* start
-      const peer = yield* connect(first)
-      yield* submit(peer, "echo")
-      // Its welcome is lost with the process: nothing has been said since.
-      const unheard = yield* resume(first, peer, 0)
-      expect(unheard.token).not.toBe(peer.token)
-      const second = yield* start
-      const back = yield* resume(second, peer, 0)
-      // Stored when the job is: it has shown that it holds the token.
-      yield* submit(back, "echo")
-      const third = yield* start
-      for (const token of [peer.token, unheard.token]) {
-        const late = yield* Effect.provide(dial, third)
-        const id = yield* late.send("session.hello", {
-          auth: { scheme: "bearer", token: "alice-token" },
-          resume: { session_id: peer.sessionId, resume_token: token, last_event_seq: 0 }
-        })
-        expect((yield* late.reply(id)).payload.code).toBe("UNAUTHENTICATED")
-      }
-      expect((yield* resume(third, back, 0)).sessionId).toBe(peer.sessionId)
-    })
-  )
-
-  it.scoped("§6.2 has the features that it had: a result that it cannot be streamed comes in one", () =>
-    Effect.gen(function* () {
-      const { start } = machine(
-        Agent.untyped(
-          "streams",
-          () =>
-            Effect.gen(function* () {
-              const { attempt } = yield* Job
-              yield* Job.progress({ current: attempt })
-              yield* Job.log(`streams ${attempt}`)
-              if (attempt === 1) return yield* Effect.never
-              return yield* Job.streamResult(Stream.make("a", "b"))
-            }),
-          { onRestart: "rerun" }
-        )
-      )
-      const few = features.filter((feature) => feature !== "progress" && feature !== "result_chunk")
-      const first = yield* start
-      const [some, every] = [yield* Effect.provide(hello({ features: few }), first), yield* connect(first)]
-      const jobId = (yield* submit(some, "streams")).job_id!
-      yield* hears(some, "streams 1")
-      yield* ask(every, "job.subscribe", { job_id: jobId })
-      const second = yield* start
-      // A resume that offers nothing keeps what there was.
-      const back = yield* Effect.provide(dial, second)
-      yield* back.send("session.hello", {
-        auth: { scheme: "bearer", token: "alice-token" },
-        resume: { session_id: some.sessionId, resume_token: some.token, last_event_seq: 2 }
-      })
-      const welcome = yield* back.next("session.welcome")
-      expect(welcome.payload.capabilities.features).toEqual(some.welcome.payload.capabilities.features)
-      expect((yield* back.terminal(jobId)).payload.result).toBe("ab")
-      expect(back.events().map(({ event_seq, payload, type }) => [event_seq, payload.kind ?? type])).toEqual([
-        [3, "status"],
-        [4, "log"],
-        [5, "job.result"]
-      ])
-      const observer = yield* resume(second, every, 0)
-      yield* observer.terminal(jobId)
-      expect(observer.events().map(({ payload, type }) => payload.kind ?? type)).toEqual([
-        "status",
-        "progress",
-        "log",
-        "job.result"
-      ])
-    })
-  )
-
-  it.scoped("is gone once its window is over, and stays gone; the time in which nothing ran does not count", () =>
-    Effect.gen(function* () {
-      const { start } = machine(echo, { sweepEvery: 86_400_000 })
-      const peer = yield* connect(yield* start)
-      yield* TestClock.adjust("6 minutes")
-      const second = yield* start
-      yield* TestClock.adjust("6 minutes")
-      const back = yield* resume(second, peer, 0)
-      yield* submit(back, "echo")
-      yield* back.drop
-      yield* barrier(yield* connect(second))
-      yield* TestClock.adjust("10 minutes")
-      yield* submit(yield* connect(second), "echo")
-      const late = yield* Effect.provide(dial, yield* start)
-      const id = yield* late.send("session.hello", {
-        auth: { scheme: "bearer", token: "alice-token" },
-        resume: { session_id: peer.sessionId, resume_token: back.token, last_event_seq: 0 }
-      })
-      expect((yield* late.reply(id)).payload.code).toBe("RESUME_WINDOW_EXPIRED")
     })
   )
 })
