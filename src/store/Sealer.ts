@@ -3,7 +3,7 @@
  * configuration (ARCP 1.0 §14, buffered events at rest).
  */
 import { Buffer } from "node:buffer"
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto"
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from "node:crypto"
 import * as Redacted from "effect/Redacted"
 
 /** Seals and opens texts. `about` binds a text to its row: a sealed text that was moved to another row does not open. */
@@ -12,6 +12,11 @@ export interface Sealer {
   readonly seal: (text: string, about: string) => string
   /** Undefined where the text was not sealed with this key for this row. */
   readonly open: (sealed: string, about: string) => string | undefined
+  /**
+   * What stands for a text that rows are found by: the same for the same text and `about`, and not to be turned back without the
+   * key.
+   */
+  readonly name: (text: string, about: string) => string
   /** As {@link seal}, for bytes. */
   readonly sealBytes: (bytes: Uint8Array, about: string) => Uint8Array
   /** As {@link open}, for bytes. */
@@ -23,6 +28,7 @@ export const none: Sealer = {
   encrypts: false,
   seal: (text) => text,
   open: (sealed) => sealed,
+  name: (text) => text,
   sealBytes: (bytes) => bytes,
   openBytes: (sealed) => sealed
 }
@@ -33,6 +39,7 @@ export const none: Sealer = {
  */
 export const aesGcm = (secret: Redacted.Redacted<string>): Sealer => {
   const key = createHash("sha256").update(Redacted.value(secret), "utf8").digest()
+  const namesKey = createHmac("sha256", key).update("names").digest()
   const sealBytes = (bytes: Uint8Array, about: string): Buffer => {
     const nonce = randomBytes(12)
     const cipher = createCipheriv("aes-256-gcm", key, nonce)
@@ -55,6 +62,10 @@ export const aesGcm = (secret: Redacted.Redacted<string>): Sealer => {
     encrypts: true,
     sealBytes,
     openBytes,
+    name: (text, about) =>
+      createHmac("sha256", namesKey)
+        .update(JSON.stringify([about, text]), "utf8")
+        .digest("base64url"),
     seal: (text, about) => sealBytes(Buffer.from(text, "utf8"), about).toString("base64"),
     open: (sealed, about) => openBytes(Buffer.from(sealed, "base64"), about)?.toString("utf8")
   }

@@ -115,7 +115,7 @@ export const make = (
       s.lastJobSeq,
       s.lastOwnerSeq,
       s.attempt,
-      s.budget ?? null,
+      s.budget === undefined ? null : sealer.seal(s.budget, `budget ${s.jobId}`),
       // The client's own words.
       s.cancelled === undefined ? null : sealer.seal(s.cancelled, `cancel ${s.jobId}`),
       0
@@ -132,10 +132,14 @@ export const make = (
       ]
     }
 
+    const keyName = (principalId: string, key: string) => sealer.name(key, `key ${principalId}`)
+    const stepName = (jobId: string, name: string) => sealer.name(name, `step ${jobId}`)
+
     const storedJob = (row: Row): Effect.Effect<StoredJob, StoreError> =>
       Effect.gen(function* () {
         const jobId = text(row.job_id)
         const data = yield* open(row.data, `job ${jobId}`)
+        const budget = maybeText(row.budget)
         const cancelled = maybeText(row.cancelled)
         return {
           record: {
@@ -155,7 +159,7 @@ export const make = (
             lastJobSeq: int(row.last_job_seq),
             lastOwnerSeq: int(row.last_owner_seq),
             attempt: int(row.attempt),
-            budget: maybeText(row.budget),
+            budget: budget === undefined ? undefined : yield* open(budget, `budget ${jobId}`),
             cancelled: cancelled === undefined ? undefined : yield* open(cancelled, `cancel ${jobId}`)
           }
         }
@@ -253,7 +257,13 @@ export const make = (
             ...write.states(connection, batch.jobStates.map(stateRow)),
             ...write.keys(
               connection,
-              batch.keys.map((k) => [k.principalId, k.key, k.jobId, k.parametersHash, k.expiresAt])
+              batch.keys.map((k) => [
+                k.principalId,
+                keyName(k.principalId, k.key),
+                k.jobId,
+                k.parametersHash,
+                k.expiresAt
+              ])
             ),
             ...write.segments(connection, batch.segments.map(segmentRow)),
             ...write.deliveries(
@@ -268,7 +278,7 @@ export const make = (
               connection,
               batch.steps.map((s) => [
                 s.jobId,
-                s.name,
+                stepName(s.jobId, s.name),
                 s.fingerprint,
                 sealer.seal(s.value, `step ${s.jobId} ${s.name}`)
               ])
@@ -335,7 +345,7 @@ export const make = (
           query(
             "read a key",
             "SELECT job_id, parameters_hash, expires_at FROM arcp_keys WHERE principal_id = ? AND idempotency_key = ?",
-            [principalId, key]
+            [principalId, keyName(principalId, key)]
           ),
           (rows) =>
             Option.map(Option.fromNullable(rows[0]), (row) => ({
@@ -429,7 +439,7 @@ export const make = (
         Effect.flatMap(
           query("read a step", "SELECT fingerprint, value FROM arcp_steps WHERE job_id = ? AND name = ?", [
             jobId,
-            name
+            stepName(jobId, name)
           ]),
           (rows) =>
             rows[0] === undefined

@@ -404,8 +404,18 @@ describe("a SQLite file", () => {
       const key = Redacted.make("a".repeat(40))
       const batch = {
         sessions: [session("s")],
-        jobs: [job("j")],
-        jobStates: [state("j")],
+        jobs: [job("j", { idempotencyKey: "invoice-of-swordfish" })],
+        jobStates: [state("j", { budget: '{"USD":"12.34"}', cancelled: "swordfish is off" })],
+        keys: [
+          {
+            principalId: "alice",
+            key: "invoice-of-swordfish",
+            jobId: "j",
+            parametersHash: "hash",
+            expiresAt: 1
+          }
+        ],
+        steps: [{ jobId: "j", name: "cook swordfish", fingerprint: "f", value: '"swordfish"' }],
         segments: [{ ...segment("j", 1, 1), payloads: ['{"text":"swordfish"}'] }]
       }
       yield* commit(batch).pipe(Effect.provide(SqliteStore.layer({ filename, encryptionKey: key })))
@@ -413,10 +423,18 @@ describe("a SQLite file", () => {
       const bytes = readFileSync(filename).toString("latin1")
       expect(bytes).not.toContain("swordfish")
       expect(bytes).not.toContain("admin")
-      const again = yield* Effect.flatMap(Store, (store) => store.segments("j", 1, 1, 100)).pipe(
-        Effect.provide(SqliteStore.layer({ filename, encryptionKey: key }))
-      )
-      expect(again[0]!.payloads).toEqual(['{"text":"swordfish"}'])
+      expect(bytes).not.toContain("12.34")
+      yield* Effect.gen(function* () {
+        const store = yield* Store
+        expect((yield* store.segments("j", 1, 1, 100))[0]!.payloads).toEqual(['{"text":"swordfish"}'])
+        expect(Option.getOrThrow(yield* store.key("alice", "invoice-of-swordfish")).jobId).toBe("j")
+        expect(Option.isNone(yield* store.key("bob", "invoice-of-swordfish"))).toBe(true)
+        expect(Option.getOrThrow(yield* store.step("j", "cook swordfish")).value).toBe('"swordfish"')
+        expect(Option.getOrThrow(yield* store.job("j")).state).toMatchObject({
+          budget: '{"USD":"12.34"}',
+          cancelled: "swordfish is off"
+        })
+      }).pipe(Effect.provide(SqliteStore.layer({ filename, encryptionKey: key })))
       for (const encryptionKey of [undefined, Redacted.make("b".repeat(40))]) {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(SqliteStore.layer({ filename, encryptionKey }))))
         expect(error.message).toContain("encrypt")
