@@ -1,0 +1,39 @@
+/** The runtime that is measured. Its bounds are the defaults, except those that would bound the figure and not the work. */
+import { Authenticator } from "effect-arcp/auth"
+import { ArcpRuntime, Limits } from "effect-arcp/runtime"
+import { MemoryStore } from "effect-arcp/store"
+import { SqliteStore } from "effect-arcp/store/sqlite"
+import { Server } from "effect-arcp/transport"
+import { WebSocketServer } from "effect-arcp/transport/node"
+import { Effect, Layer, ManagedRuntime } from "effect"
+import { BenchAgents, emitted, open, token } from "./agents.js"
+import type { ServerOrders } from "./server.js"
+
+/** One client asks for all of it here, as many clients do elsewhere. */
+const limits = Limits.layer({
+  messagesPerSecond: 1_000_000,
+  sessionsPerPrincipal: 20_000,
+  bufferedEvents: 1_000_000
+})
+
+/** Listens on a free port. */
+export const arcpServer = async ({ filename, kind }: ServerOrders) => {
+  const store = kind === "sqlite" ? SqliteStore.layer({ filename: filename! }) : MemoryStore.layer
+  const runtime = ManagedRuntime.make(
+    ArcpRuntime.layer({ name: "bench", drainTime: 0 }).pipe(
+      Layer.provide(BenchAgents),
+      Layer.provideMerge(WebSocketServer.layer({ port: 0, maxConnections: 20_000 })),
+      Layer.provide(Authenticator.layerBearer({ [token]: "alice" })),
+      Layer.provide(store),
+      Layer.provide(limits)
+    )
+  )
+  const url = await runtime.runPromise(Effect.map(Server, ({ address }) => address))
+  return {
+    url,
+    tasks: {
+      open: ({ gate }: { readonly gate: string }) => open(gate),
+      emitted: ({ gate }: { readonly gate: string }) => emitted(gate)
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/**
+ * The benchmark: client and server in processes of their own on loopback, beside a bare `ws` server that sends the same
+ * texts. What the figures mean is in `README.md`.
+ *
+ * `npm run bench -- [--quick] [--only NAME,NAME] [--json FILE] [--profile DIR]`
+ */
+import { mkdirSync, writeFileSync } from "node:fs"
+import { resolve } from "node:path"
+import { parseArgs } from "node:util"
+import { columns, type Figure, full, quick } from "./columns.js"
+import { judged, machine, table } from "./report.js"
+import { verdicts } from "./targets.js"
+
+const usage = `usage: npm run bench -- [options]
+  --quick        smaller counts: about a minute
+  --only NAMES   some columns only, by comma: ${Object.keys(columns).join(", ")}
+  --json FILE    also writes the figures as JSON; - for stdout
+  --profile DIR  also writes a CPU profile of every process; read it with: node bench/dist/top.js FILE`
+
+const main = async (): Promise<void> => {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string" },
+      json: { type: "string" },
+      profile: { type: "string" },
+      help: { type: "boolean", default: false }
+    }
+  })
+  if (values.help) return console.log(usage)
+  const names = values.only?.split(",") ?? Object.keys(columns)
+  const unknown = names.filter((name) => columns[name] === undefined)
+  if (unknown.length > 0) throw new Error(`there is no column ${unknown.join(", ")}\n${usage}`)
+  const profile = values.profile === undefined ? undefined : resolve(values.profile)
+  if (profile !== undefined) mkdirSync(profile, { recursive: true })
+
+  const host = machine()
+  // What is said on the way goes where it does not mix with the figures.
+  const say = (text: string) => process.stderr.write(text)
+  const progress = (text: string) => (process.stderr.isTTY ? say(`\r\u001b[K${text}`) : undefined)
+  const print = values.json === "-" ? (text: string) => say(`${text}\n`) : console.log
+  print(`${host.cpu}, ${host.cores} cores, ${host.memoryGb} GB, ${host.system}, node ${host.node}`)
+  if (profile !== undefined) print("profiles are being taken: the figures are lower than without")
+
+  const figures: Array<Figure> = []
+  const begin = performance.now()
+  for (const name of names) {
+    const found = await columns[name]!({ size: values.quick ? quick : full, profile, progress })
+    if (process.stderr.isTTY) say("\r\u001b[K")
+    figures.push(...found)
+  }
+  const seconds = Math.round((performance.now() - begin) / 1000)
+  const targets = verdicts(figures)
+  print(`\n${table(figures)}\n\n${judged(targets)}\n\n${seconds} s${values.quick ? ", quick" : ""}`)
+  if (values.json !== undefined) {
+    const text = `${JSON.stringify({ machine: host, quick: values.quick, seconds, figures, targets }, undefined, 2)}\n`
+    if (values.json === "-") process.stdout.write(text)
+    else writeFileSync(values.json, text)
+  }
+}
+
+// A missed target is a measurement; only a run that failed is a failure.
+main().catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+})

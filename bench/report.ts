@@ -1,0 +1,58 @@
+/** The figures as text. */
+import { arch, availableParallelism, cpus, platform, release, totalmem } from "node:os"
+import type { Figure } from "./columns.js"
+import type { BackendName } from "./processes.js"
+import type { Sample } from "./stats.js"
+import type { Verdict } from "./targets.js"
+
+/** Where it ran. */
+export const machine = () => ({
+  cpu: cpus()[0]?.model.trim() ?? "unknown",
+  cores: availableParallelism(),
+  memoryGb: Math.round(totalmem() / 2 ** 30),
+  system: `${platform()} ${release()} ${arch()}`,
+  node: process.version
+})
+
+const number = (n: number): string => {
+  const size = Math.abs(n)
+  return size >= 1000 ? Math.round(n).toLocaleString("en") : size >= 100 ? n.toFixed(0) : n.toFixed(size >= 10 ? 1 : 2)
+}
+
+/** The median, and how far the runs lie apart in parts of it. */
+const cell = (sample: Sample | undefined): string => {
+  if (sample === undefined) return "-"
+  const spread = sample.median === 0 ? 0 : ((sample.max - sample.min) / Math.abs(sample.median)) * 100
+  return sample.runs.length < 2 ? number(sample.median) : `${number(sample.median)} ±${(spread / 2).toFixed(0)}%`
+}
+
+const backends: ReadonlyArray<BackendName> = ["floor", "memory", "sqlite"]
+
+export const table = (figures: ReadonlyArray<Figure>): string => {
+  const rows = [
+    ["", "", "raw ws + JSON", "memory store", "SQLite"],
+    ...figures.map((figure) => [
+      `${figure.column}: ${figure.name}`,
+      figure.unit,
+      ...backends.map((backend) => cell(figure.samples[backend]))
+    ])
+  ]
+  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
+  return rows
+    .map((row) => row.map((text, i) => (i < 2 ? text.padEnd(widths[i]!) : text.padStart(widths[i]!))).join("  "))
+    .join("\n")
+}
+
+export const judged = (verdicts: ReadonlyArray<Verdict>): string => {
+  const width = Math.max(...verdicts.map(({ name }) => name.length))
+  return verdicts
+    .map(({ bound, met, name, ratio }) =>
+      [
+        name.padEnd(width),
+        (ratio === undefined ? "-" : ratio.toPrecision(3)).padStart(8),
+        bound.padEnd(10),
+        met === undefined ? "not measured" : met ? "met" : "MISSED"
+      ].join("  ")
+    )
+    .join("\n")
+}

@@ -1,0 +1,44 @@
+/** A server in a process of its own: bare, or a runtime. Does what it is told over its channel. */
+import { arcpServer } from "./arcpServer.js"
+import { Channel } from "./channel.js"
+import { floorServer } from "./floorServer.js"
+import type { BackendName } from "./processes.js"
+
+/** What a server is told at its start. */
+export interface ServerOrders {
+  readonly kind: BackendName
+  readonly filename: string | undefined
+  readonly prefill: number | undefined
+}
+
+const collect = async () => {
+  // A second collection takes what the first one's finalizers let go.
+  for (let i = 0; i < 2; i++) {
+    globalThis.gc!()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+let more: { readonly [name: string]: (args: any) => unknown } = {}
+
+void new Channel(process, {
+  start: async (orders: ServerOrders) => {
+    const { tasks, url } = orders.kind === "floor" ? await floorServer() : await arcpServer(orders)
+    more = tasks
+    return url
+  },
+  /** Bytes that are held after a collection: of the heap with what it refers to outside, and of the process. */
+  memory: async () => {
+    await collect()
+    const { external, heapUsed, rss } = process.memoryUsage()
+    return { held: heapUsed + external, rss }
+  },
+  /** Microseconds of processor time so far. */
+  cpu: () => {
+    const { system, user } = process.cpuUsage()
+    return user + system
+  },
+  open: (args) => more["open"]?.(args),
+  emitted: (args) => more["emitted"]?.(args),
+  stop: () => setImmediate(() => process.exit(0))
+})
