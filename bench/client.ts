@@ -2,6 +2,7 @@
 import { arcpClient } from "./arcpClient.js"
 import { Channel, type Tasks } from "./channel.js"
 import { floorClient } from "./floorClient.js"
+import { startProfile, writeProfile } from "./profile.js"
 
 /** Asks the server's process, past the connection that is measured. */
 export type AskServer = <A>(task: string, args?: unknown) => Promise<A>
@@ -19,5 +20,9 @@ const channel: Channel = new Channel(process, {
     }
   },
   run: ({ args, task }: { readonly task: string; readonly args: unknown }) => run(task, args),
-  stop: () => setImmediate(() => process.exit(0))
+  startProfile,
+  stop: async ({ profile }: { readonly profile?: string }) => {
+    if (profile !== undefined) await writeProfile(profile)
+    process.exit(0)
+  }
 })

@@ -34,6 +34,8 @@ const all: ReadonlyArray<BackendName> = ["floor", "memory", "sqlite"]
 /** One kind of run, and the figures that it answers. */
 interface Spec {
   readonly figures: ReadonlyArray<{ readonly name: string; readonly unit: string }>
+  /** Where it is run; default everywhere. */
+  readonly on?: ReadonlyArray<BackendName>
   readonly run: (backend: Backend) => Promise<ReadonlyArray<number>>
 }
 
@@ -51,17 +53,18 @@ const measure = async (
     for (const result of started) if (result.status === "rejected") throw result.reason
     const figures: Array<Figure> = []
     for (const spec of specs) {
+      const on = spec.on ?? names
       const runs = new Map<BackendName, Array<ReadonlyArray<number>>>(names.map((backend) => [backend, []]))
       for (let round = 0; round <= size.rounds; round++) {
         progress(`${column}, ${spec.figures[0]!.name}: ${round === 0 ? "warm-up" : `run ${round} of ${size.rounds}`}`)
-        for (const backend of backends) {
+        for (const backend of backends.filter(({ name }) => on.includes(name))) {
           const values = await spec.run(backend)
           if (round > 0) runs.get(backend.name)!.push(values)
         }
       }
       for (const [i, { name, unit }] of spec.figures.entries()) {
         const samples = Object.fromEntries(
-          names.map((backend) => [backend, sampleOf(runs.get(backend)!.map((values) => values[i]!))])
+          on.map((backend) => [backend, sampleOf(runs.get(backend)!.map((values) => values[i]!))])
         )
         figures.push({ column, name, unit, samples })
       }
@@ -88,9 +91,22 @@ const events = (count: number, streams: number): Spec =>
     streams
   })
 
+export const corkedName = "one job, a turn's frames in one write"
+
+/** The floor at its best. */
+const corked = (count: number): Spec => ({
+  ...rate(corkedName, "events/s", count, "events", { count, streams: 1, corked: true }),
+  on: ["floor"]
+})
+
 /** Every column, by the name under which it can be asked for. */
 export const columns: { readonly [name: string]: (setting: Setting) => Promise<ReadonlyArray<Figure>> } = {
-  events: (setting) => measure("events", setting, [events(setting.size.events, 1), events(setting.size.events, 16)]),
+  events: (setting) =>
+    measure("events", setting, [
+      events(setting.size.events, 1),
+      corked(setting.size.events),
+      events(setting.size.events, 16)
+    ]),
   echo: (setting) =>
     measure("echo", setting, [
       {

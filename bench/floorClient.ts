@@ -24,13 +24,21 @@ export const floorClient = async (url: string) => {
     })
 
   return {
-    events: ({ count, streams }: { readonly count: number; readonly streams: number }) =>
+    events: ({
+      corked = false,
+      count,
+      streams
+    }: {
+      readonly count: number
+      readonly streams: number
+      readonly corked?: boolean
+    }) =>
       timed((done) => {
         let seen = 0
         onText = (message) => {
           if (message.payload.body.message.length > 0 && ++seen === count) done()
         }
-        ask({ op: "events", count, streams })
+        ask({ op: "events", count, streams, corked })
       }),
     echo: async ({ count }: { readonly count: number }) => {
       const times = new Float64Array(count)

@@ -2,12 +2,12 @@
  * The floor: a bare `ws` server that sends the same texts. It keeps nothing, checks nothing and promises nothing; what it
  * does is what any server with JSON over WebSocket has to do.
  */
-import type { AddressInfo } from "node:net"
+import type { AddressInfo, Socket } from "node:net"
 import { type WebSocket, WebSocketServer } from "ws"
 
 /** What the floor's client asks for. */
 export type FloorRequest =
-  | { readonly op: "events"; readonly count: number; readonly streams: number }
+  | { readonly op: "events"; readonly count: number; readonly streams: number; readonly corked: boolean }
   | { readonly op: "echo"; readonly n: number }
   | { readonly op: "stream"; readonly bytes: number; readonly chunk: number; readonly encoding: "utf8" | "base64" }
   | { readonly op: "observe" }
@@ -27,6 +27,9 @@ const perTurn = 512
 /** Bytes that may wait in a socket before the next turn is put off. */
 const highWater = 4 * 1024 * 1024
 
+/** The socket under a WebSocket, which `ws` does not show. */
+const raw = (socket: WebSocket): Socket => (socket as unknown as { readonly _socket: Socket })._socket
+
 /** Calls `send` until it answers false, with a turn of the event loop after each batch. */
 const inTurns = (sockets: Iterable<WebSocket>, batch: number, send: () => boolean): void => {
   const turn = (): void => {
@@ -37,10 +40,15 @@ const inTurns = (sockets: Iterable<WebSocket>, batch: number, send: () => boolea
   turn()
 }
 
-const sendEvents = (socket: WebSocket, count: number, streams: number): void => {
+/** `corked`: the frames of a turn go to the system in one write, where `ws` writes each by itself. */
+const sendEvents = (socket: WebSocket, count: number, streams: number, corked: boolean): void => {
   const heads = Array.from({ length: streams }, (_, i) => head(i))
   let n = 0
   inTurns([socket], perTurn, () => {
+    if (corked && n % perTurn === 0) {
+      raw(socket).cork()
+      process.nextTick(() => raw(socket).uncork())
+    }
     socket.send(eventText(heads[n % streams]!, ++n))
     return n < count
   })
@@ -48,12 +56,12 @@ const sendEvents = (socket: WebSocket, count: number, streams: number): void => 
 
 const sendStream = (socket: WebSocket, bytes: number, chunk: number, encoding: "utf8" | "base64"): void => {
   const text = "abcdefghijklmnopqrstuvwxyz".repeat(Math.ceil(chunk / 26)).slice(0, chunk)
-  const raw = Buffer.from(text)
+  const piece = Buffer.from(text)
   const chunks = Math.ceil(bytes / chunk)
   const start = head(0)
   let n = 0
   inTurns([socket], 4, () => {
-    const data = encoding === "utf8" ? JSON.stringify(text) : `"${raw.toString("base64")}"`
+    const data = encoding === "utf8" ? JSON.stringify(text) : `"${piece.toString("base64")}"`
     socket.send(
       `${start}${++n},"payload":{"kind":"result_chunk","ts":"2026-01-01T00:00:00.000Z","body":{"result_id":"res_01M8A2FCGG1SAQYYJ2AJADGNHT","chunk_seq":${n - 1},"data":${data},"encoding":"${encoding}","more":${n < chunks}}}}`
     )
@@ -73,7 +81,7 @@ export const floorServer = async () => {
         case "echo":
           return socket.send(JSON.stringify(request))
         case "events":
-          return sendEvents(socket, request.count, request.streams)
+          return sendEvents(socket, request.count, request.streams, request.corked)
         case "stream":
           return sendStream(socket, request.bytes, request.chunk, request.encoding)
         case "observe":

@@ -39,7 +39,9 @@ const main = async (): Promise<void> => {
   const say = (text: string) => process.stderr.write(text)
   const progress = (text: string) => (process.stderr.isTTY ? say(`\r\u001b[K${text}`) : undefined)
   const print = values.json === "-" ? (text: string) => say(`${text}\n`) : console.log
-  print(`${host.cpu}, ${host.cores} cores, ${host.memoryGb} GB, ${host.system}, node ${host.node}`)
+  print(
+    `${host.cpu}, ${host.cores} cores, ${host.memoryGb} GB, ${host.system}, node ${host.node}, load ${host.load.toFixed(1)}`
+  )
   if (profile !== undefined) print("profiles are being taken: the figures are lower than without")
 
   const figures: Array<Figure> = []

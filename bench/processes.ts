@@ -1,5 +1,5 @@
 /** The processes of a benchmark: each server and each client is one of its own, so that neither slows the other's loop. */
-import { type ChildProcess, fork } from "node:child_process"
+import { fork } from "node:child_process"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -12,31 +12,35 @@ export type BackendName = "floor" | "memory" | "sqlite"
 /** A started program. */
 export class Program {
   readonly channel: Channel
-  private readonly child: ChildProcess
   private readonly exited: Promise<void>
+  private readonly profile: string | undefined
 
   /** `label` names its profile, where one is taken into the folder `profile`. */
   constructor(program: "server" | "client", label: string, profile: string | undefined, tasks: Tasks = {}) {
-    const flags =
-      profile === undefined
-        ? []
-        : ["--cpu-prof", `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${label}-${program}.cpuprofile`]
-    this.child = fork(fileURLToPath(new URL(`./${program}.js`, import.meta.url)), [], {
-      execArgv: ["--expose-gc", ...flags],
+    this.profile = profile === undefined ? undefined : join(profile, `${label}-${program}.cpuprofile`)
+    const child = fork(fileURLToPath(new URL(`./${program}.js`, import.meta.url)), [], {
+      execArgv: ["--expose-gc"],
       stdio: ["ignore", 2, 2, "ipc"]
     })
-    this.channel = new Channel(this.child, tasks)
+    this.channel = new Channel(child, tasks)
     this.exited = new Promise((resolve) =>
-      this.child.once("exit", (code, signal) => {
+      child.once("exit", (code, signal) => {
         this.channel.end(`the ${program} ${label} ended (${signal ?? code})`)
         resolve()
       })
     )
   }
 
+  /** Starts it, and then its profile. */
+  async start<A>(orders: object): Promise<A> {
+    const answer = await this.channel.call<A>("start", orders)
+    if (this.profile !== undefined) await this.channel.call("startProfile")
+    return answer
+  }
+
   /** Ends it by itself, so that it can still write its profile. */
   async stop(): Promise<void> {
-    this.channel.call("stop").catch(() => undefined)
+    this.channel.call("stop", { profile: this.profile }).catch(() => undefined)
     await this.exited
   }
 }
@@ -73,12 +77,12 @@ export const startBackend = async (name: BackendName, options: BackendOptions): 
     if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
   }
   try {
-    const url = await server.channel.call<string>("start", {
+    const url = await server.start<string>({
       kind: name,
       filename: folder === undefined ? undefined : join(folder, "arcp.db"),
       prefill: options.prefill
     })
-    await client.channel.call("start", { kind: name === "floor" ? "floor" : "arcp", url })
+    await client.start({ kind: name === "floor" ? "floor" : "arcp", url })
   } catch (error) {
     await stop()
     throw error

@@ -1,5 +1,5 @@
 /** The figures as text. */
-import { arch, availableParallelism, cpus, platform, release, totalmem } from "node:os"
+import { arch, availableParallelism, cpus, loadavg, platform, release, totalmem } from "node:os"
 import type { Figure } from "./columns.js"
 import type { BackendName } from "./processes.js"
 import type { Sample } from "./stats.js"
@@ -11,7 +11,9 @@ export const machine = () => ({
   cores: availableParallelism(),
   memoryGb: Math.round(totalmem() / 2 ** 30),
   system: `${platform()} ${release()} ${arch()}`,
-  node: process.version
+  node: process.version,
+  /** Of the last minute, when it was asked: what else the machine was doing. */
+  load: loadavg()[0]!
 })
 
 const number = (n: number): string => {
@@ -50,8 +52,8 @@ export const judged = (verdicts: ReadonlyArray<Verdict>): string => {
       [
         name.padEnd(width),
         (ratio === undefined ? "-" : ratio.toPrecision(3)).padStart(8),
-        bound.padEnd(10),
-        met === undefined ? "not measured" : met ? "met" : "MISSED"
+        (bound ?? "").padEnd(10),
+        ratio === undefined ? "not measured" : met === undefined ? "for comparison" : met ? "met" : "MISSED"
       ].join("  ")
     )
     .join("\n")

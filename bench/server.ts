@@ -3,6 +3,7 @@ import { arcpServer } from "./arcpServer.js"
 import { Channel } from "./channel.js"
 import { floorServer } from "./floorServer.js"
 import type { BackendName } from "./processes.js"
+import { startProfile, writeProfile } from "./profile.js"
 
 /** What a server is told at its start. */
 export interface ServerOrders {
@@ -40,5 +41,9 @@ void new Channel(process, {
   },
   open: (args) => more["open"]?.(args),
   emitted: (args) => more["emitted"]?.(args),
-  stop: () => setImmediate(() => process.exit(0))
+  startProfile,
+  stop: async ({ profile }: { readonly profile?: string }) => {
+    if (profile !== undefined) await writeProfile(profile)
+    process.exit(0)
+  }
 })
