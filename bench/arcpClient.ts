@@ -1,10 +1,12 @@
 /** The package's client, as it comes: it acknowledges, keeps its session and decodes every event. */
 import { ArcpClient } from "effect-arcp/client"
+import { closeCodes, type Connection, Connector } from "effect-arcp/transport"
 import { WebSocketClient } from "effect-arcp/transport/node"
-import { Effect, Layer, ManagedRuntime, Redacted, Stream } from "effect"
+import { Effect, Fiber, Layer, ManagedRuntime, Redacted, Stream } from "effect"
 import { Counter, Echo, Streamer, token } from "./agents.js"
 import type { AskServer } from "./client.js"
-import { quantile } from "./stats.js"
+import { Reader } from "./reader.js"
+import { inGroups, quantile } from "./stats.js"
 
 const timed = <A, E, R>(run: Effect.Effect<A, E, R>): Effect.Effect<{ readonly ms: number }, E, R> =>
   Effect.suspend(() => {
@@ -29,11 +31,57 @@ const echoed = (n: number) =>
     return yield* job.result
   })
 
-/** What the ARCP client can be asked. */
-export const arcpClient = async (url: string, _ask: AskServer) => {
-  const runtime = ManagedRuntime.make(
-    ArcpClient.layer({ auth: { token: Redacted.make(token) } }).pipe(Layer.provide(WebSocketClient.layer({ url })))
+/** A connector whose connection can be cut, and mended. */
+class Line {
+  readonly connector: typeof Connector.Service
+  private connection: Connection | undefined
+  private whole = Effect.unsafeMakeLatch(true)
+
+  constructor(url: string) {
+    const inner = WebSocketClient.make({ url })
+    this.connector = {
+      address: inner.address,
+      connect: Effect.zipRight(
+        this.whole.await,
+        Effect.tap(inner.connect, (connection) => Effect.sync(() => void (this.connection = connection)))
+      )
+    }
+  }
+
+  /** Ends the connection without a word of the protocol; the next one waits. */
+  readonly cut = Effect.suspend(() =>
+    Effect.zipRight(this.whole.close, this.connection?.close(closeCodes.abnormal, "cut") ?? Effect.void)
   )
+  readonly mend = Effect.suspend(() => this.whole.open)
+}
+
+/** What the ARCP client can be asked. */
+export const arcpClient = async (url: string, ask: AskServer) => {
+  const line = new Line(url)
+  const runtime = ManagedRuntime.make(
+    ArcpClient.layer({ auth: { token: Redacted.make(token) }, backoff: 1, connectTimeout: "10 minutes" }).pipe(
+      Layer.provide(Layer.succeed(Connector, line.connector))
+    )
+  )
+  const server = <A>(task: string, args?: unknown) => Effect.promise(() => ask<A>(task, args))
+  const readers: Array<Reader> = []
+  let gates = 0
+  /** A job that emits behind gates, step by step. */
+  const gated = (steps: ReadonlyArray<number>) =>
+    Effect.gen(function* () {
+      const gate = `g${++gates}`
+      const client = yield* ArcpClient
+      const job = yield* client.submit(Counter, { steps, gate })
+      return { job, gate }
+    })
+  /** Opens a gate, and waits until what is behind it has been emitted. */
+  const emitting = (gate: string) => Effect.zipRight(server("open", { gate }), server("emitted", { gate }))
+  /** Bytes that the server holds, once it has come to rest: what is on its way would count. */
+  const held = Effect.gen(function* () {
+    yield* Effect.sleep(500)
+    return yield* server<{ readonly held: number }>("memory")
+  })
+
   await runtime.runPromise(Effect.flatMap(ArcpClient, (client) => client.connected))
   return {
     events: ({ count, streams }: { readonly count: number; readonly streams: number }) =>
@@ -72,6 +120,64 @@ export const arcpClient = async (url: string, _ask: AskServer) => {
             if (seen !== options.bytes) return yield* Effect.dieMessage(`${seen} of ${options.bytes} bytes arrived`)
           })
         )
+      ),
+    observe: async ({ count, observers }: { readonly observers: number; readonly count: number }) => {
+      for (const reader of readers.splice(0)) reader.close()
+      for (let i = 0; i <= observers; i++) readers.push(await Reader.open(url))
+      const [owner, ...others] = readers
+      const jobId = await owner!.submit("counter", { steps: [count], gate: `g${++gates}` })
+      await inGroups(others.length, async () => others.pop()!.subscribe(jobId))
+      await ask("open", { gate: `g${gates}.end` })
+    },
+    observed: async ({ count }: { readonly count: number }) => {
+      const begin = performance.now()
+      const ends = readers.map((reader) => reader.untilEnd())
+      await ask("open", { gate: `g${gates}.0` })
+      const seen = Math.min(...(await Promise.all(ends)))
+      if (seen < count) throw new Error(`a reader got ${seen} of ${count} events`)
+      return { ms: performance.now() - begin }
+    },
+    idle: ({ count }: { readonly count: number }) =>
+      inGroups(count, async () => void readers.push(await Reader.open(url))),
+    /** Everything is emitted while nobody is connected; then the client comes back. */
+    replay: ({ count }: { readonly count: number }) =>
+      runtime.runPromise(
+        Effect.gen(function* () {
+          const { gate, job } = yield* gated([count])
+          yield* line.cut
+          yield* emitting(`${gate}.0`)
+          yield* server("open", { gate: `${gate}.end` })
+          // What is emitted is not yet written.
+          yield* Effect.sleep(300)
+          const reading = yield* Effect.fork(Stream.runCount(job.events))
+          const answer = yield* timed(Effect.zipRight(line.mend, Fiber.join(reading)))
+          if ((yield* Fiber.join(reading)) < count) return yield* Effect.dieMessage(`fewer than ${count} events came`)
+          return answer
+        })
+      ),
+    /** Bytes that the server holds for an event that its client has not had, and for one that it has acknowledged. */
+    buffered: ({ acked, count }: { readonly count: number; readonly acked: readonly [number, number] }) =>
+      runtime.runPromise(
+        Effect.gen(function* () {
+          const waiting = yield* gated([count])
+          yield* line.cut
+          const before = yield* held
+          yield* emitting(`${waiting.gate}.0`)
+          const after = yield* held
+          yield* server("open", { gate: `${waiting.gate}.end` })
+          const reading = yield* Effect.fork(Stream.runDrain(waiting.job.events))
+          yield* line.mend
+          yield* Fiber.join(reading)
+          const had = yield* gated(acked)
+          yield* Effect.fork(Stream.runDrain(had.job.events))
+          yield* emitting(`${had.gate}.0`)
+          const some = yield* held
+          yield* emitting(`${had.gate}.1`)
+          const more = yield* held
+          yield* server("open", { gate: `${had.gate}.end` })
+          yield* had.job.result
+          return { buffered: (after.held - before.held) / count, acked: (more.held - some.held) / acked[1] }
+        })
       )
   }
 }

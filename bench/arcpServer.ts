@@ -5,8 +5,9 @@ import { MemoryStore } from "effect-arcp/store"
 import { SqliteStore } from "effect-arcp/store/sqlite"
 import { Server } from "effect-arcp/transport"
 import { WebSocketServer } from "effect-arcp/transport/node"
-import { Effect, Layer, ManagedRuntime } from "effect"
+import { Effect, Layer, Logger, LogLevel, ManagedRuntime } from "effect"
 import { BenchAgents, emitted, open, token } from "./agents.js"
+import { prefill } from "./prefill.js"
 import type { ServerOrders } from "./server.js"
 
 /** One client asks for all of it here, as many clients do elsewhere. */
@@ -17,7 +18,8 @@ const limits = Limits.layer({
 })
 
 /** Listens on a free port. */
-export const arcpServer = async ({ filename, kind }: ServerOrders) => {
+export const arcpServer = async ({ filename, kind, prefill: rows }: ServerOrders) => {
+  if (rows !== undefined) await prefill(filename!, rows)
   const store = kind === "sqlite" ? SqliteStore.layer({ filename: filename! }) : MemoryStore.layer
   const runtime = ManagedRuntime.make(
     ArcpRuntime.layer({ name: "bench", drainTime: 0 }).pipe(
@@ -25,7 +27,9 @@ export const arcpServer = async ({ filename, kind }: ServerOrders) => {
       Layer.provideMerge(WebSocketServer.layer({ port: 0, maxConnections: 20_000 })),
       Layer.provide(Authenticator.layerBearer({ [token]: "alice" })),
       Layer.provide(store),
-      Layer.provide(limits)
+      Layer.provide(limits),
+      // Every subscription is logged, and the benchmark makes thousands.
+      Layer.provide(Logger.minimumLogLevel(LogLevel.Warning))
     )
   )
   const url = await runtime.runPromise(Effect.map(Server, ({ address }) => address))

@@ -1,7 +1,7 @@
 /** The floor's client: a bare `ws` socket that parses every frame. */
 import { WebSocket } from "ws"
 import type { FloorRequest } from "./floorServer.js"
-import { quantile } from "./stats.js"
+import { inGroups, quantile } from "./stats.js"
 
 const dial = (url: string): Promise<WebSocket> =>
   new Promise((resolve, reject) => {
@@ -13,6 +13,7 @@ const dial = (url: string): Promise<WebSocket> =>
 /** What the floor's client can be asked. The tasks have the names and the answers of the ARCP client's. */
 export const floorClient = async (url: string) => {
   const socket = await dial(url)
+  const readers: Array<WebSocket> = []
   let onText: (message: any) => void = () => undefined
   socket.on("message", (data) => onText(JSON.parse(String(data))))
   const ask = (request: FloorRequest) => socket.send(JSON.stringify(request))
@@ -70,6 +71,32 @@ export const floorClient = async (url: string) => {
           if (!body.more) done()
         }
         ask({ op: "stream", ...options })
-      })
+      }),
+    observe: async ({ observers }: { readonly observers: number }) => {
+      for (const reader of readers.splice(0)) reader.close()
+      for (let i = 0; i <= observers; i++) {
+        const reader = await dial(url)
+        await new Promise((resolve) => {
+          reader.once("message", resolve)
+          reader.send(JSON.stringify({ op: "observe" } satisfies FloorRequest))
+        })
+        readers.push(reader)
+      }
+    },
+    observed: ({ count }: { readonly count: number }) =>
+      timed((done) => {
+        let left = readers.length
+        for (const reader of readers) {
+          let seen = 0
+          reader.removeAllListeners("message")
+          reader.on("message", () => {
+            if (++seen === count && --left === 0) done()
+          })
+        }
+        ask({ op: "tell", count })
+      }),
+    idle: async ({ count }: { readonly count: number }) => {
+      await inGroups(count, async () => void readers.push(await dial(url)))
+    }
   }
 }

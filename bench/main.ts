@@ -46,16 +46,19 @@ const main = async (): Promise<void> => {
 
   const figures: Array<Figure> = []
   const begin = performance.now()
+  const took: { [column: string]: number } = {}
   for (const name of names) {
+    const from = performance.now()
     const found = await columns[name]!({ size: values.quick ? quick : full, profile, progress })
     if (process.stderr.isTTY) say("\r\u001b[K")
     figures.push(...found)
+    took[name] = Math.round((performance.now() - from) / 100) / 10
   }
   const seconds = Math.round((performance.now() - begin) / 1000)
   const targets = verdicts(figures)
   print(`\n${table(figures)}\n\n${judged(targets)}\n\n${seconds} s${values.quick ? ", quick" : ""}`)
   if (values.json !== undefined) {
-    const text = `${JSON.stringify({ machine: host, quick: values.quick, seconds, figures, targets }, undefined, 2)}\n`
+    const text = `${JSON.stringify({ machine: host, quick: values.quick, seconds, took, figures, targets }, undefined, 2)}\n`
     if (values.json === "-") process.stdout.write(text)
     else writeFileSync(values.json, text)
   }

@@ -1,5 +1,5 @@
 /** What the figures should be, as ratios within one invocation: a slow machine slows both sides. */
-import { corkedName, type Figure } from "./columns.js"
+import { corkedName, type Figure, observerCounts, observerTime } from "./columns.js"
 import type { BackendName } from "./processes.js"
 import { type Sample, sampleOf } from "./stats.js"
 
@@ -82,6 +82,44 @@ export const verdicts = (figures: ReadonlyArray<Figure>): ReadonlyArray<Verdict>
         0.5
       )
     }
+  }
+  for (const store of stores) {
+    check(
+      `replay, ${store}: of the live rate`,
+      over(sample("replay", "resumed", store), sample("replay", "live", store)),
+      ">=",
+      1
+    )
+  }
+  for (const store of stores) {
+    const alone = sample("observers", observerTime(0), store)?.median
+    for (const observers of observerCounts.filter((n) => n > 1)) {
+      const with_ = sample("observers", observerTime(observers), store)?.median
+      check(
+        `observers, ${store}: each of ${observers}, of the first`,
+        alone === undefined || with_ === undefined ? undefined : (with_ - alone) / observers / alone,
+        "<=",
+        0.35
+      )
+    }
+  }
+  for (const store of stores) {
+    for (const figure of figures.filter(({ column, name }) => column === "idle" && name.endsWith("held"))) {
+      check(`idle, ${store}: KB of each of ${figure.name}`, figure.samples[store]?.median, "<=", 25)
+    }
+  }
+  for (const store of stores) {
+    const slope = sample("buffered", "sent and acknowledged", store)?.median
+    // What is kept for history is let go of in steps, so that nothing at all is not to be seen.
+    check(`memory, ${store}: bytes for each acknowledged event`, slope, "<=", 16)
+  }
+  for (const unit of ["µs/event", "µs/job"]) {
+    const lengths = figures.filter((figure) => figure.column === "log" && figure.unit === unit)
+    const [shortest, longest] = [lengths[0], lengths.at(-1)]
+    const name = longest === undefined ? "the longest" : longest.name
+    const ratio = over(longest?.samples.sqlite, shortest?.samples.sqlite)
+    if (unit === "µs/event") check(`log: an event at ${name}, of the shortest`, ratio, "<=", 1.2)
+    else found.push({ name: `log: a job at ${name}, of the shortest`, bound: undefined, ratio, met: undefined })
   }
   return found
 }
