@@ -78,6 +78,11 @@ export interface ClientOptions {
   readonly maxAttempts?: number | undefined
   /** Events after which an acknowledgement is sent at once (§6.5). Default 256. */
   readonly ackEvery?: number | undefined
+  /**
+   * Bytes of messages (UTF-16 code units) after which one is sent at once, so that a stream of large events is not slowed down to
+   * one window for each {@link ackInterval}. Default 1,048,576.
+   */
+  readonly ackBytes?: number | undefined
   /** Time after which an acknowledgement is sent otherwise. Default 250 ms. */
   readonly ackInterval?: Duration.DurationInput | undefined
   /**
@@ -211,6 +216,7 @@ const make = (options: ClientOptions) =>
       maxBackoff: Duration.toMillis(options.maxBackoff ?? "10 seconds"),
       maxAttempts: options.maxAttempts ?? Number.POSITIVE_INFINITY,
       ackEvery: options.ackEvery ?? 256,
+      ackBytes: options.ackBytes ?? 1_048_576,
       ackInterval: Duration.toMillis(options.ackInterval ?? 250),
       eventBuffer: options.eventBuffer ?? 16_384,
       resume: options.resume,

@@ -6,7 +6,6 @@
  * runtime told with them.
  */
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as Encoding from "effect/Encoding"
 import * as Schema from "effect/Schema"
 import * as Artifact from "../protocol/Artifact.js"
@@ -14,6 +13,7 @@ import { type ArcpError, InvalidRequest } from "../protocol/Errors.js"
 import { parseTimestamp } from "../protocol/Fields.js"
 import type * as Message from "../protocol/Message.js"
 import type { ClientError } from "./ClientError.js"
+import { decodeBase64 } from "./internal/base64.js"
 
 /** An artifact's bytes do not have the digest that was told, or they could not be read or digested at all. */
 export class ArtifactInvalid extends Schema.TaggedError<ArtifactInvalid>()("ArtifactInvalid", {
@@ -159,12 +159,12 @@ export const make = (call: Call, maxBytes: number): ClientArtifacts => {
         )
         const invalid = (message: string) => new ArtifactInvalid({ artifactId, message })
         if (found?.artifact_id !== artifactId) return yield* invalid("the runtime answered another artifact")
-        const bytes = Encoding.decodeBase64(found.data)
-        if (Either.isLeft(bytes)) return yield* invalid("the data is not base64")
-        if ((yield* digestOf(bytes.right, artifactId)) !== found.sha256) {
+        const bytes = decodeBase64(found.data)
+        if (bytes === undefined) return yield* invalid("the data is not base64")
+        if ((yield* digestOf(bytes, artifactId)) !== found.sha256) {
           return yield* invalid("the bytes do not have the digest that was told with them")
         }
-        return { artifactId, contentType: found.content_type, sha256: found.sha256, bytes: bytes.right }
+        return { artifactId, contentType: found.content_type, sha256: found.sha256, bytes }
       }),
     release: (idOrUri) =>
       Effect.flatMap(Artifact.parseId(idOrUri), (artifactId) =>

@@ -2,7 +2,6 @@
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Encoding from "effect/Encoding"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
@@ -12,6 +11,7 @@ import type { JobEvent } from "../protocol/Event.js"
 import type { WireBudget, WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import * as Message from "../protocol/Message.js"
 import { type ClientClosed, type ClientError, EventsMissed, ResultInvalid, type SessionEnded } from "./ClientError.js"
+import { decodeBase64 } from "./internal/base64.js"
 import type { ClientJob, Consumer } from "./internal/job.js"
 
 /** A provisioned credential (ARCP 1.1 §9.8); its value is never printed. */
@@ -118,11 +118,11 @@ export const eventsOf = (job: ClientJob, taken: () => void): Stream.Stream<JobEv
     )
   )
 
+/** Undefined where it is not what it says. */
 const decodeChunk = (chunk: {
   readonly data: string
   readonly encoding: "utf8" | "base64"
-}): Either.Either<string | Uint8Array, Encoding.DecodeException> =>
-  chunk.encoding === "utf8" ? Either.right(chunk.data) : Encoding.decodeBase64(chunk.data)
+}): string | Uint8Array | undefined => (chunk.encoding === "utf8" ? chunk.data : decodeBase64(chunk.data))
 
 const ended = (job: ClientJob): Effect.Effect<NonNullable<ClientJob["end"]>> =>
   Effect.suspend(() => (job.end === undefined ? Effect.zipRight(wait(job), ended(job)) : Effect.succeed(job.end)))
@@ -148,8 +148,8 @@ export const chunksOf = (job: ClientJob): Stream.Stream<string | Uint8Array, Arc
           const out: Array<string | Uint8Array> = []
           for (; at < job.chunks.length; at++) {
             const decoded = decodeChunk(job.chunks[at]!)
-            if (Either.isLeft(decoded)) return invalid("a chunk of the result is not valid base64")
-            out.push(decoded.right)
+            if (decoded === undefined) return invalid("a chunk of the result is not valid base64")
+            out.push(decoded)
           }
           return Effect.succeed(Chunk.unsafeFromArray(out))
         }
@@ -171,8 +171,8 @@ const assemble = (job: ClientJob, size: number | undefined): Either.Either<strin
   let length = 0
   for (const chunk of job.chunks) {
     const decoded = decodeChunk(chunk)
-    if (Either.isLeft(decoded)) return Either.left("a chunk of the result is not valid base64")
-    const bytes = typeof decoded.right === "string" ? new TextEncoder().encode(decoded.right) : decoded.right
+    if (decoded === undefined) return Either.left("a chunk of the result is not valid base64")
+    const bytes = typeof decoded === "string" ? new TextEncoder().encode(decoded) : decoded
     parts.push(bytes)
     length += bytes.length
   }

@@ -117,7 +117,21 @@ const make = (random: RandomBytes): IdsService => {
   }
 }
 
-const cryptoRandom: RandomBytes = (length) => globalThis.crypto.getRandomValues(new Uint8Array(length))
+/** Random bytes in stock: to ask the system for a few costs as much as to ask for many. Each is given out once. */
+const stock = new Uint8Array(4096)
+let given = stock.length
+
+const cryptoRandom: RandomBytes = (length) => {
+  if (given + length > stock.length) {
+    globalThis.crypto.getRandomValues(stock)
+    given = 0
+  }
+  const bytes = stock.slice(given, given + length)
+  // What becomes part of a secret does not stay here.
+  stock.fill(0, given, given + length)
+  given += length
+  return bytes
+}
 
 /** mulberry32: small, seeded, good enough for tests; never used outside {@link Ids.layerSeeded}. */
 const seededRandom = (seed: number): RandomBytes => {

@@ -407,10 +407,12 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         const { live } = running
         for (const deadline of running.deadlines) deadline.cancel()
         const now = deadlines.now()
-        closeCalls(
-          running,
-          outcome._tag === "error" ? outcome.error : new Cancelled({ message: "the agent ended before the call did" })
-        )
+        if (running.openCalls.size > 0) {
+          closeCalls(
+            running,
+            outcome._tag === "error" ? outcome.error : new Cancelled({ message: "the agent ended before the call did" })
+          )
+        }
         live.ending = true
         backPressure.release(live)
         if (outcome._tag === "result") journal.emit(live, "result", outcome.payload)

@@ -168,36 +168,46 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           const hasWork = () => link.outbox.length > 0 || link.closing !== undefined || link.cursor < session.seq
           const step = Effect.suspend(() => {
             const upTo = link.release()
-            if (link.outbox.length > 0) {
-              const frames = link.take()
-              link.lastOut = deadlines.now()
-              return Effect.as(connection.send(frames), true)
-            }
+            const now = deadlines.now()
+            const replies = link.outbox.length > 0 ? link.take() : undefined
+            if (replies !== undefined) link.lastOut = now
             if (link.closing !== undefined) {
-              return Effect.as(connection.close(link.closing.code, link.closing.reason), false)
+              return replies !== undefined
+                ? Effect.as(connection.send(replies), true)
+                : Effect.as(connection.close(link.closing.code, link.closing.reason), false)
             }
             if (link.cursor >= session.seq) {
+              if (replies !== undefined) return Effect.as(connection.send(replies), true)
               link.sent()
               return Effect.as(link.idle(hasWork), true)
             }
-            const now = deadlines.now()
-            return Effect.flatMap(
-              Frames.read(session, link.cursor, Math.min(session.seq, upTo), store, ids, now),
-              (read) => {
-                if (read === undefined) {
-                  link.post(
-                    errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
-                  )
-                  link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
-                  return Effect.succeed(true)
-                }
-                link.cursor = read.cursor
-                link.lastOut = now
-                session.lastSeenAt = now
-                return Effect.as(connection.send(read.frames), true)
+            const last = Math.min(session.seq, upTo)
+            const events = Frames.ready(session, link.cursor, last, ids, now)
+            if (events !== undefined) {
+              sending(events, now)
+              return Effect.as(
+                connection.send(replies === undefined ? events.frames : [...replies, ...events.frames]),
+                true
+              )
+            }
+            if (replies !== undefined) return Effect.as(connection.send(replies), true)
+            return Effect.flatMap(Frames.read(session, link.cursor, last, store, ids, now), (read) => {
+              if (read === undefined) {
+                link.post(
+                  errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
+                )
+                link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
+                return Effect.succeed(true)
               }
-            )
+              sending(read, now)
+              return Effect.as(connection.send(read.frames), true)
+            })
           })
+          const sending = ({ cursor }: Frames.Frames, now: number): void => {
+            link.cursor = cursor
+            link.lastOut = now
+            session.lastSeenAt = now
+          }
           return step.pipe(
             Effect.repeat({ while: (more) => more }),
             Effect.catchTags({

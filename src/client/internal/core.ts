@@ -63,6 +63,8 @@ export class Core {
   /** The highest number received without a gap. */
   lastSeq = 0
   ackedSeq = 0
+  /** What has come since the last acknowledgement, in UTF-16 code units; where frames come encoded. */
+  unackedBytes = 0
   features: ReadonlySet<string> = new Set()
   agents: ReadonlyArray<AgentInfo> = []
   runtime: { readonly name?: string | undefined; readonly version?: string | undefined } = {}
@@ -77,6 +79,7 @@ export class Core {
   private outbox: Array<Frame> = []
   private readonly orphans = new Map<string, Array<Message.RuntimeMessage>>()
   private orphanCount = 0
+  private adopted = false
   private readonly announced = new Map<string, Accepted>()
   private readonly touched = new Set<ClientJob>()
   private readonly options: CoreOptions
@@ -143,6 +146,7 @@ export class Core {
     this.lastIn = this.options.now()
     let raw: Envelope.RawEnvelope
     if (typeof frame === "string") {
+      this.unackedBytes += frame.length
       // The hot path: events of a known session, checked by hand.
       let value: unknown
       try {
@@ -237,12 +241,20 @@ export class Core {
     else kept.push(message)
   }
 
+  /** Whether a job has been made known since this was last asked. */
+  takeAdopted(): boolean {
+    const { adopted } = this
+    this.adopted = false
+    return adopted
+  }
+
   /** Makes a job known; what has arrived of it already is taken in. */
   adopt(jobId: string, recovery: Recovery): ClientJob {
     const known = this.jobs.get(jobId)
     if (known !== undefined && known.end?._tag !== "lost") return known
     const job = new ClientJob(jobId, recovery)
     this.jobs.set(jobId, job)
+    this.adopted = true
     const kept = this.orphans.get(jobId)
     if (kept !== undefined) {
       this.orphans.delete(jobId)
@@ -453,6 +465,7 @@ export class Core {
     const seq = this.processedSeq
     if (seq <= this.ackedSeq) return
     this.ackedSeq = seq
+    this.unackedBytes = 0
     this.post("session.ack", { last_processed_seq: seq })
   }
 
@@ -462,6 +475,7 @@ export class Core {
     this.resumeToken = undefined
     this.lastSeq = 0
     this.ackedSeq = 0
+    this.unackedBytes = 0
     this.orphans.clear()
     this.orphanCount = 0
   }

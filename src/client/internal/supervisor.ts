@@ -8,6 +8,7 @@
  * job is first observed from the last event that was seen, then submitted again under its key, so that nothing is missed
  * between the two.
  */
+import * as Chunk from "effect/Chunk"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -48,6 +49,7 @@ export interface SupervisorOptions {
   readonly maxBackoff: number
   readonly maxAttempts: number
   readonly ackEvery: number
+  readonly ackBytes: number
   readonly ackInterval: number
   readonly eventBuffer: number
   readonly resume:
@@ -102,6 +104,11 @@ class Signal {
     })
   })
 }
+
+/** Frames that are read without giving way to whoever has been told of a new job. */
+const few = 16
+/** Time for such a fiber to come to where it consumes: it takes some steps. */
+const turns = Effect.replicateEffect(Effect.yieldNow(), 4, { discard: true })
 
 /** Starts the supervisor; the scope's end closes the session. */
 export const supervise = (
@@ -377,20 +384,35 @@ export const supervise = (
                   }
           }
         }
+        /** What follows from the frames of one chunk. */
+        const reacted = (): Effect.Effect<void> => {
+          core.flush()
+          const due =
+            core.unackedBytes >= options.ackBytes ||
+            // The first comparison is cheap, and the second cannot hold without it.
+            (core.lastSeq - core.ackedSeq >= options.ackEvery && core.processedSeq - core.ackedSeq >= options.ackEvery)
+          if (due) core.acknowledge()
+          else if (core.lastSeq > core.ackedSeq) toAcknowledge.signal()
+          if (core.hasOutbox) toSend.signal()
+          return outcome !== undefined
+            ? Effect.zipRight(publish, connection.close(closeCodes.normal, ""))
+            : overLag()
+              ? Effect.zipRight(publish, waitForConsumers)
+              : publish
+        }
         yield* Stream.runForEachChunk(connection.inbound, (chunk) =>
           Effect.suspend(() => {
-            for (const frame of chunk) {
-              if (outcome !== undefined) break
-              if (!(frame instanceof BadFrame)) react(core.read(frame))
-            }
-            core.flush()
-            if (core.processedSeq - core.ackedSeq >= options.ackEvery) core.acknowledge()
-            else if (core.lastSeq > core.ackedSeq) toAcknowledge.signal()
-            if (core.hasOutbox) toSend.signal()
-            if (outcome !== undefined) {
-              return Effect.zipRight(publish, connection.close(closeCodes.normal, "")) as Effect.Effect<void>
-            }
-            return Effect.zipRight(publish, overLag() ? waitForConsumers : Effect.void)
+            let at = 0
+            const frames = Chunk.toReadonlyArray(chunk)
+            return Effect.suspend(function next(): Effect.Effect<void> {
+              while (at < frames.length && outcome === undefined) {
+                const frame = frames[at++]!
+                if (!(frame instanceof BadFrame)) react(core.read(frame))
+                // Whoever has just been told of a job begins to consume it before many of its events come.
+                if (frames.length - at > few && core.takeAdopted()) return Effect.zipRight(turns, Effect.suspend(next))
+              }
+              return reacted()
+            })
           })
         )
         const info = yield* connection.closed

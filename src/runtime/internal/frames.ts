@@ -62,6 +62,15 @@ const recentRun = (session: LiveSession, seq: number): SessionRun | undefined =>
   return run.firstSeq <= seq && seq <= run.lastSeq ? run : undefined
 }
 
+/** As {@link read}, at once; undefined where the store must be asked. */
+export const ready = (
+  session: LiveSession,
+  cursor: number,
+  upTo: number,
+  ids: IdsService,
+  now: number
+): Frames | undefined => fromMemory(session, cursor, upTo, ids, now)
+
 /** Reads on behind `cursor`, up to `upTo`. Must only be called while `cursor < upTo`; `upTo` is at most `session.seq`. */
 export const read = (
   session: LiveSession,

@@ -21,7 +21,7 @@ import { reached, reaching } from "../Metrics.js"
 import { Chunker, type Encoding } from "./chunks.js"
 import * as JobAuthority from "./jobAuthority.js"
 import type { LiveJob } from "./model.js"
-import { eventPayload, toolResultBody } from "./payload.js"
+import { chunkBody, eventPayload, toolResultBody } from "./payload.js"
 import type { Running } from "./running.js"
 import { make as makeSteps, type StepDeps } from "./steps.js"
 
@@ -66,6 +66,14 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     return deps.emit(live, cls, eventPayload(JSON.stringify(kind), deps.now(), text))
   }
 
+  /** What an emitter waits for once its event is queued. */
+  const paced = (hasRoom: boolean): Effect.Effect<void> => {
+    // A job that is being stopped waits for no reader: its finalizers may emit.
+    const throttle = running.stop === undefined ? deps.throttle(live) : undefined
+    if (throttle !== undefined) return Effect.zipRight(throttle, deps.room(live))
+    return hasRoom ? Effect.void : deps.room(live)
+  }
+
   /** `then` runs in the same step in which the event is queued. */
   const push = (
     cls: SegmentClass,
@@ -78,11 +86,12 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
       const queued = queue(cls, kind, body)
       if (typeof queued !== "boolean") return Effect.fail(queued)
       if (then !== undefined) then()
-      // A job that is being stopped waits for no reader: its finalizers may emit.
-      const throttle = running.stop === undefined ? deps.throttle(live) : undefined
-      if (throttle !== undefined) return Effect.zipRight(throttle, deps.room(live))
-      return queued ? Effect.void : deps.room(live)
+      return paced(queued)
     })
+
+  /** An event whose kind and body are JSON text already. */
+  const pushText = (cls: SegmentClass, kind: string, body: string): Effect.Effect<void> =>
+    live.ending ? Effect.interrupt : paced(deps.emit(live, cls, eventPayload(kind, deps.now(), body)))
 
   const event = (kind: string, body: unknown) => push("event", kind, body)
 
@@ -112,7 +121,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
           }
           return running.inlineStream
             ? Effect.void
-            : push("chunk", "result_chunk", { result_id: resultId, chunk_seq: seq++, data, encoding, more })
+            : pushText("chunk", '"result_chunk"', chunkBody(resultId, seq++, data, encoding, more))
         })
       // One chunk is held back, so that the last one can say that it is the last.
       const forward = (chunks: ReadonlyArray<string>, encoding: Encoding) =>

@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import type { Connection, Frame } from "../../transport/Connection.js"
 import type { Deadline } from "../Deadlines.js"
+import { defer } from "./turn.js"
 
 /** The sending side of one connection. */
 export class Link {
@@ -119,10 +120,14 @@ export class Link {
     resume()
   }
 
-  /** Waits until there may be something to do. The check and the wait are one step: no wake is missed. */
+  /**
+   * Waits until there may be something to do. The check and the wait are one step: no wake is missed. It goes on in the next turn
+   * of the event loop, so that what is posted and stored in one turn (an acceptance, a first status, the result of a job that ends
+   * at once) leaves in one write.
+   */
   readonly idle = (hasWork: () => boolean): Effect.Effect<void> =>
     Effect.async<void>((resume) => {
       if (hasWork()) return resume(Effect.void)
-      this.resume = () => resume(Effect.void)
+      this.resume = () => defer(() => resume(Effect.void))
     })
 }

@@ -1,6 +1,8 @@
 /** How long a store is waited for. */
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Runtime from "effect/Runtime"
 import { decorate } from "../../store/decorate.js"
 import { Store, StoreError } from "../../store/Store.js"
 import { Limits } from "../Limits.js"
@@ -18,6 +20,27 @@ export const noAnswer = (operation: string, millis: number): StoreError =>
   )
 
 /**
+ * The answer, where it comes in time, also where nothing can be interrupted. A store that answers at once, as those of this
+ * package do, costs a fiber and no timer.
+ */
+const answeredIn = <A>(millis: number, operation: string, run: Effect.Effect<A, StoreError>) =>
+  Effect.flatMap(Effect.runtime<never>(), (runtime) => {
+    const fiber = Runtime.runFork(runtime)(run)
+    const exit = fiber.unsafePoll()
+    return exit !== null
+      ? exit
+      : atEnd(
+          Effect.timeoutFail(Fiber.join(fiber), {
+            duration: millis,
+            onTimeout: () => noAnswer(operation, millis)
+          }).pipe(
+            // Not waited for: it may not let itself be interrupted.
+            Effect.tapError(() => Effect.sync(() => fiber.unsafeInterruptAsFork(fiber.id())))
+          )
+        )
+  })
+
+/**
  * A service of the store whose operations fail when they have not ended after `storeTime`, where nothing can be interrupted
  * too. An operation that cannot be interrupted goes on behind; nobody waits for it.
  */
@@ -29,14 +52,7 @@ export const patient = <S extends object>(
   limits.storeTime === Number.POSITIVE_INFINITY
     ? service
     : decorate(service, (operation, run) =>
-        unbounded.includes(operation)
-          ? run
-          : atEnd(
-              Effect.timeoutFail(Effect.disconnect(run), {
-                duration: limits.storeTime,
-                onTimeout: () => noAnswer(operation, limits.storeTime)
-              })
-            )
+        unbounded.includes(operation) ? run : answeredIn(limits.storeTime, operation, run)
       )
 
 /**

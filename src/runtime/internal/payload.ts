@@ -6,6 +6,18 @@ import { formatTimestamp } from "../../protocol/Fields.js"
 export const eventPayload = (kind: string, millis: number, body: string): string =>
   `{"kind":${kind},"ts":"${formatTimestamp(millis)}","body":${body}}`
 
+/** The body of a `result_chunk` (§8.4). Base64 needs no escapes, and is as long as the result. */
+export const chunkBody = (
+  resultId: string,
+  seq: number,
+  data: string,
+  encoding: "utf8" | "base64",
+  more: boolean
+): string =>
+  `{"result_id":"${resultId}","chunk_seq":${seq},"data":${
+    encoding === "base64" ? `"${data}"` : JSON.stringify(data)
+  },"encoding":"${encoding}","more":${more}}`
+
 // JSON leaves such a field out, and a tool_result has one of `result` and `error`.
 const hasNoJson = (value: unknown): boolean =>
   value === undefined || typeof value === "function" || typeof value === "symbol"
