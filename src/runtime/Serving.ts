@@ -15,7 +15,6 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { Authenticator } from "../auth/Authenticator.js"
 import * as Envelope from "../protocol/Envelope.js"
 import { type ArcpError, InternalError, InvalidRequest, toWire, Unauthenticated } from "../protocol/Errors.js"
@@ -26,7 +25,7 @@ import { Ids } from "../protocol/Ids.js"
 import * as Message from "../protocol/Message.js"
 import type { Hello, ResumeRequest } from "../protocol/Session.js"
 import * as Trace from "../protocol/Trace.js"
-import { BadFrame, closeCodes, type Connection, type Inbound } from "../transport/Connection.js"
+import { BadFrame, closeCodes, type Connection, type Inbound, readChunks } from "../transport/Connection.js"
 import { BackPressure } from "./BackPressure.js"
 import { Artifacts } from "./Artifacts.js"
 import { Credentials } from "./Credentials.js"
@@ -529,10 +528,9 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             const message = `no session.hello came within ${limits.handshakeTimeout} ms`
             runFork(refuse(connection, state, reaching("handshakeTimeout", new InvalidRequest({ message })), undefined))
           })
-          yield* Stream.runForEachChunk(connection.inbound, (chunk) =>
+          yield* readChunks(connection, (frames) =>
             Effect.suspend(() => {
               let i = 0
-              const frames = [...chunk]
               const next: Effect.Effect<void> = Effect.suspend(() => {
                 while (i < frames.length && !state.done) {
                   const frame = frames[i++]!

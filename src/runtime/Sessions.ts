@@ -208,8 +208,14 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             link.lastOut = now
             session.lastSeenAt = now
           }
-          return step.pipe(
-            Effect.repeat({ while: (more) => more }),
+          let more = true
+          return Effect.whileLoop({
+            while: () => more,
+            body: () => step,
+            step: (left) => {
+              more = left
+            }
+          }).pipe(
             Effect.catchTags({
               ConnectionClosed: () => Effect.void,
               StoreError: (error) =>

@@ -6,11 +6,13 @@
  * {@link ConnectionClosed}.
  */
 import type { RawEnvelope } from "../protocol/Envelope.js"
+import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
-import type * as Effect from "effect/Effect"
+import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
+import { pullOf } from "./internal/pulls.js"
 
 /** One message: its JSON text, or the envelope itself on a transport that passes references. */
 export type Frame = string | RawEnvelope
@@ -96,6 +98,24 @@ export interface Connection {
   readonly close: (code: number, reason: string) => Effect.Effect<void>
   /** Waits for the end and tells how it came. */
   readonly closed: Effect.Effect<CloseInfo>
+}
+
+/**
+ * Reads what the peer sends, chunk by chunk, until the connection has ended: as `Stream.runForEachChunk` of
+ * {@link Connection.inbound}, at a fraction of its time and memory where the connection is one of this package's.
+ */
+export const readChunks = <E, R>(
+  connection: Connection,
+  onChunk: (frames: ReadonlyArray<Inbound>) => Effect.Effect<void, E, R>
+): Effect.Effect<void, E, R> => {
+  const pull = pullOf(connection.inbound)
+  if (pull === undefined) {
+    return Stream.runForEachChunk(connection.inbound, (chunk) => onChunk(Chunk.toReadonlyArray(chunk)))
+  }
+  const next: Effect.Effect<void, E, R> = Effect.flatMap(pull, (frames) =>
+    frames === undefined ? Effect.void : Effect.zipRight(onChunk(frames), next)
+  )
+  return next
 }
 
 /**

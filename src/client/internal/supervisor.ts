@@ -8,7 +8,6 @@
  * job is first observed from the last event that was seen, then submitted again under its key, so that nothing is missed
  * between the two.
  */
-import * as Chunk from "effect/Chunk"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -25,6 +24,7 @@ import {
   closeCodes,
   type Connection,
   type ConnectionClosed,
+  readChunks,
   type Connector
 } from "../../transport/Connection.js"
 import { ClientClosed, type ClientError, SessionEnded } from "../ClientError.js"
@@ -400,10 +400,9 @@ export const supervise = (
               ? Effect.zipRight(publish, waitForConsumers)
               : publish
         }
-        yield* Stream.runForEachChunk(connection.inbound, (chunk) =>
+        yield* readChunks(connection, (frames) =>
           Effect.suspend(() => {
             let at = 0
-            const frames = Chunk.toReadonlyArray(chunk)
             return Effect.suspend(function next(): Effect.Effect<void> {
               while (at < frames.length && outcome === undefined) {
                 const frame = frames[at++]!

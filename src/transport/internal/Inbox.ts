@@ -8,6 +8,7 @@ import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import { setPull } from "./pulls.js"
 
 export class Inbox<A> {
   private items: Array<A> = []
@@ -52,9 +53,9 @@ export class Inbox<A> {
     for (const taker of this.takers.splice(0)) taker()
   }
 
-  private readonly pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<never>> = Effect.suspend(() => {
+  private readonly pull: Effect.Effect<ReadonlyArray<A> | undefined> = Effect.suspend(() => {
     if (this.items.length > 0) {
-      const taken = Chunk.unsafeFromArray(this.items)
+      const taken = this.items
       this.items = []
       this.size = 0
       this.onTaken()
@@ -62,7 +63,7 @@ export class Inbox<A> {
     }
     if (this.finished) {
       this.onEnd()
-      return Effect.fail(Option.none())
+      return Effect.succeed(undefined)
     }
     return Effect.zipRight(this.filled, this.pull)
   })
@@ -78,7 +79,14 @@ export class Inbox<A> {
   })
 
   /** What arrives, each pull in one chunk of all that waits. */
-  readonly stream: Stream.Stream<A> = Stream.repeatEffectChunkOption(this.pull)
+  readonly stream: Stream.Stream<A> = setPull(
+    Stream.repeatEffectChunkOption(
+      Effect.flatMap(this.pull, (items) =>
+        items === undefined ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(items))
+      )
+    ),
+    this.pull
+  )
 }
 
 const noop = (): void => {}
