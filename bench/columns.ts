@@ -303,7 +303,8 @@ export const columns: { readonly [name: string]: (setting: Setting) => Promise<R
         "idle",
         setting,
         all,
-        setting.size.freshRounds,
+        // So many sessions are an average already.
+        count > 1_000 ? 1 : setting.size.freshRounds,
         [
           { name: `${name}, held`, unit: "KB/session" },
           { name: `${name}, of the process`, unit: "KB/session" }

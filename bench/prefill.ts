@@ -1,7 +1,7 @@
 /** A log that holds much already, of jobs that have ended. */
 import { Store } from "effect-arcp/store"
 import { SqliteStore } from "effect-arcp/store/sqlite"
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 
 const jobs = 1_000
 
@@ -12,7 +12,7 @@ const payload = (n: number): string =>
 export const prefill = (filename: string, events: number): Promise<void> =>
   Effect.gen(function* () {
     const store = yield* Store
-    const now = Date.now()
+    const now = yield* Clock.currentTimeMillis
     const perJob = events / jobs
     const each = Array.from({ length: perJob }, (_, i) => i + 1)
     for (let n = 0; n < jobs; n++) {

@@ -45,16 +45,18 @@ export const table = (figures: ReadonlyArray<Figure>): string => {
     .join("\n")
 }
 
+/** What was measured of the targets, and how many were not. */
 export const judged = (verdicts: ReadonlyArray<Verdict>): string => {
-  const width = Math.max(...verdicts.map(({ name }) => name.length))
-  return verdicts
-    .map(({ bound, met, name, ratio }) =>
-      [
-        name.padEnd(width),
-        (ratio === undefined ? "-" : ratio.toPrecision(3)).padStart(8),
-        (bound ?? "").padEnd(10),
-        ratio === undefined ? "not measured" : met === undefined ? "for comparison" : met ? "met" : "MISSED"
-      ].join("  ")
-    )
-    .join("\n")
+  const measured = verdicts.filter(({ ratio }) => ratio !== undefined)
+  const width = Math.max(...measured.map(({ name }) => name.length))
+  const lines = measured.map(({ bound, met, name, ratio }) =>
+    [
+      name.padEnd(width),
+      ratio!.toPrecision(3).padStart(8),
+      (bound ?? "").padEnd(10),
+      met === undefined ? "for comparison" : met ? "met" : "MISSED"
+    ].join("  ")
+  )
+  const left = verdicts.length - measured.length
+  return [...lines, ...(left === 0 ? [] : [`${left} more need columns that were not measured`])].join("\n")
 }
