@@ -11,6 +11,7 @@ import { parseArgs } from "node:util"
 interface Profile {
   readonly nodes: ReadonlyArray<{
     readonly id: number
+    readonly children?: ReadonlyArray<number>
     readonly callFrame: { readonly functionName: string; readonly url: string; readonly lineNumber: number }
   }>
   readonly samples: ReadonlyArray<number>
@@ -56,19 +57,28 @@ const { positionals, values } = parseArgs({
 for (const path of positionals) {
   const profile = JSON.parse(readFileSync(path, "utf8")) as Profile
   const frames = new Map(profile.nodes.map(({ callFrame, id }) => [id, callFrame]))
+  const callers = new Map(profile.nodes.flatMap(({ children, id }) => (children ?? []).map((child) => [child, id])))
+  const titleOf = (id: number): string => {
+    const { functionName, lineNumber, url } = frames.get(id)!
+    const name = functionName === "" ? "(anonymous)" : functionName
+    if (url !== "") return `${name}  ${fileOf(url)}:${lineNumber + 1}`
+    // What has no file is told by who calls it.
+    const caller = callers.get(id)
+    return caller === undefined || frames.get(caller)!.functionName === "(root)" ? name : `${name} < ${titleOf(caller)}`
+  }
   const functions = new Map<string, number>()
   const packages = new Map<string, number>()
   let busy = 0
   let idle = 0
   for (const [i, id] of profile.samples.entries()) {
     const time = profile.timeDeltas[i] ?? 0
-    const { functionName, lineNumber, url } = frames.get(id)!
+    const { functionName, url } = frames.get(id)!
     if (functionName === "(idle)") {
       idle += time
       continue
     }
     busy += time
-    const name = `${functionName === "" ? "(anonymous)" : functionName}  ${url === "" ? "" : `${fileOf(url)}:${lineNumber + 1}`}`
+    const name = titleOf(id)
     functions.set(name, (functions.get(name) ?? 0) + time)
     const owner =
       url === "" ? (functionName === "(garbage collector)" ? "garbage collector" : "engine") : packageOf(url)
