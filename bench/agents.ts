@@ -1,6 +1,11 @@
 /** The agents that are measured: as an author would write them, and doing nothing besides. */
 import { Agent, Job } from "effect-arcp/agent"
-import { Deferred, Effect, Layer, Option, Schema, Stream } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 
 /** What the benchmark's clients authenticate with. */
 export const token = "bench"

@@ -1,7 +1,5 @@
 /** A client in a process of its own: bare, or ARCP's. Does what it is told over its channel. */
-import { arcpClient } from "./arcpClient.js"
 import { Channel, type Tasks } from "./channel.js"
-import { floorClient } from "./floorClient.js"
 import { startProfile, writeProfile } from "./profile.js"
 
 /** Asks the server's process, past the connection that is measured. */
@@ -12,7 +10,11 @@ let run: (task: string, args: any) => Promise<unknown>
 const channel: Channel = new Channel(process, {
   start: async ({ kind, url }: { readonly kind: "floor" | "arcp"; readonly url: string }) => {
     const ask: AskServer = (task, args) => channel.call("server", { task, args })
-    const tasks: Tasks = kind === "floor" ? await floorClient(url) : await arcpClient(url, ask)
+    // Neither loads what the other needs.
+    const tasks: Tasks =
+      kind === "floor"
+        ? await (await import("./floorClient.js")).floorClient(url)
+        : await (await import("./arcpClient.js")).arcpClient(url, ask)
     run = async (task, args) => {
       const found = tasks[task]
       if (found === undefined) throw new Error(`the ${kind} client has no task ${task}`)

@@ -36,11 +36,11 @@ export const full: Size = {
 export const quick: Size = {
   rounds: 3,
   freshRounds: 1,
-  events: 50_000,
+  events: 40_000,
   echoes: 300,
-  jobs: 1_500,
+  jobs: 1_000,
   streamBytes: 16_777_216,
-  observed: [15_000, 15_000, 2_500, 400],
+  observed: [40_000, 20_000, 2_500, 400],
   sessions: [1_000],
   acked: [30_000, 80_000],
   logRows: [10_000, 100_000]

@@ -1,7 +1,8 @@
 /** A log that holds much already, of jobs that have ended. */
 import { Store } from "effect-arcp/store"
 import { SqliteStore } from "effect-arcp/store/sqlite"
-import { Clock, Effect } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
 
 const jobs = 1_000
 

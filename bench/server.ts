@@ -1,7 +1,5 @@
 /** A server in a process of its own: bare, or a runtime. Does what it is told over its channel. */
-import { arcpServer } from "./arcpServer.js"
 import { Channel } from "./channel.js"
-import { floorServer } from "./floorServer.js"
 import type { BackendName } from "./processes.js"
 import { startProfile, writeProfile } from "./profile.js"
 
@@ -24,7 +22,11 @@ let more: { readonly [name: string]: (args: any) => unknown } = {}
 
 void new Channel(process, {
   start: async (orders: ServerOrders) => {
-    const { tasks, url } = orders.kind === "floor" ? await floorServer() : await arcpServer(orders)
+    // Neither loads what the other needs.
+    const { tasks, url } =
+      orders.kind === "floor"
+        ? await (await import("./floorServer.js")).floorServer()
+        : await (await import("./arcpServer.js")).arcpServer(orders)
     more = tasks
     return url
   },
