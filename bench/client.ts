@@ -28,3 +28,6 @@ const channel: Channel = new Channel(process, {
     process.exit(0)
   }
 })
+
+// Nobody is left to ask for anything.
+process.on("disconnect", () => process.exit(1))

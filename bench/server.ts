@@ -49,3 +49,6 @@ void new Channel(process, {
     process.exit(0)
   }
 })
+
+// Nobody is left to ask for anything.
+process.on("disconnect", () => process.exit(1))
