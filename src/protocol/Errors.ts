@@ -6,6 +6,7 @@
  * made one line and bounded before it is sent.
  */
 import * as Schema from "effect/Schema"
+import { JsonObject } from "./Fields.js"
 
 /** The codes of ARCP 1.1 §12 with what a naive retry can achieve and what each means. */
 export const errorTable = {
@@ -49,7 +50,7 @@ export const oneLine = (text: string): string => {
 }
 
 /** Details that an error may carry: a JSON object, specific to the code. */
-export const ErrorDetails = Schema.Record({ key: Schema.String, value: Schema.Unknown })
+export const ErrorDetails = JsonObject
 export type ErrorDetails = typeof ErrorDetails.Type
 
 /** The error payload of ARCP 1.0 §12: `session.error`, and the `error` of a `tool_result`. */

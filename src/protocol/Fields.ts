@@ -1,5 +1,8 @@
 /** Field schemas that the message schemas share. Their `description` is what an error message says was expected. */
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
+import type * as AST from "effect/SchemaAST"
 
 /** An optional field; `null` from the wire counts as absent. */
 export const optional = <A, I, R>(schema: Schema.Schema<A, I, R>) => Schema.optionalWith(schema, { nullable: true })
@@ -68,25 +71,82 @@ export const Timestamp = Schema.String.pipe(
   Schema.filter((s) => parseTimestamp(s) !== undefined, { description: "an ISO 8601 time with a time zone" })
 )
 
+const isObject = (u: unknown): u is { readonly [key: string]: unknown } =>
+  typeof u === "object" && u !== null && !Array.isArray(u)
+
+/**
+ * Names to values. `Schema.Record` assigns what it has decoded, so that a key `__proto__` from the wire would become the
+ * prototype of the object and nobody would see it again; here it stays a key like any other, to be refused where it means
+ * nothing.
+ */
+const record = <A>(value: Schema.Schema<A>): Schema.Schema<{ readonly [key: string]: A }> => {
+  const read =
+    (decode: (u: unknown) => Either.Either<A, ParseResult.ParseIssue>) =>
+    (
+      input: unknown,
+      _: unknown,
+      ast: AST.Declaration
+    ): Either.Either<{ readonly [key: string]: A }, ParseResult.ParseIssue> => {
+      if (!isObject(input)) return Either.left(new ParseResult.Type(ast, input))
+      const entries: Array<readonly [string, A]> = []
+      for (const [key, inner] of Object.entries(input)) {
+        const decoded = decode(inner)
+        if (Either.isLeft(decoded)) return Either.left(new ParseResult.Pointer(key, input, decoded.left))
+        entries.push([key, decoded.right])
+      }
+      return Either.right(Object.fromEntries(entries))
+    }
+  return Schema.declare(
+    [value],
+    {
+      decode: (value) => read(ParseResult.decodeUnknownEither(value)),
+      encode: (value) => read(ParseResult.encodeUnknownEither(value))
+    },
+    { description: "an object", arbitrary: (value) => (fc) => fc.dictionary(fc.string(), value(fc)) }
+  )
+}
+
 /** Names to values of any kind. */
-export const JsonObject = Schema.Record({ key: Schema.String, value: Schema.Unknown }).annotations({
-  description: "an object"
-})
+export const JsonObject = record(Schema.Unknown)
 
 /** A lease on the wire: capability to patterns (ARCP 1.1 §9.2). Its grammar is the concern of `effect-arcp/authority`. */
-export const WireLease = Schema.Record({ key: Schema.String, value: Schema.Array(Schema.String) })
+export const WireLease = record(Schema.Array(Schema.String))
 export type WireLease = typeof WireLease.Type
 
 /**
  * A lease's constraints on the wire (ARCP 1.1 §9.5). What is unknown is kept and not dropped, so that a lease is refused that
  * is to be bounded in a way that nobody here understands.
  */
-export const WireLeaseConstraints = Schema.Struct(
-  { expires_at: optional(Schema.String) },
-  Schema.Record({ key: Schema.String, value: Schema.Unknown })
+export type WireLeaseConstraints = { readonly expires_at?: string | undefined; readonly [key: string]: unknown }
+
+const readConstraints = (
+  input: unknown,
+  _: unknown,
+  ast: AST.Declaration
+): Either.Either<WireLeaseConstraints, ParseResult.ParseIssue> => {
+  if (!isObject(input)) return Either.left(new ParseResult.Type(ast, input))
+  const { expires_at } = input
+  if (expires_at !== undefined && expires_at !== null && typeof expires_at !== "string") {
+    const issue = new ParseResult.Type(Schema.String.ast, expires_at)
+    return Either.left(new ParseResult.Pointer("expires_at", input, issue))
+  }
+  return Either.right(
+    Object.fromEntries(Object.entries(input).filter(([key, value]) => key !== "expires_at" || value !== null))
+  )
+}
+
+export const WireLeaseConstraints: Schema.Schema<WireLeaseConstraints> = Schema.declare(
+  [],
+  { decode: () => readConstraints, encode: () => readConstraints },
+  {
+    description: "an object",
+    arbitrary: () => (fc) =>
+      fc
+        .tuple(fc.option(fc.string(), { nil: undefined }), fc.dictionary(fc.string(), fc.anything()))
+        .map(([expires_at, others]) => ({ ...others, expires_at }))
+  }
 )
-export type WireLeaseConstraints = typeof WireLeaseConstraints.Type
 
 /** Budget counters on the wire: currency to amount (ARCP 1.1 §9.6). */
-export const WireBudget = Schema.Record({ key: Schema.String, value: Schema.Number })
+export const WireBudget = record(Schema.Number)
 export type WireBudget = typeof WireBudget.Type

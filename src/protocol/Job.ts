@@ -1,7 +1,17 @@
 /** Payloads of the job messages (ARCP 1.1 §7, 1.0 §7). Events have their own module. */
 import * as Schema from "effect/Schema"
 import { ErrorDetails } from "./Errors.js"
-import { Id, optional, PositiveInt, Seq, ShortText, WireBudget, WireLease, WireLeaseConstraints } from "./Fields.js"
+import {
+  Id,
+  JsonObject,
+  optional,
+  PositiveInt,
+  Seq,
+  ShortText,
+  WireBudget,
+  WireLease,
+  WireLeaseConstraints
+} from "./Fields.js"
 import { JobStatus } from "./Session.js"
 
 /** `job.submit` (§7.1). */
@@ -22,7 +32,7 @@ export const Credential = Schema.Struct({
   value: Schema.String,
   endpoint: Schema.String,
   profile: optional(Schema.String),
-  constraints: optional(Schema.Record({ key: Schema.String, value: Schema.Unknown }))
+  constraints: optional(JsonObject)
 })
 export type Credential = typeof Credential.Type
 
