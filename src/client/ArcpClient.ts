@@ -29,7 +29,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import * as AgentName from "../protocol/AgentName.js"
-import { type ArcpError, InvalidRequest } from "../protocol/Errors.js"
+import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import { defaultMaxBytes } from "../protocol/Artifact.js"
 import { coreFeatures, extendedFeatures } from "../protocol/Features.js"
 import { formatTimestamp, type WireLease } from "../protocol/Fields.js"
@@ -74,7 +74,7 @@ export interface ClientOptions {
   readonly backoff?: Duration.DurationInput | undefined
   /** The longest wait between reconnects. Default 10 seconds. */
   readonly maxBackoff?: Duration.DurationInput | undefined
-  /** Attempts in a row without a welcome before the client ends for good. Default: no limit. */
+  /** Attempts in a row that bring no session, or but gaps in one, before the client ends for good. Default: no limit. */
   readonly maxAttempts?: number | undefined
   /** Events after which an acknowledgement is sent at once (§6.5). Default 256. */
   readonly ackEvery?: number | undefined
@@ -199,7 +199,9 @@ const make = (options: ClientOptions) =>
     const ids = yield* Ids
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
+    const features = options.features ?? [...coreFeatures, ...extendedFeatures]
     const core = new Core({
+      features,
       eventBuffer: options.eventBuffer ?? 16_384,
       newId: () => ids.unsafeUlid(now()),
       now
@@ -208,7 +210,7 @@ const make = (options: ClientOptions) =>
     const session = yield* supervise(core, connector, {
       client: options.client ?? { name: "effect-arcp", version: "1.1.0" },
       auth: options.auth,
-      features: options.features ?? [...coreFeatures, ...extendedFeatures],
+      features,
       connectTimeout: Duration.toMillis(options.connectTimeout ?? "10 seconds"),
       handshakeTimeout: Duration.toMillis(options.handshakeTimeout ?? "10 seconds"),
       closeTimeout: Duration.toMillis(options.closeTimeout ?? "2 seconds"),
@@ -377,14 +379,17 @@ const make = (options: ClientOptions) =>
             limit: pageSize ?? 100,
             ...(cursor === undefined ? {} : { cursor })
           },
-          (message) => {
-            const page = (message as Extract<Message.RuntimeMessage, { readonly type: "session.jobs" }>).payload
-            return [
-              Chunk.fromIterable(page.jobs),
-              page.next_cursor === null ? Option.none() : Option.some(page.next_cursor as string | undefined)
-            ] as const
-          },
+          (message) => (message as Extract<Message.RuntimeMessage, { readonly type: "session.jobs" }>).payload,
           { feature: "list_jobs" }
+        ).pipe(
+          Effect.filterOrFail(
+            (page) => page.next_cursor === null || page.next_cursor !== cursor,
+            () => new InternalError({ message: "session.jobs: the cursor does not advance", retryable: false })
+          ),
+          Effect.map((page) => [
+            Chunk.fromIterable(page.jobs),
+            page.next_cursor === null ? Option.none() : Option.some(page.next_cursor as string | undefined)
+          ])
         )
       )
     }

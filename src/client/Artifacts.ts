@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Schema from "effect/Schema"
 import * as Artifact from "../protocol/Artifact.js"
-import { type ArcpError, InvalidRequest } from "../protocol/Errors.js"
+import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import { parseTimestamp } from "../protocol/Fields.js"
 import type * as Message from "../protocol/Message.js"
 import type { ClientError } from "./ClientError.js"
@@ -168,7 +168,13 @@ export const make = (call: Call, maxBytes: number): ClientArtifacts => {
       }),
     release: (idOrUri) =>
       Effect.flatMap(Artifact.parseId(idOrUri), (artifactId) =>
-        call("artifact.release", { artifact_id: artifactId }, () => undefined, more)
+        Effect.asVoid(
+          Effect.filterOrFail(
+            call("artifact.release", { artifact_id: artifactId }, (message) => message.type, more),
+            (type) => type === "artifact.released",
+            (type) => new InternalError({ message: `artifact.release was answered with ${type}`, retryable: false })
+          )
+        )
       )
   }
 }

@@ -154,13 +154,19 @@ export const chunksOf = (job: ClientJob): Stream.Stream<string | Uint8Array, Arc
           return Effect.succeed(Chunk.unsafeFromArray(out))
         }
         if (job.end === undefined) return Effect.zipRight(wait(job), Effect.suspend(next))
-        return Effect.fail(job.end._tag === "result" ? Option.none() : Option.some(job.end.error))
+        if (job.end._tag !== "result") return Effect.fail(Option.some(job.end.error))
+        return job.end.payload.result_id === undefined || job.complete
+          ? Effect.fail(Option.none())
+          : invalid(incomplete)
       })
     )
   })
 
+const incomplete = "the last chunk of the streamed result never came"
+
 const assemble = (job: ClientJob, size: number | undefined): Either.Either<string | Uint8Array, string> => {
   if (job.chunksBroken) return Either.left("the chunks of the result came out of order")
+  if (!job.complete) return Either.left(incomplete)
   if (job.chunks.every((chunk) => chunk.encoding === "utf8")) {
     const text = job.chunks.map((chunk) => chunk.data).join("")
     return size === undefined || new TextEncoder().encode(text).length === size

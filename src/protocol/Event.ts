@@ -203,7 +203,8 @@ export const isCoreKind = (kind: string): kind is CoreEventKind => coreKinds.has
 /** The event that a `job.event` payload stands for. Never fails: what does not fit is an {@link OtherEvent}. */
 export const fromWire = (jobId: string, seq: number, payload: EventPayload): JobEvent => {
   const { kind } = payload
-  const ts = payload.ts ?? ""
+  // A payload may come undecoded.
+  const ts = typeof payload.ts === "string" ? payload.ts : ""
   if (!isCoreKind(kind)) return { _tag: "other", kind, jobId, seq, ts, body: payload.body, malformed: false }
   if (!isBody[kind](payload.body)) return { _tag: "other", kind, jobId, seq, ts, body: payload.body, malformed: true }
   if (kind === "log") {

@@ -9,14 +9,15 @@
  */
 import * as Either from "effect/Either"
 import * as Envelope from "../../protocol/Envelope.js"
-import { type ArcpError, fromWire, InternalError } from "../../protocol/Errors.js"
+import { type ArcpError, fromWire, InternalError, type InvalidRequest, oneLine } from "../../protocol/Errors.js"
+import { intersect } from "../../protocol/Features.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Event from "../../protocol/Event.js"
 import type { Accepted, JobError, Result } from "../../protocol/Job.js"
 import * as Message from "../../protocol/Message.js"
-import type { AgentInfo } from "../../protocol/Session.js"
+import { type AgentInfo, jobStatuses } from "../../protocol/Session.js"
 import type { Frame } from "../../transport/Connection.js"
-import type { ClientError } from "../ClientError.js"
+import { type ClientError, ResultInvalid } from "../ClientError.js"
 import { ClientJob, type Recovery } from "./job.js"
 
 /** A request that waits for its answer. */
@@ -29,12 +30,38 @@ export interface Pending {
   /** Called once, synchronously, when the answer is read: before any later frame is. */
   readonly answered: (message: Message.RuntimeMessage) => void
   readonly failed: (error: ArcpError | ClientError) => void
+  /** Whether it takes a job up in a new session; the next new session asks anew. */
+  readonly recovers?: boolean | undefined
 }
+
+/** The request that a reply answers, by the reply's type. */
+const answersTo: ReadonlyMap<string, Message.ClientMessageType> = new Map([
+  ["job.accepted", "job.submit"],
+  ["session.jobs", "session.list_jobs"],
+  ["job.cancelled", "job.cancel"],
+  ["job.subscribed", "job.subscribe"],
+  ["job.unsubscribed", "job.unsubscribe"],
+  ["artifact.ref", "artifact.put"],
+  ["artifact.data", "artifact.fetch"],
+  ["artifact.released", "artifact.release"]
+])
+
+/** A job's end that breaks its schema: the job has ended, and nobody knows how. */
+interface UnreadableEnd {
+  readonly type: "unreadable"
+  readonly envelope: Envelope.RawEnvelope
+  readonly error: InvalidRequest
+}
+
+type Terminal = (Message.RuntimeMessage & { readonly type: "job.result" | "job.error" }) | UnreadableEnd
+
+type Orphan = Terminal | (Message.RuntimeMessage & { readonly type: "job.event" })
 
 /** What a frame asks the connection's owner to do. */
 export type Reaction =
   | { readonly _tag: "none" }
-  | { readonly _tag: "welcomed" }
+  /** `previous`: the session that was to be resumed, where another one was given instead. */
+  | { readonly _tag: "welcomed"; readonly previous: string | undefined }
   /** The runtime refused the session or ended it. */
   | { readonly _tag: "refused"; readonly error: ArcpError }
   /** The numbers have a gap: drop the connection and resume. */
@@ -51,6 +78,8 @@ const maxAnnounced = 1_024
 
 /** Bounds and ids that the core needs. */
 export interface CoreOptions {
+  /** The features that are offered (§6.2). */
+  readonly features: ReadonlyArray<string>
   readonly eventBuffer: number
   readonly newId: () => string
   readonly now: () => number
@@ -77,7 +106,7 @@ export class Core {
   /** Child jobs that were announced (§10). */
   onChild: ((accepted: Accepted, traceId: string | undefined) => void) | undefined = undefined
   private outbox: Array<Frame> = []
-  private readonly orphans = new Map<string, Array<Message.RuntimeMessage>>()
+  private readonly orphans = new Map<string, Array<Orphan>>()
   private orphanCount = 0
   private adopted = false
   private readonly announced = new Map<string, Accepted>()
@@ -165,9 +194,20 @@ export class Core {
     return this.message(decoded.right)
   }
 
-  private undecodable(raw: Envelope.RawEnvelope, error: ArcpError): Reaction {
-    const id = raw.payload.request_id
-    if (typeof id === "string") this.settle(id)?.failed(error)
+  private undecodable(raw: Envelope.RawEnvelope, error: InvalidRequest): Reaction {
+    if (raw.type === "job.result" || raw.type === "job.error") {
+      return this.terminal({ type: "unreadable", envelope: raw, error })
+    }
+    const to = answersTo.get(raw.type)
+    // A child's announcement answers nobody.
+    if ((to !== undefined && typeof raw.payload.parent_job_id !== "string") || raw.type === "session.error") {
+      this.match(raw, to)?.failed(
+        new InternalError({ message: `the answer ${raw.type} cannot be read: ${error.message}`, retryable: false })
+      )
+    } else {
+      const id = raw.payload.request_id
+      if (typeof id === "string") this.settle(id)?.failed(error)
+    }
     return raw.event_seq === undefined
       ? none
       : this.numbered(raw.event_seq) === "gap"
@@ -184,7 +224,7 @@ export class Core {
 
   private event(raw: Envelope.RawEnvelope): Reaction {
     const { event_seq: seq, job_id: jobId, payload } = raw
-    if (seq === undefined || jobId === undefined) return none
+    if (seq === undefined) return none
     switch (this.numbered(seq)) {
       case "seen":
         return none
@@ -192,7 +232,7 @@ export class Core {
         return { _tag: "gap", expected: this.lastSeq + 1, got: seq }
       case "new":
     }
-    if (typeof payload.kind !== "string") return none
+    if (jobId === undefined || typeof payload.kind !== "string") return none
     if (payload.kind === "delegate") this.announce(jobId, payload.body)
     const job = this.jobs.get(jobId) ?? this.announcedChild(jobId)
     if (job === undefined) {
@@ -233,7 +273,7 @@ export class Core {
     this.touched.add(job)
   }
 
-  private keepOrphan(jobId: string, message: Message.RuntimeMessage): void {
+  private keepOrphan(jobId: string, message: Orphan): void {
     if (this.orphanCount >= maxOrphans) return
     this.orphanCount++
     const kept = this.orphans.get(jobId)
@@ -261,18 +301,26 @@ export class Core {
       this.orphanCount -= kept.length
       for (const message of kept) {
         if (message.type === "job.event") this.push(job, message.envelope.event_seq ?? 0, message.payload)
-        else if (message.type === "job.result" || message.type === "job.error") this.finish(job, message)
+        else this.finish(job, message)
       }
     }
     return job
   }
 
-  private finish(
-    job: ClientJob,
-    message: Message.RuntimeMessage & { readonly type: "job.result" | "job.error" }
-  ): void {
-    if (message.type === "job.result") job.finish({ _tag: "result", payload: message.payload as Result })
-    else {
+  private finish(job: ClientJob, message: Terminal): void {
+    const { jobId } = job
+    const invalid = (why: string): void =>
+      job.finish({ _tag: "lost", error: new ResultInvalid({ jobId, message: oneLine(why) }) })
+    if (message.type === "unreadable") {
+      invalid(`the end of the job cannot be read: ${message.error.message}`)
+    } else if (message.type === "job.result") {
+      const payload = message.payload as Result
+      const { final_status: status } = payload
+      // §7.3: the other words of the protocol say that there is no result.
+      if (status !== undefined && status !== "success" && (jobStatuses as ReadonlyArray<string>).includes(status)) {
+        invalid(`the job has a result and ended as ${status}: one of them is wrong`)
+      } else job.finish({ _tag: "result", payload })
+    } else {
       const payload = message.payload as JobError
       job.finish({ _tag: "error", payload, error: fromWire(payload) })
     }
@@ -281,7 +329,7 @@ export class Core {
     this.touched.add(job)
   }
 
-  private terminal(message: Message.RuntimeMessage & { readonly type: "job.result" | "job.error" }): Reaction {
+  private terminal(message: Terminal): Reaction {
     const { event_seq: seq, job_id: jobId } = message.envelope
     if (seq !== undefined) {
       const place = this.numbered(seq)
@@ -302,14 +350,12 @@ export class Core {
   }
 
   /** The request that a reply answers: by the ids that published runtimes send, at last by order. */
-  private match(message: Message.RuntimeMessage, types: ReadonlyArray<string> | undefined): Pending | undefined {
-    const { envelope, payload } = message
-    const details = (payload as { readonly details?: Readonly<Record<string, unknown>> }).details
+  private match(envelope: Envelope.RawEnvelope, type: Message.ClientMessageType | undefined): Pending | undefined {
+    const { details, reply_to, request_id } = envelope.payload
     const named = [
-      (payload as { readonly request_id?: unknown }).request_id,
-      details?.request_id,
-      // no field of ours, so that only the undecoded payload has it
-      envelope.payload.reply_to,
+      request_id,
+      typeof details === "object" && details !== null && "request_id" in details ? details.request_id : undefined,
+      reply_to,
       envelope.reply_to,
       envelope.correlation_id,
       envelope.id
@@ -317,10 +363,15 @@ export class Core {
     for (const id of named) {
       if (typeof id !== "string") continue
       const found = this.settle(id)
-      if (found !== undefined) return found
+      if (found === undefined) continue
+      // What is wrong about an artifact is told by who asked for it.
+      const ofArtifacts = found.type.startsWith("artifact.") && type?.startsWith("artifact.") === true
+      if (type === undefined || found.type === type || ofArtifacts) return found
+      found.failed(new InternalError({ message: `${found.type} was answered with ${envelope.type}`, retryable: false }))
+      return undefined
     }
     const said = named.slice(0, 5).some((id) => typeof id === "string")
-    const candidates = [...this.pending].filter(([, pending]) => types === undefined || types.includes(pending.type))
+    const candidates = [...this.pending].filter(([, pending]) => type === undefined || type === pending.type)
     if (envelope.trace_id !== undefined) {
       const byTrace = candidates.filter(([, pending]) => pending.traceId === envelope.trace_id)
       if (byTrace.length === 1) return this.settle(byTrace[0]![0])
@@ -329,28 +380,26 @@ export class Core {
     if (said) return undefined
     const byJob = candidates.filter(([, pending]) => pending.jobId !== undefined && pending.jobId === envelope.job_id)
     if (byJob.length > 0) return this.settle(byJob[0]![0])
-    return types === undefined
-      ? candidates.length === 1
-        ? this.settle(candidates[0]![0])
-        : undefined
-      : candidates.length > 0 && types[0] === "job.submit"
-        ? this.settle(candidates[0]![0])
-        : candidates.length === 1
-          ? this.settle(candidates[0]![0])
-          : undefined
+    return candidates.length === 1 || (candidates.length > 0 && type === "job.submit")
+      ? this.settle(candidates[0]![0])
+      : undefined
   }
 
   private message(message: Message.RuntimeMessage): Reaction {
     switch (message.type) {
       case "session.welcome": {
+        // One connection has one welcome.
+        if (this.welcomed) return none
         const { payload } = message
         const { session_id: sessionId } = message.envelope
         if (sessionId === undefined) {
           return { _tag: "refused", error: new InternalError({ message: "the welcome names no session" }) }
         }
+        const previous = this.sessionId === sessionId ? undefined : this.sessionId
+        if (previous !== undefined) this.forgetSession()
         this.sessionId = sessionId
         this.resumeToken = payload.resume_token
-        this.features = new Set(payload.capabilities?.features ?? [])
+        this.features = new Set(intersect(this.options.features, payload.capabilities?.features ?? []))
         this.agents = (payload.capabilities?.agents ?? []).map((agent) =>
           typeof agent === "string" ? { name: agent } : agent
         )
@@ -360,7 +409,7 @@ export class Core {
         }
         if (payload.resume_window_sec !== undefined) this.resumeWindowMillis = payload.resume_window_sec * 1000
         this.welcomed = true
-        return { _tag: "welcomed" }
+        return { _tag: "welcomed", previous }
       }
       case "session.ping":
         this.post("session.pong", {
@@ -392,7 +441,7 @@ export class Core {
           if (reason === "slow_consumer") return none
           if (error.code === "HEARTBEAT_LOST" || reason === "taken_over") return { _tag: "refused", error }
         }
-        const pending = this.match(message, undefined)
+        const pending = this.match(message.envelope, undefined)
         if (pending !== undefined) {
           pending.failed(error)
           return none
@@ -416,23 +465,11 @@ export class Core {
           this.onChild?.(payload, message.envelope.trace_id)
           return none
         }
-        this.match(message, ["job.submit"])?.answered(message)
+        this.match(message.envelope, "job.submit")?.answered(message)
         return none
       }
-      case "session.jobs":
-        this.match(message, ["session.list_jobs"])?.answered(message)
-        return none
-      case "job.cancelled":
-        this.match(message, ["job.cancel"])?.answered(message)
-        return none
-      case "job.subscribed":
-        this.match(message, ["job.subscribe"])?.answered(message)
-        return none
-      case "job.unsubscribed":
-        this.match(message, ["job.unsubscribe"])?.answered(message)
-        return none
       default:
-        this.match(message, ["artifact.put", "artifact.fetch", "artifact.release"])?.answered(message)
+        this.match(message.envelope, answersTo.get(message.type))?.answered(message)
         return none
     }
   }

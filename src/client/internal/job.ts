@@ -50,6 +50,8 @@ export class ClientJob {
   /** How often the result began anew, as it does when the job is started again after a restart of the runtime. */
   restarts = 0
   chunksBroken = false
+  /** Whether the chunk has come that says that it is the last. */
+  complete = false
   private waiters: Array<() => void> = []
 
   constructor(jobId: string, recovery: Recovery) {
@@ -84,18 +86,21 @@ export class ClientJob {
     readonly chunk_seq: number
     readonly data: string
     readonly encoding: "utf8" | "base64"
+    readonly more: boolean
   }): void {
     if (body.result_id !== this.resultId && body.chunk_seq === 0) {
       if (this.resultId !== undefined) this.restarts++
       this.resultId = body.result_id
       this.chunks = []
       this.nextChunk = 0
+      this.complete = false
     }
-    if (body.result_id !== this.resultId || body.chunk_seq !== this.nextChunk) {
+    if (body.result_id !== this.resultId || body.chunk_seq !== this.nextChunk || this.complete) {
       this.chunksBroken = true
       return
     }
     this.nextChunk++
+    this.complete = !body.more
     this.chunks.push({ data: body.data, encoding: body.encoding })
   }
 

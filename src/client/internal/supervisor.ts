@@ -8,6 +8,7 @@
  * job is first observed from the last event that was seen, then submitted again under its key, so that nothing is missed
  * between the two.
  */
+import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -61,6 +62,9 @@ export interface SupervisorOptions {
 }
 
 type Failure = ArcpError | ClientError
+
+/** So often the same number is asked for before it counts as gone. */
+const maxGaps = 3
 
 /** How one connection ended. */
 type Outcome =
@@ -131,6 +135,12 @@ export const supervise = (
     /** The session that a new one stands in for. */
     let replaced: string | undefined
     let resuming = false
+    /** The number that a gap asked for, and how often in a row. */
+    let missing = 0
+    let gaps = 0
+    /** The number at the welcome, and whether the connections since the last new one have brought but gaps. */
+    let seqAtWelcome = 0
+    let stuck = false
 
     if (options.resume !== undefined) {
       core.sessionId = options.resume.sessionId
@@ -180,6 +190,7 @@ export const supervise = (
           jobId: undefined,
           traceId: undefined,
           extensions: undefined,
+          recovers: true,
           answered: () => done(false),
           failed: lose
         })
@@ -194,12 +205,14 @@ export const supervise = (
         jobId: job.jobId,
         traceId: undefined,
         extensions: undefined,
+        recovers: true,
         answered: submitAgain,
         failed: lose
       })
     }
 
     const recover = (previousSessionId: string): void => {
+      for (const [id, pending] of core.pending) if (pending.recovers === true) core.pending.delete(id)
       const jobs = [...core.jobs.values()]
       let left = jobs.length
       let lost = 0
@@ -229,8 +242,10 @@ export const supervise = (
         : Effect.forEach(pendingStatus.splice(0), (s) => SubscriptionRef.set(status, s), { discard: true })
     )
 
-    const onWelcome = (): void => {
-      attempt = 0
+    const onWelcome = (previous: string | undefined): void => {
+      if (!stuck) attempt = 0
+      seqAtWelcome = core.lastSeq
+      replaced ??= previous
       const sessionId = core.sessionId ?? ""
       if (replaced === undefined) {
         pendingStatus.push(
@@ -239,11 +254,11 @@ export const supervise = (
         core.repeatPending()
       } else {
         pendingStatus.push({ _tag: "Connected", sessionId })
-        const previous = replaced
+        const before = replaced
         replaced = undefined
         // First what was asked for before: recovery adds requests of its own.
         core.repeatPending()
-        recover(previous)
+        recover(before)
       }
       Deferred.unsafeDone(firstWelcome, Effect.void)
     }
@@ -275,6 +290,17 @@ export const supervise = (
             ? error
             : new SessionEnded({ reason: "refused", message: `the runtime refused the session: ${error.message}` })
       }
+    }
+
+    /** A gap is resumed from. Where that does not close it, what is missing is gone, as after the window's end. */
+    const onGap = (expected: number): void => {
+      stuck = true
+      gaps = expected === missing ? gaps + 1 : 1
+      missing = expected
+      if (gaps < maxGaps || core.sessionId === undefined) return
+      gaps = 0
+      replaced = core.sessionId
+      core.forgetSession()
     }
 
     const overLag = (): boolean => {
@@ -362,11 +388,12 @@ export const supervise = (
             case "none":
               return
             case "welcomed":
-              return onWelcome()
+              return onWelcome(reaction.previous)
             case "refused":
               outcome = onRefused(reaction.error, core.welcomed)
               return
             case "gap":
+              onGap(reaction.expected)
               outcome = {
                 _tag: "again",
                 code: closeCodes.policy,
@@ -387,6 +414,10 @@ export const supervise = (
         /** What follows from the frames of one chunk. */
         const reacted = (): Effect.Effect<void> => {
           core.flush()
+          if (stuck && core.welcomed && core.lastSeq > seqAtWelcome) {
+            stuck = false
+            attempt = 0
+          }
           const due =
             core.unackedBytes >= options.ackBytes ||
             // The first comparison is cheap, and the second cannot hold without it.
@@ -420,6 +451,13 @@ export const supervise = (
     ).pipe(
       Effect.catchAll((error) =>
         Effect.succeed<Outcome>({ _tag: "again", code: closeCodes.abnormal, reason: error.message })
+      ),
+      // Such as a token's own; without an end nobody who waits would learn of it.
+      Effect.catchAllDefect((defect) =>
+        Effect.as(Effect.logError("the client failed unexpectedly", Cause.die(defect)), {
+          _tag: "end" as const,
+          error: new SessionEnded({ reason: "gave_up", message: "the client failed unexpectedly" })
+        })
       ),
       Effect.ensuring(
         Effect.sync(() => {
