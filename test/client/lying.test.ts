@@ -266,6 +266,45 @@ describe("welcomes", () => {
     }).pipe(Effect.provide(client()))
   )
 
+  it.scoped(
+    "§6.3 a session that is replaced again before its jobs are taken up loses no event, and shows none twice",
+    () =>
+      Effect.gen(function* () {
+        const { job, next, peer, say } = yield* withJob
+        yield* say.thought(1)
+        yield* say.thought(2)
+        yield* TestClock.adjust(0)
+        yield* peer.close(1001, "")
+        let last: ScriptedPeer.ScriptedPeer = peer
+        for (const [session_id, from_event_seq] of [
+          ["second", 2],
+          ["third", 0]
+        ] as const) {
+          yield* TestClock.adjust("1 second")
+          last = yield* greet(next, welcome, { session_id })
+          const subscribe = yield* last.expect("job.subscribe")
+          expect(subscribe.payload).toMatchObject({ job_id: "j", history: true, from_event_seq })
+          const subscribed = { request_id: subscribe.id, job_id: "j", current_status: "running" }
+          yield* last.send("job.subscribed", subscribed, { session_id })
+          const submit = yield* last.expect("job.submit")
+          if (session_id === "third") {
+            // Whether the second session had become the owner's is not known, so that all is asked for.
+            for (const seq of [1, 2, 3, 4]) yield* sayer(last).thought(seq)
+            yield* last.send("job.accepted", { request_id: submit.id, job_id: "j" }, { session_id })
+            yield* sayer(last).result(5, { result: "right" })
+          } else {
+            yield* sayer(last).thought(1, "3")
+            yield* TestClock.adjust(0)
+            yield* last.close(1001, "")
+          }
+        }
+        expect(yield* job.result).toBe("right")
+        const events = Chunk.toReadonlyArray(yield* Stream.runCollect(job.events))
+        expect(events.map((e) => e._tag === "thought" && e.body.text)).toEqual(["1", "2", "3", "4"])
+        expect(last.seen().filter((frame) => frame.type === "job.submit").length).toBe(1)
+      }).pipe(Effect.provide(client()))
+  )
+
   it.scoped("a token that cannot be had ends the client; nothing waits for ever", () =>
     Effect.gen(function* () {
       const arcp = yield* ArcpClient

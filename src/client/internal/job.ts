@@ -39,6 +39,8 @@ export class ClientJob {
   received = 0
   /** Replayed events to pass over, since they have been seen under another session's numbers. */
   skip = 0
+  /** Whether a new session has begun to take it up and has not ended that: whose numbers count is not known then. */
+  recovering = false
   /** The highest session number that an event of this job had. */
   lastSeq = 0
   readonly consumers = new Set<Consumer>()

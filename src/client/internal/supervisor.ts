@@ -191,14 +191,21 @@ export const supervise = (
           traceId: undefined,
           extensions: undefined,
           recovers: true,
-          answered: () => done(false),
+          answered: () => {
+            job.recovering = false
+            done(false)
+          },
           failed: lose
         })
       }
       if (!core.features.has("subscribe")) return submitAgain()
-      const from = recovery._tag === "owner" ? job.lastSeq : recovery.from
+      // An owner's numbers are those of the session that owns the job. Where the one before this may or may not have become
+      // that, everything is asked for, and what has been seen is passed over.
+      const anew = recovery._tag === "observer" || job.recovering
+      const from = recovery._tag === "observer" ? recovery.from : job.recovering ? 0 : job.lastSeq
+      job.skip = anew ? job.received : 0
       job.lastSeq = 0
-      if (recovery._tag === "observer") job.skip = job.received
+      job.recovering = recovery._tag === "owner"
       core.request({
         type: "job.subscribe",
         payload: { job_id: job.jobId, history: true, from_event_seq: from },
@@ -212,7 +219,6 @@ export const supervise = (
     }
 
     const recover = (previousSessionId: string): void => {
-      for (const [id, pending] of core.pending) if (pending.recovers === true) core.pending.delete(id)
       const jobs = [...core.jobs.values()]
       let left = jobs.length
       let lost = 0
@@ -256,7 +262,8 @@ export const supervise = (
         pendingStatus.push({ _tag: "Connected", sessionId })
         const before = replaced
         replaced = undefined
-        // First what was asked for before: recovery adds requests of its own.
+        // First what was asked for before: recovery adds requests of its own, anew for each new session.
+        for (const [id, pending] of core.pending) if (pending.recovers === true) core.pending.delete(id)
         core.repeatPending()
         recover(before)
       }
