@@ -15,8 +15,7 @@ import { MemoryStore } from "../../src/store/index.js"
 import { backends, webSocket } from "../runtime/backends.js"
 import { dial, eventsOf, hello, run, submit } from "../runtime/peer.js"
 import { world } from "../runtime/world.js"
-
-const times = Number(process.env["ARCP_FUZZ_RUNS"] ?? 1)
+import { mutation, oddValue, times } from "./mutations.js"
 
 /** What a real session sends. */
 const real: ReadonlyArray<Record<string, unknown>> = [
@@ -54,90 +53,10 @@ const real: ReadonlyArray<Record<string, unknown>> = [
   { type: "artifact.fetch", payload: { artifact_id: "art_1" } }
 ].map((frame, i) => ({ arcp: "1.1", id: `real-${i}`, ...frame }))
 
-const oddValue: fc.Arbitrary<unknown> = fc.oneof(
-  fc.constantFrom<unknown>(
-    null,
-    true,
-    0,
-    -1,
-    1.5,
-    1e300,
-    -0,
-    "",
-    "\u0000",
-    "\ud800",
-    "__proto__",
-    [],
-    {},
-    [[]],
-    "9".repeat(400)
-  ),
-  fc.string({ unit: "binary", maxLength: 40 }),
-  fc.jsonValue({ maxDepth: 3 })
-)
-
-const oddKey = fc.constantFrom("__proto__", "constructor", "toString", "", "payload", "job_id", "type", "x-1", "\u0000")
-
-type Path = ReadonlyArray<string>
-const pathsOf = (value: unknown, at: Path = []): ReadonlyArray<Path> =>
-  typeof value === "object" && value !== null
-    ? [at, ...Object.entries(value).flatMap(([key, inner]) => pathsOf(inner, [...at, key]))]
-    : [at]
-
-const changeAt = (
-  value: unknown,
-  path: Path,
-  change: (holder: Record<string, unknown>, key: string) => void
-): unknown => {
-  const copy = JSON.parse(JSON.stringify(value)) as Record<string, unknown>
-  const [last] = path.slice(-1)
-  let holder = copy
-  for (const key of path.slice(0, -1)) {
-    const inner = holder[key]
-    // A key such as `__proto__` need not outlive the copy.
-    if (typeof inner !== "object" || inner === null) return copy
-    holder = inner as Record<string, unknown>
-  }
-  if (last !== undefined) change(holder, last)
-  return copy
-}
-
-/** A real message with one to three of its parts deleted, replaced, renamed, wrapped or doubled; or its text cut or spoilt. */
+/** A real message, spoilt. */
 const mutated: fc.Arbitrary<string> = fc
-  .record({
-    base: fc.constantFrom(...real),
-    changes: fc.array(
-      fc.record({
-        at: fc.nat(),
-        how: fc.constantFrom("delete", "replace", "rename", "wrap", "nest"),
-        value: oddValue,
-        key: oddKey
-      }),
-      { minLength: 0, maxLength: 3 }
-    ),
-    text: fc.constantFrom("whole", "whole", "whole", "cut", "spoilt", "twice"),
-    where: fc.nat()
-  })
-  .map(({ base, changes, text, where }) => {
-    let frame: unknown = base
-    for (const { at, how, key, value } of changes) {
-      const paths = pathsOf(frame).filter((path) => path.length > 0)
-      if (paths.length === 0) break
-      frame = changeAt(frame, paths[at % paths.length]!, (holder, last) => {
-        const old = holder[last]
-        if (how === "delete" || how === "rename") delete holder[last]
-        if (how === "replace") holder[last] = value
-        if (how === "rename") Object.defineProperty(holder, key, { value: old, enumerable: true, configurable: true })
-        if (how === "wrap") holder[last] = [old]
-        if (how === "nest") holder[last] = { [last]: old }
-      })
-    }
-    const whole = JSON.stringify(frame) ?? "null"
-    const i = where % (whole.length + 1)
-    if (text === "cut") return whole.slice(0, i)
-    if (text === "spoilt") return `${whole.slice(0, i)}\u0001${whole.slice(i + 1)}`
-    return text === "twice" ? whole + whole : whole
-  })
+  .tuple(fc.constantFrom(...real), mutation)
+  .map(([base, mutate]) => mutate(JSON.stringify(base)))
 
 const rubbish = fc.oneof(
   fc.string({ unit: "binary", maxLength: 200 }),
