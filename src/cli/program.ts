@@ -14,6 +14,7 @@ import { version as protocolVersion } from "../protocol/Envelope.js"
 import { Exit } from "./errors.js"
 import { serve } from "./serve.js"
 import { submit } from "./submit.js"
+import { visibleLines } from "./visible.js"
 
 /** This package's version. */
 export const packageVersion = "0.1.0"
@@ -45,17 +46,17 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
     Effect.as(0),
     Effect.catchAll((error) =>
       error instanceof Exit
-        ? Effect.as(Console.error(`arcp: ${error.message}`), error.code)
+        ? Effect.as(Console.error(`arcp: ${visibleLines(error.message)}`), error.code)
         : ValidationError.isValidationError(error)
           ? Effect.succeed(2)
-          : Effect.as(Console.error(`arcp: ${String(error)}`), 1)
+          : Effect.as(Console.error(`arcp: ${visibleLines(String(error))}`), 1)
     ),
     Effect.provide(
       Layer.mergeAll(
         NodeContext.layer,
         FetchHttpClient.layer,
         CliConfig.layer({ showBuiltIns: false }),
-        Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger)),
+        Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.map(Logger.logfmtLogger, visibleLines))),
         Logger.minimumLogLevel(LogLevel.Warning)
       )
     )

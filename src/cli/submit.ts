@@ -4,6 +4,7 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -15,6 +16,7 @@ import type { WireLease } from "../protocol/Fields.js"
 import { WebSocketClient } from "../transport/node.js"
 import { failed, usage } from "./errors.js"
 import { readJson } from "./json.js"
+import { json, visible, visibleLines } from "./visible.js"
 
 const options = {
   agent: Args.text({ name: "AGENT" }).pipe(Args.withDescription("the agent, as name or name@version")),
@@ -39,8 +41,7 @@ const options = {
   json: Options.boolean("json").pipe(Options.withDescription("print events and result as JSON, one a line"))
 }
 
-/** One event as a line for people. */
-export const line = (event: JobEvent): string => {
+const told = (event: JobEvent): string => {
   switch (event._tag) {
     case "log":
       return `${event.body.level === "info" ? "" : `[${event.body.level}] `}${event.body.message}`
@@ -55,10 +56,10 @@ export const line = (event: JobEvent): string => {
         event.body.units === undefined ? "" : ` ${event.body.units}`
       }${event.body.message === undefined ? "" : `, ${event.body.message}`}`
     case "tool_call":
-      return `tool: ${event.body.tool} ${JSON.stringify(event.body.args ?? {})}`
+      return `tool: ${event.body.tool} ${json(event.body.args ?? {})}`
     case "tool_result":
       return event.body.error === undefined
-        ? `tool result: ${JSON.stringify(event.body.result ?? null)}`
+        ? `tool result: ${json(event.body.result ?? null)}`
         : `tool error: ${event.body.error.code}, ${event.body.error.message}`
     case "artifact_ref":
       return `artifact: ${event.body.uri} (${event.body.content_type})`
@@ -67,36 +68,40 @@ export const line = (event: JobEvent): string => {
     case "result_chunk":
       return `result: chunk ${event.body.chunk_seq}, ${event.body.data.length} characters`
     case "other":
-      return `${event.kind}: ${JSON.stringify(event.body)}`
+      return `${event.kind}: ${json(event.body)}`
   }
 }
 
+/** One event as a line for people; what it says is the agent's, and moves no cursor and fakes no line. */
+export const line = (event: JobEvent): string => visible(told(event))
+
+/** A result for stdout: text as it is for a program that reads it, and harmless where it goes to a terminal. */
+export const resultText = (result: unknown, terminal: boolean): string =>
+  typeof result !== "string" ? json(printable(result), 2) : terminal ? visibleLines(result) : result
+
+const printable = (result: unknown): unknown =>
+  result instanceof Uint8Array ? { base64: Encoding.encodeBase64(result) } : result
+
 /** What is wrong, for people. */
 export const explain = (error: ArcpError | ClientError): string =>
-  isArcpError(error) ? `${error.code}: ${error.message}` : error.message
+  visible(isArcpError(error) ? `${error.code}: ${error.message}` : error.message)
 
-const show = (job: JobHandle<unknown>, json: boolean) =>
+const show = (job: JobHandle<unknown>, asJson: boolean) =>
   Effect.gen(function* () {
-    yield* json
-      ? Console.log(JSON.stringify({ type: "accepted", job_id: job.jobId, agent: job.agent, lease: job.lease }))
-      : Console.error(`${job.jobId} runs ${job.agent}`)
+    yield* asJson
+      ? Console.log(json({ type: "accepted", job_id: job.jobId, agent: job.agent, lease: job.lease }))
+      : Console.error(visible(`${job.jobId} runs ${job.agent}`))
     yield* job.events.pipe(
       Stream.runForEach((event) =>
-        json
-          ? Console.log(
-              JSON.stringify({ type: "event", seq: event.seq, ts: event.ts, kind: event.kind, body: event.body })
-            )
+        asJson
+          ? Console.log(json({ type: "event", seq: event.seq, ts: event.ts, kind: event.kind, body: event.body }))
           : Console.error(line(event))
       )
     )
     const result = yield* job.result
-    const plain = result instanceof Uint8Array ? { base64: btoa(String.fromCharCode(...result)) } : result
+    const terminal = yield* Effect.sync(() => process.stdout.isTTY)
     yield* Console.log(
-      json
-        ? JSON.stringify({ type: "result", result: plain ?? null })
-        : typeof plain === "string"
-          ? plain
-          : JSON.stringify(plain, null, 2)
+      asJson ? json({ type: "result", result: printable(result) ?? null }) : resultText(result, terminal)
     )
   })
 
@@ -126,9 +131,7 @@ export const submit = Command.make("submit", options, (args) =>
       Effect.catchAll((error) =>
         Effect.zipRight(
           args.json && isArcpError(error)
-            ? Console.log(
-                JSON.stringify({ type: "error", code: error.code, message: error.message, retryable: error.retryable })
-              )
+            ? Console.log(json({ type: "error", code: error.code, message: error.message, retryable: error.retryable }))
             : Effect.void,
           Effect.fail(failed(explain(error)))
         )
