@@ -15,6 +15,7 @@ import * as Option from "effect/Option"
 import { isTerminal, type JobStatus } from "../protocol/Session.js"
 import { ArtifactStore } from "./ArtifactStore.js"
 import { CredentialLedger } from "./CredentialLedger.js"
+import { damaged, isInput, jobData, payloads, sessionData } from "./internal/damage.js"
 import { access, fail, migrate, type Param, type Row, transaction, write } from "./internal/sql.js"
 import { make as makeArtifacts } from "./internal/sqlArtifacts.js"
 import { makeSqlLedger } from "./internal/sqlLedger.js"
@@ -138,12 +139,17 @@ export const make = (
     const storedJob = (row: Row): Effect.Effect<StoredJob, StoreError> =>
       Effect.gen(function* () {
         const jobId = text(row.job_id)
-        const data = yield* open(row.data, `job ${jobId}`)
+        const about = `job ${jobId}`
+        const data = yield* jobData<Omit<JobRecord, "jobId" | "principalId" | "agent" | "version" | "createdAt">>(
+          about,
+          row,
+          yield* open(row.data, about)
+        )
         const budget = maybeText(row.budget)
         const cancelled = maybeText(row.cancelled)
         return {
           record: {
-            ...(JSON.parse(data) as Omit<JobRecord, "jobId" | "principalId" | "agent" | "version" | "createdAt">),
+            ...data,
             jobId,
             principalId: text(row.principal_id),
             agent: text(row.agent),
@@ -182,10 +188,12 @@ export const make = (
         []
       )) {
         const sessionId = text(row.session_id)
-        const data = JSON.parse(yield* open(row.data, `session ${sessionId}`)) as Pick<
-          SessionRecord,
-          "principal" | "client" | "features"
-        >
+        const about = `session ${sessionId}`
+        const data = yield* sessionData<Pick<SessionRecord, "principal" | "client" | "features">>(
+          about,
+          row,
+          yield* open(row.data, about)
+        )
         sessions.push({
           ...data,
           sessionId,
@@ -206,6 +214,7 @@ export const make = (
       )) {
         const job = yield* storedJob(row)
         const { jobId, ownerSessionId } = job.state
+        if (!isInput(job.record.input)) return yield* Effect.fail(damaged(`job ${jobId}`))
         const last = yield* query("recover", "SELECT MAX(last_seq) AS seq FROM arcp_segments WHERE job_id = ?", [jobId])
         const owned = yield* query(
           "recover",
@@ -380,15 +389,13 @@ export const make = (
           )
           return yield* Effect.forEach(rows, (row) => {
             const firstSeq = int(row.first_seq)
-            return Effect.map(
-              open(row.data, `segment ${jobId} ${firstSeq}`),
-              (data): Segment => ({
-                jobId,
-                firstSeq,
-                lastSeq: int(row.last_seq),
-                class: text(row.class) as SegmentClass,
-                payloads: data.split("\n")
-              })
+            const lastSeq = int(row.last_seq)
+            const about = `segment ${jobId} ${firstSeq}`
+            return open(row.data, about).pipe(
+              Effect.flatMap((data) => payloads(about, data, lastSeq - firstSeq + 1)),
+              Effect.map(
+                (payloads): Segment => ({ jobId, firstSeq, lastSeq, class: text(row.class) as SegmentClass, payloads })
+              )
             )
           })
         }),
