@@ -70,6 +70,9 @@ export class JwtKeyError extends Schema.TaggedError<JwtKeyError>()("JwtKeyError"
 /** Longer tokens are refused unread. */
 const maxTokenLength = 16_384
 
+/** RFC 7515 §7.1: base64url without padding. The decoder would pass over white space and read other alphabets. */
+const compact = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/
+
 const keyError = (message: string) => () => new JwtKeyError({ message })
 
 // edge: jose's own type of a key lookup
@@ -181,6 +184,7 @@ export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, Jw
           if (token.length > maxTokenLength) {
             return yield* new Unauthenticated({ message: `auth.token: is longer than ${maxTokenLength} characters` })
           }
+          if (!compact.test(token)) return yield* new Unauthenticated({ message: "auth.token: is no valid JWT" })
           // edge: jose takes the time as a Date; it comes from Clock
           const currentDate = DateTime.toDate(yield* DateTime.now)
           const verified = yield* Effect.tryPromise({
