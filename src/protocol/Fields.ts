@@ -148,5 +148,5 @@ export const WireLeaseConstraints: Schema.Schema<WireLeaseConstraints> = Schema.
 )
 
 /** Budget counters on the wire: currency to amount (ARCP 1.1 §9.6). */
-export const WireBudget = record(Schema.Number)
+export const WireBudget = record(Finite)
 export type WireBudget = typeof WireBudget.Type

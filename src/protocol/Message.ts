@@ -150,6 +150,10 @@ const expected = (ast: AST.AST): string => {
   }
 }
 
+const isNull = (issue: ParseResult.ParseIssue): boolean =>
+  issue._tag === "Type" &&
+  (issue.ast._tag === "UndefinedKeyword" || (issue.ast._tag === "Literal" && issue.ast.literal === null))
+
 const leaf = (
   issue: ParseResult.ParseIssue,
   path: ReadonlyArray<PropertyKey>
@@ -158,8 +162,14 @@ const leaf = (
     case "Pointer":
       return leaf(issue.issue, [...path, ...(Array.isArray(issue.path) ? issue.path : [issue.path as PropertyKey])])
     case "Composite": {
-      if (issue.ast._tag === "Union") return { path, text: `must be ${expected(issue.ast)}` }
       const issues = issue.issues
+      if (issue.ast._tag === "Union") {
+        // Of a field that may be null, what is wrong inside it is told.
+        const inner = (Array.isArray(issues) ? issues : [issues]).filter((inner) => !isNull(inner))
+        return inner.length === 1 && inner[0]._tag !== "Type"
+          ? leaf(inner[0], path)
+          : { path, text: `must be ${expected(issue.ast)}` }
+      }
       return leaf((Array.isArray(issues) ? issues[0] : issues) as ParseResult.ParseIssue, path)
     }
     case "Refinement":

@@ -2,6 +2,7 @@
 import * as Schema from "effect/Schema"
 import { ErrorPayload } from "./Errors.js"
 import {
+  Finite,
   Id,
   optional,
   PositiveInt,
@@ -72,8 +73,8 @@ export type AgentInfo = typeof AgentInfo.Type
 export const Welcome = Schema.Struct({
   runtime: optional(Peer),
   resume_token: Token,
-  resume_window_sec: optional(Schema.Number),
-  heartbeat_interval_sec: optional(Schema.Number),
+  resume_window_sec: optional(Finite),
+  heartbeat_interval_sec: optional(Finite),
   capabilities: optional(
     Schema.Struct({
       encodings: optional(Schema.Array(Schema.String)),
@@ -133,7 +134,7 @@ export const JobInfo = Schema.Struct({
   parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
   created_at: Schema.String,
   trace_id: optional(Schema.String),
-  last_event_seq: optional(Schema.Number)
+  last_event_seq: optional(Finite)
 })
 export type JobInfo = typeof JobInfo.Type
 

@@ -78,7 +78,7 @@ describe("a damaged SQLite store", () => {
       Effect.gen(function* () {
         const { filename, sessionId, token } = yield* whole
         const plans = fc.sample(fc.tuple(fc.constantFrom(...columns), fc.nat(), damage), {
-          numRuns: 60 * times,
+          numRuns: 20 * times,
           seed: 11
         })
         const count = { refused: 0, started: 0 }
