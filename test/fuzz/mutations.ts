@@ -43,7 +43,8 @@ const changeAt = (
   const [last] = path.slice(-1)
   let holder = copy
   for (const key of path.slice(0, -1)) {
-    const inner = holder[key]
+    // Never up a prototype: that would change every array of the test itself.
+    const inner = Object.hasOwn(holder, key) ? holder[key] : undefined
     // A key such as `__proto__` need not outlive the copy.
     if (typeof inner !== "object" || inner === null) return copy
     holder = inner as Record<string, unknown>
