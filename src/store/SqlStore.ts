@@ -140,12 +140,13 @@ export const make = (
       Effect.gen(function* () {
         const jobId = text(row.job_id)
         const about = `job ${jobId}`
+        const sealed = maybeText(row.budget)
+        const budget = sealed === undefined ? undefined : yield* open(sealed, `budget ${jobId}`)
         const data = yield* jobData<Omit<JobRecord, "jobId" | "principalId" | "agent" | "version" | "createdAt">>(
           about,
-          row,
+          { ...row, budget },
           yield* open(row.data, about)
         )
-        const budget = maybeText(row.budget)
         const cancelled = maybeText(row.cancelled)
         return {
           record: {
@@ -165,7 +166,7 @@ export const make = (
             lastJobSeq: int(row.last_job_seq),
             lastOwnerSeq: int(row.last_owner_seq),
             attempt: int(row.attempt),
-            budget: budget === undefined ? undefined : yield* open(budget, `budget ${jobId}`),
+            budget,
             cancelled: cancelled === undefined ? undefined : yield* open(cancelled, `cancel ${jobId}`)
           }
         }
