@@ -28,7 +28,8 @@ interface Job {
   segments: Array<Segment>
   bytes: number
   readonly steps: Map<string, StepRecord>
-  readonly sessions: Set<string>
+  /** The sessions that have deliveries of it, with the number of the last. */
+  readonly sessions: Map<string, number>
 }
 
 /** The index of the first element for which `test` holds; `test` must be monotone. */
@@ -61,33 +62,43 @@ const make = () => {
 
   /** A number whose delivery goes is still a number that was assigned. */
   const keepNumbers = (job: Job): void => {
-    for (const sessionId of job.sessions) {
+    for (const sessionId of job.sessions.keys()) {
       const session = sessions.get(sessionId)
       const last = deliveries.get(sessionId)?.at(-1)?.lastSeq ?? 0
       if (session !== undefined && session.lastSeq < last) sessions.set(sessionId, { ...session, lastSeq: last })
     }
   }
 
-  const removeJob = (jobId: string): void => {
-    const job = jobs.get(jobId)
-    if (job === undefined) return
-    keepNumbers(job)
-    jobs.delete(jobId)
-    const at = firstIndex(order, (id) => id >= jobId)
-    if (order[at] === jobId) order.splice(at, 1)
-    const endedAt = ended.indexOf(jobId)
-    if (endedAt !== -1) ended.splice(endedAt, 1)
-    for (const sessionId of job.sessions) {
-      const kept = (deliveries.get(sessionId) ?? []).filter((delivery) => delivery.jobId !== jobId)
+  /** All at once: each session's deliveries, which may be very many, are gone through once. */
+  const removeJobs = (jobIds: ReadonlyArray<string>): void => {
+    const gone = new Set<string>()
+    const affected = new Set<string>()
+    for (const jobId of jobIds) {
+      const job = jobs.get(jobId)
+      if (job === undefined) continue
+      gone.add(jobId)
+      keepNumbers(job)
+      jobs.delete(jobId)
+      const at = firstIndex(order, (id) => id >= jobId)
+      if (order[at] === jobId) order.splice(at, 1)
+      const endedAt = ended.indexOf(jobId)
+      if (endedAt !== -1) ended.splice(endedAt, 1)
+      for (const sessionId of job.sessions.keys()) affected.add(sessionId)
+      const { idempotencyKey, principalId } = job.record
+      if (idempotencyKey !== undefined) {
+        const slot = keyOf(principalId, idempotencyKey)
+        if (keys.get(slot)?.jobId === jobId) keys.delete(slot)
+      }
+    }
+    if (gone.size === 0) return
+    for (const sessionId of affected) {
+      const kept = (deliveries.get(sessionId) ?? []).filter((delivery) => !gone.has(delivery.jobId))
       if (kept.length === 0) deliveries.delete(sessionId)
       else deliveries.set(sessionId, kept)
     }
-    const { idempotencyKey, principalId } = job.record
-    if (idempotencyKey !== undefined) {
-      const slot = keyOf(principalId, idempotencyKey)
-      if (keys.get(slot)?.jobId === jobId) keys.delete(slot)
+    for (const observed of subscriptions.values()) {
+      for (const jobId of observed) if (gone.has(jobId)) observed.delete(jobId)
     }
-    for (const observed of subscriptions.values()) observed.delete(jobId)
   }
 
   /** What breaks an invariant is found before anything is changed. */
@@ -123,7 +134,7 @@ const make = () => {
         segments: [],
         bytes: 0,
         steps: new Map(),
-        sessions: new Set()
+        sessions: new Map()
       })
       if (order.length === 0 || order[order.length - 1]! < record.jobId) order.push(record.jobId)
       else
@@ -160,7 +171,7 @@ const make = () => {
           list[list.length - 1] = { ...previous, lastSeq: delivery.lastSeq }
         else list.push(delivery)
       }
-      jobs.get(delivery.jobId)?.sessions.add(delivery.sessionId)
+      jobs.get(delivery.jobId)?.sessions.set(delivery.sessionId, delivery.lastSeq)
     }
     for (const { jobId, sessionId } of batch.subscriptions) {
       const observed = subscriptions.get(sessionId)
@@ -175,21 +186,23 @@ const make = () => {
       keepNumbers(job)
       const keep = firstIndex(job.segments, (segment) => segment.lastSeq > upTo)
       for (const segment of job.segments.splice(0, keep)) job.bytes -= sizeOf(segment)
-      for (const sessionId of job.sessions) {
-        deliveries.set(
-          sessionId,
-          (deliveries.get(sessionId) ?? []).filter(
-            (delivery) =>
-              delivery.jobId !== jobId || delivery.firstJobSeq + (delivery.lastSeq - delivery.firstSeq) > upTo
-          )
-        )
+      for (const sessionId of job.sessions.keys()) {
+        let left = false
+        const kept = (deliveries.get(sessionId) ?? []).filter((delivery) => {
+          if (delivery.jobId !== jobId) return true
+          const stays = delivery.firstJobSeq + (delivery.lastSeq - delivery.firstSeq) > upTo
+          left ||= stays
+          return stays
+        })
+        deliveries.set(sessionId, kept)
+        if (!left) job.sessions.delete(sessionId)
       }
     }
     for (const sessionId of batch.sessionsRemoved) {
       sessions.delete(sessionId)
       subscriptions.delete(sessionId)
     }
-    for (const jobId of batch.jobsRemoved) removeJob(jobId)
+    if (batch.jobsRemoved.length > 0) removeJobs(batch.jobsRemoved)
   }
 
   const stored = (job: Job): StoredJob | undefined =>
@@ -277,10 +290,7 @@ const make = () => {
       Effect.sync(() => (deliveries.get(sessionId) ?? []).filter((delivery) => delivery.jobId === jobId)),
     deliveredTo: (jobId) =>
       Effect.sync(() =>
-        [...(jobs.get(jobId)?.sessions ?? [])].flatMap((sessionId) => {
-          const last = deliveries.get(sessionId)?.findLast((delivery) => delivery.jobId === jobId)
-          return last === undefined ? [] : [{ sessionId, lastSeq: last.lastSeq }]
-        })
+        Array.from(jobs.get(jobId)?.sessions ?? [], ([sessionId, lastSeq]) => ({ sessionId, lastSeq }))
       ),
     step: (jobId, name) => Effect.sync(() => Option.fromNullable(jobs.get(jobId)?.steps.get(name))),
     expiredJobs: (retention: Retention, limit) =>
