@@ -29,7 +29,7 @@ import { BadFrame, closeCodes, type Connection, type Inbound, readChunks } from 
 import { BackPressure } from "./BackPressure.js"
 import { Artifacts } from "./Artifacts.js"
 import { Credentials } from "./Credentials.js"
-import { Deadlines } from "./Deadlines.js"
+import { type Deadline, Deadlines } from "./Deadlines.js"
 import { Heartbeats } from "./Heartbeats.js"
 import { artifactAnswers } from "./internal/artifactAnswers.js"
 import type { Link } from "./internal/link.js"
@@ -49,7 +49,7 @@ interface State {
   /** Requests that run beside the reading. */
   inFlight: number
   /** One artifact request at a time, in their order: at most one large reply waits to be sent. */
-  readonly artifacts: Effect.Semaphore
+  artifacts: Effect.Semaphore | undefined
   /** Puts that run beside the reading; each holds its bytes. */
   puts: number
   readonly pace: Pace
@@ -434,6 +434,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           case "artifact.release": {
             const missing = need(session, "artifacts")
             if (missing !== undefined) return refused(missing)
+            state.artifacts ??= Effect.unsafeMakeSemaphore(1)
             const request = state.artifacts.withPermits(1)(
               answered(
                 Effect.flatMap(answerArtifact(session.principal.id, message), ([type, payload]) =>
@@ -511,67 +512,75 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               Effect.asVoid(link.connection.closed)
             )
 
-      const serve = (connection: Connection): Effect.Effect<void> =>
-        Effect.gen(function* () {
-          const scope = yield* Effect.scope
-          const state: State = {
-            attached: undefined,
-            done: false,
-            inFlight: 0,
-            artifacts: Effect.unsafeMakeSemaphore(1),
-            puts: 0,
-            pace: new Pace(limits.messagesPerSecond, deadlines.now())
-          }
-          // No fiber waits for it: it would live as long as the connection does.
-          const tooSlow = deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => {
-            if (state.attached !== undefined || state.done) return
-            const message = `no session.hello came within ${limits.handshakeTimeout} ms`
-            runFork(refuse(connection, state, reaching("handshakeTimeout", new InvalidRequest({ message })), undefined))
+      /** Reads the connection until it ends, or is to be read no further. */
+      const reading = (connection: Connection, state: State, scope: Scope.Scope, tooSlow: Deadline) =>
+        readChunks(connection, (frames) => {
+          let i = 0
+          const next: Effect.Effect<void> = Effect.suspend(() => {
+            while (i < frames.length && !state.done) {
+              const frame = frames[i++]!
+              const { attached } = state
+              if (attached === undefined) {
+                return Effect.zipRight(
+                  Effect.tap(handshake(connection, state, frame, scope), () => tooSlow.cancel()),
+                  next
+                )
+              }
+              const handled = Effect.zipRight(onFrame(attached, state, scope, frame), drained(attached.link))
+              const pace = state.pace.next(deadlines.now)
+              return Effect.zipRight(pace === undefined ? handled : Effect.zipRight(pace, handled), next)
+            }
+            return Effect.void
           })
-          yield* readChunks(connection, (frames) =>
-            Effect.suspend(() => {
-              let i = 0
-              const next: Effect.Effect<void> = Effect.suspend(() => {
-                while (i < frames.length && !state.done) {
-                  const frame = frames[i++]!
-                  const { attached } = state
-                  if (attached === undefined) {
-                    return Effect.zipRight(
-                      Effect.tap(handshake(connection, state, frame, scope), () => tooSlow.cancel()),
-                      next
-                    )
-                  }
-                  const handled = Effect.zipRight(onFrame(attached, state, scope, frame), drained(attached.link))
-                  const pace = state.pace.next(deadlines.now)
-                  return Effect.zipRight(pace === undefined ? handled : Effect.zipRight(pace, handled), next)
-                }
-                return Effect.void
-              })
-              return next
+          return next
+        })
+
+      // One frame for all that is to happen at the end: what waits here, waits for as long as the session lives.
+      const serve = (connection: Connection): Effect.Effect<void> =>
+        Effect.uninterruptibleMask((restore) =>
+          Effect.flatMap(Scope.make(), (scope) => {
+            const state: State = {
+              attached: undefined,
+              done: false,
+              inFlight: 0,
+              artifacts: undefined,
+              puts: 0,
+              pace: new Pace(limits.messagesPerSecond, deadlines.now())
+            }
+            const tooSlow = deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => {
+              if (state.attached !== undefined || state.done) return
+              const message = `no session.hello came within ${limits.handshakeTimeout} ms`
+              runFork(
+                refuse(connection, state, reaching("handshakeTimeout", new InvalidRequest({ message })), undefined)
+              )
             })
-          ).pipe(
-            Effect.ensuring(
-              Effect.sync(() => {
-                tooSlow.cancel()
-                if (state.attached !== undefined) sessions.leave(state.attached)
-              })
+            const ended = (exit: Exit.Exit<void>): Effect.Effect<void> => {
+              tooSlow.cancel()
+              if (state.attached !== undefined) sessions.leave(state.attached)
+              const closed = Scope.close(scope, exit)
+              if (Exit.isSuccess(exit)) return closed
+              return Effect.zipRight(
+                closed,
+                Exit.isInterrupted(exit)
+                  ? connection.close(closeCodes.goingAway, "the runtime is shutting down")
+                  : Effect.zipRight(
+                      Effect.logError("a connection could not be served", exit.cause),
+                      connection.close(closeCodes.internal, "the connection could not be served")
+                    )
+              )
+            }
+            const span = Effect.makeSpanScoped("arcp.session", {
+              root: true,
+              attributes: { "arcp.transport": connection.transport },
+              captureStackTrace: false
+            })
+            return Effect.flatMap(Scope.extend(span, scope), (span) =>
+              Effect.flatMap(
+                Effect.exit(restore(Effect.withParentSpan(reading(connection, state, scope, tooSlow), span))),
+                ended
+              )
             )
-          )
-        }).pipe(
-          Effect.scoped,
-          Effect.withSpan("arcp.session", {
-            root: true,
-            attributes: { "arcp.transport": connection.transport },
-            captureStackTrace: false
-          }),
-          Effect.onExit((exit) =>
-            Exit.isSuccess(exit)
-              ? Effect.void
-              : Exit.isInterrupted(exit)
-                ? connection.close(closeCodes.goingAway, "the runtime is shutting down")
-                : connection.close(closeCodes.internal, "the connection could not be served")
-          ),
-          Effect.catchAllCause((cause) => Effect.logError("a connection could not be served", cause))
+          })
         )
 
       return { serve }

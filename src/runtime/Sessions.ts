@@ -13,6 +13,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import type * as Scope from "effect/Scope"
@@ -162,10 +163,9 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           })
         }
 
-        /** Sends what the session has, until the connection ends. */
+        /** Sends what the session has. Ends when that is done, and with the connection. */
         const pump = (session: LiveSession, link: Link): Effect.Effect<void> => {
           const { connection } = link
-          const hasWork = () => link.outbox.length > 0 || link.closing !== undefined || link.cursor < session.seq
           const step = Effect.suspend(() => {
             const upTo = link.release()
             const now = deadlines.now()
@@ -179,7 +179,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             if (link.cursor >= session.seq) {
               if (replies !== undefined) return Effect.as(connection.send(replies), true)
               link.sent()
-              return Effect.as(link.idle(hasWork), true)
+              link.sleep()
+              return Effect.succeed(false)
             }
             const last = Math.min(session.seq, upTo)
             const events = Frames.ready(session, link.cursor, last, ids, now)
@@ -226,6 +227,24 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             }),
             Effect.asVoid
           )
+        }
+
+        /** Lets the session's pump run whenever there is something to send, until the scope closes. No fiber waits for that. */
+        const pumped = (session: LiveSession, link: Link): Effect.Effect<void, never, Scope.Scope> => {
+          let running: Fiber.RuntimeFiber<void> | undefined
+          link.pumpedBy(() => {
+            const fiber = runFork(pump(session, link))
+            if (fiber.unsafePoll() !== null) return
+            running = fiber
+            fiber.addObserver(() => {
+              running = undefined
+            })
+          })
+          link.wake()
+          return Effect.addFinalizer(() => {
+            link.pumpedBy(undefined)
+            return running === undefined ? Effect.void : Fiber.interrupt(running)
+          })
         }
 
         const errorFrame = (session: LiveSession, error: ArcpError, requestId?: string) =>
@@ -293,7 +312,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               )
             }
             link.post(welcome(session, token))
-            return Effect.as(Effect.forkScoped(Effect.interruptible(pump(session, link))), { session, link })
+            return Effect.as(pumped(session, link), { session, link })
           })
 
         /**

@@ -35,7 +35,8 @@ export class Link {
   overdue: Deadline | undefined = undefined
   /** Who waits until everything has been sent. */
   private flushing: Array<() => void> = []
-  private resume: (() => void) | undefined = undefined
+  private pump: (() => void) | undefined = undefined
+  private asleep = true
   private takers: Array<() => void> = []
 
   constructor(connection: Connection, cursor: number, now: number) {
@@ -114,20 +115,23 @@ export class Link {
 
   /** Lets the pump look again. */
   wake(): void {
-    const { resume } = this
-    if (resume === undefined) return
-    this.resume = undefined
-    resume()
+    if (!this.asleep) return
+    this.asleep = false
+    // In the next turn of the event loop, so that what is posted and stored in one turn (an acceptance, a first status, the result of
+    // a job that ends at once) leaves in one write.
+    defer(() => this.pump?.())
   }
 
   /**
-   * Waits until there may be something to do. The check and the wait are one step: no wake is missed. It goes on in the next turn
-   * of the event loop, so that what is posted and stored in one turn (an acceptance, a first status, the result of a job that ends
-   * at once) leaves in one write.
+   * The pump has nothing to do: it ends, and is begun anew when there may be something. It must have looked in the same step, so
+   * that no wake is missed.
    */
-  readonly idle = (hasWork: () => boolean): Effect.Effect<void> =>
-    Effect.async<void>((resume) => {
-      if (hasWork()) return resume(Effect.void)
-      this.resume = () => defer(() => resume(Effect.void))
-    })
+  sleep(): void {
+    this.asleep = true
+  }
+
+  /** Says how the pump is begun; undefined: never again. */
+  pumpedBy(pump: (() => void) | undefined): void {
+    this.pump = pump
+  }
 }

@@ -208,9 +208,9 @@ export class Endpoint implements Connection {
     return Effect.sync(() => this.endListeners.delete(listener))
   })
 
-  private readonly failWhenEnded: Effect.Effect<never, ConnectionClosed> = Effect.flatMap(this.closed, (info) =>
-    Effect.fail(new ConnectionClosed(info))
-  )
+  private get failWhenEnded(): Effect.Effect<never, ConnectionClosed> {
+    return Effect.flatMap(this.closed, (info) => Effect.fail(new ConnectionClosed(info)))
+  }
 
   readonly close = (code: number, reason: string): Effect.Effect<void> =>
     Effect.suspend(() => {

@@ -80,9 +80,12 @@ export class Inbox<A> {
 
   /** What arrives, each pull in one chunk of all that waits. */
   readonly stream: Stream.Stream<A> = setPull(
-    Stream.repeatEffectChunkOption(
-      Effect.flatMap(this.pull, (items) =>
-        items === undefined ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(items))
+    // Made when it is run: most are read by their pull, and would hold it for nothing.
+    Stream.suspend(() =>
+      Stream.repeatEffectChunkOption(
+        Effect.flatMap(this.pull, (items) =>
+          items === undefined ? Effect.fail(Option.none()) : Effect.succeed(Chunk.unsafeFromArray(items))
+        )
       )
     ),
     this.pull
