@@ -293,18 +293,14 @@ export const make = (
                 sealer.seal(s.value, `step ${s.jobId} ${s.name}`)
               ])
             ),
-            ...batch.subscriptionsRemoved.map((s) =>
-              run("DELETE FROM arcp_subscriptions WHERE session_id = ? AND job_id = ?", [s.sessionId, s.jobId])
+            ...write.subscriptionsRemoved(
+              connection,
+              batch.subscriptionsRemoved.map((s) => [s.sessionId, s.jobId])
             ),
-            ...batch.jobStates
-              .filter((s) => isTerminal(s.status))
-              .map((s) =>
-                run(
-                  `UPDATE arcp_job_states SET bytes = (SELECT COALESCE(SUM(bytes), 0) FROM arcp_segments WHERE job_id = ?)
-                 WHERE job_id = ?`,
-                  [s.jobId, s.jobId]
-                )
-              ),
+            ...write.bytes(
+              connection,
+              batch.jobStates.filter((s) => isTerminal(s.status)).map((s) => [s.jobId])
+            ),
             ...batch.trims.flatMap(({ jobId, upTo }) => [
               run(keepNumbers, [jobId]),
               run("DELETE FROM arcp_segments WHERE job_id = ? AND last_seq <= ?", [jobId, upTo]),

@@ -111,6 +111,8 @@ export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLed
         "journal_mode = WAL",
         `synchronous = ${options.synchronous ?? "NORMAL"}`,
         "secure_delete = ON",
+        // 16 MiB of log: hot pages are written back once in many commits, and not in every fourtieth.
+        "wal_autocheckpoint = 4000",
         "journal_size_limit = 67108864",
         "foreign_keys = OFF"
       ]) {

@@ -59,14 +59,11 @@ export const access = (sql: SqlClient) => {
 
 const groups = [16, 4, 1] as const
 
-/** Writes rows of one table, in groups whose texts are the same every time. */
-const writer = (table: string, columns: ReadonlyArray<string>, conflict: string) => {
-  const row = `(${columns.map(() => "?").join(",")})`
+/** A statement about many rows, in groups whose texts are the same every time. `textOf` is given the rows' places. */
+const grouped = (width: number, textOf: (rows: string) => string) => {
+  const row = width === 1 ? "?" : `(${Array.from({ length: width }, () => "?").join(",")})`
   const texts = new Map<number, string>(
-    groups.map((size) => [
-      size,
-      `INSERT INTO ${table} (${columns.join(",")}) VALUES ${Array.from({ length: size }, () => row).join(",")}${conflict}`
-    ])
+    groups.map((size) => [size, textOf(Array.from({ length: size }, () => row).join(","))])
   )
   return (
     connection: Connection,
@@ -83,6 +80,10 @@ const writer = (table: string, columns: ReadonlyArray<string>, conflict: string)
     return out
   }
 }
+
+/** Writes rows of one table. */
+const writer = (table: string, columns: ReadonlyArray<string>, conflict: string) =>
+  grouped(columns.length, (rows) => `INSERT INTO ${table} (${columns.join(",")}) VALUES ${rows}${conflict}`)
 
 const upsert = (key: ReadonlyArray<string>, columns: ReadonlyArray<string>): string =>
   ` ON CONFLICT (${key.join(",")}) DO UPDATE SET ${columns
@@ -147,6 +148,17 @@ export const write = {
   segments: writer("arcp_segments", ["job_id", "last_seq", "first_seq", "class", "bytes", "data"], ""),
   deliveries: writer("arcp_deliveries", ["session_id", "last_seq", "first_seq", "job_id", "first_job_seq"], ""),
   subscriptions: writer("arcp_subscriptions", ["session_id", "job_id"], " ON CONFLICT (session_id, job_id) DO NOTHING"),
+  subscriptionsRemoved: grouped(
+    2,
+    (rows) => `DELETE FROM arcp_subscriptions WHERE (session_id, job_id) IN (VALUES ${rows})`
+  ),
+  /** How many bytes of events ended jobs have, which retention asks. */
+  bytes: grouped(
+    1,
+    (rows) => `UPDATE arcp_job_states SET bytes = (
+      SELECT COALESCE(SUM(s.bytes), 0) FROM arcp_segments s WHERE s.job_id = arcp_job_states.job_id
+    ) WHERE job_id IN (${rows})`
+  ),
   steps: writer("arcp_steps", stepColumns, upsert(["job_id", "name"], stepColumns)),
   credentials: writer(
     "arcp_credentials",
