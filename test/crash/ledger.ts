@@ -82,6 +82,7 @@ export class LedgerClient {
   private readonly opened: Array<() => void> = []
   private readonly changed: Array<() => void> = []
   private unacked = 0
+  private readonly acknowledges: boolean
   private readonly bearer: string
   private readonly url: () => string
   private readonly figures: Figures
@@ -93,7 +94,10 @@ export class LedgerClient {
     readonly url: () => string
     readonly figures: Figures
     readonly wrong: (what: string) => void
+    /** Whether it says what it has read; one that never has slows nobody (§6.5). Default true. */
+    readonly acknowledges?: boolean
   }) {
+    this.acknowledges = options.acknowledges ?? true
     this.name = options.name
     this.bearer = options.bearer
     this.url = options.url
@@ -184,7 +188,7 @@ export class LedgerClient {
       const job = this.ledger(frame.job_id!)
       job.seqs.push(seq)
       job.events.push(frame)
-      if (++this.unacked >= 64) {
+      if (this.acknowledges && ++this.unacked >= 64) {
         this.unacked = 0
         this.write("session.ack", { last_processed_seq: this.lastSeq })
       }

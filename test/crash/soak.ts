@@ -151,8 +151,16 @@ export const flood = async (
   const process = new RuntimeProcess()
   await process.begin({ filename: join(folder, "arcp.db"), port: 0 })
   const url = (await process.address())!
+  // Neither may slow the agent: it is to flood.
   const make = (name: string) =>
-    new LedgerClient({ name, bearer: "secret-of-alice", url: () => url, figures, wrong: () => undefined })
+    new LedgerClient({
+      name,
+      bearer: "secret-of-alice",
+      url: () => url,
+      figures,
+      wrong: () => undefined,
+      acknowledges: false
+    })
   const deaf = make("deaf")
   const other = make("other")
   await Promise.all([deaf.ready(), other.ready()])
