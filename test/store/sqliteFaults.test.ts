@@ -3,13 +3,15 @@ import { layer as reactivity } from "@effect/experimental/Reactivity"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Layer, Scope, TestClock } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, Layer, Scope, TestClock } from "effect"
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { Agent, Job } from "../../src/agent/index.js"
 import { SqlStore } from "../../src/store/sql.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { emptyBatch, Store } from "../../src/store/index.js"
+import { makeStore, start } from "../runtime/mortal.js"
 import { barrier, hello, run, submit } from "../runtime/peer.js"
 import { gate, resetGates, world } from "../runtime/world.js"
 
@@ -136,6 +138,29 @@ describe("a SQLite file with damaged pages", () => {
         expect((yield* ask(jobs.spared)).type).toBe("job.subscribed")
         expect((yield* peer.terminal(jobs.spared)).payload.result).toBe("spared")
       }).pipe(Effect.provide(world({ store: SqliteStore.layer({ filename }) })))
+    })
+  )
+
+  it.scoped("refuses to start where the log of a job that lives is no log, and names it", () =>
+    Effect.gen(function* () {
+      const beneath = yield* Layer.build(open(file()))
+      const store = yield* makeStore(Layer.succeedContext(beneath))
+      const agents = Agent.untyped("calls", () => Effect.zipRight(Job.toolCall("search", { q: 1 }), Effect.never))
+      const jobId = yield* Effect.gen(function* () {
+        const peer = yield* hello({ features: [] })
+        const job = yield* submit(peer, "calls")
+        yield* peer.next("job.event", (frame) => frame.payload.kind === "tool_call")
+        return job.job_id!
+      }).pipe(Effect.provide(yield* start(store.layer, agents)))
+      yield* store.die
+      yield* Context.get(beneath, SqlClient).unsafe(
+        `UPDATE arcp_segments SET data = replace(data, '{"kind":"tool_call"', '{"kind":"tool_call') WHERE job_id = ?`,
+        [jobId]
+      )
+      const started = yield* Effect.exit(start(store.layer, agents))
+      expect(Exit.isFailure(started) ? Cause.pretty(started.cause) : "").toMatch(
+        new RegExp(`StoreError: the log of ${jobId} is damaged in its events [0-9]+ to [0-9]+: restore`)
+      )
     })
   )
 

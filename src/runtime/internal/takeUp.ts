@@ -7,7 +7,7 @@ import * as Lease from "../../authority/Lease.js"
 import { Cancelled } from "../../protocol/Errors.js"
 import type { WireLease, WireLeaseConstraints } from "../../protocol/Fields.js"
 import type { JobStatus } from "../../protocol/Session.js"
-import type { JobRecord, SegmentHead, Store, StoredJob, StoreError } from "../../store/Store.js"
+import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
 import { fromText } from "../Budgets.js"
 import { LiveJob } from "./model.js"
 import { Running } from "./running.js"
@@ -70,6 +70,18 @@ const missing = (name: string, version: string): AgentRegistration => ({
   run: () => Effect.dieMessage(`the agent ${name}@${version} is not registered`)
 })
 
+/** What a stored `tool_call` or `tool_result` is about; undefined where the text is neither. */
+const toolEvent = (payload: string): { readonly kind: string; readonly callId: string } | undefined => {
+  try {
+    const event = JSON.parse(payload) as { readonly kind?: unknown; readonly body?: { readonly call_id?: unknown } }
+    const { kind } = event
+    const callId = event.body?.call_id
+    return typeof kind === "string" && typeof callId === "string" ? { kind, callId } : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** Bytes of events that are looked at in one step. */
 const pageBytes = 1_048_576
 
@@ -91,14 +103,20 @@ export const openCallsOf = (
         const segments = yield* store.segments(jobId, next, last, pageBytes)
         if (segments.length === 0) break
         for (const { lastSeq, payloads } of segments) {
-          next = lastSeq + 1
           for (const payload of payloads) {
             // Most events are neither, and are not parsed.
             if (!payload.startsWith('{"kind":"tool_')) continue
-            const { body, kind } = JSON.parse(payload) as { readonly kind: string; readonly body: { call_id: string } }
-            if (kind === "tool_call") open.add(body.call_id)
-            else if (kind === "tool_result") open.delete(body.call_id)
+            const call = toolEvent(payload)
+            if (call === undefined) {
+              return yield* new StoreError({
+                operation: "read events",
+                message: `the log of ${jobId} is damaged in its events ${next} to ${lastSeq}: restore the database from a backup, or delete the job`
+              })
+            }
+            if (call.kind === "tool_call") open.add(call.callId)
+            else open.delete(call.callId)
           }
+          next = lastSeq + 1
         }
       }
     }
