@@ -224,6 +224,7 @@ const make = () => {
 
   return Store.of({
     durable: false,
+    immediate: true,
     commit: (batch) =>
       Effect.suspend(() => {
         const message = problem(batch)

@@ -494,6 +494,8 @@ export const layer = (
     readonly sealer?: Sealing.Sealer | undefined
     /** Whether the database outlives the process. Default true. */
     readonly durable?: boolean | undefined
+    /** Whether the database answers in the step in which it is asked ({@link Store}). Default false. */
+    readonly immediate?: boolean | undefined
     /** How this database gives up what has been removed; nothing by default. */
     readonly purge?: ((sql: SqlClient) => Effect.Effect<void, StoreError>) | undefined
   } = {}
@@ -507,7 +509,7 @@ export const layer = (
       const ledger = makeSqlLedger(sql, options.sealer ?? Sealing.none)
       const durable = options.durable ?? true
       const purge = options.purge?.(sql) ?? Effect.void
-      return Context.make(Store, { ...store, durable, purge }).pipe(
+      return Context.make(Store, { ...store, durable, immediate: options.immediate, purge }).pipe(
         Context.add(ArtifactStore, { ...artifacts, durable }),
         Context.add(CredentialLedger, { ...ledger, durable })
       )

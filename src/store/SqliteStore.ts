@@ -127,6 +127,7 @@ export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLed
   )
   return SqlStore.layer({
     durable: options.durable ?? filename !== ":memory:",
+    immediate: true,
     sealer: encryptionKey === undefined ? undefined : Sealing.aesGcm(encryptionKey),
     purge
   }).pipe(Layer.provide(client))

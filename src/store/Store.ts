@@ -215,6 +215,11 @@ export class Store extends Context.Tag("effect-arcp/store/Store")<
   {
     /** Whether what is committed survives the process. */
     readonly durable: boolean
+    /**
+     * Whether every operation ends in the step of its fiber in which it begins, as in memory and in a SQLite file of this process: it
+     * cannot hang, and is not bounded in time. Default false.
+     */
+    readonly immediate?: boolean | undefined
     /** Writes a batch, all or nothing. */
     readonly commit: (batch: Batch) => Effect.Effect<void, StoreError>
     /** Everything that a starting runtime must know. */

@@ -63,13 +63,12 @@ const make = Effect.gen(function* () {
 
   const chosen = (parts: ReadonlyArray<StorePart>) => (parts.length === 0 ? everyPart : parts)
 
-  return Context.make(
-    Store,
-    decorate(
-      store,
-      around((operation) => (operation === "commit" ? "commit" : "read"))
-    )
-  ).pipe(
+  const faulty = decorate(
+    store,
+    around((operation) => (operation === "commit" ? "commit" : "read"))
+  )
+
+  return Context.make(Store, { ...faulty, immediate: false }).pipe(
     Context.add(
       CredentialLedger,
       decorate(

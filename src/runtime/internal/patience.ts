@@ -20,8 +20,7 @@ export const noAnswer = (operation: string, millis: number): StoreError =>
   )
 
 /**
- * The answer, where it comes in time, also where nothing can be interrupted. A store that answers at once, as those of this
- * package do, costs a fiber and no timer.
+ * The answer, where it comes in time, also where nothing can be interrupted. What answers at once costs a fiber and no timer.
  */
 const answeredIn = <A>(millis: number, operation: string, run: Effect.Effect<A, StoreError>) =>
   Effect.flatMap(Effect.runtime<never>(), (runtime) => {
@@ -62,6 +61,7 @@ export const patient = <S extends object>(
 export const patientStore: Layer.Layer<Store, never, Store> = Layer.effect(
   Store,
   Effect.gen(function* () {
-    return patient(yield* Store, yield* Limits, ["commit", "recover", "purge"])
+    const store = yield* Store
+    return store.immediate === true ? store : patient(store, yield* Limits, ["commit", "recover", "purge"])
   })
 )
