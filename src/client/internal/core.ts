@@ -75,6 +75,10 @@ const maxOrphans = 100_000
 
 /** Delegated jobs that were announced and of which nothing has come, at most this many. */
 const maxAnnounced = 1_024
+/** UTF-16 code units of messages of unknown jobs that are kept; beyond it they are dropped, as beyond their number. */
+const maxOrphanBytes = 67_108_864
+/** Messages that may wait to be sent before pings are passed over. */
+const maxPongs = 1_024
 
 /** Bounds and ids that the core needs. */
 export interface CoreOptions {
@@ -106,8 +110,11 @@ export class Core {
   /** Child jobs that were announced (§10). */
   onChild: ((accepted: Accepted, traceId: string | undefined) => void) | undefined = undefined
   private outbox: Array<Frame> = []
-  private readonly orphans = new Map<string, Array<Orphan>>()
+  private readonly orphans = new Map<string, { readonly messages: Array<Orphan>; bytes: number }>()
   private orphanCount = 0
+  private orphanBytes = 0
+  /** The size of the frame that is being read, where it came encoded. */
+  private frameSize = 0
   private adopted = false
   private readonly announced = new Map<string, Accepted>()
   private readonly touched = new Set<ClientJob>()
@@ -175,6 +182,7 @@ export class Core {
     this.lastIn = this.options.now()
     let raw: Envelope.RawEnvelope
     if (typeof frame === "string") {
+      this.frameSize = frame.length
       this.unackedBytes += frame.length
       // The hot path: events of a known session, checked by hand.
       let value: unknown
@@ -274,11 +282,15 @@ export class Core {
   }
 
   private keepOrphan(jobId: string, message: Orphan): void {
-    if (this.orphanCount >= maxOrphans) return
+    if (this.orphanCount >= maxOrphans || this.orphanBytes + this.frameSize > maxOrphanBytes) return
     this.orphanCount++
+    this.orphanBytes += this.frameSize
     const kept = this.orphans.get(jobId)
-    if (kept === undefined) this.orphans.set(jobId, [message])
-    else kept.push(message)
+    if (kept === undefined) this.orphans.set(jobId, { messages: [message], bytes: this.frameSize })
+    else {
+      kept.messages.push(message)
+      kept.bytes += this.frameSize
+    }
   }
 
   /** Whether a job has been made known since this was last asked. */
@@ -298,8 +310,9 @@ export class Core {
     const kept = this.orphans.get(jobId)
     if (kept !== undefined) {
       this.orphans.delete(jobId)
-      this.orphanCount -= kept.length
-      for (const message of kept) {
+      this.orphanCount -= kept.messages.length
+      this.orphanBytes -= kept.bytes
+      for (const message of kept.messages) {
         if (message.type === "job.event") this.push(job, message.envelope.event_seq ?? 0, message.payload)
         else this.finish(job, message)
       }
@@ -412,6 +425,8 @@ export class Core {
         return { _tag: "welcomed", previous }
       }
       case "session.ping":
+        // A runtime that asks and does not read is not answered for ever.
+        if (this.outbox.length >= maxPongs) return none
         this.post("session.pong", {
           ping_nonce: message.payload.nonce,
           received_at: formatTimestamp(this.options.now())
@@ -515,6 +530,7 @@ export class Core {
     this.unackedBytes = 0
     this.orphans.clear()
     this.orphanCount = 0
+    this.orphanBytes = 0
   }
 
   /** Fails everything that waits: the client is at its end. */

@@ -1,0 +1,46 @@
+/** What a runtime can make its client keep. */
+import { describe, expect, it } from "@effect/vitest"
+import { Core } from "../../src/client/internal/core.js"
+import type { Frame } from "../../src/transport/Connection.js"
+
+const make = () => {
+  let ids = 0
+  const core = new Core({ features: ["ack"], eventBuffer: 16, newId: () => `id${++ids}`, now: () => 0 })
+  const read = (type: string, payload: object, more: object = {}) =>
+    core.read(JSON.stringify({ arcp: "1.1", id: `r${++ids}`, type, session_id: "s", payload, ...more }))
+  read("session.welcome", { resume_token: "rt", capabilities: { features: ["ack"] } })
+  return { core, read }
+}
+
+const types = (frames: ReadonlyArray<Frame>) =>
+  frames.map((frame) => (typeof frame === "string" ? (JSON.parse(frame) as { type: string }).type : frame.type))
+
+describe("a client keeps", () => {
+  it("events of jobs that it does not know up to 64 MiB, and has room again when one becomes known", () => {
+    const { core, read } = make()
+    const text = "x".repeat(35_000_000)
+    let seq = 0
+    const event = (job_id: string, message: string) =>
+      read("job.event", { kind: "log", ts: "t", body: { level: "info", message } }, { job_id, event_seq: ++seq })
+    event("a", text)
+    event("b", text)
+    event("b", "short")
+    const adopted = (jobId: string) =>
+      core
+        .adopt(jobId, { _tag: "observer", from: 0 })
+        .events.map((one) => (one._tag === "log" ? one.body.message.length : 0))
+    expect(adopted("a")).toEqual([text.length])
+    event("c", text)
+    expect(adopted("b")).toEqual(["short".length])
+    expect(adopted("c")).toEqual([text.length])
+    expect(core.lastSeq).toBe(4)
+  })
+
+  it("§6.4 a thousand pongs for a runtime that asks and does not read", () => {
+    const { core, read } = make()
+    for (let n = 0; n < 3_000; n++) read("session.ping", { nonce: `n${n}`, sent_at: "t" })
+    expect(types(core.takeOutbox()).filter((type) => type === "session.pong").length).toBe(1_024)
+    read("session.ping", { nonce: "after", sent_at: "t" })
+    expect(types(core.takeOutbox())).toEqual(["session.pong"])
+  })
+})
