@@ -188,70 +188,87 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   await pause(random.int(50, 200))
   working = false
   await acting
-  await Promise.all(acts)
-  await Promise.all(
+  const compare = async (): Promise<void> => {
+    const exit = await typed
+    if (Exit.isFailure(exit)) wrong(`the typed client failed: ${Cause.pretty(exit.cause)}`)
+    else {
+      figures.jobs += exit.value.jobs
+      figures.events += exit.value.events
+      problems.push(...exit.value.problems)
+    }
+
+    // Everything that was begun comes to its end.
+    const until = performance.now() + patience
+    const observing = new Set(watched.map(([, observer, jobId]) => `${observer.name} ${jobId}`))
+    const unfinished = () =>
+      clients.flatMap((c) =>
+        [...c.jobs.values()].filter((job) => !job.events.some(isTerminal)).map((job) => [c, job] as const)
+      )
+    const woken = new Set<string>()
+    while (unfinished().length > 0 && performance.now() < until) {
+      for (const [c, job] of unfinished()) {
+        // Of a sleeper whose acceptance was lost its session knows only what it sees.
+        const asleep = job.agent === undefined && job.events.at(-1)?.payload["body"]?.message === "a0 asleep"
+        if (!asleep || woken.has(job.jobId) || observing.has(`${c.name} ${job.jobId}`)) continue
+        woken.add(job.jobId)
+        await c.request("job.cancel", { job_id: job.jobId })
+      }
+      await Promise.all(clients.map((c) => c.change()))
+    }
+    for (const [c, job] of unfinished()) {
+      wrong(
+        `${c.name}: ${job.jobId} (${job.agent ?? "unknown"}) has not ended; ${job.events.length} events, last ${JSON.stringify(job.events.at(-1))}`
+      )
+    }
+
+    const listed = new Map((await clients[0]!.list()).map((job) => [job["job_id"] as string, job]))
+    for (const c of clients) {
+      for (const job of c.jobs.values()) {
+        if (observing.has(`${c.name} ${job.jobId}`)) continue
+        problems.push(...problemsOf(job))
+        const row = listed.get(job.jobId)
+        if (row === undefined) {
+          wrong(`${job.jobId} is not listed`)
+          continue
+        }
+        const end = job.events.find(isTerminal)
+        if (end !== undefined && row["status"] !== end.payload["final_status"]) {
+          wrong(`${job.jobId} is listed as ${row["status"]} and ended ${end.payload["final_status"]}`)
+        }
+        const own = job.seqs[job.events.findIndex(isTerminal)]
+        if (row["last_event_seq"] !== own)
+          wrong(`${job.jobId} is listed with ${row["last_event_seq"]}, its last is ${own}`)
+      }
+    }
+    for (const [owner, observer, jobId] of watched) {
+      const difference = differs(owner.jobs.get(jobId)!, observer.jobs.get(jobId)!)
+      if (difference !== undefined) wrong(difference)
+    }
+    const keyed = [...listed.values()].filter((job) => String(job["agent"]).startsWith("keyed")).length
+    if (keyed !== keys) wrong(`${keys} keys are ${keyed} jobs`)
+  }
+  /** A runtime that answers nobody any more is a finding, and not a run without an end. */
+  const inTime = async (what: string, promise: Promise<unknown>): Promise<boolean> => {
+    const outcome = await Promise.race([
+      promise.then(
+        () => undefined,
+        (cause: unknown) => `${what} failed: ${String(cause)}`
+      ),
+      pause(patience).then(() => `${what} did not end in ${patience / 1_000} s`)
+    ])
+    if (outcome !== undefined) wrong(outcome)
+    return outcome === undefined
+  }
+  const lastCancels = () =>
     sleepers.map(async ([owner, jobId]) => {
       // Cancelled before already, where the answer was lost: then it has ended, or is about to.
       while ((await owner.request("job.cancel", { job_id: jobId })) === undefined) await owner.ready()
     })
-  )
-  const exit = await typed
-  if (Exit.isFailure(exit)) wrong(`the typed client failed: ${Cause.pretty(exit.cause)}`)
-  else {
-    figures.jobs += exit.value.jobs
-    figures.events += exit.value.events
-    problems.push(...exit.value.problems)
-  }
-
-  // Everything that was begun comes to its end.
-  const until = performance.now() + patience
-  const observing = new Set(watched.map(([, observer, jobId]) => `${observer.name} ${jobId}`))
-  const unfinished = () =>
-    clients.flatMap((c) =>
-      [...c.jobs.values()].filter((job) => !job.events.some(isTerminal)).map((job) => [c, job] as const)
-    )
-  const woken = new Set<string>()
-  while (unfinished().length > 0 && performance.now() < until) {
-    for (const [c, job] of unfinished()) {
-      // Of a sleeper whose acceptance was lost its session knows only what it sees.
-      const asleep = job.agent === undefined && job.events.at(-1)?.payload["body"]?.message === "a0 asleep"
-      if (!asleep || woken.has(job.jobId) || observing.has(`${c.name} ${job.jobId}`)) continue
-      woken.add(job.jobId)
-      await c.request("job.cancel", { job_id: job.jobId })
-    }
-    await Promise.all(clients.map((c) => c.change()))
-  }
-  for (const [c, job] of unfinished()) {
-    wrong(
-      `${c.name}: ${job.jobId} (${job.agent ?? "unknown"}) has not ended; ${job.events.length} events, last ${JSON.stringify(job.events.at(-1))}`
-    )
-  }
-
-  const listed = new Map((await clients[0]!.list()).map((job) => [job["job_id"] as string, job]))
-  for (const c of clients) {
-    for (const job of c.jobs.values()) {
-      if (observing.has(`${c.name} ${job.jobId}`)) continue
-      problems.push(...problemsOf(job))
-      const row = listed.get(job.jobId)
-      if (row === undefined) {
-        wrong(`${job.jobId} is not listed`)
-        continue
-      }
-      const end = job.events.find(isTerminal)
-      if (end !== undefined && row["status"] !== end.payload["final_status"]) {
-        wrong(`${job.jobId} is listed as ${row["status"]} and ended ${end.payload["final_status"]}`)
-      }
-      const own = job.seqs[job.events.findIndex(isTerminal)]
-      if (row["last_event_seq"] !== own)
-        wrong(`${job.jobId} is listed with ${row["last_event_seq"]}, its last is ${own}`)
-    }
-  }
-  for (const [owner, observer, jobId] of watched) {
-    const difference = differs(owner.jobs.get(jobId)!, observer.jobs.get(jobId)!)
-    if (difference !== undefined) wrong(difference)
-  }
-  const keyed = [...listed.values()].filter((job) => String(job["agent"]).startsWith("keyed")).length
-  if (keyed !== keys) wrong(`${keys} keys are ${keyed} jobs`)
+  const settled =
+    (await inTime("what the clients asked for", Promise.all(acts))) &&
+    (await inTime("the last cancels", Promise.all(lastCancels()))) &&
+    (await inTime("the typed client", typed))
+  if (settled) await compare()
 
   peakRss = Math.max(peakRss, process!.peak)
   for (const c of clients) c.end()

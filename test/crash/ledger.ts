@@ -82,6 +82,7 @@ export class LedgerClient {
   private readonly opened: Array<() => void> = []
   private readonly changed: Array<() => void> = []
   private unacked = 0
+  private refused: string | undefined
   private readonly acknowledges: boolean
   private readonly bearer: string
   private readonly url: () => string
@@ -202,7 +203,13 @@ export class LedgerClient {
       this.waiting.delete(request)
       return resolve?.(frame)
     }
-    if (frame.type === "session.error") this.wrong(`refused: ${JSON.stringify(payload)}`)
+    if (frame.type !== "session.error") return
+    this.wrong(`refused: ${JSON.stringify(payload)}`)
+    // It would be refused for ever, and everybody would wait for it.
+    if (!this.open && payload["retryable"] !== true) {
+      this.refused = `${this.name} is refused: ${JSON.stringify(payload)}`
+      this.end()
+    }
   }
 
   /** Whether it has a session on an open connection. */
@@ -212,6 +219,7 @@ export class LedgerClient {
 
   /** Waits for a session. */
   async ready(): Promise<void> {
+    if (this.refused !== undefined) throw new Error(this.refused)
     while (!this.open && !this.ended) await new Promise<void>((resolve) => this.opened.push(resolve))
   }
 
