@@ -63,7 +63,7 @@ export class Inbox<A> {
     }
     if (this.finished) {
       this.onEnd()
-      return Effect.succeed(undefined)
+      return nothing
     }
     return Effect.zipRight(this.filled, this.pull)
   })
@@ -93,3 +93,5 @@ export class Inbox<A> {
 }
 
 const noop = (): void => {}
+
+const nothing: Effect.Effect<undefined> = Effect.sync(() => undefined)
