@@ -122,6 +122,7 @@ const stock = new Uint8Array(4096)
 let given = stock.length
 
 const cryptoRandom: RandomBytes = (length) => {
+  if (length > stock.length) return globalThis.crypto.getRandomValues(new Uint8Array(length))
   if (given + length > stock.length) {
     globalThis.crypto.getRandomValues(stock)
     given = 0

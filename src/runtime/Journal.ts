@@ -309,13 +309,11 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
       })
 
       // Uninterruptible in a step, so that a batch is never half published.
-      const writer = yield* Effect.forkDaemon(
-        Effect.forever(Effect.zipRight(awaitWork, Effect.uninterruptible(writeBatch)))
-      )
-      // The writer is stopped first: there is only ever one.
-      yield* Effect.addFinalizer(() =>
+      const writing = Effect.forever(Effect.zipRight(awaitWork, Effect.uninterruptible(writeBatch)))
+      yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(writing)), (writer) =>
         atEnd(
           Effect.gen(function* () {
+            // The writer is stopped first: there is only ever one.
             if (Option.isNone(yield* Effect.timeoutOption(Fiber.interrupt(writer), lastWait))) {
               return yield* Effect.logError(
                 `the journal closes while the store has not answered for ${lastWait} ms: whether its last batch was written is not known, and nothing was announced of it`

@@ -62,15 +62,6 @@ const recentRun = (session: LiveSession, seq: number): SessionRun | undefined =>
   return run.firstSeq <= seq && seq <= run.lastSeq ? run : undefined
 }
 
-/** As {@link read}, at once; undefined where the store must be asked. */
-export const ready = (
-  session: LiveSession,
-  cursor: number,
-  upTo: number,
-  ids: IdsService,
-  now: number
-): Frames | undefined => fromMemory(session, cursor, upTo, ids, now)
-
 /** Reads on behind `cursor`, up to `upTo`. Must only be called while `cursor < upTo`; `upTo` is at most `session.seq`. */
 export const read = (
   session: LiveSession,
@@ -80,11 +71,12 @@ export const read = (
   ids: IdsService,
   now: number
 ): Effect.Effect<Frames | undefined, StoreError> => {
-  const fast = fromMemory(session, cursor, upTo, ids, now)
+  const fast = ready(session, cursor, upTo, ids, now)
   return fast === undefined ? fromStore(session, cursor, upTo, store, ids, now) : Effect.succeed(fast)
 }
 
-const fromMemory = (
+/** As {@link read}, at once; undefined where the store must be asked. */
+export const ready = (
   session: LiveSession,
   cursor: number,
   upTo: number,
