@@ -262,7 +262,8 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
                 }
               } else {
                 const last = live === undefined ? state.lastJobSeq : live.assigned
-                builder.deliver(session, live ?? { jobId: record.jobId, traceId: record.traceId }, last, last)
+                // Told again, which is no event of the job: it does not count as its last (§6.6).
+                builder.deliver(session, { jobId: record.jobId, traceId: record.traceId }, last, last)
               }
             },
             committed: () => {

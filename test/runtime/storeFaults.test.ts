@@ -190,6 +190,34 @@ describe.each(stores)("a store of %s that refuses to be read", (_name, store) =>
   )
 })
 
+describe.each(stores)("over %s, a submit that is repeated while the end of its job is written", (_name, store) => {
+  it.scoped("§7.2 is given the end once more, and §6.6 the job's last event is the end that was first", () =>
+    Effect.gen(function* () {
+      const faults = yield* StoreFaults
+      const peer = yield* hello({ features })
+      const key = { idempotency_key: "again" }
+      const job = yield* submit(peer, "gate", { name: "again" }, key)
+      yield* peer.next("job.event", (frame) => frame.payload.body?.message === "waiting")
+      yield* faults.stall("commit")
+      // Something is in the store's hands, so that what follows is one batch.
+      yield* peer.send("job.submit", { agent: "echo", input: 1 })
+      yield* barrier(peer)
+      yield* Deferred.succeed(gate("again"), undefined)
+      yield* barrier(peer)
+      const repeated = yield* peer.send("job.submit", { agent: "gate", input: { name: "again" }, ...key })
+      yield* barrier(peer)
+      yield* faults.heal
+      expect((yield* peer.reply(repeated)).payload.job_id).toBe(job.job_id)
+      const ends = () => peer.events().filter((frame) => frame.type === "job.result" && frame.job_id === job.job_id)
+      yield* eventually(Effect.sync(() => ends().length === 2))
+      expect(ends().map((frame) => frame.payload)).toEqual([ends()[0]!.payload, ends()[0]!.payload])
+      const { jobs } = (yield* ask(peer, "session.list_jobs")).payload
+      const listed = jobs.find((row: { readonly job_id: string }) => row.job_id === job.job_id)
+      expect(listed.last_event_seq).toBe(ends()[0]!.event_seq)
+    }).pipe(Effect.provide(faulty(store)))
+  )
+})
+
 describe("a ledger of credentials that does not answer", () => {
   it.scoped("§9.8 refuses the submit, issues nothing, and holds up nobody else", () =>
     Effect.gen(function* () {
