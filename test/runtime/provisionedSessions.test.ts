@@ -222,6 +222,8 @@ describe("the runtime's end", () => {
           code: "INTERNAL_ERROR",
           details: { reason: "runtime_restarted" }
         })
+        yield* eventually(Effect.sync(() => eventsOf(back, again.job_id!).filter(rotated).length === 2))
+        gateway.go()
         expect((yield* back.terminal(again.job_id!)).payload.result).toEqual({ attempt: 2, credentials: 1 })
         // The replay of the first rotation has no value any more; the new credential is told with its own.
         const [replayed, fresh, ...others] = eventsOf(back, again.job_id!).filter(rotated)
@@ -252,8 +254,11 @@ const httpGateway = Effect.acquireRelease(
     readonly url: string
     readonly live: () => ReadonlyArray<string>
     readonly revoked: () => ReadonlyArray<string>
+    /** Lets jobs that run again end. */
+    readonly go: () => void
     readonly close: () => void
   }>((resume) => {
+    let held: Array<() => void> | undefined = []
     const references = new Map<string, string>()
     const revoked = new Set<string>()
     const server = createServer((incoming, response) => {
@@ -261,6 +266,7 @@ const httpGateway = Effect.acquireRelease(
       incoming.on("data", (data) => (text += data))
       incoming.on("end", () => {
         const body = JSON.parse(text) as { readonly reference: string; readonly handle: string }
+        if (incoming.url === "/go" && held !== undefined) return void held.push(() => response.end("{}"))
         if (incoming.url === "/issue") {
           const n = references.size + 1
           references.set(`vk_${n}`, body.reference)
@@ -278,6 +284,10 @@ const httpGateway = Effect.acquireRelease(
           url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
           live: () => [...references.keys()].filter((handle) => !revoked.has(handle)),
           revoked: () => [...revoked],
+          go: () => {
+            for (const answer of held ?? []) answer()
+            held = undefined
+          },
           close: () => {
             server.close()
             server.closeAllConnections()
