@@ -1,5 +1,5 @@
 /** A log that holds much already, of jobs that have ended. */
-import { Store } from "effect-arcp/store"
+import { emptyBatch, Store } from "effect-arcp/store"
 import { SqliteStore } from "effect-arcp/store/sqlite"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -20,7 +20,7 @@ export const prefill = (filename: string, events: number): Promise<void> =>
       const jobId = `job_01M8A2FCGG1SAQYYJ2AJAD${String(n).padStart(4, "0")}`
       const sessionId = "sess_01M8A2FCGG1SAQYYJ2AJADGNHT"
       yield* store.commit({
-        sessions: [],
+        ...emptyBatch,
         jobs: [
           {
             jobId,
@@ -54,7 +54,6 @@ export const prefill = (filename: string, events: number): Promise<void> =>
             cancelled: undefined
           }
         ],
-        keys: [],
         segments: each.map((seq) => ({ jobId, firstSeq: seq, lastSeq: seq, class: "event", payloads: [payload(seq)] })),
         deliveries: each.map((seq) => ({
           sessionId,
@@ -62,13 +61,7 @@ export const prefill = (filename: string, events: number): Promise<void> =>
           lastSeq: n * perJob + seq,
           jobId,
           firstJobSeq: seq
-        })),
-        subscriptions: [],
-        steps: [],
-        subscriptionsRemoved: [],
-        trims: [],
-        sessionsRemoved: [],
-        jobsRemoved: []
+        }))
       })
     }
   }).pipe(Effect.provide(SqliteStore.layer({ filename })), Effect.runPromise)

@@ -49,7 +49,6 @@ import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
 import * as Metrics from "./Metrics.js"
-import { reaching } from "./Metrics.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
 
 /** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
@@ -356,12 +355,12 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           if (mine() >= limits.sessionsPerPrincipal) makeRoom((session) => session.principal.id === principal.id)
           if (sessions.size >= limits.sessions) makeRoom(() => true)
           return sessions.size >= limits.sessions
-            ? reaching(
+            ? Metrics.reaching(
                 "sessions",
                 new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
               )
             : mine() >= limits.sessionsPerPrincipal
-              ? reaching(
+              ? Metrics.reaching(
                   "sessionsPerPrincipal",
                   new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
                 )

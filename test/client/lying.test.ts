@@ -7,9 +7,10 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Chunk, Effect, Exit, Fiber, Layer, Option, Redacted, Stream, TestClock } from "effect"
 import { ArcpClient, type ClientOptions } from "../../src/client/index.js"
-import { Ids, isArcpError } from "../../src/protocol/index.js"
+import { Ids } from "../../src/protocol/index.js"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
+import { isTyped } from "./typed.js"
 
 // Nobody moves the clock when the scope ends.
 const client = (options: ClientOptions = {}) =>
@@ -66,17 +67,6 @@ const withJob = Effect.gen(function* () {
   const job = yield* Fiber.join(submitting)
   return { arcp, next, peer, job, say: sayer(peer) }
 })
-
-const tags = new Set([
-  "ClientClosed",
-  "SessionEnded",
-  "NotNegotiated",
-  "ResultInvalid",
-  "EventsMissed",
-  "ArtifactInvalid"
-])
-const isTyped = (error: unknown): boolean =>
-  isArcpError(error) || tags.has((error as { readonly _tag?: string } | undefined)?._tag ?? "")
 
 /** The typed error that an effect failed with; a success or a defect fails the test. */
 const failure = <A, E>(exit: Exit.Exit<A, E>): E => {

@@ -19,10 +19,11 @@ import {
   TestClock
 } from "effect"
 import { ArcpClient } from "../../src/client/index.js"
-import { Ids, isArcpError, Message } from "../../src/protocol/index.js"
+import { Ids, Message } from "../../src/protocol/index.js"
 import { Connector } from "../../src/transport/Connection.js"
 import { world } from "../runtime/world.js"
 import { mutation, times } from "./mutations.js"
+import { isTyped } from "../client/typed.js"
 
 interface Spoilt {
   readonly text: string
@@ -104,15 +105,6 @@ const through = (plans: ReadonlyArray<Plan>, spoilt: Array<Spoilt>) =>
       } satisfies Connector["Type"]
     })
   )
-
-const tags = new Set([
-  "ClientClosed",
-  "SessionEnded",
-  "NotNegotiated",
-  "ResultInvalid",
-  "EventsMissed",
-  "ArtifactInvalid"
-])
 
 const pieces = ["one, ", "zwö, ", "三"]
 
@@ -214,7 +206,7 @@ describe("a client", () => {
                   } else {
                     count.failed++
                     const error = Option.getOrUndefined(Cause.failureOption(exit.cause))
-                    const typed = isArcpError(error) || tags.has((error as { _tag?: string } | undefined)?._tag ?? "")
+                    const typed = isTyped(error)
                     expect(typed, `${name}: ${Cause.pretty(exit.cause)} ${told}`).toBe(true)
                   }
                   if (spoilt.length === 0)
