@@ -188,6 +188,18 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   await pause(random.int(50, 200))
   working = false
   await acting
+  /** A runtime that answers nobody any more is a finding, and not a run without an end. */
+  const inTime = async (what: string, promise: Promise<unknown>): Promise<boolean> => {
+    const outcome = await Promise.race([
+      promise.then(
+        () => undefined,
+        (cause: unknown) => `${what} failed: ${String(cause)}`
+      ),
+      pause(patience).then(() => `${what} did not end in ${patience / 1_000} s`)
+    ])
+    if (outcome !== undefined) wrong(outcome)
+    return outcome === undefined
+  }
   const compare = async (): Promise<void> => {
     const exit = await typed
     if (Exit.isFailure(exit)) wrong(`the typed client failed: ${Cause.pretty(exit.cause)}`)
@@ -205,16 +217,21 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
         [...c.jobs.values()].filter((job) => !job.events.some(isTerminal)).map((job) => [c, job] as const)
       )
     const woken = new Set<string>()
-    while (unfinished().length > 0 && performance.now() < until) {
-      for (const [c, job] of unfinished()) {
-        // Of a sleeper whose acceptance was lost its session knows only what it sees.
-        const asleep = job.agent === undefined && job.events.at(-1)?.payload["body"]?.message === "a0 asleep"
-        if (!asleep || woken.has(job.jobId) || observing.has(`${c.name} ${job.jobId}`)) continue
-        woken.add(job.jobId)
-        await c.request("job.cancel", { job_id: job.jobId })
+    const finish = async (): Promise<void> => {
+      while (unfinished().length > 0 && performance.now() < until) {
+        for (const [c, job] of unfinished()) {
+          // Of a sleeper whose acceptance was lost its session knows only what it sees.
+          const asleep = job.agent === undefined && job.events.at(-1)?.payload["body"]?.message === "a0 asleep"
+          if (!asleep || woken.has(job.jobId) || observing.has(`${c.name} ${job.jobId}`)) continue
+          woken.add(job.jobId)
+          await c.request("job.cancel", { job_id: job.jobId })
+        }
+        await Promise.all(clients.map((c) => c.change()))
       }
-      await Promise.all(clients.map((c) => c.change()))
     }
+    await finish()
+    // Whoever lost its socket last may not have heard of a job yet whose acceptance it lost with it.
+    if (await inTime("the last events", Promise.all(clients.map((c) => c.drained())))) await finish()
     for (const [c, job] of unfinished()) {
       wrong(
         `${c.name}: ${job.jobId} (${job.agent ?? "unknown"}) has not ended; ${job.events.length} events, last ${JSON.stringify(job.events.at(-1))}`
@@ -246,18 +263,6 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
     }
     const keyed = [...listed.values()].filter((job) => String(job["agent"]).startsWith("keyed")).length
     if (keyed !== keys) wrong(`${keys} keys are ${keyed} jobs`)
-  }
-  /** A runtime that answers nobody any more is a finding, and not a run without an end. */
-  const inTime = async (what: string, promise: Promise<unknown>): Promise<boolean> => {
-    const outcome = await Promise.race([
-      promise.then(
-        () => undefined,
-        (cause: unknown) => `${what} failed: ${String(cause)}`
-      ),
-      pause(patience).then(() => `${what} did not end in ${patience / 1_000} s`)
-    ])
-    if (outcome !== undefined) wrong(outcome)
-    return outcome === undefined
   }
   const lastCancels = () =>
     sleepers.map(async ([owner, jobId]) => {

@@ -287,6 +287,21 @@ export class LedgerClient {
     return false
   }
 
+  /**
+   * Waits until it has what its session has been given by now, jobs that it knows nothing of among them: an acknowledgement of
+   * more than that is refused with the number of the last event (§6.5).
+   */
+  async drained(): Promise<void> {
+    for (;;) {
+      const answer = await this.request("session.ack", { last_processed_seq: Number.MAX_SAFE_INTEGER })
+      if (answer === undefined) continue
+      const last = Number(/last event is (\d+)$/.exec(String(answer.payload["message"]))?.[1])
+      if (Number.isNaN(last)) return this.wrong(`an acknowledgement is answered with ${JSON.stringify(answer.payload)}`)
+      while (this.open && this.lastSeq < last) await this.change()
+      if (this.lastSeq >= last) return
+    }
+  }
+
   /** Every job that its principal may see. */
   async list(): Promise<ReadonlyArray<Record<string, any>>> {
     const all: Array<Record<string, any>> = []
