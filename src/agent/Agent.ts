@@ -23,8 +23,10 @@ import type * as Scope from "effect/Scope"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import { InvalidRequest } from "../protocol/Errors.js"
 import * as Message from "../protocol/Message.js"
+import * as Text from "../protocol/Text.js"
 import { type AgentRegistration, AgentRegistry, type OnRestart } from "./AgentRegistry.js"
 import { ambient } from "./Guard.js"
+import { called } from "./internal/called.js"
 import { handlerContext } from "./internal/handlerContext.js"
 import { type Job, Streamed } from "./Job.js"
 
@@ -129,13 +131,18 @@ const layer = <In, InWire, Out, OutWire, E, R>(
         maxRunning: agent.maxRunning,
         onRestart: agent.onRestart ?? "fail",
         unguarded: agent.unguarded ?? [],
+        // A schema is user code too: what it throws is its own input's failure.
         decode: (input) =>
-          Either.mapLeft(
-            decodeInput(input),
-            (error) => new InvalidRequest({ message: Message.describe(error, "payload.input") })
+          Text.attempt(
+            () =>
+              Either.mapLeft(
+                decodeInput(input),
+                (error) => new InvalidRequest({ message: Message.describe(error, "payload.input") })
+              ),
+            Either.left(new InvalidRequest({ message: "payload.input: the agent's schema failed unexpectedly" }))
           ),
         run: (input, guard) =>
-          Effect.suspend(() => agent.handler(input as In)).pipe(
+          Effect.suspend(() => called(() => agent.handler(input as In))).pipe(
             Effect.flatMap((out) =>
               out instanceof Streamed ? Effect.succeed<unknown>(out) : Effect.orDie(encodeOutput(out))
             ),

@@ -5,25 +5,26 @@
 import * as PlatformError from "@effect/platform/Error"
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientRequest from "@effect/platform/HttpClientRequest"
-import * as Predicate from "effect/Predicate"
 import { BudgetExhausted, LeaseExpired, PermissionDenied } from "../protocol/Errors.js"
+import * as Text from "../protocol/Text.js"
 import type { Denial } from "./Gate.js"
 
 const maxDepth = 16
 
 const isDenial = (u: unknown): u is Denial =>
-  u instanceof PermissionDenied || u instanceof LeaseExpired || u instanceof BudgetExhausted
+  Text.isInstance(u, PermissionDenied) || Text.isInstance(u, LeaseExpired) || Text.isInstance(u, BudgetExhausted)
 
 /**
  * The denial that an error stands for: itself, or the first one along its `cause`s, at most 16 deep. Undefined where there is
- * none. With it a job whose agent did not handle a denial ends with the right code.
+ * none, or where reading them throws. With it a job whose agent did not handle a denial ends with the right code.
  */
 export const deniedCause = (error: unknown): Denial | undefined => {
   let at = error
   for (let depth = 0; depth <= maxDepth; depth++) {
     if (isDenial(at)) return at
-    if (!Predicate.hasProperty(at, "cause")) return undefined
-    at = at.cause
+    const cause = Text.property(at, "cause")
+    if (cause === undefined) return undefined
+    at = cause
   }
   return undefined
 }

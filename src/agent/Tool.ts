@@ -23,6 +23,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import * as Message from "../protocol/Message.js"
+import { called } from "./internal/called.js"
 import { handlerContext } from "./internal/handlerContext.js"
 import { Job } from "./Job.js"
 import { ToolRegistry } from "./ToolRegistry.js"
@@ -98,7 +99,7 @@ const layer = <In, InWire, Out, OutWire, E, R>(
           ).pipe(
             Effect.flatMap((decoded) =>
               Effect.mapInputContext(
-                handler(decoded),
+                called(() => handler(decoded)),
                 (call: Context.Context<Job | Scope.Scope>) =>
                   handlerContext(services as Context.Context<never>, call) as Context.Context<R>
               )

@@ -7,6 +7,7 @@
  */
 import * as Schema from "effect/Schema"
 import { JsonObject } from "./Fields.js"
+import * as Text from "./Text.js"
 
 /** The codes of ARCP 1.1 §12 with what a naive retry can achieve and what each means. */
 export const errorTable = {
@@ -199,31 +200,46 @@ export type ProtocolError = InstanceType<(typeof classes)[ErrorCode]>
 /** Any error that can arrive over the wire. */
 export type ArcpError = ProtocolError | VendorError
 
-/** Whether `u` is one of this module's errors. */
+/** Whether `u` is one of this module's errors. False for any value that cannot be asked, such as a revoked proxy. */
 export const isArcpError = (u: unknown): u is ArcpError =>
-  u instanceof VendorError || errorCodes.some((code) => u instanceof classes[code])
+  Text.attempt(() => u instanceof VendorError || errorCodes.some((code) => u instanceof classes[code]), false)
 
-/** The payload that goes over the wire. `retryable` of `LEASE_EXPIRED` and `BUDGET_EXHAUSTED` is always false (§12). */
-export const toWire = (error: ArcpError): ErrorPayload => ({
-  code: error.code,
-  message: oneLine(error.message),
-  retryable: error.code === "LEASE_EXPIRED" || error.code === "BUDGET_EXHAUSTED" ? false : error.retryable,
-  ...(error.details === undefined ? {} : { details: tellable(error.details) })
-})
+/** Codes of errors on the wire are at most this long, in UTF-16 code units. */
+const maxCodeLength = 128
+
+/**
+ * The payload that goes over the wire: plain data, made by a total function. The error may come from user code, with getters that
+ * throw or fields of other types. `retryable` of `LEASE_EXPIRED` and `BUDGET_EXHAUSTED` is always false (§12).
+ */
+export const toWire = (error: ArcpError): ErrorPayload => {
+  const code = Text.textProperty(error, "code", maxCodeLength) ?? "INTERNAL_ERROR"
+  const message = Text.property(error, "message")
+  const details = Text.property(error, "details")
+  return {
+    code,
+    message: oneLine(typeof message === "string" ? message : Text.ofUnknown(message)),
+    retryable: code !== "LEASE_EXPIRED" && code !== "BUDGET_EXHAUSTED" && Text.property(error, "retryable") === true,
+    ...(details === undefined ? {} : { details: tellable(details) })
+  }
+}
+
+/** The same error as plain data: nothing of it can throw, or be another one when it is read again. */
+export const plain = (error: ArcpError): ArcpError => fromWire(toWire(error))
 
 /** Details are at most this long as JSON, in UTF-16 code units; longer ones are left out. */
 export const maxDetailsLength = 65_536
 
 // An agent's error may carry anything; what cannot be told must not keep the error from being told.
-const tellable = (details: ErrorDetails): ErrorDetails => {
+const tellable = (details: unknown): ErrorDetails => {
   const omitted = (why: string): ErrorDetails => ({ omitted: `the details are ${why}` })
-  try {
-    const text = JSON.stringify(details)
-    if (text === undefined || !text.startsWith("{")) return omitted("not a JSON object")
-    return text.length > maxDetailsLength ? omitted(`longer than ${maxDetailsLength} characters`) : details
-  } catch {
-    return omitted("not JSON: they hold a cycle or a bigint")
+  const json = Text.toJson(details)
+  if (json._tag === "NotJson") {
+    return omitted(json.why === "it has a cycle or a bigint" ? "not JSON: they hold a cycle or a bigint" : "not JSON")
   }
+  if (json._tag === "Absent" || !json.text.startsWith("{")) return omitted("not a JSON object")
+  return json.text.length > maxDetailsLength
+    ? omitted(`longer than ${maxDetailsLength} characters`)
+    : (JSON.parse(json.text) as ErrorDetails)
 }
 
 /** The error that a payload from the wire stands for; an unknown code becomes a {@link VendorError}. */

@@ -35,6 +35,7 @@ import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
 import { atEnd } from "./internal/atEnd.js"
 import { patientStore } from "./internal/patience.js"
+import { withTotalLoggers } from "./internal/userCode.js"
 import * as Retention from "./Retention.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
 import { Serving } from "./Serving.js"
@@ -168,7 +169,8 @@ export const layerConcerns = (
     Layer.provideMerge(Layer.mergeAll(Budgets.layer, Credentials.layer(options.credentials))),
     Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
-    Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore))
+    Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore)),
+    withTotalLoggers
   )
 
 /**

@@ -37,6 +37,7 @@ import { makeCore } from "./internal/credentials.js"
 import { sha256 } from "./internal/hash.js"
 import { patient } from "./internal/patience.js"
 import { makeRevocations } from "./internal/revocations.js"
+import { provisioning } from "./internal/userCode.js"
 import { translate } from "./internal/upstreamErrors.js"
 import { Limits } from "./Limits.js"
 
@@ -188,7 +189,12 @@ const make = (options: CredentialsOptions): Effect.Effect<typeof Credentials.Ser
       }
       return unavailable(Option.getOrUndefined(ledger))
     }
-    return yield* makeAvailable(options, yield* Ids, patient(ledger.value, yield* Limits), provisioner.value)
+    return yield* makeAvailable(
+      options,
+      yield* Ids,
+      patient(ledger.value, yield* Limits),
+      provisioning(provisioner.value)
+    )
   })
 
 const unavailable = (ledger: Ledger | undefined): typeof Credentials.Service => ({

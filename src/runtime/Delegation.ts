@@ -26,6 +26,7 @@ import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, Cancelled, InternalError, InvalidRequest, PermissionDenied } from "../protocol/Errors.js"
 import { formatTimestamp, type WireLeaseConstraints } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
+import * as Text from "../protocol/Text.js"
 import * as Message from "../protocol/Message.js"
 import type { TraceContext } from "../protocol/Trace.js"
 import { Budgets } from "./Budgets.js"
@@ -152,32 +153,47 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
           return { agent, input: decoded, lease: Delegated.inherit(requested, parent.lease) }
         })
 
+      /** The body of a `delegate` event. `input` is JSON text: user code does not run where events are written. */
       const body = (
         delegateId: string,
         childJobId: string | undefined,
         agent: string,
-        input: unknown,
-        options: DelegateOptions | undefined
+        input: string,
+        asked: { readonly lease: string; readonly constraints: WireLeaseConstraints | undefined }
       ): string => {
-        const constraints = constraintsOf(options)
-        return JSON.stringify({
-          delegate_id: delegateId,
-          child_job_id: childJobId,
-          agent,
-          input: input ?? null,
-          lease_request: options?.lease ?? {},
-          ...(constraints === undefined ? {} : { lease_constraints: constraints })
-        })
+        const head = JSON.stringify({ delegate_id: delegateId, child_job_id: childJobId, agent: String(agent) })
+        const constraints =
+          asked.constraints === undefined ? "" : `,"lease_constraints":${JSON.stringify(asked.constraints)}`
+        return `${head.slice(0, -1)},"input":${input},"lease_request":${asked.lease}${constraints}}`
       }
 
-      /** The body of a delegation that has no child yet; undefined where the input is not JSON. */
-      const told = (delegateId: string, agent: string, input: unknown, options: DelegateOptions | undefined) => {
-        try {
-          return body(delegateId, undefined, agent, input, options)
-        } catch {
-          return undefined
-        }
-      }
+      /** What was asked for, copied: it is read once, and what is checked is what is started. */
+      const copied = (input: unknown, options: DelegateOptions | undefined) =>
+        Either.gen(function* () {
+          const json = (field: string, value: unknown, otherwise: string) => {
+            const made = Text.toJson(value)
+            return made._tag === "NotJson"
+              ? Either.left(new InvalidRequest({ message: `${field}: is not JSON: ${made.why}` }))
+              : Either.right(made._tag === "Json" ? made.text : otherwise)
+          }
+          const text = yield* json("input", input ?? null, "null")
+          const lease = yield* json("lease", options?.lease ?? {}, "{}")
+          const { expiresAt, maxRuntimeSec } = options ?? {}
+          if (!["undefined", "string", "number"].includes(typeof expiresAt)) {
+            return yield* Either.left(new InvalidRequest({ message: "expiresAt: must be a text or a number" }))
+          }
+          const copy: DelegateOptions = {
+            lease: JSON.parse(lease) as NonNullable<DelegateOptions["lease"]>,
+            ...(expiresAt === undefined ? {} : { expiresAt }),
+            ...(maxRuntimeSec === undefined ? {} : { maxRuntimeSec })
+          }
+          return {
+            text,
+            input: JSON.parse(text) as unknown,
+            options: copy,
+            asked: { lease, constraints: constraintsOf(copy) }
+          }
+        })
 
       /** Tells a refusal on the parent (1.0 §10.2). */
       const refuse = (
@@ -213,17 +229,16 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
       const startChild = (
         parent: Running,
         agentName: string,
-        input: unknown,
-        options: DelegateOptions | undefined
+        given: unknown,
+        asked: DelegateOptions | undefined
       ): Effect.Effect<ChildJob<unknown>, ArcpError> =>
         Effect.gen(function* () {
           if (isEnding(parent)) return yield* Effect.interrupt
           const delegateId = `del_${ids.unsafeUlid(deadlines.now())}`
           const jobId = `job_${ids.unsafeUlid(deadlines.now())}`
-          const refusedBody = told(delegateId, agentName, input, options)
-          if (refusedBody === undefined) {
-            return yield* new InvalidRequest({ message: "input: is not JSON: it has a cycle or a bigint" })
-          }
+          const copy = yield* copied(given, asked)
+          const { input, options } = copy
+          const refusedBody = body(delegateId, undefined, agentName, copy.text, copy.asked)
           if (refusedBody.length > limits.eventPayload) {
             reached("eventPayload")
             return yield* new InvalidRequest({
@@ -312,7 +327,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
                 builder.event(
                   parentLive,
                   "event",
-                  eventPayload('"delegate"', now, body(delegateId, jobId, agentName, input, options))
+                  eventPayload('"delegate"', now, body(delegateId, jobId, agentName, copy.text, copy.asked))
                 )
                 const { owner } = parentLive
                 announcedTo = owner
@@ -376,8 +391,9 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
           })
         }).pipe(Effect.uninterruptible)
 
-      const handoff = (running: Running, agentName: string, input: unknown): Effect.Effect<never, ArcpError> =>
+      const handoff = (running: Running, agentName: string, given: unknown): Effect.Effect<never, ArcpError> =>
         Effect.suspend(() => {
+          const copy = copied(given, undefined)
           const prepared = Either.gen(function* () {
             const agent = yield* permitted(running, agentName)
             if (running.handoffs >= limits.delegationDepth) {
@@ -394,12 +410,14 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
                 new InvalidRequest({ message: "handoff: the result streams already; another agent cannot take over" })
               )
             }
-            return { agent, input: yield* agent.decode(input ?? null) }
+            const { input } = yield* copy
+            return { agent, input: yield* agent.decode(input) }
           })
           if (Either.isLeft(prepared)) {
             const delegateId = `del_${ids.unsafeUlid(deadlines.now())}`
-            const refusedBody =
-              told(delegateId, agentName, input, undefined) ?? body(delegateId, undefined, agentName, null, undefined)
+            const text =
+              Either.isRight(copy) && copy.right.text.length <= limits.eventPayload ? copy.right.text : "null"
+            const refusedBody = body(delegateId, undefined, agentName, text, { lease: "{}", constraints: undefined })
             return refuse(running, delegateId, refusedBody, prepared.left)
           }
           return Effect.zipRight(

@@ -24,6 +24,7 @@ import * as Expiry from "../authority/Expiry.js"
 import { type ArcpError, Cancelled, InternalError, toWire } from "../protocol/Errors.js"
 import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
+import * as Text from "../protocol/Text.js"
 import { Store, type StoredJob } from "../store/Store.js"
 import { Artifacts } from "./Artifacts.js"
 import { BackPressure, type Emitting } from "./BackPressure.js"
@@ -35,12 +36,13 @@ import { Drain } from "./internal/drain.js"
 import * as JobServices from "./internal/jobService.js"
 import { inSpan } from "./internal/jobSpan.js"
 import type { LiveJob } from "./internal/model.js"
-import { outcomeOf, parentEnded, runtimeEnd, stopped, tooLong } from "./internal/outcomes.js"
+import { internal, outcomeOf, parentEnded, runtimeEnd, stopped, tooLong } from "./internal/outcomes.js"
 import { eventPayload, toolResultBody } from "./internal/payload.js"
 import { tellRotated } from "./internal/rotated.js"
 import type { Outcome, Running, Stop } from "./internal/running.js"
 import { runsAgain, takeUp } from "./internal/takeUp.js"
 import { nameOf, Slots } from "./internal/slots.js"
+import { asUserCode } from "./internal/userCode.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
 import { ended, pendingJobs, reaching, show } from "./Metrics.js"
@@ -279,14 +281,30 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const run = (running: Running): void => {
         const { agent } = running
         const { gate, service } = JobServices.make(running, services)
-        const handler = agent
-          .run(running.input, (context) => guard(context, gate, { unguarded: agent.unguarded }))
-          .pipe(Effect.scoped, Effect.provideService(Job, service), inSpan(running))
+        const handler = Effect.suspend(() =>
+          agent.run(running.input, (context) => guard(context, gate, { unguarded: agent.unguarded }))
+        ).pipe(Effect.scoped, Effect.provideService(Job, service), inSpan(running), asUserCode)
         running.begun = true
-        // The fiber runs at once, up to where it first waits: what interrupts it meanwhile does so below.
-        const fiber = runFork(handler)
-        running.fiber = fiber
-        fiber.addObserver((exit) => exited(running, exit))
+        const lost = (defect: unknown): void => {
+          const what = `the agent ${nameOf(agent)} failed unexpectedly in ${running.live.jobId}: ${Text.ofUnknown(defect)}`
+          runFork(Effect.logError(what))
+          conclude(running, internal("the agent failed unexpectedly"))
+        }
+        try {
+          // The fiber runs at once, up to where it first waits: what interrupts it meanwhile does so below.
+          const fiber = runFork(handler)
+          running.fiber = fiber
+          // What an observer throws would be lost, and the job would never end.
+          fiber.addObserver((exit) => {
+            try {
+              exited(running, exit)
+            } catch (defect) {
+              lost(defect)
+            }
+          })
+        } catch (defect) {
+          return lost(defect)
+        }
         if (running.stop !== undefined || running.next !== undefined) interrupt(running)
       }
 
@@ -308,10 +326,11 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         const held = upstream(running)
         const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.now(), held)
         if (defect !== undefined) {
+          const cause = Text.ofCause(defect)
           runFork(
             Effect.logError(
               `the agent ${nameOf(running.agent)} failed unexpectedly in ${running.live.jobId}`,
-              held === undefined ? defect : held.hide(Cause.pretty(defect, { renderErrorCause: true }))
+              held === undefined ? cause : held.hide(cause)
             )
           )
         }

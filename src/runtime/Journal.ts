@@ -23,6 +23,7 @@ import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import type { SegmentClass } from "../store/Store.js"
 import { Store, StoreError } from "../store/Store.js"
+import * as Text from "../protocol/Text.js"
 import { Deadlines } from "./Deadlines.js"
 import { atEnd } from "./internal/atEnd.js"
 import { Builder } from "./internal/builder.js"
@@ -204,22 +205,49 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         })
       }
 
-      const build = (ops: ReadonlyArray<Op>): { readonly builder: Builder; readonly jobs: Set<LiveJob> } => {
+      /** Runs a callback of a change: one that throws does not stop the writer, nor the changes beside it. */
+      const guarded = (what: string, run: () => void): void => {
+        try {
+          run()
+        } catch (defect) {
+          report(Effect.logError(`${what} failed unexpectedly: ${Text.ofUnknown(defect)}`))
+        }
+      }
+
+      interface Built {
+        readonly builder: Builder
+        readonly jobs: Set<LiveJob>
+        readonly ops: ReadonlyArray<Op>
+      }
+
+      const build = (ops: ReadonlyArray<Op>): Built => {
         const builder = new Builder()
         const jobs = new Set<LiveJob>()
         for (const op of ops) {
           if (isEmission(op)) {
             builder.event(op.job, op.class, op.payload, true)
             jobs.add(op.job)
-          } else op.write(builder)
+            continue
+          }
+          try {
+            op.write(builder)
+          } catch (defect) {
+            // Half of it may be in the batch: the batch is made again without it.
+            builder.revert()
+            const message = `a change of the journal failed unexpectedly: ${Text.ofUnknown(defect)}`
+            report(Effect.logError(message))
+            guarded("a refused change", () => op.failed?.(new StoreError({ operation: "commit", message })))
+            return build(ops.filter((other) => other !== op))
+          }
         }
-        return { builder, jobs }
+        return { builder, jobs, ops }
       }
 
       const publish = (ops: ReadonlyArray<Op>, builder: Builder, jobs: Set<LiveJob>): void => {
         const sessions: Iterable<LiveSession> = builder.publish()
         if (builder.events > 0) Metrics.count(Metrics.events, builder.events)
-        for (const op of ops) if (!isEmission(op)) op.committed?.()
+        for (const op of ops)
+          if (!isEmission(op) && op.committed !== undefined) guarded("a committed change", op.committed)
         for (const session of sessions) session.link?.wake()
         for (const job of jobs) {
           releaseEmitters(job)
@@ -232,7 +260,10 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         const kept: Array<Op> = []
         for (const op of ops) {
           if (isEmission(op) || op.failed === undefined) kept.push(op)
-          else op.failed(error)
+          else {
+            const { failed } = op
+            guarded("a refused change", () => failed(error))
+          }
         }
         queue = kept.concat(queue)
         return kept
@@ -264,16 +295,17 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
       }
 
       const writeBatch: Effect.Effect<void> = Effect.suspend(() => {
-        const ops = queue
+        const taken = queue
         queue = []
-        const { builder, jobs } = build(ops)
+        const { builder, jobs, ops } = build(taken)
         Metrics.show(Metrics.journalQueue, ops.length)
         if (!builder.isEmpty) {
           inHandSince = deadlines.now()
           told = false
           if (!watched && limits.storeTime !== Number.POSITIVE_INFINITY) watch(inHandSince + limits.storeTime)
         }
-        const committed = builder.isEmpty ? Effect.void : store.commit(builder.batch())
+        // A store that throws has failed like one that says so.
+        const committed = builder.isEmpty ? Effect.void : Effect.suspend(() => store.commit(builder.batch()))
         return Effect.matchCauseEffect(committed, {
           onSuccess: () =>
             Effect.suspend(() => {

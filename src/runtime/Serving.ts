@@ -35,6 +35,7 @@ import { artifactAnswers } from "./internal/artifactAnswers.js"
 import type { Link } from "./internal/link.js"
 import type { LiveSession } from "./internal/model.js"
 import { isSignOfLife, Pace } from "./internal/pace.js"
+import { authenticating } from "./internal/userCode.js"
 import { JobScheduler } from "./JobScheduler.js"
 import { Limits } from "./Limits.js"
 import { badMessages, count, reached, reaching } from "./Metrics.js"
@@ -85,7 +86,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
   > = Layer.effect(
     Serving,
     Effect.gen(function* () {
-      const authenticator = yield* Authenticator
+      const authenticate = authenticating(yield* Authenticator)
       const sessions = yield* Sessions
       const scheduler = yield* JobScheduler
       const subscriptions = yield* Subscriptions
@@ -168,33 +169,23 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           if (Either.isLeft(request)) return yield* refuse(connection, state, request.left, requestId)
           const { auth } = message.payload
           const hello: Hello = message.payload
-          const authenticated = authenticator
-            .authenticate({
-              scheme: auth?.scheme,
-              token: auth?.token === undefined ? undefined : Redacted.make(auth.token),
-              peer: {
-                transport: connection.transport,
-                secure: connection.secure,
-                remoteAddress: connection.remoteAddress
-              }
-            })
-            .pipe(
-              Effect.catchAllDefect((defect) =>
-                Effect.zipRight(
-                  Effect.logError("the authenticator failed unexpectedly", defect),
-                  Effect.fail(
-                    new Unauthenticated({ message: "auth: authentication is not available", retryable: true })
-                  )
-                )
-              ),
-              // An authenticator that takes longer than the connection lives is not waited for.
-              Effect.raceFirst(
-                Effect.zipRight(
-                  connection.closed,
-                  Effect.fail(new Unauthenticated({ message: "auth: the connection has ended" }))
-                )
+          const authenticated = authenticate({
+            scheme: auth?.scheme,
+            token: auth?.token === undefined ? undefined : Redacted.make(auth.token),
+            peer: {
+              transport: connection.transport,
+              secure: connection.secure,
+              remoteAddress: connection.remoteAddress
+            }
+          }).pipe(
+            // An authenticator that takes longer than the connection lives is not waited for.
+            Effect.raceFirst(
+              Effect.zipRight(
+                connection.closed,
+                Effect.fail(new Unauthenticated({ message: "auth: the connection has ended" }))
               )
             )
+          )
           yield* authenticated.pipe(
             Effect.flatMap((principal) =>
               state.done

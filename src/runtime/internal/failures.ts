@@ -3,7 +3,21 @@ import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import { deniedCause } from "../../agent/Denied.js"
 import type { Denial } from "../../agent/Gate.js"
-import { type ArcpError, Cancelled, InternalError, isArcpError, oneLine, VendorError } from "../../protocol/Errors.js"
+import {
+  type ArcpError,
+  Cancelled,
+  InternalError,
+  isArcpError,
+  oneLine,
+  plain,
+  VendorError
+} from "../../protocol/Errors.js"
+import * as Text from "../../protocol/Text.js"
+
+/** How much of a failure's text is looked at, in UTF-16 code units: more than the longest credential. */
+const maxText = 131_072
+
+const unsaid = "the agent failed"
 
 /** A text whose URLs have neither user information nor query nor fragment: the errors of HTTP clients repeat whole URLs. */
 const withoutSecrets = (text: string): string =>
@@ -30,22 +44,21 @@ export interface Upstream {
 
 /**
  * Its own code where it is one of §12, or was caused by one, or where an upstream means one; `AGENT_FAILURE` where it is a
- * failure of the agent's own.
+ * failure of the agent's own. Total, and plain data: the failure comes from user code.
  */
 export const toArcpError = (failure: unknown, upstream?: Upstream): ArcpError => {
-  if (isArcpError(failure)) return failure
-  const denied = deniedCause(failure) ?? upstream?.translate(failure)
-  if (denied !== undefined) return denied
-  const tag = typeof failure === "object" && failure !== null && "_tag" in failure ? String(failure._tag) : undefined
+  if (isArcpError(failure)) return plain(failure)
+  const denied = deniedCause(failure) ?? Text.attempt(() => upstream?.translate(failure), undefined)
+  if (denied !== undefined) return plain(denied)
+  const tag = Text.textProperty(failure, "_tag", 128)
   const message =
-    typeof failure === "object" && failure !== null && "message" in failure && failure.message !== ""
-      ? String(failure.message)
-      : typeof failure === "string"
-        ? failure
-        : (tag ?? "the agent failed")
+    Text.textProperty(failure, "message", maxText) ??
+    (typeof failure === "string" ? failure.slice(0, maxText) : (tag ?? unsaid))
   return new VendorError({
     code: "AGENT_FAILURE",
-    message: withoutSecrets(oneLine(upstream?.hide(message) ?? message)),
+    message: withoutSecrets(
+      oneLine(Text.attempt(() => (upstream === undefined ? message : upstream.hide(message)), unsaid))
+    ),
     ...(tag === undefined ? {} : { details: { error: tag } })
   })
 }

@@ -18,6 +18,7 @@ import * as Amount from "../../authority/Amount.js"
 import * as Canonical from "../../authority/Canonical.js"
 import type { Capability } from "../../authority/Capability.js"
 import { type ArcpError, InvalidRequest, isArcpError, oneLine, PermissionDenied } from "../../protocol/Errors.js"
+import * as Text from "../../protocol/Text.js"
 import type { Budgets } from "../Budgets.js"
 import type { Leases } from "../Leases.js"
 import { causeToArcpError, toArcpError, type Upstream } from "./failures.js"
@@ -234,6 +235,14 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
   const parseAmount = (text: string): Either.Either<Amount.Amount, InvalidRequest> =>
     Either.mapLeft(Amount.parseSpend(text), (error) => new InvalidRequest({ message: error.message }))
 
+  /** What user code says a call has cost. */
+  const actualAmount = <A>(actual: (value: A) => string, value: A): Either.Either<Amount.Amount, InvalidRequest> => {
+    const text = Text.attempt<unknown, undefined>(() => actual(value), undefined)
+    return typeof text === "string"
+      ? parseAmount(text)
+      : Either.left(new InvalidRequest({ message: "reserve: the actual cost could not be told" }))
+  }
+
   const costName = (name: string): InvalidRequest | undefined =>
     name.startsWith("cost.") && name.length > 5 && !name.startsWith("cost.budget.")
       ? undefined
@@ -266,7 +275,7 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
         const known = yield* Effect.exit(
           Effect.suspend(() =>
             Either.filterOrLeft(
-              options?.actual === undefined ? Either.right(amount) : parseAmount(options.actual(value)),
+              options?.actual === undefined ? Either.right(amount) : actualAmount(options.actual, value),
               ({ currency }) => currency === amount.currency,
               () => new InvalidRequest({ message: `reserve: ${amount.currency} was reserved, the cost must be in it` })
             )

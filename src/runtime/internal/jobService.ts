@@ -10,10 +10,11 @@ import * as Stream from "effect/Stream"
 import type { Gate } from "../../agent/Gate.js"
 import { type JobService, Streamed, type StreamResultOptions } from "../../agent/Job.js"
 import * as Amount from "../../authority/Amount.js"
-import { InternalError, InvalidRequest } from "../../protocol/Errors.js"
+import { InternalError, InvalidRequest, oneLine } from "../../protocol/Errors.js"
 import { logLevels } from "../../protocol/Event.js"
 import * as ExtensionName from "../../protocol/ExtensionName.js"
 import type { IdsService } from "../../protocol/Ids.js"
+import * as Text from "../../protocol/Text.js"
 import type { SegmentClass } from "../../store/Store.js"
 import { type ArtifactsService, forJob } from "../Artifacts.js"
 import type { LimitsShape } from "../Limits.js"
@@ -50,13 +51,10 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
 
   /** Queues an event now, or says what is wrong with it; answers whether there is room for more. */
   const queue = (cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest => {
-    let text: string | undefined
-    try {
-      text = JSON.stringify(body)
-    } catch {
-      return new InvalidRequest({ message: `${kind}: the body is not JSON: it has a cycle or a bigint` })
-    }
-    if (text === undefined) return new InvalidRequest({ message: `${kind}: the body is not JSON` })
+    const json = Text.toJson(body)
+    if (json._tag === "NotJson") return new InvalidRequest({ message: `${kind}: the body is not JSON: ${json.why}` })
+    if (json._tag === "Absent") return new InvalidRequest({ message: `${kind}: the body is not JSON` })
+    const { text } = json
     if (text.length > limits.eventPayload && cls !== "chunk") {
       reached("eventPayload")
       return new InvalidRequest({
@@ -102,7 +100,14 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     Effect.suspend(() => {
       if (running.stream !== undefined) return invalid("result_chunk: a job has one streamed result")
       const resultId = `res_${ids.unsafeUlid(deps.now())}`
-      const state: NonNullable<Running["stream"]> = { resultId, complete: false, inline: undefined }
+      const summary = options?.summary
+      const state: NonNullable<Running["stream"]> = {
+        resultId,
+        complete: false,
+        size: 0,
+        summary: summary === undefined ? undefined : oneLine(Text.ofUnknown(summary)),
+        inline: undefined
+      }
       const collected: Array<string> = []
       running.stream = state
       let chunker: Chunker | undefined
@@ -170,13 +175,14 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
               Effect.zipRight(Effect.suspend(() => emit(held ?? "", c.encoding, false))),
               Effect.map(() => {
                 state.complete = true
+                state.size = c.size
                 if (whole) {
                   state.inline =
                     c.encoding === "utf8"
                       ? collected.join("")
                       : Buffer.concat(collected.map((data) => Buffer.from(data, "base64"))).toString("base64")
                 }
-                return new Streamed(resultId, c.size, options?.summary)
+                return new Streamed(resultId, c.size, state.summary)
               })
             )
           })

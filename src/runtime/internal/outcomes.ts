@@ -2,8 +2,9 @@
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
 import { Streamed } from "../../agent/Job.js"
-import { Cancelled, InternalError, oneLine, Timeout } from "../../protocol/Errors.js"
+import { Cancelled, InternalError, Timeout } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
+import * as Text from "../../protocol/Text.js"
 import type { LimitsShape } from "../Limits.js"
 import { reached } from "../Metrics.js"
 import { diedOfDenial, toArcpError, type Upstream } from "./failures.js"
@@ -29,7 +30,8 @@ export const tooLong = ({ record }: LiveJob): Stop => ({
   error: new Timeout({ message: `the job ran longer than its max_runtime_sec of ${record.maxRuntimeSec}` })
 })
 
-const internal = (message: string, retryable = true): Outcome => ({
+/** The end of a job whose agent failed in a way that is nobody's to know. */
+export const internal = (message: string, retryable = true): Outcome => ({
   _tag: "error",
   status: "error",
   error: new InternalError({ message, retryable })
@@ -64,48 +66,49 @@ const resultOf = (running: Running, value: unknown, limits: LimitsShape, now: nu
   const completed_at = formatTimestamp(now)
   const { stream } = running
   if (stream !== undefined) {
-    if (!(value instanceof Streamed) || value.resultId !== stream.resultId || !stream.complete) {
+    const same = Text.isInstance(value, Streamed) && Text.property(value, "resultId") === stream.resultId
+    if (!same || !stream.complete) {
       return internal(
         "the agent streamed a result and answered another: a handler returns what streamResult answered",
         false
       )
     }
-    const summary = value.summary === undefined ? {} : { summary: oneLine(value.summary) }
+    const summary = stream.summary === undefined ? {} : { summary: stream.summary }
     return {
       _tag: "result",
       payload: JSON.stringify(
         running.inlineStream
           ? { final_status: "success", result: stream.inline, ...summary, completed_at }
-          : { final_status: "success", result_id: stream.resultId, result_size: value.size, ...summary, completed_at }
+          : { final_status: "success", result_id: stream.resultId, result_size: stream.size, ...summary, completed_at }
       ),
       value:
         stream.inline === undefined
           ? {
               _tag: "lost",
               error: new InternalError({
-                message: `the streamed result is ${value.size} bytes long, at most ${limits.inlineResult} are handed to a parent`,
+                message: `the streamed result is ${stream.size} bytes long, at most ${limits.inlineResult} are handed to a parent`,
                 retryable: false
               })
             }
           : { _tag: "value", value: stream.inline }
     }
   }
-  let result: string | undefined
-  try {
-    result = JSON.stringify(value)
-  } catch {
-    return internal("the agent's result is not JSON: it has a cycle or a bigint", false)
-  }
-  if (result !== undefined && result.length > limits.inlineResult) {
+  const tooLong = (length: number): Outcome => {
     reached("inlineResult")
     return internal(
-      `the result is ${result.length} characters long, at most ${limits.inlineResult} go inline: stream it`,
+      `the result is ${length} characters long, at most ${limits.inlineResult} go inline: stream it`,
       false
     )
   }
+  if (typeof value === "string" && value.length > limits.inlineResult) return tooLong(value.length)
+  const json = Text.toJson(value)
+  if (json._tag === "NotJson") return internal(`the agent's result is not JSON: ${json.why}`, false)
+  const result = json._tag === "Json" ? json.text : "null"
+  if (result.length > limits.inlineResult) return tooLong(result.length)
   return {
     _tag: "result",
-    payload: `{"final_status":"success","result":${result ?? "null"},"completed_at":"${completed_at}"}`,
-    value: { _tag: "value", value: value ?? null }
+    payload: `{"final_status":"success","result":${result},"completed_at":"${completed_at}"}`,
+    // A copy: what user code returned may throw, or be another value, when it is read again.
+    value: { _tag: "value", value: running.parent === undefined ? undefined : (JSON.parse(result) as unknown) }
   }
 }

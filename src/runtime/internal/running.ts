@@ -32,6 +32,9 @@ export type Outcome =
 export interface ResultStream {
   readonly resultId: string
   complete: boolean
+  /** Decoded bytes of the whole, once it is complete. */
+  size: number
+  summary: string | undefined
   /** The whole, where it is wanted inline or by the job's parent. */
   inline: string | undefined
 }

@@ -13,10 +13,12 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { JobService } from "../../agent/Job.js"
 import { InternalError, InvalidRequest } from "../../protocol/Errors.js"
 import * as Message from "../../protocol/Message.js"
+import * as Text from "../../protocol/Text.js"
 import type { StepRecord, StoreError } from "../../store/Store.js"
 import type { LimitsShape } from "../Limits.js"
 import { reached, reaching } from "../Metrics.js"
@@ -38,8 +40,22 @@ const within = globalValue(Symbol.for("effect-arcp/runtime/steps"), () =>
 
 const maxName = 256
 
+/** Why a result has no JSON. */
+class NotJson {
+  readonly why: string
+  constructor(why: string) {
+    this.why = why
+  }
+}
+
 /** JSON has no word for `undefined`, which is what a step without a result answers. */
-const toText = (encoded: unknown): string => (encoded === undefined ? "" : JSON.stringify(encoded))
+const toText = (encoded: unknown): string => {
+  if (encoded === undefined) return ""
+  const json = Text.toJson(encoded)
+  if (json._tag === "Json") return json.text
+  // edge: caught where steps are encoded, with what the schema throws
+  throw new NotJson(json._tag === "Absent" ? "JSON has no functions and symbols" : json.why)
+}
 const fromText = (text: string): unknown => (text === "" ? undefined : JSON.parse(text))
 
 const invalid = (message: string) => new InvalidRequest({ message })
@@ -97,9 +113,11 @@ export const make = (running: Running, deps: StepDeps): JobService["step"] => {
         catch: (error) =>
           invalid(
             `step ${shown}: ${
-              error instanceof Error && "issue" in error
-                ? `the result does not fit the schema, or is another once it has been JSON: ${Message.describe(error as never, "result")}`
-                : "the result is not JSON: it has a cycle or a bigint"
+              Text.isInstance(error, ParseResult.ParseError)
+                ? `the result does not fit the schema, or is another once it has been JSON: ${Message.describe(error, "result")}`
+                : Text.isInstance(error, NotJson)
+                  ? `the result is not JSON: ${error.why}`
+                  : "the result cannot be encoded: its schema throws"
             }`
           )
       }).pipe(

@@ -7,6 +7,7 @@ import * as Lease from "../../authority/Lease.js"
 import { Cancelled } from "../../protocol/Errors.js"
 import type { WireLease, WireLeaseConstraints } from "../../protocol/Fields.js"
 import type { JobStatus } from "../../protocol/Session.js"
+import * as Text from "../../protocol/Text.js"
 import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
 import { fromText } from "../Budgets.js"
 import { LiveJob } from "./model.js"
@@ -36,7 +37,11 @@ export const takeUp = (
   const live = new LiveJob(record, state)
   const found = registry.resolve({ name: record.agent, version: record.version })
   const rerun = runsAgain(found, record, state)
-  const input = rerun && Either.isRight(found) ? found.right.decode(JSON.parse(record.input)) : Either.right(null)
+  // What an agent's schema throws ends its job, and does not keep the runtime from starting.
+  const input =
+    rerun && Either.isRight(found)
+      ? Text.attempt(() => found.right.decode(JSON.parse(record.input)), Either.left(undefined))
+      : Either.right(null)
   const constraints =
     record.leaseConstraints === undefined ? undefined : (JSON.parse(record.leaseConstraints) as WireLeaseConstraints)
   const lease = Lease.compile(JSON.parse(record.lease) as WireLease, constraints)

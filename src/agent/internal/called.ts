@@ -1,0 +1,15 @@
+/** Calling user code that returns an effect. */
+import * as Effect from "effect/Effect"
+import * as Text from "../../protocol/Text.js"
+
+/**
+ * The effect that user code returns, or the defect that it throws. Effect itself looks into what is thrown, and a value that cannot
+ * be looked into, such as a revoked proxy, would take its fiber out of Effect's hands: it is replaced by its text.
+ */
+export const called = <A, E, R>(code: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  try {
+    return code()
+  } catch (defect) {
+    return Effect.die(Text.isInstance(defect, Error) ? defect : new Error(Text.ofUnknown(defect)))
+  }
+}
