@@ -20,16 +20,18 @@ import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
+import type * as ParseResult from "effect/ParseResult"
 import * as PubSub from "effect/PubSub"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import * as AgentName from "../protocol/AgentName.js"
-import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
+import { type ArcpError, InternalError, InvalidRequest, oneLine } from "../protocol/Errors.js"
 import { defaultMaxBytes } from "../protocol/Artifact.js"
 import { coreFeatures, extendedFeatures } from "../protocol/Features.js"
 import { formatTimestamp, type WireLease } from "../protocol/Fields.js"
@@ -43,9 +45,12 @@ import type { ClientArtifacts } from "./Artifacts.js"
 import * as Artifacts from "./Artifacts.js"
 import { ClientClosed, type ClientError, NotNegotiated, type SessionEnded } from "./ClientError.js"
 import type { ClientStatus } from "./ClientStatus.js"
-import { Core } from "./internal/core.js"
+import type { Call } from "./internal/call.js"
+import { Core, type Pending } from "./internal/core.js"
+import * as encode from "./internal/encode.js"
 import type { ClientJob } from "./internal/job.js"
 import { supervise } from "./internal/supervisor.js"
+import { textOf } from "./internal/text.js"
 import { chunksOf, eventsOf, type Credential, type JobHandle, type ObservedJob, resultOf } from "./JobHandle.js"
 
 /** How a client behaves. Every option has a default. */
@@ -227,40 +232,48 @@ const make = (options: ClientOptions) =>
       random: Random.next
     })
 
-    /** Sends a request and waits for its answer. `answered` runs before any later frame is read. */
-    const call = <A>(
-      type: Message.ClientMessageType,
-      payload: object,
-      answered: (message: Message.RuntimeMessage) => A,
-      more: {
-        readonly jobId?: string
-        readonly trace?: Trace.TraceContext | undefined
-        readonly feature?: string
-      } = {}
+    /**
+     * Sends a request and waits for its answer. The payload is encoded before anything is waited for; `answered` runs
+     * before any later frame is read.
+     */
+    const call: Call = (type, payload, answered, more = {}) =>
+      Effect.suspend(() => {
+        const { jobId, nonce, trace } = more
+        const request = encode.request(payload, {
+          job_id: jobId,
+          trace_id: trace?.traceId,
+          extensions: trace === undefined ? undefined : Trace.toExtensions(trace)
+        })
+        return Either.isLeft(request)
+          ? Effect.fail(request.left)
+          : send({ type, request: request.right, jobId, traceId: trace?.traceId, nonce }, answered, more.feature)
+      })
+
+    const send = <A>(
+      request: Omit<Pending, "answered" | "failed">,
+      answered: (message: Message.RuntimeMessage, request: string) => A,
+      feature: string | undefined
     ): Effect.Effect<A, ArcpError | ClientError> =>
       Effect.zipRight(
         session.connected,
         Effect.async<A, ArcpError | ClientError>((resume) => {
-          if (more.feature !== undefined && !core.features.has(more.feature)) {
+          if (feature !== undefined && !core.features.has(feature)) {
             return resume(
               Effect.fail(
                 new NotNegotiated({
-                  feature: more.feature,
-                  message: `${type} needs the feature ${more.feature}, which the runtime does not offer`
+                  feature,
+                  message: `${request.type} needs the feature ${feature}, which the runtime does not offer`
                 })
               )
             )
           }
           const ended = session.ended()
           if (ended !== undefined) return resume(Effect.fail(ended))
-          const pending = {
-            type,
-            payload,
-            jobId: more.jobId,
-            traceId: more.trace?.traceId,
-            extensions: more.trace === undefined ? undefined : Trace.toExtensions(more.trace),
-            answered: (message: Message.RuntimeMessage) => resume(Effect.succeed(answered(message))),
-            failed: (error: ArcpError | ClientError) => resume(Effect.fail(error))
+          const pending: Pending = {
+            ...request,
+            // The reader calls it, and must outlive it.
+            answered: (message) => resume(taking(message, () => answered(message, request.request))),
+            failed: (error) => resume(Effect.fail(error))
           }
           core.request(pending)
           session.flush()
@@ -311,41 +324,23 @@ const make = (options: ClientOptions) =>
       submitOptions: SubmitOptions = {}
     ): Effect.Effect<JobHandle<unknown>, ArcpError | ClientError> =>
       Effect.gen(function* () {
-        const output = typeof agent === "string" ? undefined : agent.output
-        const encoded = typeof agent === "string" ? input : yield* encodeInput(agent.input, input)
+        const asked = yield* encode.reading("options", () => readSubmit(agent, submitOptions))
+        const options = yield* encodeSubmit(asked)
+        const { output, spec } = asked
+        const wire = spec === undefined ? input : yield* encodeInput(spec.input, input)
+        const encoded = wire === undefined ? undefined : yield* encode.json("payload.input", wire)
         // Whether a version may be named is known once there has been a welcome.
-        if (typeof agent !== "string" && core.sessionId === undefined) yield* session.connected
-        const name =
-          typeof agent === "string"
-            ? agent
-            : AgentName.format({
-                name: agent.agentName,
-                // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
-                ...(core.features.has("agent_versions") ? { version: agent.version } : {})
-              })
-        const key = submitOptions.idempotencyKey ?? `auto_${yield* ids.secret}`
-        const { expiresAt } = submitOptions
-        const payload = {
-          agent: name,
-          ...(encoded === undefined ? {} : { input: encoded }),
-          ...(submitOptions.lease === undefined ? {} : { lease_request: submitOptions.lease }),
-          ...(expiresAt === undefined
-            ? {}
-            : {
-                lease_constraints: {
-                  expires_at: typeof expiresAt === "number" ? formatTimestamp(expiresAt) : expiresAt
-                }
-              }),
-          idempotency_key: key,
-          ...(submitOptions.maxRuntimeSec === undefined ? {} : { max_runtime_sec: submitOptions.maxRuntimeSec })
-        }
-        const trace = submitOptions.trace ?? (yield* currentTrace)
+        if (spec !== undefined && core.sessionId === undefined) yield* session.connected
+        // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
+        const name = spec !== undefined && core.features.has("agent_versions") ? asked.versioned : asked.name
+        const key = asked.idempotencyKey ?? `auto_${yield* ids.secret}`
+        const trace = asked.trace ?? (yield* currentTrace)
         return yield* call(
           "job.submit",
-          payload,
-          (message) => {
+          { agent: name, input: encoded, ...options, idempotency_key: key },
+          (message, request) => {
             const accepted = (message as Extract<Message.RuntimeMessage, { readonly type: "job.accepted" }>).payload
-            const job = core.adopt(accepted.job_id, { _tag: "owner", submit: payload })
+            const job = core.adopt(accepted.job_id, { _tag: "owner", submit: request })
             job.accepted ??= accepted
             const handle: JobHandle<unknown> = {
               ...observed(job, accepted, output),
@@ -353,12 +348,7 @@ const make = (options: ClientOptions) =>
               credentials: credentialsOf(accepted),
               cancel: (reason) =>
                 Effect.asVoid(
-                  call(
-                    "job.cancel",
-                    { job_id: job.jobId, ...(reason === undefined ? {} : { reason }) },
-                    () => undefined,
-                    { jobId: job.jobId }
-                  )
+                  call("job.cancel", { job_id: job.jobId, reason }, () => undefined, { jobId: job.jobId })
                 ) as Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
             }
             return handle
@@ -369,68 +359,82 @@ const make = (options: ClientOptions) =>
 
     const listJobs = (
       filter: JobFilter & { readonly pageSize?: number | undefined } = {}
-    ): Stream.Stream<JobInfo, ArcpError | ClientError> => {
-      const { pageSize, ...rest } = filter
-      return Stream.paginateChunkEffect(undefined as string | undefined, (cursor) =>
-        call(
-          "session.list_jobs",
-          {
-            filter: rest,
-            limit: pageSize ?? 100,
-            ...(cursor === undefined ? {} : { cursor })
-          },
-          (message) => (message as Extract<Message.RuntimeMessage, { readonly type: "session.jobs" }>).payload,
-          { feature: "list_jobs" }
-        ).pipe(
-          Effect.filterOrFail(
-            (page) => page.next_cursor === null || page.next_cursor !== cursor,
-            () => new InternalError({ message: "session.jobs: the cursor does not advance", retryable: false })
-          ),
-          Effect.map((page) => [
-            Chunk.fromIterable(page.jobs),
-            page.next_cursor === null ? Option.none() : Option.some(page.next_cursor as string | undefined)
-          ])
-        )
+    ): Stream.Stream<JobInfo, ArcpError | ClientError> =>
+      Stream.unwrap(
+        Effect.gen(function* () {
+          const { pageSize = 100, ...rest } = yield* encode.reading("filter", () => ({ ...filter }))
+          // Encoded once: every page is of the same listing.
+          const asked = yield* encode.object("payload.filter", rest)
+          const limit = yield* encode.json("payload.limit", pageSize)
+          return Stream.paginateChunkEffect(undefined as string | undefined, (cursor) =>
+            call(
+              "session.list_jobs",
+              { filter: asked, limit, cursor },
+              (message) => (message as Extract<Message.RuntimeMessage, { readonly type: "session.jobs" }>).payload,
+              { feature: "list_jobs" }
+            ).pipe(
+              Effect.filterOrFail(
+                (page) => page.next_cursor === null || page.next_cursor !== cursor,
+                () => new InternalError({ message: "session.jobs: the cursor does not advance", retryable: false })
+              ),
+              Effect.map((page) => [
+                Chunk.fromIterable(page.jobs),
+                page.next_cursor === null ? Option.none() : Option.some(page.next_cursor as string | undefined)
+              ])
+            )
+          )
+        })
       )
-    }
 
     const subscribe = <Out = unknown, OutWire = unknown>(
       jobId: string,
       subscribeOptions: SubscribeOptions<Out, OutWire> = {}
-    ): Effect.Effect<ObservedJob<Out>, ArcpError | ClientError> => {
-      const history = subscribeOptions.history ?? false
-      const from = subscribeOptions.fromEventSeq ?? 0
-      return call(
-        "job.subscribe",
-        { job_id: jobId, ...(history ? { history, from_event_seq: from } : {}) },
-        (message) => {
-          const facts = (message as Extract<Message.RuntimeMessage, { readonly type: "job.subscribed" }>).payload
-          const job = core.adopt(jobId, { _tag: "observer", from: history ? from : (facts.subscribed_from ?? 0) })
-          return observed(job, facts, subscribeOptions.output)
-        },
-        { jobId, feature: "subscribe" }
-      )
-    }
+    ): Effect.Effect<ObservedJob<Out>, ArcpError | ClientError> =>
+      Effect.gen(function* () {
+        yield* checkJobId(jobId)
+        const { from, history, output } = yield* encode.reading("options", () => ({
+          history: subscribeOptions.history ?? false,
+          from: subscribeOptions.fromEventSeq ?? 0,
+          output: subscribeOptions.output
+        }))
+        if (!Number.isSafeInteger(from)) {
+          return yield* new InvalidRequest({ message: "payload.from_event_seq: must be a whole number" })
+        }
+        return yield* call(
+          "job.subscribe",
+          { job_id: jobId, ...(history ? { history, from_event_seq: from } : {}) },
+          (message) => {
+            const facts = (message as Extract<Message.RuntimeMessage, { readonly type: "job.subscribed" }>).payload
+            const job = core.adopt(jobId, { _tag: "observer", from: history ? from : (facts.subscribed_from ?? 0) })
+            return observed(job, facts, output)
+          },
+          { jobId, feature: "subscribe" }
+        )
+      })
 
     const unsubscribe = (jobId: string): Effect.Effect<void, ArcpError | ClientError> =>
-      call(
-        "job.unsubscribe",
-        { job_id: jobId },
-        () => {
-          const job = core.jobs.get(jobId)
-          if (job === undefined || job.recovery._tag === "owner") return
-          job.finish({ _tag: "lost", error: new ClientClosed({ message: `the observation of ${jobId} was ended` }) })
-          core.jobs.delete(jobId)
-          job.notify()
-        },
-        { jobId, feature: "subscribe" }
+      Effect.zipRight(
+        checkJobId(jobId),
+        call(
+          "job.unsubscribe",
+          { job_id: jobId },
+          () => {
+            const job = core.jobs.get(jobId)
+            if (job === undefined || job.recovery._tag === "owner") return
+            job.finish({ _tag: "lost", error: new ClientClosed({ message: `the observation of ${jobId} was ended` }) })
+            core.jobs.delete(jobId)
+            job.notify()
+          },
+          { jobId, feature: "subscribe" }
+        )
       )
 
     const ping = Effect.suspend(() => {
       const start = now()
-      return call("session.ping", { nonce: `p_${ids.unsafeUlid(start)}`, sent_at: formatTimestamp(start) }, () =>
-        Duration.millis(now() - start)
-      )
+      const nonce = `p_${ids.unsafeUlid(start)}`
+      return call("session.ping", { nonce, sent_at: formatTimestamp(start) }, () => Duration.millis(now() - start), {
+        nonce
+      })
     })
 
     const children = yield* PubSub.sliding<ObservedJob<unknown>>(1024)
@@ -467,15 +471,82 @@ const make = (options: ClientOptions) =>
     return service
   })
 
-/** Input that does not fit its Schema is refused here, as the runtime would. */
-const encodeInput = <In, InWire>(
-  schema: Schema.Schema<In, InWire>,
+/** The result of a call, of its answer. */
+const taking = <A>(message: Message.RuntimeMessage, take: () => A): Effect.Effect<A, InternalError> =>
+  Either.try({
+    try: take,
+    catch: (cause) =>
+      new InternalError({
+        message: oneLine(`the answer ${message.type} cannot be used: ${textOf(cause)}`),
+        retryable: false
+      })
+  })
+
+const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
+  typeof jobId === "string" ? Effect.void : new InvalidRequest({ message: "payload.job_id: must be a string" })
+
+/** What is asked for with a submit, read once: the caller's objects may change, and may throw. */
+const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown>, options: SubmitOptions) => {
+  const spec = typeof agent === "string" ? undefined : { input: agent.input, output: agent.output }
+  const name = typeof agent === "string" ? agent : agent.agentName
+  const { expiresAt, idempotencyKey, lease, maxRuntimeSec, trace } = options
+  return {
+    spec,
+    output: spec?.output,
+    name,
+    versioned: typeof agent === "string" ? agent : AgentName.format({ name, version: agent.version }),
+    expiresAt,
+    idempotencyKey,
+    lease,
+    maxRuntimeSec,
+    trace:
+      trace === undefined
+        ? undefined
+        : { traceId: trace.traceId, parentSpanId: trace.parentSpanId, traceState: trace.traceState }
+  }
+}
+
+/** The largest time that a date can hold, in milliseconds. */
+const maxTime = 8_640_000_000_000_000
+
+/** The optional fields of a submit. */
+const encodeSubmit = ({ expiresAt, lease, maxRuntimeSec }: ReturnType<typeof readSubmit>) =>
+  Effect.gen(function* () {
+    if (typeof expiresAt === "number" && !(Math.abs(expiresAt) <= maxTime)) {
+      return yield* new InvalidRequest({ message: "payload.lease_constraints.expires_at: is not a time" })
+    }
+    const expires_at = typeof expiresAt === "number" ? formatTimestamp(expiresAt) : expiresAt
+    return {
+      lease_request: lease === undefined ? undefined : yield* encode.json("payload.lease_request", lease),
+      lease_constraints:
+        expires_at === undefined ? undefined : yield* encode.object("payload.lease_constraints", { expires_at }),
+      max_runtime_sec:
+        maxRuntimeSec === undefined ? undefined : yield* encode.json("payload.max_runtime_sec", maxRuntimeSec)
+    }
+  })
+
+/** Input that does not fit its Schema is refused here, as the runtime would; so is one on which the Schema's code fails. */
+const encodeInput = (
+  schema: Schema.Schema<unknown, unknown>,
   input: unknown
-): Effect.Effect<InWire, InvalidRequest> =>
-  Effect.mapError(
-    Schema.encodeUnknown(schema)(input),
-    (error) => new InvalidRequest({ message: Message.describe(error, "input") })
+): Effect.Effect<unknown, InvalidRequest> => {
+  const failed = (cause: unknown) =>
+    Effect.fail(new InvalidRequest({ message: oneLine(`payload.input: cannot be encoded: ${textOf(cause)}`) }))
+  const encoding = (): Effect.Effect<unknown, InvalidRequest | ParseResult.ParseError> => {
+    // Not left to Effect, which cannot catch a revoked proxy.
+    try {
+      return Schema.encodeUnknown(schema)(input)
+    } catch (cause) {
+      return failed(cause)
+    }
+  }
+  return Effect.suspend(encoding).pipe(
+    Effect.mapError((error) =>
+      error instanceof InvalidRequest ? error : new InvalidRequest({ message: Message.describe(error, "input") })
+    ),
+    Effect.catchAllDefect(failed)
   )
+}
 
 const credentialsOf = (accepted: Accepted): ReadonlyArray<Credential> =>
   (accepted.credentials ?? []).map(({ endpoint, id, profile, scheme, value }) => ({

@@ -11,9 +11,10 @@ import * as Schema from "effect/Schema"
 import * as Artifact from "../protocol/Artifact.js"
 import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import { parseTimestamp } from "../protocol/Fields.js"
-import type * as Message from "../protocol/Message.js"
 import type { ClientError } from "./ClientError.js"
 import { decodeBase64 } from "./internal/base64.js"
+import type { Call } from "./internal/call.js"
+import { reading } from "./internal/encode.js"
 
 /** An artifact's bytes do not have the digest that was told, or they could not be read or digested at all. */
 export class ArtifactInvalid extends Schema.TaggedError<ArtifactInvalid>()("ArtifactInvalid", {
@@ -73,13 +74,6 @@ export interface ClientArtifacts {
   readonly release: (idOrUri: string) => Effect.Effect<void, ArcpError | ClientError>
 }
 
-type Call = <A>(
-  type: Message.ClientMessageType,
-  payload: object,
-  answered: (message: Message.RuntimeMessage) => A,
-  more: { readonly feature: string }
-) => Effect.Effect<A, ArcpError | ClientError>
-
 /** SHA-256 in hex, by the platform's WebCrypto, which browsers have on secure pages only. */
 const digestOf = (bytes: Uint8Array, artifactId: string | undefined): Effect.Effect<string, ArtifactInvalid> =>
   Effect.map(
@@ -96,28 +90,39 @@ const digestOf = (bytes: Uint8Array, artifactId: string | undefined): Effect.Eff
     (digest) => Encoding.encodeHex(new Uint8Array(digest))
   )
 
+const idOf = (idOrUri: unknown): Effect.Effect<string, InvalidRequest> =>
+  typeof idOrUri === "string"
+    ? Artifact.parseId(idOrUri)
+    : new InvalidRequest({ message: "artifact_id: must be a string" })
+
 /** The calls over a client's session. `maxBytes` is what fits a frame. */
 export const make = (call: Call, maxBytes: number): ClientArtifacts => {
   const more = { feature: "artifacts" }
   return {
     put: (bytes, options) =>
       Effect.gen(function* () {
-        const { contentType, retainSeconds } = options
-        if (!Artifact.isContentType(contentType)) {
+        const { contentType, retainSeconds, sha256 } = yield* reading("options", () => ({
+          contentType: options.contentType,
+          retainSeconds: options.retainSeconds,
+          sha256: options.sha256
+        }))
+        if (typeof contentType !== "string" || !Artifact.isContentType(contentType)) {
           return yield* new InvalidRequest({ message: "contentType: must be a media type, such as text/plain" })
         }
         if (retainSeconds !== undefined && !(Number.isSafeInteger(retainSeconds) && retainSeconds >= 1)) {
           return yield* new InvalidRequest({ message: "retainSeconds: must be a whole number, 1 or greater" })
         }
-        if (bytes.length > maxBytes) {
+        const size = yield* reading("bytes", () => (ArrayBuffer.isView(bytes) ? bytes.length : undefined))
+        if (size === undefined) return yield* new InvalidRequest({ message: "bytes: must be a Uint8Array" })
+        if (size > maxBytes) {
           return yield* new InvalidRequest({
-            message: `an artifact of ${bytes.length} bytes does not fit a frame: at most ${maxBytes} bytes go`
+            message: `an artifact of ${size} bytes does not fit a frame: at most ${maxBytes} bytes go`
           })
         }
-        // The caller's buffer may change while the digest is computed.
-        const own = new Uint8Array(bytes)
+        // The caller's buffer may change while the digest is computed, and may be detached already.
+        const own = yield* reading("bytes", () => new Uint8Array(bytes))
         const digest = yield* digestOf(own, undefined)
-        if (options.sha256 !== undefined && options.sha256 !== digest) {
+        if (sha256 !== undefined && sha256 !== digest) {
           return yield* new InvalidRequest({ message: "sha256: is not the digest of the bytes" })
         }
         const ref = yield* call(
@@ -126,7 +131,7 @@ export const make = (call: Call, maxBytes: number): ClientArtifacts => {
             content_type: contentType,
             data: Encoding.encodeBase64(own),
             sha256: digest,
-            ...(retainSeconds === undefined ? {} : { retain_seconds: retainSeconds })
+            retain_seconds: retainSeconds
           },
           (message) => (message.type === "artifact.ref" ? message.payload : undefined),
           more
@@ -150,7 +155,7 @@ export const make = (call: Call, maxBytes: number): ClientArtifacts => {
       }),
     fetch: (idOrUri) =>
       Effect.gen(function* () {
-        const artifactId = yield* Artifact.parseId(idOrUri)
+        const artifactId = yield* idOf(idOrUri)
         const found = yield* call(
           "artifact.fetch",
           { artifact_id: artifactId },
@@ -167,7 +172,7 @@ export const make = (call: Call, maxBytes: number): ClientArtifacts => {
         return { artifactId, contentType: found.content_type, sha256: found.sha256, bytes }
       }),
     release: (idOrUri) =>
-      Effect.flatMap(Artifact.parseId(idOrUri), (artifactId) =>
+      Effect.flatMap(idOf(idOrUri), (artifactId) =>
         Effect.asVoid(
           Effect.filterOrFail(
             call("artifact.release", { artifact_id: artifactId }, (message) => message.type, more),

@@ -6,13 +6,14 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { type ArcpError, fromWire } from "../protocol/Errors.js"
+import { type ArcpError, fromWire, oneLine } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
 import type { WireBudget, WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import * as Message from "../protocol/Message.js"
 import { type ClientClosed, type ClientError, EventsMissed, ResultInvalid, type SessionEnded } from "./ClientError.js"
 import { decodeBase64 } from "./internal/base64.js"
 import type { ClientJob, Consumer } from "./internal/job.js"
+import { textOf } from "./internal/text.js"
 
 /** A provisioned credential (ARCP 1.1 §9.8); its value is never printed. */
 export interface Credential {
@@ -205,12 +206,20 @@ const readings = (value: string | Uint8Array): ReadonlyArray<unknown> => {
   return [value, ...(typeof value === "string" ? [] : [text]), ...(Either.isRight(json) ? [json.right] : [])]
 }
 
+/** The Schema's code is the program's own: where it throws, this result fails. */
+const decode = <Out, OutWire>(output: Schema.Schema<Out, OutWire>, candidate: unknown): Either.Either<Out, string> => {
+  try {
+    return Either.mapLeft(Schema.decodeUnknownEither(output)(candidate), (error) => Message.describe(error, "result"))
+  } catch (cause) {
+    return Either.left(oneLine(`the result cannot be decoded: ${textOf(cause)}`))
+  }
+}
+
 /** The job's result through the output Schema. */
 export const resultOf = <Out, OutWire>(
   job: ClientJob,
   output: Schema.Schema<Out, OutWire> | undefined
 ): Effect.Effect<Out, ArcpError | ClientError> => {
-  const decode = output === undefined ? undefined : Schema.decodeUnknownEither(output)
   return Effect.flatMap(ended(job), (end): Effect.Effect<Out, ArcpError | ClientError> => {
     if (end._tag !== "result") return Effect.fail(end.error)
     const { payload } = end
@@ -224,14 +233,14 @@ export const resultOf = <Out, OutWire>(
       }
       const assembled = assemble(job, payload.result_size)
       if (Either.isLeft(assembled)) return invalid(assembled.left)
-      candidates = decode === undefined ? [assembled.right] : readings(assembled.right)
+      candidates = output === undefined ? [assembled.right] : readings(assembled.right)
     }
-    if (decode === undefined) return Effect.succeed(candidates[0] as Out)
+    if (output === undefined) return Effect.succeed(candidates[0] as Out)
     let first: string | undefined
     for (const candidate of candidates) {
-      const decoded = decode(candidate)
+      const decoded = decode(output, candidate)
       if (Either.isRight(decoded)) return Effect.succeed(decoded.right)
-      first ??= Message.describe(decoded.left, "result")
+      first ??= decoded.left
     }
     return invalid(first ?? "the result does not fit the agent's output")
   })

@@ -136,7 +136,7 @@ const expected = (ast: AST.AST): string => {
     case "TypeLiteral":
       return "an object"
     case "Literal":
-      return JSON.stringify(ast.literal)
+      return typeof ast.literal === "bigint" ? `${ast.literal}n` : JSON.stringify(ast.literal)
     case "Union": {
       const members = [...new Set(ast.types.filter((t) => t._tag !== "UndefinedKeyword").map(expected))]
       return members.length === 1 ? members[0]! : `one of ${members.join(", ")}`

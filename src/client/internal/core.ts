@@ -18,15 +18,18 @@ import * as Message from "../../protocol/Message.js"
 import { type AgentInfo, jobStatuses } from "../../protocol/Session.js"
 import type { Frame } from "../../transport/Connection.js"
 import { type ClientError, ResultInvalid } from "../ClientError.js"
+import * as encode from "./encode.js"
 import { ClientJob, type Recovery } from "./job.js"
 
 /** A request that waits for its answer. */
 export interface Pending {
   readonly type: Message.ClientMessageType
-  readonly payload: object
-  readonly jobId: string | undefined
-  readonly traceId: string | undefined
-  readonly extensions: Envelope.Json | undefined
+  /** Its frame but for the id and the session, encoded once (see `encode`). */
+  readonly request: string
+  /** What its answer may name. */
+  readonly jobId?: string | undefined
+  readonly traceId?: string | undefined
+  readonly nonce?: string | undefined
   /** Called once, synchronously, when the answer is read: before any later frame is. */
   readonly answered: (message: Message.RuntimeMessage) => void
   readonly failed: (error: ArcpError | ClientError) => void
@@ -151,19 +154,7 @@ export class Core {
   }
 
   private send(id: string, pending: Pending): void {
-    this.outbox.push(
-      Message.client(
-        pending.type,
-        {
-          id,
-          session_id: this.sessionId,
-          job_id: pending.jobId,
-          trace_id: pending.traceId,
-          extensions: pending.extensions
-        },
-        pending.payload as never
-      )
-    )
+    this.outbox.push(encode.frame(pending.type, id, this.sessionId, pending.request))
   }
 
   /** Sends every unanswered request again, under new ids. */
@@ -434,10 +425,7 @@ export class Core {
         return none
       case "session.pong": {
         for (const [id, pending] of this.pending) {
-          if (
-            pending.type === "session.ping" &&
-            (pending.payload as { readonly nonce: string }).nonce === message.payload.ping_nonce
-          ) {
+          if (pending.nonce !== undefined && pending.nonce === message.payload.ping_nonce) {
             this.pending.delete(id)
             pending.answered(message)
           }

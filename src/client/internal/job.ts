@@ -18,7 +18,8 @@ export type End =
 
 /** How to take the job up again in a new session. */
 export type Recovery =
-  | { readonly _tag: "owner"; readonly submit: object & { readonly idempotency_key: string } }
+  /** `submit` is the encoded request of its submit, with its key: the same bytes are sent again. */
+  | { readonly _tag: "owner"; readonly submit: string }
   /** Subscribed from this number of the owner's session. */
   | { readonly _tag: "observer"; readonly from: number }
 

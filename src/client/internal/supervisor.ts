@@ -13,36 +13,35 @@ import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Redacted from "effect/Redacted"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import type { ArcpError } from "../../protocol/Errors.js"
+import { type ArcpError, InvalidRequest, oneLine } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
-import * as Message from "../../protocol/Message.js"
 import {
   BadFrame,
   closeCodes,
+  type CloseInfo,
   type Connection,
   type ConnectionClosed,
+  type Inbound,
   readChunks,
   type Connector
 } from "../../transport/Connection.js"
 import { ClientClosed, type ClientError, SessionEnded } from "../ClientError.js"
 import type { ClientStatus } from "../ClientStatus.js"
 import type { Core, Reaction } from "./core.js"
+import * as encode from "./encode.js"
+import * as Fibers from "./fibers.js"
+import * as Hello from "./hello.js"
 import type { ClientJob } from "./job.js"
+import { textOf } from "./text.js"
 
 /** Options with every default filled in; times are milliseconds. */
-export interface SupervisorOptions {
-  readonly client: { readonly name: string; readonly version: string }
-  readonly auth:
-    | {
-        readonly scheme?: string | undefined
-        readonly token: Redacted.Redacted<string> | Effect.Effect<Redacted.Redacted<string>>
-      }
-    | undefined
-  readonly features: ReadonlyArray<string>
+export interface SupervisorOptions extends Hello.HelloOptions {
   readonly connectTimeout: number
   readonly handshakeTimeout: number
   readonly closeTimeout: number
@@ -56,7 +55,6 @@ export interface SupervisorOptions {
   readonly resume:
     | { readonly sessionId: string; readonly resumeToken: Redacted.Redacted<string>; readonly lastEventSeq: number }
     | undefined
-  readonly newId: () => string
   readonly now: () => number
   readonly random: Effect.Effect<number>
 }
@@ -142,34 +140,21 @@ export const supervise = (
     let seqAtWelcome = 0
     let stuck = false
 
-    if (options.resume !== undefined) {
-      core.sessionId = options.resume.sessionId
-      core.resumeToken = Redacted.value(options.resume.resumeToken)
-      core.lastSeq = options.resume.lastEventSeq
-      core.ackedSeq = options.resume.lastEventSeq
+    const given = options.resume === undefined ? undefined : Hello.checkResume(options.resume)
+    if (given !== undefined && Either.isRight(given)) {
+      core.sessionId = given.right.sessionId
+      core.resumeToken = given.right.resumeToken
+      core.lastSeq = given.right.lastSeq
+      core.ackedSeq = given.right.lastSeq
     }
 
-    const hello = Effect.gen(function* () {
-      const { auth } = options
-      const token = auth === undefined ? undefined : Effect.isEffect(auth.token) ? yield* auth.token : auth.token
+    const makeHello = Hello.make(options)
+    const hello = Effect.suspend(() => {
+      if (given !== undefined && Either.isLeft(given)) return Effect.fail(given.left)
       const { lastSeq, resumeToken, sessionId } = core
       resuming = sessionId !== undefined && resumeToken !== undefined
-      return Message.client(
-        "session.hello",
-        { id: options.newId() },
-        {
-          client: options.client,
-          ...(token === undefined ? {} : { auth: { scheme: auth?.scheme ?? "bearer", token: Redacted.value(token) } }),
-          capabilities: { encodings: ["json"], features: options.features },
-          ...(sessionId === undefined || resumeToken === undefined
-            ? {}
-            : {
-                resume: { session_id: sessionId, resume_token: resumeToken, last_event_seq: lastSeq },
-                session_id: sessionId,
-                resume_token: resumeToken,
-                last_event_seq: lastSeq
-              })
-        }
+      return makeHello(
+        sessionId === undefined || resumeToken === undefined ? undefined : { sessionId, resumeToken, lastSeq }
       )
     })
 
@@ -186,10 +171,7 @@ export const supervise = (
         if (recovery._tag === "observer" || job.end !== undefined) return done(false)
         core.request({
           type: "job.submit",
-          payload: recovery.submit,
-          jobId: undefined,
-          traceId: undefined,
-          extensions: undefined,
+          request: recovery.submit,
           recovers: true,
           answered: () => {
             job.recovering = false
@@ -206,12 +188,12 @@ export const supervise = (
       job.skip = anew ? job.received : 0
       job.lastSeq = 0
       job.recovering = recovery._tag === "owner"
+      const request = encode.request({ job_id: job.jobId, history: true, from_event_seq: from }, { job_id: job.jobId })
+      if (Either.isLeft(request)) return lose(request.left)
       core.request({
         type: "job.subscribe",
-        payload: { job_id: job.jobId, history: true, from_event_seq: from },
+        request: request.right,
         jobId: job.jobId,
-        traceId: undefined,
-        extensions: undefined,
         recovers: true,
         answered: submitAgain,
         failed: lose
@@ -346,12 +328,12 @@ export const supervise = (
       })
     let lastOut = 0
 
-    const writer = (connection: Connection): Effect.Effect<void> =>
+    const writer = (connection: Connection): Effect.Effect<void, ConnectionClosed> =>
       Effect.suspend(function next(): Effect.Effect<void, ConnectionClosed> {
         if (!core.hasOutbox) return Effect.zipRight(toSend.wait, Effect.suspend(next))
         lastOut = options.now()
         return Effect.zipRight(connection.send(core.takeOutbox()), Effect.suspend(next))
-      }).pipe(Effect.ignore)
+      })
 
     const acknowledging = Effect.forever(
       Effect.zipRight(
@@ -366,112 +348,152 @@ export const supervise = (
       )
     )
 
-    const connectOnce: Effect.Effect<Outcome> = Effect.scoped(
-      Effect.gen(function* () {
-        const connection = yield* connector.connect.pipe(
-          Effect.timeoutFail({
-            duration: options.connectTimeout,
-            onTimeout: () => ({ message: `no connection within ${options.connectTimeout} ms` })
-          })
+    /** After a fault on this side, which another connection would meet again. */
+    const broken = (cause: Cause.Cause<unknown>): { readonly _tag: "end"; readonly error: SessionEnded } => ({
+      _tag: "end",
+      error: new SessionEnded({
+        reason: "gave_up",
+        message: oneLine(`the client failed unexpectedly: ${textOf(Cause.squash(cause))}`)
+      })
+    })
+
+    /** How an attempt ended that came to no connection, or to one whose transport failed. */
+    const failed = (cause: Cause.Cause<unknown>): Outcome => {
+      const error = Cause.squash(cause)
+      // Options that no hello can carry; the next one would be refused alike.
+      return error instanceof InvalidRequest
+        ? { _tag: "end", error }
+        : {
+            _tag: "again",
+            code: Cause.isDie(cause) ? closeCodes.internal : closeCodes.abnormal,
+            reason: Cause.isDie(cause) ? `the transport failed: ${textOf(error)}` : textOf(error)
+          }
+    }
+
+    const handshake = (connection: Connection): Effect.Effect<void> =>
+      Effect.zipRight(
+        Effect.sleep(options.handshakeTimeout),
+        Effect.suspend(() =>
+          core.welcomed ? Effect.void : connection.close(closeCodes.policy, "no welcome came in time")
         )
+      )
+
+    /** One connection. Its outcome is settled by a frame, else by how the connection ends. */
+    const connectOnce: Effect.Effect<Outcome> = Effect.suspend(() => {
+      let outcome: Outcome | undefined
+      const react = (reaction: Reaction): void => {
+        switch (reaction._tag) {
+          case "none":
+            return
+          case "welcomed":
+            return onWelcome(reaction.previous)
+          case "refused":
+            outcome = onRefused(reaction.error, core.welcomed)
+            return
+          case "gap":
+            onGap(reaction.expected)
+            outcome = {
+              _tag: "again",
+              code: closeCodes.policy,
+              reason: `event ${reaction.got} came where ${reaction.expected} was expected`
+            }
+            return
+          case "closed":
+            if (isClosing) Deferred.unsafeDone(closing, Effect.void)
+            outcome = isClosing
+              ? { _tag: "end", error: undefined }
+              : {
+                  _tag: "again",
+                  code: closeCodes.normal,
+                  reason: "the runtime closed the session"
+                }
+        }
+      }
+      /** What follows from the frames of one chunk. */
+      const reacted = (connection: Connection): Effect.Effect<void> => {
+        core.flush()
+        if (stuck && core.welcomed && core.lastSeq > seqAtWelcome) {
+          stuck = false
+          attempt = 0
+        }
+        const due =
+          core.unackedBytes >= options.ackBytes ||
+          // The first comparison is cheap, and the second cannot hold without it.
+          (core.lastSeq - core.ackedSeq >= options.ackEvery && core.processedSeq - core.ackedSeq >= options.ackEvery)
+        if (due) core.acknowledge()
+        else if (core.lastSeq > core.ackedSeq) toAcknowledge.signal()
+        if (core.hasOutbox) toSend.signal()
+        return outcome !== undefined
+          ? Effect.zipRight(publish, connection.close(closeCodes.normal, ""))
+          : overLag()
+            ? Effect.zipRight(publish, waitForConsumers)
+            : publish
+      }
+      const take = (connection: Connection, frames: ReadonlyArray<Inbound>): Effect.Effect<void> => {
+        let at = 0
+        return Effect.suspend(function next(): Effect.Effect<void> {
+          while (at < frames.length && outcome === undefined) {
+            const frame = frames[at++]!
+            if (!(frame instanceof BadFrame)) react(core.read(frame))
+            // Whoever has just been told of a job begins to consume it before many of its events come.
+            if (frames.length - at > few && core.takeAdopted()) return Effect.zipRight(turns, Effect.suspend(next))
+          }
+          return reacted(connection)
+        })
+      }
+      const reader = (connection: Connection): Effect.Effect<CloseInfo> =>
+        Effect.zipRight(
+          readChunks(connection, (frames) =>
+            Effect.catchAllDefect(
+              Effect.suspend(() => take(connection, frames)),
+              (defect) => {
+                outcome = broken(Cause.die(defect))
+                return Effect.die(defect)
+              }
+            )
+          ),
+          connection.closed
+        )
+      const connected = Effect.gen(function* () {
+        const connection = yield* Effect.timeoutFail(connector.connect, {
+          duration: options.connectTimeout,
+          onTimeout: () => ({ message: `no connection within ${options.connectTimeout} ms` })
+        })
         core.welcomed = false
         core.takeOutbox()
-        yield* connection.send([yield* hello])
-        lastOut = options.now()
-        core.lastIn = lastOut
-        let outcome: Outcome | undefined
-        const giveUp = Effect.zipRight(
-          Effect.sleep(options.handshakeTimeout),
-          Effect.suspend(() =>
-            core.welcomed ? Effect.void : connection.close(closeCodes.policy, "no welcome came in time")
-          )
-        )
-        yield* Effect.forkScoped(giveUp)
-        yield* Effect.forkScoped(writer(connection))
-        yield* Effect.forkScoped(heartbeats(connection))
-        yield* Effect.forkScoped(acknowledging)
-        const react = (reaction: Reaction): void => {
-          switch (reaction._tag) {
-            case "none":
-              return
-            case "welcomed":
-              return onWelcome(reaction.previous)
-            case "refused":
-              outcome = onRefused(reaction.error, core.welcomed)
-              return
-            case "gap":
-              onGap(reaction.expected)
-              outcome = {
-                _tag: "again",
-                code: closeCodes.policy,
-                reason: `event ${reaction.got} came where ${reaction.expected} was expected`
-              }
-              return
-            case "closed":
-              if (isClosing) Deferred.unsafeDone(closing, Effect.void)
-              outcome = isClosing
-                ? { _tag: "end", error: undefined }
-                : {
-                    _tag: "again",
-                    code: closeCodes.normal,
-                    reason: "the runtime closed the session"
-                  }
-          }
-        }
-        /** What follows from the frames of one chunk. */
-        const reacted = (): Effect.Effect<void> => {
-          core.flush()
-          if (stuck && core.welcomed && core.lastSeq > seqAtWelcome) {
-            stuck = false
-            attempt = 0
-          }
-          const due =
-            core.unackedBytes >= options.ackBytes ||
-            // The first comparison is cheap, and the second cannot hold without it.
-            (core.lastSeq - core.ackedSeq >= options.ackEvery && core.processedSeq - core.ackedSeq >= options.ackEvery)
-          if (due) core.acknowledge()
-          else if (core.lastSeq > core.ackedSeq) toAcknowledge.signal()
-          if (core.hasOutbox) toSend.signal()
-          return outcome !== undefined
-            ? Effect.zipRight(publish, connection.close(closeCodes.normal, ""))
-            : overLag()
-              ? Effect.zipRight(publish, waitForConsumers)
-              : publish
-        }
-        yield* readChunks(connection, (frames) =>
+        const frame = yield* Effect.tapErrorCause(hello, (cause) =>
           Effect.suspend(() => {
-            let at = 0
-            return Effect.suspend(function next(): Effect.Effect<void> {
-              while (at < frames.length && outcome === undefined) {
-                const frame = frames[at++]!
-                if (!(frame instanceof BadFrame)) react(core.read(frame))
-                // Whoever has just been told of a job begins to consume it before many of its events come.
-                if (frames.length - at > few && core.takeAdopted()) return Effect.zipRight(turns, Effect.suspend(next))
-              }
-              return reacted()
-            })
+            // Such as the token's own defect; the next hello would meet it again.
+            if (isClosing || Cause.isFailure(cause)) return Effect.void
+            outcome = broken(cause)
+            return Fibers.report("the client could not authenticate", cause)
           })
         )
-        const info = yield* connection.closed
-        return outcome ?? { _tag: "again" as const, code: info.code, reason: info.reason }
+        yield* connection.send([frame])
+        lastOut = options.now()
+        core.lastIn = lastOut
+        return yield* Fibers.run(connection, reader(connection), {
+          writer: writer(connection),
+          heartbeat: heartbeats(connection),
+          acknowledgements: acknowledging,
+          handshake: handshake(connection)
+        })
       })
-    ).pipe(
-      Effect.catchAll((error) =>
-        Effect.succeed<Outcome>({ _tag: "again", code: closeCodes.abnormal, reason: error.message })
-      ),
-      // Such as a token's own; without an end nobody who waits would learn of it.
-      Effect.catchAllDefect((defect) =>
-        Effect.as(Effect.logError("the client failed unexpectedly", Cause.die(defect)), {
-          _tag: "end" as const,
-          error: new SessionEnded({ reason: "gave_up", message: "the client failed unexpectedly" })
-        })
-      ),
-      Effect.ensuring(
-        Effect.sync(() => {
-          core.welcomed = false
-        })
+      return Effect.scoped(connected).pipe(
+        Effect.matchCauseEffect({
+          onSuccess: ({ code, reason }) => Effect.succeed(outcome ?? { _tag: "again" as const, code, reason }),
+          onFailure: (cause) =>
+            isClosing && Cause.isInterrupted(cause)
+              ? Effect.failCause(cause as Cause.Cause<never>)
+              : Effect.succeed(outcome ?? failed(cause))
+        }),
+        Effect.ensuring(
+          Effect.sync(() => {
+            core.welcomed = false
+          })
+        )
       )
-    )
+    })
 
     const end = (error: Failure | undefined): Effect.Effect<void> =>
       Effect.suspend(() => {
@@ -514,7 +536,14 @@ export const supervise = (
       })
     })
 
-    const supervisor = yield* Effect.forkDaemon(Effect.onInterrupt(run, () => end(undefined)))
+    // Whatever ends the loop ends the client: nobody waits for a session that nothing makes.
+    const supervisor = yield* Effect.forkDaemon(
+      Effect.onExit(run, (exit) => {
+        if (Exit.isSuccess(exit) || isClosing) return end(undefined)
+        const outcome = broken(exit.cause)
+        return Effect.zipRight(end(outcome.error), Fibers.report("the client failed unexpectedly", exit.cause))
+      })
+    )
 
     const close = Effect.suspend(() => {
       if (isClosing || ended !== undefined) return Deferred.await(finished)

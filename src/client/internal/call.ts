@@ -1,0 +1,25 @@
+/** How the calls of a client reach its session. */
+import type * as Effect from "effect/Effect"
+import type { ArcpError } from "../../protocol/Errors.js"
+import type * as Message from "../../protocol/Message.js"
+import type { TraceContext } from "../../protocol/Trace.js"
+import type { ClientError } from "../ClientError.js"
+import type { Fields } from "./encode.js"
+
+/**
+ * Sends a request and waits for its answer. Payload and head are encoded when the Effect starts; what cannot be encoded
+ * fails this call with `InvalidRequest`. `answered` gets the answer and the encoded request, before any later frame is read.
+ */
+export type Call = <A>(
+  type: Message.ClientMessageType,
+  payload: Fields,
+  answered: (message: Message.RuntimeMessage, request: string) => A,
+  more?: {
+    readonly jobId?: string | undefined
+    readonly trace?: TraceContext | undefined
+    /** The `nonce` of a ping, by which its pong is matched. */
+    readonly nonce?: string | undefined
+    /** The feature that must have been negotiated (ARCP 1.1 §6.2). */
+    readonly feature?: string | undefined
+  }
+) => Effect.Effect<A, ArcpError | ClientError>
