@@ -130,7 +130,16 @@ export class Endpoint implements Connection {
   flushed(): void {
     while (this.senders.length > 0 && this.state === "open" && this.driver.waiting() < this.options.highWater) {
       const sender = this.senders.shift()!
-      sender.resume(this.driver.write(sender.frames) ? Effect.void : this.failWhenEnded)
+      sender.resume(this.written(sender.frames))
+    }
+  }
+
+  /** What has become of a waiting sender's frames. What cannot be written is its defect, not that of who made the room. */
+  private written(frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> {
+    try {
+      return this.driver.write(frames) ? Effect.void : this.failWhenEnded
+    } catch (cause) {
+      return Effect.die(cause)
     }
   }
 
