@@ -17,14 +17,14 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import { InvalidRequest } from "../protocol/Errors.js"
 import * as Message from "../protocol/Message.js"
 import * as Text from "../protocol/Text.js"
-import { type AgentRegistration, AgentRegistry, type OnRestart } from "./AgentRegistry.js"
+import { type AgentRegistration, hosting, type OnRestart } from "./AgentRegistry.js"
 import { ambient } from "./Guard.js"
 import { called } from "./internal/called.js"
 import { handlerContext } from "./internal/handlerContext.js"
@@ -120,11 +120,12 @@ const layer = <In, InWire, Out, OutWire, E, R>(
 ): Layer.Layer<never, never, HandlerContext<R>> => {
   const decodeInput = Schema.decodeUnknownEither(agent.input)
   const encodeOutput = Schema.encodeUnknown(agent.output)
-  return Layer.scopedDiscard(
-    Effect.gen(function* () {
-      const registry = yield* AgentRegistry
-      const services = yield* Effect.context<HandlerContext<R>>()
-      const registration: AgentRegistration = {
+  return hosting(
+    agent.name,
+    agent.version,
+    Effect.map(
+      Effect.context<HandlerContext<R>>(),
+      (services): AgentRegistration => ({
         name: agent.name,
         version: agent.version,
         isDefault: agent.default ?? false,
@@ -152,8 +153,7 @@ const layer = <In, InWire, Out, OutWire, E, R>(
                 handlerContext(guard(services as Context.Context<never>), ambient(job)) as Context.Context<R>
             )
           )
-      }
-      yield* registry.register(registration)
-    })
-  ).pipe(Layer.provide(AgentRegistry.layer)) as Layer.Layer<never, never, HandlerContext<R>>
+      })
+    )
+  )
 }

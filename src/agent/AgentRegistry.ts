@@ -6,6 +6,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { AgentNotAvailable, AgentVersionNotAvailable, type InvalidRequest } from "../protocol/Errors.js"
 import * as AgentName from "../protocol/AgentName.js"
+import * as Hosted from "./internal/hosted.js"
 import type { Job, Streamed } from "./Job.js"
 
 /** What becomes of a job that was running when the runtime ended. */
@@ -42,53 +43,61 @@ export interface AgentEntry {
 }
 
 /**
- * Registers and resolves agents. One layer constant: whatever is built together shares one registry.
+ * The agents that a context hosts. Built by each runtime from the context in which it is built, so that two runtimes of one
+ * program host what each was given.
  */
 export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry")<
   AgentRegistry,
   {
-    /**
-     * Makes an agent available until the scope closes. A name or version that breaks the grammar, and a version that is
-     * registered already, is a defect: the program is wrong.
-     */
-    readonly register: (agent: AgentRegistration) => Effect.Effect<void, never, Scope.Scope>
     /** The version that a client's `agent` stands for. */
     readonly resolve: (
       agent: AgentName.AgentName
     ) => Either.Either<AgentRegistration, AgentNotAvailable | AgentVersionNotAvailable>
-    /** The inventory, in the order of registration. */
+    /** The inventory, in the order of the context. */
     readonly inventory: () => ReadonlyArray<AgentEntry>
   }
 >() {
-  static readonly layer: Layer.Layer<AgentRegistry> = Layer.sync(AgentRegistry, () => {
-    const agents = new Map<string, Array<AgentRegistration>>()
+  /**
+   * The registrations of the context in which it is built. A name or version that breaks the grammar, and two registrations of
+   * one version, are defects: the program is wrong.
+   */
+  static readonly layer: Layer.Layer<AgentRegistry> = Layer.effect(
+    AgentRegistry,
+    Effect.flatMap(Effect.context<never>(), (context) => make(Hosted.collect(context, agents)))
+  )
+}
+
+const agents = "effect-arcp/agent/Hosted/"
+
+const nameOf = (agent: AgentRegistration): string => `${agent.name}@${agent.version}`
+
+/** Puts an agent into the context. Each layer made by this function is one registration, however often it is provided. */
+export const hosting = <E, R>(
+  name: string,
+  version: string,
+  registration: Effect.Effect<AgentRegistration, E, R>
+): Layer.Layer<never, E, R> => Hosted.layer(`${agents}${name}@${version}`, registration)
+
+const make = (registered: ReadonlyArray<AgentRegistration>): Effect.Effect<(typeof AgentRegistry)["Service"]> =>
+  Effect.suspend(() => {
+    const byName = new Map<string, Array<AgentRegistration>>()
+    for (const agent of registered) {
+      if (!AgentName.isName(agent.name) || !AgentName.isVersion(agent.version)) {
+        return Effect.dieMessage(
+          `the agent ${JSON.stringify(nameOf(agent))} cannot be registered: a name is [a-z0-9][a-z0-9._-]*, a version [a-zA-Z0-9.+_-]+`
+        )
+      }
+      const versions = byName.get(agent.name) ?? []
+      if (versions.some((other) => other.version === agent.version)) {
+        return Effect.dieMessage(`the agent ${nameOf(agent)} is registered twice`)
+      }
+      byName.set(agent.name, [...versions, agent])
+    }
     const defaultOf = (versions: ReadonlyArray<AgentRegistration>): AgentRegistration =>
       versions.findLast((agent) => agent.isDefault) ?? versions[versions.length - 1]!
-    return {
-      register: (agent) =>
-        Effect.acquireRelease(
-          Effect.suspend(() => {
-            if (!AgentName.isName(agent.name) || !AgentName.isVersion(agent.version)) {
-              return Effect.dieMessage(
-                `the agent ${JSON.stringify(`${agent.name}@${agent.version}`)} cannot be registered: a name is [a-z0-9][a-z0-9._-]*, a version [a-zA-Z0-9.+_-]+`
-              )
-            }
-            const versions = agents.get(agent.name) ?? []
-            if (versions.some((other) => other.version === agent.version)) {
-              return Effect.dieMessage(`the agent ${agent.name}@${agent.version} is registered twice`)
-            }
-            agents.set(agent.name, [...versions, agent])
-            return Effect.void
-          }),
-          () =>
-            Effect.sync(() => {
-              const left = (agents.get(agent.name) ?? []).filter((other) => other !== agent)
-              if (left.length === 0) agents.delete(agent.name)
-              else agents.set(agent.name, left)
-            })
-        ),
+    return Effect.succeed({
       resolve: ({ name, version }) => {
-        const versions = agents.get(name)
+        const versions = byName.get(name)
         if (versions === undefined) {
           return Either.left(new AgentNotAvailable({ message: `agent: ${name} is not registered` }))
         }
@@ -104,11 +113,10 @@ export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry"
           : Either.right(found)
       },
       inventory: () =>
-        [...agents].map(([name, versions]) => ({
+        [...byName].map(([name, versions]) => ({
           name,
           versions: versions.map((agent) => agent.version),
           default: defaultOf(versions).version
         }))
-    }
+    })
   })
-}

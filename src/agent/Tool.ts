@@ -18,7 +18,7 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
@@ -26,7 +26,7 @@ import * as Message from "../protocol/Message.js"
 import { called } from "./internal/called.js"
 import { handlerContext } from "./internal/handlerContext.js"
 import { Job } from "./Job.js"
-import { ToolRegistry } from "./ToolRegistry.js"
+import { hostingTool, type ToolRegistration } from "./ToolRegistry.js"
 
 /** What a tool's handler needs beyond the call's scope and the job that calls it. */
 export type ToolContext<R> = Exclude<R, Job | Scope.Scope>
@@ -86,11 +86,11 @@ const layer = <In, InWire, Out, OutWire, E, R>(
 ): Layer.Layer<never, never, ToolContext<R>> => {
   const decode = Schema.decodeUnknown(input)
   const encode = Schema.encode(output)
-  return Layer.scopedDiscard(
-    Effect.gen(function* () {
-      const registry = yield* ToolRegistry
-      const services = yield* Effect.context<ToolContext<R>>()
-      yield* registry.register({
+  return hostingTool(
+    name,
+    Effect.map(
+      Effect.context<ToolContext<R>>(),
+      (services): ToolRegistration => ({
         name,
         run: (encoded) =>
           Effect.mapError(
@@ -108,6 +108,6 @@ const layer = <In, InWire, Out, OutWire, E, R>(
             Effect.scoped
           )
       })
-    })
-  ).pipe(Layer.provide(ToolRegistry.layer)) as Layer.Layer<never, never, ToolContext<R>>
+    )
+  )
 }

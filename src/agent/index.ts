@@ -3,7 +3,7 @@
  * platform as a job may use them.
  */
 export * as Agent from "./Agent.js"
-export * from "./AgentRegistry.js"
+export { type AgentEntry, type AgentRegistration, AgentRegistry, type OnRestart } from "./AgentRegistry.js"
 export { deniedCause } from "./Denied.js"
 export type { Denial, Gate } from "./Gate.js"
 export { ambient, type GuardOptions, guard, withheld } from "./Guard.js"
@@ -11,4 +11,4 @@ export * as GuardedFileSystem from "./GuardedFileSystem.js"
 export * as GuardedHttpClient from "./GuardedHttpClient.js"
 export * from "./Job.js"
 export * as Tool from "./Tool.js"
-export * from "./ToolRegistry.js"
+export { type ToolRegistration, ToolRegistry } from "./ToolRegistry.js"

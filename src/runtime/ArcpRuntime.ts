@@ -34,6 +34,7 @@ import { JobScheduler } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
 import { atEnd } from "./internal/atEnd.js"
+import { claim } from "./internal/claims.js"
 import { patientStore } from "./internal/patience.js"
 import { withTotalLoggers } from "./internal/userCode.js"
 import * as Retention from "./Retention.js"
@@ -107,6 +108,7 @@ const accepting = (
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const server = yield* Server
+      yield* claim("server", server)
       const serving = yield* Serving
       const sessions = yield* Sessions
       const store = yield* Store
@@ -157,10 +159,15 @@ export type Concerns =
   | Sessions
   | Subscriptions
 
-/** Every concern, without the loop that accepts connections, over the given ids. */
+/**
+ * Every concern, without the loop that accepts connections, over the given ids. Built anew each time that it is provided: no
+ * concern is shared between two runtimes.
+ */
 export const layerConcerns = (
   options: RuntimeOptions = {}
-): Layer.Layer<Concerns, never, Ids | Store | Authenticator> =>
+): Layer.Layer<Concerns, never, Ids | Store | Authenticator> => Layer.fresh(concerns(options))
+
+const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | Store | Authenticator> =>
   Serving.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(Heartbeats.layer, Subscriptions.layer, Sessions.layer)),
     Layer.provideMerge(Layer.mergeAll(JobScheduler.layer, Delegation.layer)),
@@ -173,11 +180,21 @@ export const layerConcerns = (
     withTotalLoggers
   )
 
+/** The runtime over the given ids, with its concerns. */
+const running = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | Server | Store | Authenticator> =>
+  Layer.merge(accepting(options), Retention.layer).pipe(
+    withTotalLoggers,
+    Layer.provideMerge(concerns(options)),
+    Layer.fresh
+  )
+
 /**
  * A runtime on a server, a store and an authenticator, hosting the agents whose layers are provided to it.
  *
  * At its start it takes up the sessions and jobs that the store holds; at its end it stops accepting, gives jobs their
- * `drainTime`, ends or leaves the others, tells clients to come back later, and writes what is queued. Fails to start (defect) when the store cannot be read.
+ * `drainTime`, ends or leaves the others, tells clients to come back later, and writes what is queued. Fails to start (defect) when
+ * the store cannot be read, when two layers host one version of an agent, and when another runtime of the program has its store
+ * or its server: several runtimes in one program share nothing but what is given to each of them.
  */
 export const layer = (options: RuntimeOptions = {}): Layer.Layer<never, never, Server | Store | Authenticator> =>
   Layer.provide(layerNoIds(options), Ids.layer)
@@ -188,14 +205,9 @@ export const layer = (options: RuntimeOptions = {}): Layer.Layer<never, never, S
  */
 export const layerWithConcerns = (
   options: RuntimeOptions = {}
-): Layer.Layer<Concerns, never, Server | Store | Authenticator> =>
-  Layer.merge(accepting(options), Retention.layer).pipe(
-    Layer.provideMerge(layerConcerns(options)),
-    Layer.provide(Ids.layer)
-  )
+): Layer.Layer<Concerns, never, Server | Store | Authenticator> => Layer.provide(running(options), Ids.layer)
 
 /** As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run. */
 export const layerNoIds = (
   options: RuntimeOptions = {}
-): Layer.Layer<never, never, Ids | Server | Store | Authenticator> =>
-  Layer.merge(accepting(options), Retention.layer).pipe(Layer.provide(layerConcerns(options)))
+): Layer.Layer<never, never, Ids | Server | Store | Authenticator> => Layer.provide(Layer.empty, running(options))

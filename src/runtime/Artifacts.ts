@@ -29,6 +29,7 @@ import type { StoreError } from "../store/Store.js"
 import { Deadlines } from "./Deadlines.js"
 import { sha256Bytes } from "./internal/hash.js"
 import { patient } from "./internal/patience.js"
+import { claim, instanceOf } from "./internal/claims.js"
 import { Limits, type LimitsShape } from "./Limits.js"
 import { reached, reaching } from "./Metrics.js"
 
@@ -322,7 +323,10 @@ export class Artifacts extends Context.Tag("effect-arcp/runtime/Artifacts")<Arti
     Artifacts,
     Effect.flatMap(
       Effect.serviceOption(ArtifactStore),
-      Option.match({ onNone: () => Effect.succeed(unavailable), onSome: make })
+      Option.match({
+        onNone: () => Effect.succeed(unavailable),
+        onSome: (store) => Effect.zipRight(claim("store", instanceOf(store)), make(store))
+      })
     )
   )
 }

@@ -220,6 +220,8 @@ export class Store extends Context.Tag("effect-arcp/store/Store")<
      * cannot hang, and is not bounded in time. Default false.
      */
     readonly immediate?: boolean | undefined
+    /** The same object for a store and everything that decorates it: one runtime at a time may have it. Default: the service itself. */
+    readonly instance?: object | undefined
     /** Writes a batch, all or nothing. */
     readonly commit: (batch: Batch) => Effect.Effect<void, StoreError>
     /** Everything that a starting runtime must know. */

@@ -14,7 +14,7 @@ export const decorate = <S extends object>(
   service: S,
   around: <A>(operation: keyof S & string, run: Effect.Effect<A, StoreError>) => Effect.Effect<A, StoreError>
 ): S => {
-  const out: Record<string, unknown> = {}
+  const out: Record<string, unknown> = { instance: service }
   for (const [name, value] of Object.entries(service)) {
     const operation = name as keyof S & string
     out[name] = Effect.isEffect(value)

@@ -67,7 +67,7 @@ describe("§9.3 an agent of ordinary code", () => {
     output: Schema.Struct({ summary: Schema.String, target: Schema.String })
   }) {}
 
-  const hosted = Layer.provideMerge(Layer.provide(Summarize.toLayer(summarize), NodeLive), AgentRegistry.layer)
+  const hosted = Layer.provide(AgentRegistry.layer, Layer.provide(Summarize.toLayer(summarize), NodeLive))
 
   /** Runs the agent as a runtime does, under a lease. */
   const run = (lease: Parameters<typeof gateOf>[0], input: { readonly path: string; readonly url: string }) =>

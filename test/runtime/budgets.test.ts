@@ -5,6 +5,7 @@ import { LeasePolicy } from "../../src/runtime/index.js"
 import { Store } from "../../src/store/Store.js"
 import { allFeatures, barrier, eventsOf, hello, type Peer, run, submit } from "./peer.js"
 import { backends } from "./backends.js"
+import { reopened } from "./mortal.js"
 import { listed, scripted, type Step, word, words } from "./script.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
@@ -253,7 +254,7 @@ describe.each(backends)("budgets over %s", (_name, backend) => {
     it.scoped("§9.6 survive a restart: a handler that runs again has what was left", () =>
       Effect.gen(function* () {
         const options = backend()
-        const store = Layer.succeed(Store, Context.get(yield* Layer.build(options.store!), Store))
+        const store = reopened(Context.get(yield* Layer.build(options.store!), Store))
         // Not stopped but left: as far as the store knows, its process has died.
         const dying = yield* Layer.build(world({ ...options, store, agents: scripted })).pipe(
           Scope.extend(yield* Scope.make())

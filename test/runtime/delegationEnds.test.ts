@@ -7,6 +7,7 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { TestGateway } from "../../src/testing/index.js"
 import { allFeatures, barrier, eventsOf, type Frame, hello, type Peer, submit } from "./peer.js"
 import { backends } from "./backends.js"
+import { reopened, reopenedAll } from "./mortal.js"
 import { listed, scripted, type Step, word, words } from "./script.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
@@ -246,7 +247,7 @@ describe.each(backends)("the ends of delegated jobs over %s", (_name, backend) =
   it.scoped("§7.3 a restart ends children, brings their money back, and runs their parent again", () =>
     Effect.gen(function* () {
       const options = backend()
-      const store = Layer.succeed(Store, Context.get(yield* Layer.build(options.store!), Store))
+      const store = reopened(Context.get(yield* Layer.build(options.store!), Store))
       const runtime = world({ ...options, store, agents: scripted })
       // Not stopped but left: as far as the store knows, its process has died.
       const dying = yield* Layer.build(runtime).pipe(Scope.extend(yield* Scope.make()))
@@ -360,7 +361,7 @@ describe("delegation with provisioned credentials", () => {
     () =>
       Effect.gen(function* () {
         const built = yield* Layer.build(SqliteStore.layer({ filename: ":memory:", durable: true }))
-        const store = Layer.succeedContext(built) as unknown as Layer.Layer<Store>
+        const store = reopenedAll(built) as unknown as Layer.Layer<Store>
         const upstream = yield* Layer.build(gateway)
         const { hangIssues, failIssues } = Context.get(upstream, TestGateway)
         const runtime = world({ agents: scripted, store })

@@ -6,6 +6,7 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { Store } from "../../src/store/Store.js"
 import { barrier, eventsOf, type Frame, hello, type Peer, submit } from "./peer.js"
+import { reopened } from "./mortal.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
 beforeEach(resetGates)
@@ -64,7 +65,7 @@ const started = (options: WorldOptions) =>
 const lasting = (layer: Layer.Layer<Store, unknown>) =>
   Effect.map(Layer.build(layer), (context) => {
     const store = Context.get(context, Store)
-    return { store, layer: Layer.succeed(Store, store) }
+    return { store, layer: reopened(store) }
   })
 
 const runtime = { drainTime: "10 seconds" } as const

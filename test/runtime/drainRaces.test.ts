@@ -6,7 +6,7 @@ import { MemoryStore } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { Store, StoreError } from "../../src/store/Store.js"
 import { TestGateway } from "../../src/testing/index.js"
-import { makeStore, resumed, start } from "./mortal.js"
+import { makeStore, resumed, start, reopened } from "./mortal.js"
 import { barrier, dial, eventsOf, hello, type Peer, submit } from "./peer.js"
 import { eventually, leased, provisioned, provisionedBackends } from "./provisionedWorld.js"
 import { gate, resetGates, world } from "./world.js"
@@ -107,7 +107,7 @@ describe("while a runtime stops", () => {
     Effect.gen(function* () {
       const { layer, store } = yield* Effect.map(Layer.build(durable()), (built) => {
         const store = Context.get(built, Store)
-        return { store, layer: Layer.succeed(Store, store) }
+        return { store, layer: reopened(store) }
       })
       const first = yield* closing(world({ agents, store: layer }))
       const { jobs, owner, watcher } = yield* Effect.gen(function* () {

@@ -3,6 +3,7 @@ import { Clock, Context, Deferred, Effect, Exit, HashMap, Layer, Logger, Scope, 
 import { Agent, Job } from "../../src/agent/index.js"
 import { Store } from "../../src/store/Store.js"
 import { backends } from "./backends.js"
+import { reopened } from "./mortal.js"
 import { bodies, calls, leaseAgents, ran, seen } from "./leaseWorld.js"
 import { allFeatures, barrier, eventsOf, hello, submit } from "./peer.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
@@ -237,9 +238,7 @@ describe.each(backends)("expiry of leases over %s", (_name, backend) => {
   it.scoped("§9.5 after a restart a lease that is over starts nothing, one that is not ends when it did before", () =>
     Effect.gen(function* () {
       const options = backend()
-      const store = yield* Effect.map(Layer.build(options.store!), (context) =>
-        Layer.succeed(Store, Context.get(context, Store))
-      )
+      const store = yield* Effect.map(Layer.build(options.store!), (context) => reopened(Context.get(context, Store)))
       const started: Array<string> = []
       const agents = Agent.untyped(
         "again",

@@ -36,6 +36,18 @@ export const makeStore = (layer: Layer.Layer<Store, unknown>) =>
     }
   })
 
+/** A store as the next process opens it: the rows are the same, the instance is its own, as a file's handle would be. */
+export const reopened = (store: Context.Tag.Service<Store>): Layer.Layer<Store> =>
+  Layer.sync(Store, () => ({ ...store }))
+
+/** {@link reopened}, for everything that a database holds. */
+export const reopenedAll = <A>(built: Context.Context<A>): Layer.Layer<A> =>
+  Layer.effectContext(
+    Effect.sync(() =>
+      Context.unsafeMake<A>(new Map([...built.unsafeMap].map(([key, service]) => [key, { ...(service as object) }])))
+    )
+  )
+
 export const start = (store: Layer.Layer<Store>, agents?: Layer.Layer<never>, limits: Partial<LimitsShape> = {}) =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()

@@ -6,6 +6,7 @@ import { Store, StoreError } from "../../src/store/Store.js"
 import { Connector } from "../../src/transport/Connection.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { allFeatures, barrier, dial, eventsOf, hello, run, submit } from "./peer.js"
+import { reopened } from "./mortal.js"
 import { backends, webSocket } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
@@ -15,7 +16,7 @@ const features = allFeatures.filter((f) => f !== "heartbeat")
 
 /** A store that outlives the runtimes built on it. */
 const lasting = (options: WorldOptions) =>
-  Effect.map(Layer.build(options.store!), (context) => Layer.succeed(Store, Context.get(context, Store)))
+  Effect.map(Layer.build(options.store!), (context) => reopened(Context.get(context, Store)))
 
 /** A runtime that a test ends itself. */
 const started = (options: WorldOptions) =>

@@ -8,6 +8,7 @@ import { Store, StoreError } from "../../store/Store.js"
 import { Limits } from "../Limits.js"
 import { reaching } from "../Metrics.js"
 import { atEnd } from "./atEnd.js"
+import { claim, instanceOf } from "./claims.js"
 
 /** The store has not answered. What it was asked to write may be there, and may come to be there. */
 export const noAnswer = (operation: string, millis: number): StoreError =>
@@ -56,12 +57,13 @@ export const patient = <S extends object>(
 
 /**
  * The store with a bound on its reads. A commit has none here: whether it took effect is known only when it answers, so the
- * journal waits, and refuses meanwhile. A start and a purge take as long as they take.
+ * journal waits, and refuses meanwhile. A start and a purge take as long as they take. The store is the runtime's own.
  */
-export const patientStore: Layer.Layer<Store, never, Store> = Layer.effect(
+export const patientStore: Layer.Layer<Store, never, Store> = Layer.scoped(
   Store,
   Effect.gen(function* () {
     const store = yield* Store
+    yield* claim("store", instanceOf(store))
     return store.immediate === true ? store : patient(store, yield* Limits, ["commit", "recover", "purge"])
   })
 )
