@@ -6,6 +6,7 @@ import {
   JsonObject,
   optional,
   PositiveInt,
+  Reason,
   Seq,
   ShortText,
   WireBudget,
@@ -53,7 +54,7 @@ export const Accepted = Schema.Struct({
 export type Accepted = typeof Accepted.Type
 
 /** `job.cancel` (§7.4); the job may be named by the envelope. */
-export const Cancel = Schema.Struct({ job_id: optional(Id), reason: optional(Schema.String) })
+export const Cancel = Schema.Struct({ job_id: optional(Id), reason: optional(Reason) })
 export type Cancel = typeof Cancel.Type
 
 /** `job.cancelled` (§7.4). */
