@@ -98,6 +98,21 @@ export interface Connection {
   readonly close: (code: number, reason: string) => Effect.Effect<void>
   /** Waits for the end and tells how it came. */
   readonly closed: Effect.Effect<CloseInfo>
+  /**
+   * The peer has been authenticated: lifts {@link Restrictions.frameBytes}. Absent where connections are not restricted.
+   */
+  readonly admit?: Effect.Effect<void>
+}
+
+/** How a server treats peers that have not been authenticated. */
+export interface Restrictions {
+  /**
+   * Bytes of one frame until {@link Connection.admit}; a larger one ends the connection with 1009. The transport's own limit holds
+   * where it is smaller.
+   */
+  readonly frameBytes: number
+  /** Why a peer from this address is refused now; undefined: it may connect. Called for each connection before it is accepted. */
+  readonly refusal: (remoteAddress: string | undefined) => string | undefined
 }
 
 /**
@@ -130,6 +145,11 @@ export class Server extends Context.Tag("effect-arcp/transport/Server")<
     readonly connections: Stream.Stream<Connection>
     /** Stops accepting (idempotent); connections that are open stay. */
     readonly stopAccepting: Effect.Effect<void>
+    /**
+     * Restricts connections whose peer has not been authenticated, from now on and those that are open. A server without this accepts
+     * every peer; the runtime then refuses those that it does not want once they are connected.
+     */
+    readonly restrict?: (restrictions: Restrictions) => Effect.Effect<void>
     /** Where it listens, such as `ws://127.0.0.1:7777/arcp`, `stdio:` or `memory:`. */
     readonly address: string
   }

@@ -19,6 +19,8 @@ export const combine = (servers: ReadonlyArray<Service>): Service => ({
     { concurrency: "unbounded" }
   ),
   stopAccepting: Effect.forEach(servers, (server) => server.stopAccepting, { concurrency: "unbounded", discard: true }),
+  restrict: (restrictions) =>
+    Effect.forEach(servers, (server) => server.restrict?.(restrictions) ?? Effect.void, { discard: true }),
   get address() {
     return servers.map((server) => server.address).join(", ")
   }

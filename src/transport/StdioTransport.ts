@@ -113,6 +113,7 @@ export const layerServer = (options: ServerOptions = {}): Layer.Layer<Server> =>
       return {
         connections: acceptor.connections,
         stopAccepting: Effect.sync(() => acceptor.stop()),
+        restrict: acceptor.restrict,
         address: "stdio:"
       }
     })

@@ -72,6 +72,7 @@ export const make = (
       server: {
         connections: acceptor.connections,
         stopAccepting: Effect.sync(() => acceptor.stop()),
+        restrict: acceptor.restrict,
         address: `ws:${path}`
       }
     }

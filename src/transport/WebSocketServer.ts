@@ -154,6 +154,7 @@ export const make = (options: LayerOptions): Effect.Effect<Service, TransportErr
     const address = wsAcceptor.addressOf(server, path, options.tls !== undefined)
     return {
       connections: acceptor.connections,
+      restrict: acceptor.restrict,
       stopAccepting: Effect.sync(() => {
         acceptor.stop()
         server.close()
@@ -199,6 +200,7 @@ export const attach = (
     )
     return {
       connections: acceptor.connections,
+      restrict: acceptor.restrict,
       stopAccepting: Effect.sync(() => acceptor.stop()),
       get address() {
         return wsAcceptor.addressOf(server, path, server instanceof Https.Server)

@@ -5,7 +5,7 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
-import { closeCodes, type Connection } from "../Connection.js"
+import { closeCodes, type Connection, type Restrictions } from "../Connection.js"
 import type { Endpoint } from "./Endpoint.js"
 import { Inbox } from "./Inbox.js"
 
@@ -13,6 +13,8 @@ export class Acceptor {
   private readonly inbox = new Inbox<Connection>()
   private readonly open = new Set<Endpoint>()
   readonly connections: Stream.Stream<Connection> = this.inbox.stream
+  /** What holds for peers that have not been authenticated. */
+  restrictions: Restrictions | undefined
 
   get stopped(): boolean {
     return this.inbox.ended
@@ -27,10 +29,18 @@ export class Acceptor {
   accept(endpoint: Endpoint): boolean {
     if (this.inbox.ended) return false
     this.open.add(endpoint)
+    if (this.restrictions !== undefined) endpoint.restrict(this.restrictions.frameBytes)
     endpoint.onEnd(() => this.open.delete(endpoint))
     this.inbox.push(endpoint)
     return true
   }
+
+  /** Restricts peers that have not been authenticated: those that wait, and those that come. */
+  readonly restrict = (restrictions: Restrictions): Effect.Effect<void> =>
+    Effect.sync(() => {
+      this.restrictions = restrictions
+      for (const endpoint of this.open) endpoint.restrict(restrictions.frameBytes)
+    })
 
   /** No more connections; `connections` ends. */
   stop(): void {

@@ -36,6 +36,8 @@ export interface Driver {
   readonly release: () => void
   /** Starts to close, after what was written. In bounded time it calls {@link Endpoint.end}. */
   readonly shut: (code: number, reason: string) => void
+  /** The largest frame that may be read from now on, in bytes; undefined: the driver's own limit. */
+  readonly limitFrames?: (bytes: number | undefined) => void
   /** A sender has begun to wait: called for drivers that must poll for room. */
   readonly onWait?: () => void
 }
@@ -69,6 +71,8 @@ export class Endpoint implements Connection {
   private state: "open" | "closing" | "ended" = "open"
   private info: CloseInfo = { code: closeCodes.abnormal, reason: "" }
   private held = false
+  /** Where the peer is held back: at less while it has not been authenticated. */
+  private inboundBound: number
   private senders: Array<Sender> = []
   private readonly endListeners = new Set<() => void>()
   private atInboundEnd: (() => void) | undefined
@@ -81,6 +85,7 @@ export class Endpoint implements Connection {
       highWater: Math.max(1, options.highWater),
       inboundBound: Math.max(1, options.inboundBound)
     }
+    this.inboundBound = this.options.inboundBound
     this.transport = options.transport
     this.secure = options.secure
     this.inbox = new Inbox(
@@ -114,7 +119,7 @@ export class Endpoint implements Connection {
   push(frame: Inbound, size: number): void {
     if (this.state === "closing") return
     this.inbox.push(frame, size)
-    if (!this.held && this.inbox.size >= this.options.inboundBound) {
+    if (!this.held && this.inbox.size >= this.inboundBound) {
       this.held = true
       this.driver.hold()
     }
@@ -186,7 +191,18 @@ export class Endpoint implements Connection {
     for (const sender of senders) sender.resume(Effect.fail(new ConnectionClosed(this.info)))
   }
 
+  /** The peer has not been authenticated: it costs little until {@link admit}. */
+  restrict(frameBytes: number): void {
+    this.inboundBound = Math.min(this.options.inboundBound, frameBytes)
+    this.driver.limitFrames?.(frameBytes)
+  }
+
   // --- Connection
+
+  readonly admit: Effect.Effect<void> = Effect.sync(() => {
+    this.inboundBound = this.options.inboundBound
+    this.driver.limitFrames?.(undefined)
+  })
 
   readonly send = (frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> =>
     Effect.suspend(() => {

@@ -21,13 +21,13 @@ const maxIdleBytes = 65_536
 export class LineSplitter {
   // `ignoreBOM: true` keeps a byte order mark, wherever it stands: lines must not depend on where decoding began
   private readonly decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-  private readonly maxBytes: number
+  /** The longest line, without its LF. May be changed at any time; it holds for the bytes that are pushed next. */
+  maxBytes: number
   /** The unfinished line, in a buffer that grows: tiny chunks cost no more than large ones. */
   private kept = new Uint8Array(0)
   private keptBytes = 0
   private dead = false
 
-  /** `maxBytes`: the longest line, without its LF. */
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes
   }

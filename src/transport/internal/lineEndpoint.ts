@@ -70,7 +70,10 @@ export const make = (input: Readable, output: Writable, options: LineOptions, ho
       release: () => {
         if (!inputDone) input.resume()
       },
-      shut: hooks.shut
+      shut: hooks.shut,
+      limitFrames: (limit) => {
+        splitter.maxBytes = Math.min(maxFrameBytes, limit ?? maxFrameBytes)
+      }
     },
     {
       transport: "stdio",
@@ -84,11 +87,11 @@ export const make = (input: Readable, output: Writable, options: LineOptions, ho
     for (const line of lines) {
       if (line === tooLong) {
         // told first, so that the reader can still answer; the connection ends when the reader has seen the end
-        endpoint.push(new BadFrame(`the line is longer than ${maxFrameBytes} bytes`), 64)
+        endpoint.push(new BadFrame(`the line is longer than ${splitter.maxBytes} bytes`), 64)
         stopInput()
         input.destroy()
         endpoint.endInbound(() =>
-          endpoint.startClose(closeCodes.tooBig, `a line is longer than ${maxFrameBytes} bytes`)
+          endpoint.startClose(closeCodes.tooBig, `a line is longer than ${splitter.maxBytes} bytes`)
         )
       } else if (line === invalid) endpoint.push(new BadFrame("the line is not valid UTF-8"), 64)
       else endpoint.push(line, line.length + 64)

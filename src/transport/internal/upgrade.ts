@@ -19,7 +19,7 @@ export interface UpgradePolicy {
 
 /** Why an upgrade is refused. */
 export interface Refusal {
-  readonly status: 400 | 403 | 404 | 503
+  readonly status: 400 | 403 | 404 | 429 | 503
   readonly message: string
 }
 
@@ -118,7 +118,7 @@ export const refuse = (socket: Duplex, refusal: Refusal): void => {
     `HTTP/1.1 ${refusal.status} ${STATUS_CODES[refusal.status]}\r\n` +
       "Connection: close\r\n" +
       "Content-Type: text/plain; charset=utf-8\r\n" +
-      (refusal.status === 503 ? "Retry-After: 1\r\n" : "") +
+      (refusal.status === 503 ? "Retry-After: 1\r\n" : refusal.status === 429 ? "Retry-After: 60\r\n" : "") +
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
   )
 }

@@ -12,11 +12,12 @@ import { type PerMessageDeflateOptions, type ServerOptions, type WebSocket, WebS
 import { Acceptor } from "./Acceptor.js"
 import { bytes, millis } from "./bounds.js"
 import type { Endpoint } from "./Endpoint.js"
+import * as forwarded from "./forwarded.js"
 import { check, guard, type Refusal, refuse, type UpgradePolicy, urlHost } from "./upgrade.js"
 import * as wsEndpoint from "./wsEndpoint.js"
 
 /** What every WebSocket server can be told. */
-export interface WsServerOptions {
+export interface WsServerOptions extends forwarded.ProxyOptions {
   /** The URL path that is served. Default: `/arcp`. */
   readonly path?: string | undefined
   /**
@@ -87,13 +88,21 @@ export const make = (options: WsServerOptions): WsAcceptor => {
   }
   const wss = new WebSocketServer(wsOptions)
 
-  const refusal = (request: IncomingMessage, socket: Socket, secure: boolean): Refusal | undefined => {
+  const peerAddress = forwarded.make(options)
+
+  const refusal = (
+    request: IncomingMessage,
+    socket: Socket,
+    secure: boolean,
+    address: string | undefined
+  ): Refusal | undefined => {
     const refused = check(request, policy, boundAddress(socket), secure)
     if (refused !== undefined) return refused
     if (acceptor.stopped) return { status: 503, message: "the server is shutting down" }
     if (acceptor.count >= maxConnections)
       return { status: 503, message: "too many connections are open; try again later" }
-    return undefined
+    const message = acceptor.restrictions?.refusal(address)
+    return message === undefined ? undefined : { status: 429, message }
   }
 
   const upgrade = (request: IncomingMessage, duplex: Duplex, head: Buffer): Endpoint | undefined => {
@@ -101,7 +110,8 @@ export const make = (options: WsServerOptions): WsAcceptor => {
     // an HTTP server's upgrade socket is a net.Socket or a tls.TLSSocket; the type of the event is wider for its users' sake
     const socket = duplex as Socket
     const secure = "encrypted" in socket && socket.encrypted === true
-    const refused = refusal(request, socket, secure)
+    const address = peerAddress(request, socket.remoteAddress)
+    const refused = refusal(request, socket, secure, address)
     if (refused !== undefined) {
       refuse(socket, refused)
       return undefined
@@ -116,6 +126,7 @@ export const make = (options: WsServerOptions): WsAcceptor => {
         maxFrameBytes
       })
       opened(socket)
+      endpoint.remoteAddress = address
       acceptor.accept(endpoint)
       accepted = endpoint
     })

@@ -13,6 +13,7 @@ import { BadFrame, closeCodes, type Frame } from "../Connection.js"
 import { receivedCode, sendableCode, sendableReason } from "./closeFrame.js"
 import { Endpoint, frameText } from "./Endpoint.js"
 import { encode } from "./textFrames.js"
+import { WsLimit } from "./wsLimit.js"
 
 /** What a waiting frame counts besides its bytes, so that empty frames are not free. */
 export const frameOverhead = 64
@@ -32,12 +33,15 @@ export interface WsEndpoint {
   readonly opened: (socket: Socket) => void
 }
 
+const tooLarge = (limit: WsLimit): string =>
+  `a frame${limit.isLowered ? " before authentication" : ""} is larger than ${limit.bytes} bytes`
+
 /** What `ws` found wrong with the peer's bytes, as the close code that it answered with. */
-const violation = (error: Error & { readonly code?: string }, maxFrameBytes: number): [number, string] | undefined => {
+const violation = (error: Error & { readonly code?: string }, limit: WsLimit): [number, string] | undefined => {
   switch (error.code) {
     case "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH":
     case "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH":
-      return [closeCodes.tooBig, `a frame is larger than ${maxFrameBytes} bytes`]
+      return [closeCodes.tooBig, tooLarge(limit)]
     case "WS_ERR_INVALID_UTF8":
       return [1007, "a text frame is not valid UTF-8"]
     case "WS_ERR_TOO_MANY_BUFFERED_PARTS":
@@ -53,6 +57,9 @@ export const make = (ws: WebSocket, options: WsEndpointOptions): WsEndpoint => {
   let failure: [number, string] | undefined
 
   const flushed = (): void => endpoint.flushed()
+
+  const refuseTooLarge = (): void => void endpoint.startClose(closeCodes.tooBig, tooLarge(limit))
+  const limit = new WsLimit(ws, options.maxFrameBytes, refuseTooLarge)
 
   const write = (frames: ReadonlyArray<Frame>): boolean => {
     if (ws.readyState !== ws.OPEN || socket === undefined) return false
@@ -75,7 +82,11 @@ export const make = (ws: WebSocket, options: WsEndpointOptions): WsEndpoint => {
       waiting: () => ws.bufferedAmount,
       hold: () => ws.pause(),
       release: () => ws.resume(),
-      shut: (code, reason) => ws.close(sendableCode(code), sendableReason(reason))
+      shut: (code, reason) => ws.close(sendableCode(code), sendableReason(reason)),
+      limitFrames: (bytes) => {
+        if (bytes === undefined) limit.lift()
+        else if (socket !== undefined) limit.lower(bytes, socket)
+      }
     },
     {
       transport: "websocket",
@@ -86,6 +97,7 @@ export const make = (ws: WebSocket, options: WsEndpointOptions): WsEndpoint => {
   )
 
   ws.on("message", (data: Buffer, isBinary: boolean) => {
+    if (!limit.received(data.length)) return refuseTooLarge()
     // `binaryType` is "nodebuffer", so a message is one Buffer, and a text is valid UTF-8
     endpoint.push(
       isBinary ? new BadFrame("the frame is binary, text is expected") : data.toString("utf8"),
@@ -93,7 +105,7 @@ export const make = (ws: WebSocket, options: WsEndpointOptions): WsEndpoint => {
     )
   })
   ws.on("error", (error: Error) => {
-    failure ??= violation(error, options.maxFrameBytes) ?? [closeCodes.abnormal, error.message]
+    failure ??= violation(error, limit) ?? [closeCodes.abnormal, error.message]
   })
   ws.on("close", (code: number, reason: Buffer) => {
     if (code === closeCodes.abnormal && failure !== undefined) endpoint.end(...failure)
