@@ -134,6 +134,7 @@ const accepting = (
           { discard: true }
         )
       )
+      yield* server.restrict?.(serving.restrictions) ?? Effect.void
       yield* server.connections.pipe(
         Stream.runForEach((connection) => Effect.forkIn(serving.serve(connection), connected)),
         Effect.forkScoped

@@ -15,6 +15,34 @@ export interface LimitsShape {
   readonly badFramesInARow: number
   /** Levels of nesting in a message; deeper is `INVALID_REQUEST`. */
   readonly jsonDepth: number
+  /** Bytes of one frame from a peer that has not been authenticated; a larger one closes its connection (1009). */
+  readonly unauthenticatedFrameBytes: number
+  /**
+   * Connections in all whose peer has not been authenticated, those that are being authenticated or refused included. The next
+   * one is refused: 429 at the upgrade, else `INTERNAL_ERROR` and 1013.
+   */
+  readonly unauthenticatedConnections: number
+  /**
+   * As {@link unauthenticatedConnections}, from one remote address: an IPv4 address, or the /64 network of an IPv6 address. Peers
+   * on the loopback interface, and peers without an address, have the bound in all only.
+   */
+  readonly unauthenticatedPerAddress: number
+  /**
+   * Failed authentications in all within a minute. Beyond it, addresses that had one of them are refused until the minute is
+   * over; other addresses are not.
+   */
+  readonly failedAuthentications: number
+  /**
+   * Failed authentications of one remote address within a minute; beyond it the address is refused until the minute is over. The
+   * loopback interface has the bound in all only.
+   */
+  readonly failedAuthenticationsPerAddress: number
+  /** Bytes of one page of a listing, its envelope included; the page ends before the job that would exceed it. */
+  readonly frameBytes: number
+  /** Replies of one connection that have not been sent; the connection is not read meanwhile. */
+  readonly replies: number
+  /** As {@link replies}, in bytes. */
+  readonly replyBytes: number
   /** Connected or resumable sessions of one principal; the next hello is refused with `INTERNAL_ERROR`. */
   readonly sessionsPerPrincipal: number
   /** Connected or resumable sessions in all; the next hello is refused with `INTERNAL_ERROR`. */
@@ -123,6 +151,14 @@ export const defaults: LimitsShape = {
   handshakeTimeout: 10_000,
   badFramesInARow: 5,
   jsonDepth: 64,
+  unauthenticatedFrameBytes: 65_536,
+  unauthenticatedConnections: 1_024,
+  unauthenticatedPerAddress: 64,
+  failedAuthentications: 1_024,
+  failedAuthenticationsPerAddress: 32,
+  frameBytes: 1_000_000,
+  replies: 1_024,
+  replyBytes: 4_194_304,
   sessionsPerPrincipal: 1_000,
   sessions: 20_000,
   idleSession: 600_000,

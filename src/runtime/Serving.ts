@@ -4,6 +4,10 @@
  * Order: frames are read in order. Requests that only touch memory are answered in place; those that read the store run
  * beside the reading, bounded, so that pings are answered however slow the store is.
  *
+ * Memory: while a connection's unsent replies are at their bound, its requests are not read; listings and artifacts, whose
+ * replies are large, are answered one at a time. A peer that has not been authenticated counts as a stranger until its session is
+ * there.
+ *
  * Input is hostile: every frame is checked before use, a bad one is answered with `INVALID_REQUEST` naming the field and
  * the next good one works; too many in a row close the connection.
  */
@@ -19,45 +23,30 @@ import { Authenticator } from "../auth/Authenticator.js"
 import * as Envelope from "../protocol/Envelope.js"
 import { type ArcpError, InternalError, InvalidRequest, toWire, Unauthenticated } from "../protocol/Errors.js"
 import * as ExtensionName from "../protocol/ExtensionName.js"
-import type { Feature } from "../protocol/Features.js"
 import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import * as Message from "../protocol/Message.js"
-import type { Hello, ResumeRequest } from "../protocol/Session.js"
+import type { Hello } from "../protocol/Session.js"
 import * as Trace from "../protocol/Trace.js"
-import { BadFrame, closeCodes, type Connection, type Inbound, readChunks } from "../transport/Connection.js"
+import { closeCodes, type Connection, type Inbound, readChunks, type Restrictions } from "../transport/Connection.js"
 import { BackPressure } from "./BackPressure.js"
 import { Artifacts } from "./Artifacts.js"
 import { Credentials } from "./Credentials.js"
 import { type Deadline, Deadlines } from "./Deadlines.js"
 import { Heartbeats } from "./Heartbeats.js"
 import { artifactAnswers } from "./internal/artifactAnswers.js"
+import * as JobsPage from "./internal/jobsPage.js"
 import type { Link } from "./internal/link.js"
 import type { LiveSession } from "./internal/model.js"
 import { isSignOfLife, Pace } from "./internal/pace.js"
+import * as Requests from "./internal/requests.js"
+import { Strangers } from "./internal/strangers.js"
 import { authenticating } from "./internal/userCode.js"
 import { JobScheduler } from "./JobScheduler.js"
 import { Limits } from "./Limits.js"
 import { badMessages, count, reached, reaching } from "./Metrics.js"
 import { type Attached, Sessions } from "./Sessions.js"
 import { Subscriptions } from "./Subscriptions.js"
-
-/** What one connection has come to. */
-interface State {
-  attached: Attached | undefined
-  /** Set once the connection is to be read no further. */
-  done: boolean
-  /** Requests that run beside the reading. */
-  inFlight: number
-  /** One artifact request at a time, in their order: at most one large reply waits to be sent. */
-  artifacts: Effect.Semaphore | undefined
-  /** Puts that run beside the reading; each holds its bytes. */
-  puts: number
-  readonly pace: Pace
-}
-
-/** Replies that may wait for a peer that does not read before its requests are read no further. */
-const maxOutbox = 1_024
 
 /** Puts of one connection whose bytes may be in memory at a time; the connection is not read meanwhile. */
 const maxPutsInFlight = 4
@@ -68,6 +57,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
   {
     /** Serves a connection until it ends. Never fails. */
     readonly serve: (connection: Connection) => Effect.Effect<void>
+    /** How servers treat peers that have not been authenticated. */
+    readonly restrictions: Restrictions
   }
 >() {
   static readonly layer: Layer.Layer<
@@ -97,6 +88,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const ids = yield* Ids
       const limits = yield* Limits
       const answerArtifact = artifactAnswers(yield* Artifacts, limits)
+      const strangers = new Strangers(limits, deadlines.now)
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
       const readLimits = { maxDepth: limits.jsonDepth }
 
@@ -113,15 +105,13 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           ...(requestId === undefined ? {} : { request_id: requestId })
         })
 
-      const readFrame = (frame: Inbound): Either.Either<Envelope.RawEnvelope, Envelope.Unreadable> =>
-        frame instanceof BadFrame
-          ? Either.left({ error: new InvalidRequest({ message: `message: ${frame.reason}` }), requestId: undefined })
-          : typeof frame === "string"
-            ? Envelope.fromText(frame, readLimits)
-            : Envelope.fromUnknown(frame)
-
       /** Refuses a connection that has no session. */
-      const refuse = (connection: Connection, state: State, error: ArcpError, requestId: string | undefined) => {
+      const refuse = (
+        connection: Connection,
+        state: Requests.State,
+        error: ArcpError,
+        requestId: string | undefined
+      ) => {
         state.done = true
         const code = error instanceof InternalError ? closeCodes.tryAgainLater : closeCodes.policy
         return connection
@@ -129,27 +119,9 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           .pipe(Effect.ignore, Effect.zipRight(connection.close(code, error.code)))
       }
 
-      const resumeOf = (
-        message: Extract<Message.ClientMessage, { readonly type: "session.hello" | "session.resume" }>
-      ): Either.Either<ResumeRequest | undefined, InvalidRequest> => {
-        const { envelope, payload } = message
-        if (message.type === "session.hello" && message.payload.resume !== undefined) {
-          return Either.right(message.payload.resume)
-        }
-        if (payload.resume_token === undefined) return Either.right(undefined)
-        const sessionId = payload.session_id ?? envelope.session_id
-        return sessionId === undefined
-          ? Either.left(new InvalidRequest({ message: "payload.session_id: is missing, a resume names its session" }))
-          : Either.right({
-              session_id: sessionId,
-              resume_token: payload.resume_token,
-              last_event_seq: payload.last_event_seq
-            })
-      }
-
-      const handshake = (connection: Connection, state: State, frame: Inbound, scope: Scope.Scope) =>
+      const handshake = (connection: Connection, state: Requests.State, frame: Inbound, scope: Scope.Scope) =>
         Effect.gen(function* () {
-          const envelope = readFrame(frame)
+          const envelope = Requests.readFrame(frame, readLimits)
           if (Either.isLeft(envelope)) {
             return yield* refuse(connection, state, envelope.left.error, envelope.left.requestId)
           }
@@ -165,10 +137,15 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               requestId
             )
           }
-          const request = resumeOf(message)
+          const request = Requests.resumeOf(message)
           if (Either.isLeft(request)) return yield* refuse(connection, state, request.left, requestId)
+          const barred = strangers.barred(connection.remoteAddress)
+          if (barred !== undefined) {
+            return yield* refuse(connection, state, new InternalError({ message: barred }), requestId)
+          }
           const { auth } = message.payload
           const hello: Hello = message.payload
+          const gone = new Unauthenticated({ message: "auth: the connection has ended" })
           const authenticated = authenticate({
             scheme: auth?.scheme,
             token: auth?.token === undefined ? undefined : Redacted.make(auth.token),
@@ -179,34 +156,37 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             }
           }).pipe(
             // An authenticator that takes longer than the connection lives is not waited for.
-            Effect.raceFirst(
-              Effect.zipRight(
-                connection.closed,
-                Effect.fail(new Unauthenticated({ message: "auth: the connection has ended" }))
-              )
-            )
+            Effect.raceFirst(Effect.zipRight(connection.closed, Effect.fail(gone)))
           )
           yield* authenticated.pipe(
             Effect.flatMap((principal) =>
               state.done
                 ? Effect.void
-                : // One step: a session that has a connection is always left when that has ended.
-                  Effect.uninterruptible(
-                    Effect.map(
-                      Scope.extend(
-                        request.right === undefined
-                          ? sessions.open(connection, principal, hello)
-                          : sessions.resume(connection, principal, request.right, hello),
-                        scope
-                      ),
-                      (attached) => {
-                        state.attached = attached
-                        heartbeats.watch(attached)
-                      }
+                : // Before the welcome is posted: what comes behind it may be large.
+                  Effect.zipRight(
+                    connection.admit ?? Effect.void,
+                    // One step: a session that has a connection is always left when that has ended.
+                    Effect.uninterruptible(
+                      Effect.map(
+                        Scope.extend(
+                          request.right === undefined
+                            ? sessions.open(connection, principal, hello)
+                            : sessions.resume(connection, principal, request.right, hello),
+                          scope
+                        ),
+                        (attached) => {
+                          state.attached = attached
+                          strangers.leave(connection)
+                          heartbeats.watch(attached)
+                        }
+                      )
                     )
                   )
             ),
-            Effect.catchAll((error) => (state.done ? Effect.void : refuse(connection, state, error, requestId)))
+            Effect.catchAll((error) => {
+              if (error instanceof Unauthenticated && !error.retryable && error !== gone) strangers.failed(connection)
+              return state.done ? Effect.void : refuse(connection, state, error, requestId)
+            })
           )
           const { attached } = state
           if (attached !== undefined) {
@@ -222,13 +202,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const fail = ({ link, session }: Attached, error: ArcpError, requestId: string): void =>
         reply(link, errorFrame(session, error, requestId))
 
-      const need = (session: LiveSession, feature: Feature): InvalidRequest | undefined =>
-        session.features.has(feature)
-          ? undefined
-          : new InvalidRequest({ message: `type: the feature ${feature} was not negotiated` })
-
       /** Runs a request beside the reading; at the bound the reading waits. */
-      const beside = (state: State, scope: Scope.Scope, request: Effect.Effect<void>): Effect.Effect<void> => {
+      const beside = (state: Requests.State, scope: Scope.Scope, request: Effect.Effect<void>): Effect.Effect<void> => {
         if (state.inFlight >= limits.concurrentRequests) return reaching("concurrentRequests", request)
         state.inFlight++
         return Effect.asVoid(
@@ -242,37 +217,18 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         )
       }
 
-      const jobIdOf = (
-        payload: { readonly job_id?: string | undefined },
-        envelope: Envelope.RawEnvelope
-      ): Either.Either<string, InvalidRequest> => {
-        const jobId = payload.job_id ?? envelope.job_id
-        return jobId === undefined
-          ? Either.left(new InvalidRequest({ message: "payload.job_id: is missing" }))
-          : Either.right(jobId)
-      }
-
       const handle = (
         attached: Attached,
-        state: State,
+        state: Requests.State,
         scope: Scope.Scope,
-        message: Message.ClientMessage
+        message: Message.ClientMessage,
+        size: number
       ): Effect.Effect<void> => {
         const { link, session } = attached
         const { envelope } = message
         const requestId = envelope.id
-        const answered = (request: Effect.Effect<void, ArcpError>): Effect.Effect<void> =>
-          request.pipe(
-            Effect.catchAll((error) => Effect.sync(() => fail(attached, error, requestId))),
-            Effect.catchAllDefect((defect) =>
-              Effect.zipRight(
-                Effect.logError(`a ${message.type} could not be answered`, defect),
-                Effect.sync(() =>
-                  fail(attached, new InternalError({ message: "the request failed unexpectedly" }), requestId)
-                )
-              )
-            )
-          )
+        const asked = (bytes: number) =>
+          Requests.asked(link, message.type, bytes, (error) => fail(attached, error, requestId))
         const refused = (error: ArcpError): Effect.Effect<void> => Effect.sync(() => fail(attached, error, requestId))
         switch (message.type) {
           case "session.ping":
@@ -288,7 +244,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           case "session.pong":
             return Effect.void
           case "session.ack": {
-            const missing = need(session, "ack")
+            const missing = Requests.need(session, "ack")
             if (missing !== undefined) return refused(missing)
             const seq = message.payload.last_processed_seq
             if (seq > session.seq) {
@@ -313,17 +269,21 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               link.end(closeCodes.normal, "session closed")
             })
           case "session.list_jobs": {
-            const missing = need(session, "list_jobs")
+            const missing = Requests.need(session, "list_jobs")
             if (missing !== undefined) return refused(missing)
-            return beside(
-              state,
-              scope,
-              answered(
-                Effect.map(subscriptions.list(session, message.payload), (jobs) =>
-                  reply(link, Message.runtime("session.jobs", head(session), { request_id: requestId, ...jobs }))
-                )
+            const { answered, settled } = asked(Requests.smallReply)
+            state.listings ??= Effect.unsafeMakeSemaphore(1)
+            const list = Effect.suspend(() => {
+              const frame = JobsPage.frame(head(session), requestId)
+              return Effect.flatMap(
+                subscriptions.list(session, message.payload, frame.room(limits.frameBytes)),
+                ({ nextCursor, rows }) => {
+                  settled()
+                  return link.postTaken(frame.text(rows, nextCursor))
+                }
               )
-            )
+            })
+            return beside(state, scope, state.listings.withPermits(1)(answered(list)))
           }
           case "job.submit": {
             const trace =
@@ -331,6 +291,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                 ? Either.right(undefined)
                 : Trace.parse(envelope.trace_id, envelope.extensions)
             if (Either.isLeft(trace)) return refused(trace.left)
+            // Its reply shows no more than what it brought, and waits for the store.
+            const { answered, failed, reply } = asked(size + Requests.smallReply)
             const request = answered(
               scheduler.submit(session, {
                 requestId,
@@ -338,13 +300,12 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                 trace: trace.right,
                 accepted: (jobId, traceId, payload) =>
                   reply(
-                    link,
                     Message.runtime("job.accepted", head(session, jobId, traceId), {
                       request_id: requestId,
                       ...payload
                     })
                   ),
-                failed: (error) => fail(attached, error, requestId)
+                failed
               })
             )
             // What reads the store, or waits for an upstream, does not hold up the reading.
@@ -353,16 +314,16 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               : beside(state, scope, request)
           }
           case "job.cancel": {
-            const jobId = jobIdOf(message.payload, envelope)
+            const jobId = Requests.jobIdOf(message.payload, envelope)
             if (Either.isLeft(jobId)) return refused(jobId.left)
             const { reason } = message.payload
+            const { answered, reply } = asked(Requests.smallReply)
             return beside(
               state,
               scope,
               answered(
                 scheduler.cancel(session, jobId.right, reason, () =>
                   reply(
-                    link,
                     Message.runtime("job.cancelled", head(session, jobId.right), {
                       job_id: jobId.right,
                       request_id: requestId,
@@ -374,10 +335,11 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             )
           }
           case "job.subscribe": {
-            const missing = need(session, "subscribe")
+            const missing = Requests.need(session, "subscribe")
             if (missing !== undefined) return refused(missing)
-            const jobId = jobIdOf(message.payload, envelope)
+            const jobId = Requests.jobIdOf(message.payload, envelope)
             if (Either.isLeft(jobId)) return refused(jobId.left)
+            const { answered, failed, reply } = asked(Requests.leaseReply)
             return beside(
               state,
               scope,
@@ -385,29 +347,28 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                 subscriptions.subscribe(session, message.payload, jobId.right, {
                   subscribed: (payload) =>
                     reply(
-                      link,
                       Message.runtime("job.subscribed", head(session, jobId.right, payload.trace_id), {
                         request_id: requestId,
                         ...payload
                       })
                     ),
-                  failed: (error) => fail(attached, error, requestId)
+                  failed
                 })
               )
             )
           }
           case "job.unsubscribe": {
-            const missing = need(session, "subscribe")
+            const missing = Requests.need(session, "subscribe")
             if (missing !== undefined) return refused(missing)
-            const jobId = jobIdOf(message.payload, envelope)
+            const jobId = Requests.jobIdOf(message.payload, envelope)
             if (Either.isLeft(jobId)) return refused(jobId.left)
+            const { answered, reply } = asked(Requests.smallReply)
             return beside(
               state,
               scope,
               answered(
                 subscriptions.unsubscribe(session, jobId.right, () =>
                   reply(
-                    link,
                     Message.runtime("job.unsubscribed", head(session, jobId.right), {
                       job_id: jobId.right,
                       request_id: requestId
@@ -423,14 +384,16 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           case "artifact.put":
           case "artifact.fetch":
           case "artifact.release": {
-            const missing = need(session, "artifacts")
+            const missing = Requests.need(session, "artifacts")
             if (missing !== undefined) return refused(missing)
+            const { answered, settled } = asked(Requests.smallReply)
             state.artifacts ??= Effect.unsafeMakeSemaphore(1)
             const request = state.artifacts.withPermits(1)(
               answered(
-                Effect.flatMap(answerArtifact(session.principal.id, message), ([type, payload]) =>
-                  link.postTaken(Message.runtime(type, head(session), { request_id: requestId, ...payload }))
-                )
+                Effect.flatMap(answerArtifact(session.principal.id, message), ([type, payload]) => {
+                  settled()
+                  return link.postTaken(Message.runtime(type, head(session), { request_id: requestId, ...payload }))
+                })
               )
             )
             if (message.type !== "artifact.put") return beside(state, scope, request)
@@ -446,7 +409,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       }
 
       /** A frame that is no message of a client; answered, and counted. */
-      const bad = (attached: Attached, state: State, error: InvalidRequest, requestId: string | undefined) =>
+      const bad = (attached: Attached, state: Requests.State, error: InvalidRequest, requestId: string | undefined) =>
         Effect.sync(() => {
           const { link, session } = attached
           count(badMessages)
@@ -457,11 +420,16 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           link.end(closeCodes.policy, `${limits.badFramesInARow} bad messages in a row`)
         })
 
-      const onFrame = (attached: Attached, state: State, scope: Scope.Scope, frame: Inbound): Effect.Effect<void> => {
+      const onFrame = (
+        attached: Attached,
+        state: Requests.State,
+        scope: Scope.Scope,
+        frame: Inbound
+      ): Effect.Effect<void> => {
         const { link, session } = attached
         link.lastIn = deadlines.now()
         session.lastSeenAt = link.lastIn
-        const envelope = readFrame(frame)
+        const envelope = Requests.readFrame(frame, readLimits)
         if (Either.isLeft(envelope)) return bad(attached, state, envelope.left.error, envelope.left.requestId)
         const raw = envelope.right
         if (raw.session_id !== undefined && raw.session_id !== session.sessionId) {
@@ -490,34 +458,42 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         link.badFrames = 0
         if (!isSignOfLife(raw.type)) session.spokeAt = link.lastIn
         if (!link.confirmed) sessions.confirm(attached)
-        return handle(attached, state, scope, decoded.right)
+        return handle(attached, state, scope, decoded.right, typeof frame === "string" ? frame.length : 0)
       }
 
-      const drained = (link: Link): Effect.Effect<void> =>
-        link.outbox.length < maxOutbox
-          ? Effect.void
-          : Effect.raceFirst(
-              Effect.repeat(Effect.sleep(10), {
-                until: () => link.outbox.length < maxOutbox || link.closing !== undefined
-              }),
-              Effect.asVoid(link.connection.closed)
-            )
+      /** Waits until there is room for replies; a connection that ends meanwhile is read no further. */
+      const drained = ({ link }: Attached, state: Requests.State): Effect.Effect<void> => {
+        const { full } = link
+        if (full !== undefined) reached(full)
+        return Effect.raceFirst(
+          link.room,
+          Effect.zipRight(
+            link.connection.closed,
+            Effect.sync(() => {
+              state.done = true
+              link.abandon()
+            })
+          )
+        )
+      }
 
       /** Reads the connection until it ends, or is to be read no further. */
-      const reading = (connection: Connection, state: State, scope: Scope.Scope, tooSlow: Deadline) =>
+      const reading = (connection: Connection, state: Requests.State, scope: Scope.Scope, tooSlow: Deadline) =>
         readChunks(connection, (frames) => {
           let i = 0
           const next: Effect.Effect<void> = Effect.suspend(() => {
             while (i < frames.length && !state.done) {
-              const frame = frames[i++]!
               const { attached } = state
+              if (attached !== undefined && !attached.link.hasRoom)
+                return Effect.zipRight(drained(attached, state), next)
+              const frame = frames[i++]!
               if (attached === undefined) {
                 return Effect.zipRight(
                   Effect.tap(handshake(connection, state, frame, scope), () => tooSlow.cancel()),
                   next
                 )
               }
-              const handled = Effect.zipRight(onFrame(attached, state, scope, frame), drained(attached.link))
+              const handled = onFrame(attached, state, scope, frame)
               const pace = state.pace.next(deadlines.now)
               return Effect.zipRight(pace === undefined ? handled : Effect.zipRight(pace, handled), next)
             }
@@ -530,13 +506,10 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const serve = (connection: Connection): Effect.Effect<void> =>
         Effect.uninterruptibleMask((restore) =>
           Effect.flatMap(Scope.make(), (scope) => {
-            const state: State = {
-              attached: undefined,
-              done: false,
-              inFlight: 0,
-              artifacts: undefined,
-              puts: 0,
-              pace: new Pace(limits.messagesPerSecond, deadlines.now())
+            const state = Requests.begin(new Pace(limits.messagesPerSecond, deadlines.now()))
+            const refusal = strangers.enter(connection)
+            if (refusal !== undefined) {
+              return refuse(connection, state, new InternalError({ message: refusal }), undefined)
             }
             const tooSlow = deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => {
               if (state.attached !== undefined || state.done) return
@@ -545,11 +518,16 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                 refuse(connection, state, reaching("handshakeTimeout", new InvalidRequest({ message })), undefined)
               )
             })
+            // Its inbound has ended, so its end is near. The transport cannot count.
+            const tooLarge = Effect.map(connection.closed, ({ code }) => {
+              if (code === closeCodes.tooBig) reached("unauthenticatedFrameBytes")
+            })
             const ended = (exit: Exit.Exit<void>): Effect.Effect<void> => {
               tooSlow.cancel()
+              strangers.leave(connection)
               if (state.attached !== undefined) sessions.leave(state.attached)
               const closed = Scope.close(scope, exit)
-              if (Exit.isSuccess(exit)) return closed
+              if (Exit.isSuccess(exit)) return state.attached === undefined ? Effect.zipRight(closed, tooLarge) : closed
               return Effect.zipRight(
                 closed,
                 Exit.isInterrupted(exit)
@@ -574,7 +552,12 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           })
         )
 
-      return { serve }
+      const restrictions: Restrictions = {
+        frameBytes: limits.unauthenticatedFrameBytes,
+        refusal: (remoteAddress) => strangers.refusal(remoteAddress)
+      }
+
+      return { serve, restrictions }
     })
   )
 }

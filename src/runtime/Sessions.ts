@@ -166,6 +166,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         const pump = (session: LiveSession, link: Link): Effect.Effect<void> => {
           const { connection } = link
           const step = Effect.suspend(() => {
+            link.settle()
             const upTo = link.release()
             const now = deadlines.now()
             const replies = link.outbox.length > 0 ? link.take() : undefined
@@ -175,6 +176,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 ? Effect.as(connection.send(replies), true)
                 : Effect.as(connection.close(link.closing.code, link.closing.reason), false)
             }
+            // Replies that are left leave before events that may belong behind them.
+            if (replies !== undefined && link.outbox.length > 0) return Effect.as(connection.send(replies), true)
             if (link.cursor >= session.seq) {
               if (replies !== undefined) return Effect.as(connection.send(replies), true)
               link.sent()
@@ -217,7 +220,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             }
           }).pipe(
             Effect.catchTags({
-              ConnectionClosed: () => Effect.void,
+              ConnectionClosed: () => Effect.sync(() => link.abandon()),
               StoreError: (error) =>
                 Effect.zipRight(
                   Effect.logError("a session's log could not be read", error),
@@ -394,7 +397,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(() => drop(session)) : Effect.void)),
                 Effect.mapError(storeFailure)
               )
-            return yield* attach(session, new Link(connection, 0, now), token)
+            return yield* attach(session, new Link(connection, 0, now, limits), token)
           })
 
         const resume = (connection: Connection, principal: Principal, request: ResumeRequest, hello: Hello) =>
@@ -460,7 +463,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 ),
                 Effect.mapError(storeFailure)
               )
-            const attached = yield* attach(session, new Link(connection, cursor, deadlines.now()), token)
+            const attached = yield* attach(session, new Link(connection, cursor, deadlines.now(), limits), token)
             Metrics.count(Metrics.resumes)
             // What it has seen is as good as acknowledged.
             backPressure.acknowledged(session)

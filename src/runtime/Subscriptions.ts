@@ -15,10 +15,11 @@ import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../protocol/Errors.js"
 import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
 import type { Subscribe, Subscribed } from "../protocol/Job.js"
-import { isTerminal, type JobInfo, type Jobs, type ListJobs } from "../protocol/Session.js"
+import { isTerminal, type JobInfo, type ListJobs } from "../protocol/Session.js"
 import { Store, type StoredJob } from "../store/Store.js"
 import { wireBudget } from "./Budgets.js"
 import { shuttingDown } from "./internal/drain.js"
+import * as JobsPage from "./internal/jobsPage.js"
 import { acceptedParts, type LiveJob, type LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
 import { storeFailure } from "./JobScheduler.js"
@@ -68,8 +69,15 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
     ) => Effect.Effect<void, ArcpError>
     /** Ends an observation; the job does not notice. */
     readonly unsubscribe: (session: LiveSession, jobId: string, done: () => void) => Effect.Effect<void, ArcpError>
-    /** A page of the jobs that the session's principal may observe (§6.6). */
-    readonly list: (session: LiveSession, request: ListJobs) => Effect.Effect<Jobs, ArcpError>
+    /**
+     * A page of the jobs that the session's principal may observe (§6.6): rows as JSON texts of at most so many bytes together, where
+     * it is more than one row.
+     */
+    readonly list: (
+      session: LiveSession,
+      request: ListJobs,
+      bytes: number
+    ) => Effect.Effect<{ readonly rows: ReadonlyArray<string>; readonly nextCursor: string | null }, ArcpError>
   }
 >() {
   static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner> = Layer.effect(
@@ -282,35 +290,31 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         }
       }
 
-      const list = (session: LiveSession, request: ListJobs): Effect.Effect<Jobs, ArcpError> =>
+      const list = (session: LiveSession, request: ListJobs, bytes: number) =>
         Effect.gen(function* () {
           const filter = request.filter ?? {}
           const agent = filter.agent === undefined ? undefined : yield* AgentName.parse(filter.agent)
           const after = request.cursor === undefined ? undefined : yield* decodeCursor(request.cursor)
-          const limit = Math.min(request.limit ?? limits.listPage, limits.listPage)
           const listed = policy.listed(session.principal)
-          const found = yield* Effect.mapError(
-            store.jobs({
-              principalIds: listed === "all" ? undefined : [...new Set([session.principal.id, ...listed])],
-              statuses:
-                filter.status === undefined
-                  ? undefined
-                  : typeof filter.status === "string"
-                    ? [filter.status]
-                    : filter.status,
-              agent: agent?.name,
-              version: agent?.version,
-              createdAfter: filter.created_after === undefined ? undefined : parseTimestamp(filter.created_after),
-              afterJobId: after,
-              limit: limit + 1
-            }),
-            storeFailure
-          )
-          const page = found.slice(0, limit)
-          return {
-            jobs: page.map(info),
-            next_cursor: found.length > limit ? encodeCursor(page[page.length - 1]!.record.jobId) : null
+          const query = {
+            principalIds: listed === "all" ? undefined : [...new Set([session.principal.id, ...listed])],
+            statuses:
+              filter.status === undefined
+                ? undefined
+                : typeof filter.status === "string"
+                  ? [filter.status]
+                  : [...new Set(filter.status)],
+            agent: agent?.name,
+            version: agent?.version,
+            createdAfter: filter.created_after === undefined ? undefined : parseTimestamp(filter.created_after)
           }
+          const page = yield* JobsPage.gather(
+            after,
+            { rows: Math.min(request.limit ?? limits.listPage, limits.listPage), bytes },
+            (afterJobId, limit) => Effect.mapError(store.jobs({ ...query, afterJobId, limit }), storeFailure),
+            info
+          )
+          return { rows: page.rows, nextCursor: page.moreAfter === undefined ? null : encodeCursor(page.moreAfter) }
         })
 
       return { subscribe, unsubscribe, list }
