@@ -224,7 +224,10 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               StoreError: (error) =>
                 Effect.zipRight(
                   Effect.logError("a session's log could not be read", error),
-                  connection.close(closeCodes.tryAgainLater, "the store is not available")
+                  Effect.zipRight(
+                    Effect.sync(() => link.abandon()),
+                    connection.close(closeCodes.tryAgainLater, "the store is not available")
+                  )
                 )
             }),
             Effect.asVoid
