@@ -63,8 +63,10 @@ export interface JobHandle<Out> extends ObservedJob<Out> {
   readonly cancel: (reason?: string) => Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
 }
 
-const wait = (job: ClientJob): Effect.Effect<void> =>
+/** Waits until the job has changed since it was `seen`: a fiber may give way between its look at the job and its waiting. */
+const wait = (job: ClientJob, seen: number): Effect.Effect<void> =>
   Effect.async<void>((resume) => {
+    if (job.changes !== seen) return resume(Effect.void)
     const stop = job.wait(() => resume(Effect.void))
     return Effect.sync(stop)
   })
@@ -113,7 +115,7 @@ export const eventsOf = (job: ClientJob, taken: () => void): Stream.Stream<JobEv
               const error = failure(job)
               return Effect.fail(error === undefined ? Option.none() : Option.some(error))
             }
-            return Effect.zipRight(wait(job), Effect.suspend(next))
+            return Effect.zipRight(wait(job, job.changes), Effect.suspend(next))
           })
         )
     )
@@ -126,7 +128,9 @@ const decodeChunk = (chunk: {
 }): string | Uint8Array | undefined => (chunk.encoding === "utf8" ? chunk.data : decodeBase64(chunk.data))
 
 const ended = (job: ClientJob): Effect.Effect<NonNullable<ClientJob["end"]>> =>
-  Effect.suspend(() => (job.end === undefined ? Effect.zipRight(wait(job), ended(job)) : Effect.succeed(job.end)))
+  Effect.suspend(() =>
+    job.end === undefined ? Effect.zipRight(wait(job, job.changes), ended(job)) : Effect.succeed(job.end)
+  )
 
 /** The chunks of a streamed result as they arrive. */
 export const chunksOf = (job: ClientJob): Stream.Stream<string | Uint8Array, ArcpError | ClientError> =>
@@ -154,7 +158,7 @@ export const chunksOf = (job: ClientJob): Stream.Stream<string | Uint8Array, Arc
           }
           return Effect.succeed(Chunk.unsafeFromArray(out))
         }
-        if (job.end === undefined) return Effect.zipRight(wait(job), Effect.suspend(next))
+        if (job.end === undefined) return Effect.zipRight(wait(job, job.changes), Effect.suspend(next))
         if (job.end._tag !== "result") return Effect.fail(Option.some(job.end.error))
         return job.end.payload.result_id === undefined || job.complete
           ? Effect.fail(Option.none())

@@ -36,6 +36,7 @@ import { Leases } from "./Leases.js"
 import { atEnd } from "./internal/atEnd.js"
 import { claim } from "./internal/claims.js"
 import { patientStore } from "./internal/patience.js"
+import { scheduled } from "./internal/turn.js"
 import { withTotalLoggers } from "./internal/userCode.js"
 import * as Retention from "./Retention.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
@@ -178,13 +179,15 @@ const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | S
     Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore)),
-    withTotalLoggers
+    withTotalLoggers,
+    scheduled
   )
 
 /** The runtime over the given ids, with its concerns. */
 const running = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | Server | Store | Authenticator> =>
   Layer.merge(accepting(options), Retention.layer).pipe(
     withTotalLoggers,
+    scheduled,
     Layer.provideMerge(concerns(options)),
     Layer.fresh
   )

@@ -1,7 +1,7 @@
 /**
  * Slow consumers slow the agent, not the process (ARCP 1.1 §6.5, §13.2).
  *
- * Responsibility: a job whose owner acknowledges, and has fallen further behind than `Limits.ackLag` events or
+ * Responsibility: a job whose owner negotiated `ack`, and has fallen further behind than `Limits.ackLag` events or
  * `Limits.ackLagBytes`, says so once in a `status {phase: "back_pressure"}` and its `emit` waits until the lag is at half of
  * both marks. What has been emitted goes
  * out meanwhile; only the agent waits.
@@ -11,8 +11,9 @@
  * Races and deadlocks closed here: an acknowledgement between the check and the wait is not missed, since a wait looks
  * whether its episode is still on; an owner that leaves, or whose job moves to another session, holds nobody; a job that
  * is being stopped waits for nobody, so that its finalizers can emit; the terminal message never passes here. Only the
- * owner counts: an observer that is behind is not waited for. A session that never acknowledged is not measured, since
- * its lag says nothing.
+ * owner counts: an observer that is behind is not waited for. A session that negotiated `ack` is measured from its start:
+ * one that never acknowledges is a slow reader, for the patience at the longest. One without `ack` is not measured, since its
+ * lag says nothing.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -195,8 +196,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
       const throttle = (job: LiveJob): Effect.Effect<void> | undefined => {
         const { owner } = job
         return owner === undefined ||
-          (owner.seq - owner.ackedSeq <= ackLag && owner.bytes - owner.ackedBytes <= ackLagBytes) ||
-          !owner.acks
+          (owner.seq - owner.ackedSeq <= ackLag && owner.bytes - owner.ackedBytes <= ackLagBytes)
           ? undefined
           : slow(job, owner)
       }

@@ -100,13 +100,19 @@ export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<
         if (next !== undefined && next.at <= time) return Effect.void
         const millis = next === undefined ? longestSleep : Math.min(next.at - time, longestSleep)
         sleepingUntil = next === undefined ? Number.POSITIVE_INFINITY : time + millis
-        const woken = Effect.async<void>((resume) => {
+        // From here on: the fiber may give way before it waits, and a deadline be set that is earlier than what it sleeps for.
+        let woken = false
+        wake = () => {
+          woken = true
+        }
+        const waken = Effect.async<void>((resume) => {
+          if (woken) return resume(Effect.void)
           wake = () => {
             wake = undefined
             resume(Effect.void)
           }
         })
-        return next === undefined ? woken : Effect.raceFirst(Clock.sleep(millis), woken)
+        return next === undefined ? waken : Effect.raceFirst(Clock.sleep(millis), waken)
       })
 
       const runDue = Effect.suspend(() => {

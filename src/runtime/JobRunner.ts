@@ -13,6 +13,8 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
@@ -41,6 +43,7 @@ import { eventPayload, toolResultBody } from "./internal/payload.js"
 import { tellRotated } from "./internal/rotated.js"
 import type { Outcome, Running, Stop } from "./internal/running.js"
 import { runsAgain, takeUp } from "./internal/takeUp.js"
+import { forHandlers, isOver } from "./internal/turn.js"
 import { nameOf, Slots } from "./internal/slots.js"
 import { asUserCode } from "./internal/userCode.js"
 import { Journal } from "./Journal.js"
@@ -121,6 +124,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const scope = yield* Effect.scope
       const runtime = yield* Effect.runtime<never>()
       const runFork = Runtime.runFork(runtime)
+      const handlerScheduler = forHandlers(FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler))
 
       const jobs = new Map<string, Running>()
       const submitted = new Map<string, number>()
@@ -291,8 +295,9 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
           conclude(running, internal("the agent failed unexpectedly"))
         }
         try {
-          // The fiber runs at once, up to where it first waits: what interrupts it meanwhile does so below.
-          const fiber = runFork(handler)
+          // The fiber runs at once, up to where it first waits, or where this turn of the event loop is over in the next: what
+          // interrupts it meanwhile does so below.
+          const fiber = runFork(handler, { scheduler: handlerScheduler, immediate: !isOver() })
           running.fiber = fiber
           // What an observer throws would be lost, and the job would never end.
           fiber.addObserver((exit) => {

@@ -29,7 +29,7 @@ import { atEnd } from "./internal/atEnd.js"
 import { Builder } from "./internal/builder.js"
 import type { LiveJob, LiveSession } from "./internal/model.js"
 import { noAnswer } from "./internal/patience.js"
-import { nextTurn } from "./internal/turn.js"
+import { nextTurn, pause } from "./internal/turn.js"
 import { Limits } from "./Limits.js"
 import * as Metrics from "./Metrics.js"
 
@@ -55,6 +55,9 @@ const isEmission = (op: Op): op is Emission => "payload" in op
 
 /** A batch with more than this many operations gives the event loop a turn before the next. */
 const busyBatch = 64
+/** Operations and characters of events after which a batch is full: the rest is written by the next. */
+const fullBatch = 4_096
+const fullBatchChars = 1_048_576
 /** How often requests are refused while the store does not answer. */
 const nextLook = 1_000
 const firstRetry = 50
@@ -205,6 +208,19 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         })
       }
 
+      /** What the next batch writes: a part of the queue where that is long, so that no commit takes long. */
+      const takeBatch = (): Array<Op> => {
+        let count = 0
+        let chars = 0
+        while (count < queue.length && count < fullBatch && chars < fullBatchChars) {
+          const op = queue[count++]!
+          if (isEmission(op)) chars += op.payload.length
+        }
+        const ops = count === queue.length ? queue : queue.slice(0, count)
+        queue = count === queue.length ? [] : queue.slice(count)
+        return ops
+      }
+
       /** Runs a callback of a change: one that throws does not stop the writer, nor the changes beside it. */
       const guarded = (what: string, run: () => void): void => {
         try {
@@ -295,9 +311,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
       }
 
       const writeBatch: Effect.Effect<void> = Effect.suspend(() => {
-        const taken = queue
-        queue = []
-        const { builder, jobs, ops } = build(taken)
+        const { builder, jobs, ops } = build(takeBatch())
         Metrics.show(Metrics.journalQueue, ops.length)
         if (!builder.isEmpty) {
           inHandSince = deadlines.now()
@@ -314,7 +328,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
               healthy = true
               attempts = 0
               publish(ops, builder, jobs)
-              return ops.length > busyBatch ? nextTurn : Effect.void
+              return ops.length > busyBatch ? nextTurn : pause
             }),
           onFailure: (cause) =>
             Effect.suspend(() => {

@@ -41,6 +41,7 @@ import type { LiveSession } from "./internal/model.js"
 import { isSignOfLife, Pace } from "./internal/pace.js"
 import * as Requests from "./internal/requests.js"
 import { Strangers } from "./internal/strangers.js"
+import { asWork, pauseIfOver } from "./internal/turn.js"
 import { authenticating } from "./internal/userCode.js"
 import { JobScheduler } from "./JobScheduler.js"
 import { Limits } from "./Limits.js"
@@ -50,6 +51,9 @@ import { Subscriptions } from "./Subscriptions.js"
 
 /** Puts of one connection whose bytes may be in memory at a time; the connection is not read meanwhile. */
 const maxPutsInFlight = 4
+
+/** Characters of a frame that takes a millisecond or more to be decoded. */
+const largeFrame = 65_536
 
 /** Serves connections. */
 export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
@@ -255,7 +259,6 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               )
             }
             return Effect.sync(() => {
-              session.acks = true
               if (seq <= session.ackedSeq) return
               session.acknowledge(seq)
               backPressure.acknowledged(session)
@@ -483,6 +486,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           let i = 0
           const next: Effect.Effect<void> = Effect.suspend(() => {
             while (i < frames.length && !state.done) {
+              const wait = pauseIfOver()
+              if (wait !== undefined) return Effect.zipRight(wait, next)
               const { attached } = state
               if (attached !== undefined && !attached.link.hasRoom)
                 return Effect.zipRight(drained(attached, state), next)
@@ -493,7 +498,11 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                   next
                 )
               }
-              const handled = onFrame(attached, state, scope, frame)
+              const handled =
+                typeof frame === "string" && frame.length > largeFrame
+                  ? // It is decoded in one step: one of its kind in a turn of the event loop, whoever sends them.
+                    asWork(Effect.suspend(() => onFrame(attached, state, scope, frame)))
+                  : onFrame(attached, state, scope, frame)
               const pace = state.pace.next(deadlines.now)
               return Effect.zipRight(pace === undefined ? handled : Effect.zipRight(pace, handled), next)
             }

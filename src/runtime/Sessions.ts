@@ -242,7 +242,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             if (fiber.unsafePoll() !== null) return
             running = fiber
             fiber.addObserver(() => {
-              running = undefined
+              // It may have fallen asleep, and the next have been begun, before it ended.
+              if (running === fiber) running = undefined
             })
           })
           link.wake()

@@ -130,6 +130,7 @@ const make = (options: TestGatewayOptions, ids: Context.Tag.Service<Ids>) => {
   const passIssueGate = Effect.suspend(() =>
     hangingIssues
       ? Effect.async<void>((resume) => {
+          if (!hangingIssues) return resume(Effect.void)
           const go = () => resume(Effect.void)
           resumes.add(go)
           return Effect.sync(() => void resumes.delete(go))

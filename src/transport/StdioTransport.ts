@@ -30,6 +30,7 @@ import type { Endpoint } from "./internal/Endpoint.js"
 import { Inbox } from "./internal/Inbox.js"
 import * as lineEndpoint from "./internal/lineEndpoint.js"
 import { LineSplitter } from "./internal/LineSplitter.js"
+import { Settled } from "./internal/Settled.js"
 
 /** What both sides can be told. */
 export interface StreamOptions extends lineEndpoint.LineOptions {
@@ -266,7 +267,7 @@ const forward = (
 
 const attempt = (options: SpawnOptions) =>
   Effect.fnUntraced(function* (scope: Scope.Scope): Effect.fn.Return<Connection, TransportError> {
-    const { child, endpoint } = yield* Effect.uninterruptible(
+    const { endpoint, started } = yield* Effect.uninterruptible(
       Effect.gen(function* () {
         const child = yield* Effect.try({
           try: () => start(options),
@@ -279,6 +280,9 @@ const attempt = (options: SpawnOptions) =>
         }
         // a program that could not be started reports that here, and so does a failing kill
         child.on("error", () => {})
+        const started = new Settled<void, TransportError>()
+        child.once("spawn", () => started.settle(Effect.void))
+        child.once("error", (cause) => started.settle(Effect.fail(spawnError(options.command, cause))))
         const endpoint = childEndpoint(child, options)
         if (typeof options.stderr === "function" && child.stderr !== null)
           yield* forward(child.stderr, options.stderr, scope)
@@ -290,13 +294,10 @@ const attempt = (options: SpawnOptions) =>
             return Effect.void
           })
         )
-        return { child, endpoint }
+        return { endpoint, started }
       })
     )
-    yield* Effect.async<void, TransportError>((resume) => {
-      child.once("spawn", () => resume(Effect.void))
-      child.once("error", (cause) => resume(Effect.fail(spawnError(options.command, cause))))
-    })
+    yield* started.wait
     return endpoint
   })
 

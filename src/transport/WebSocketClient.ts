@@ -22,6 +22,7 @@ import * as Address from "./internal/address.js"
 import { bytes, millis } from "./internal/bounds.js"
 import * as connectError from "./internal/connectError.js"
 import { dial } from "./internal/dial.js"
+import { Settled } from "./internal/Settled.js"
 import { defaults } from "./internal/wsAcceptor.js"
 import * as wsEndpoint from "./internal/wsEndpoint.js"
 
@@ -80,7 +81,7 @@ const open = (options: Options, target: Address.Target): WebSocket => {
 
 const attempt = (options: Options, target: Address.Target) =>
   Effect.fnUntraced(function* (scope: Scope.Scope): Effect.fn.Return<Connection, TransportError> {
-    const { endpoint, ws } = yield* Effect.uninterruptible(
+    const { dialled, endpoint } = yield* Effect.uninterruptible(
       Effect.gen(function* () {
         const ws = yield* Effect.try({
           try: () => open(options, target),
@@ -93,6 +94,13 @@ const attempt = (options: Options, target: Address.Target) =>
           inboundBytes: options.inboundBytes ?? defaults.inboundBytes,
           maxFrameBytes: options.maxFrameBytes ?? defaults.maxFrameBytes
         })
+        const dialled = new Settled<void, TransportError>()
+        ws.once("open", () => dialled.settle(Effect.void))
+        ws.once("error", (cause: Error) => dialled.settle(Effect.fail(connectError.fromCause(target.address, cause))))
+        ws.once("unexpected-response", (request: ClientRequest, response: IncomingMessage) => {
+          dialled.settle(Effect.fail(connectError.fromStatus(target.address, response.statusCode ?? 0)))
+          request.destroy()
+        })
         ws.once("upgrade", (response: IncomingMessage) => opened(response.socket as Socket))
         yield* Scope.addFinalizer(
           scope,
@@ -102,17 +110,10 @@ const attempt = (options: Options, target: Address.Target) =>
             return Effect.void
           })
         )
-        return { endpoint, ws }
+        return { endpoint, dialled }
       })
     )
-    yield* Effect.async<void, TransportError>((resume) => {
-      ws.once("open", () => resume(Effect.void))
-      ws.once("error", (cause: Error) => resume(Effect.fail(connectError.fromCause(target.address, cause))))
-      ws.once("unexpected-response", (request: ClientRequest, response: IncomingMessage) => {
-        resume(Effect.fail(connectError.fromStatus(target.address, response.statusCode ?? 0)))
-        request.destroy()
-      })
-    })
+    yield* dialled.wait
     return endpoint
   })
 

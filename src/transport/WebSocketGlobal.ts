@@ -169,6 +169,8 @@ const attempt = (options: Options, target: Address.Target) =>
                 })
           )
         )
+      // It may have opened since it was made: the fiber may have given way in between.
+      if (ws.readyState === isOpen) return resume(Effect.void)
       ws.onopen = () => resume(Effect.void)
       ws.onerror = failed
       endpoint.onEnd(() => failed({}))

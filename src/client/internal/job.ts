@@ -55,6 +55,8 @@ export class ClientJob {
   chunksBroken = false
   /** Whether the chunk has come that says that it is the last. */
   complete = false
+  /** How often what waits for this job has been told. */
+  changes = 0
   private waiters: Array<() => void> = []
 
   constructor(jobId: string, recovery: Recovery) {
@@ -122,6 +124,7 @@ export class ClientJob {
 
   /** Tells everybody who waits. */
   notify(): void {
+    this.changes++
     if (this.waiters.length === 0) return
     const { waiters } = this
     this.waiters = []

@@ -25,6 +25,7 @@ import type { LiveJob } from "./model.js"
 import { chunkBody, eventPayload, toolResultBody } from "./payload.js"
 import type { Running } from "./running.js"
 import { make as makeSteps, type StepDeps } from "./steps.js"
+import { pauseIfOver } from "./turn.js"
 
 /** What the service needs of the runtime. */
 export interface JobServiceDeps {
@@ -69,7 +70,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     // A job that is being stopped waits for no reader: its finalizers may emit.
     const throttle = running.stop === undefined ? deps.throttle(live) : undefined
     if (throttle !== undefined) return Effect.zipRight(throttle, deps.room(live))
-    return hasRoom ? Effect.void : deps.room(live)
+    return hasRoom ? (pauseIfOver() ?? Effect.void) : deps.room(live)
   }
 
   /** `then` runs in the same step in which the event is queued. */

@@ -63,8 +63,6 @@ export class LiveSession {
   readonly byteMarks = new ByteMarks()
   /** The last message that was not a sign of life (§14, heartbeat amplification). */
   spokeAt: number
-  /** Whether the client has ever acknowledged: only then does its lag say anything (§6.5). */
-  acks = false
   /** The newest runs, contiguous up to `seq`; older ones are in the store. */
   readonly recent: Array<SessionRun> = []
   link: Link | undefined = undefined

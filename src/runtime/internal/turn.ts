@@ -1,9 +1,259 @@
-/** Giving the event loop a turn, so that sockets are read and timers fire while agents are busy. */
+/**
+ * Turns of the event loop, which all jobs and connections of the process share: sockets are read and timers fire only
+ * between two of them.
+ *
+ * Responsibility: one clock that knows how long the present turn has lasted, a scheduler for fibers that ends a turn after
+ * {@link turnMillis}, and effects that wait for a later turn. Effect's own scheduler drains in microtasks, which keep the
+ * loop from turning for as long as there are any.
+ *
+ * Order: there are two lanes, each first in, first out (fibers of a lower scheduling priority before others, as Effect
+ * orders them). `prompt` runs the runtime's own fibers: reading, answering, sending, writing. `working` runs agents'
+ * handlers and whatever of the runtime takes long: frames of megabytes, retention, recovery. A turn begins with what is
+ * prompt; a part of each turn belongs to what works, and at least one task of it runs in each. So a ping waits for one item of
+ * one agent, however many agents are busy, and no flood of requests stops the agents.
+ *
+ * A fiber that is not on these schedulers (a program may bring its own) still waits for real turns in {@link pause}.
+ */
 import * as Effect from "effect/Effect"
+import * as FiberRef from "effect/FiberRef"
+import type * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Scheduler from "effect/Scheduler"
 
-/** Runs something in a later turn of the event loop. */
-// edge: the event loop itself; Effect's own yield runs in microtasks, which starve I/O for as long as they last
-export const defer: (run: () => void) => void = setImmediate
+/** How long a turn may last before whoever asks is to wait for the next, in milliseconds. */
+export const turnMillis = 5
+
+/** The part of a turn that prompt tasks may take while others wait. */
+const promptMillis = 3
+
+/** Operations of a fiber between two looks at the clock; fewer while they take long. */
+const mostOps = 32
+
+interface Deferred {
+  readonly run: () => void
+  readonly priority: number
+}
+
+/** Tasks in their order. */
+class Lane {
+  private tasks: Array<Deferred> = []
+  private head = 0
+
+  get size(): number {
+    return this.tasks.length - this.head
+  }
+
+  push(run: () => void, priority: number): void {
+    const { tasks } = this
+    const last = tasks[tasks.length - 1]
+    if (last === undefined || this.head === tasks.length || last.priority <= priority) {
+      tasks.push({ run, priority })
+      return
+    }
+    let at = tasks.length
+    while (at > this.head && tasks[at - 1]!.priority > priority) at--
+    tasks.splice(at, 0, { run, priority })
+  }
+
+  take(): () => void {
+    const { run } = this.tasks[this.head]!
+    this.head++
+    if (this.head === this.tasks.length) {
+      this.tasks = []
+      this.head = 0
+    } else if (this.head >= 1_024) {
+      this.tasks = this.tasks.slice(this.head)
+      this.head = 0
+    }
+    return run
+  }
+}
+
+const prompt = new Lane()
+const working = new Lane()
+/** What waits for the next turn, to run as prompt. */
+let next: Array<() => void> = []
+/** What waits until what is prompt has run, to run before what works, or in the next turn. */
+let late: Array<() => void> = []
+/** Whether an immediate will notice that the loop has turned. */
+let armed = false
+/** When the present turn has taken its time. */
+let endsAt = 0
+/** Whether a microtask will run what waits. */
+let soon = false
+/** How often the loop has turned since it was first watched; for tests. */
+let turns = 0
+
+// edge: the one clock of the event loop: real time, whatever Clock a test has put in place
+const now = (): number => performance.now()
+
+const arm = (): void => {
+  armed = true
+  endsAt = now() + turnMillis
+  // edge: the event loop itself; immediates run after sockets have been read and timers have fired
+  setImmediate(turned)
+}
+
+/** Whether the present turn of the event loop has lasted as long as it may. */
+export const isOver = (): boolean => {
+  if (armed) return now() >= endsAt
+  arm()
+  return false
+}
+
+/** Runs what was there when it began, until the turn is over; at least the first where `atLeastOne`. */
+const drain = (lane: Lane, atLeastOne: boolean): void => {
+  let left = lane.size
+  let must = atLeastOne
+  while (left-- > 0 && (must || now() < endsAt)) {
+    must = false
+    lane.take()()
+  }
+}
+
+/** What was deferred is prompt now. */
+const enlist = (runs: ReadonlyArray<() => void>): void => {
+  for (const run of runs) prompt.push(run, 0)
+}
+
+/** The loop has turned. */
+const turned = (): void => {
+  turns++
+  armed = false
+  const begun = next
+  const sent = late
+  next = []
+  late = []
+  enlist(begun)
+  enlist(sent)
+  if (prompt.size === 0 && working.size === 0) return
+  arm()
+  if (working.size === 0) drain(prompt, true)
+  else {
+    const began = endsAt - turnMillis
+    endsAt = began + promptMillis
+    drain(prompt, true)
+    // What it has to send goes out before an agent takes its time.
+    while ((prompt.size > 0 || late.length > 0) && now() < endsAt) {
+      const more = late
+      late = []
+      enlist(more)
+      drain(prompt, false)
+    }
+    endsAt = Math.max(began + turnMillis, now() + 1)
+    drain(working, true)
+  }
+  again()
+}
+
+const inMicrotask = (): void => {
+  soon = false
+  if (isOver()) return
+  drain(prompt, false)
+  drain(working, false)
+  again()
+}
+
+/** What is left is run in another microtask, or in the next turn where this one is over. */
+const again = (): void => {
+  if (soon || (prompt.size === 0 && working.size === 0) || isOver()) return
+  soon = true
+  // edge: what Effect's own scheduler does; without the limit of time it would starve the loop
+  queueMicrotask(inMicrotask)
+}
+
+/**
+ * Runs something once what is prompt in this turn of the event loop has run: in the next turn, or in this one before the agents
+ * have theirs.
+ */
+export const defer = (run: () => void): void => {
+  late.push(run)
+  if (!armed) arm()
+}
+
+/** How often the event loop has turned while it was watched. */
+export const turnCount = (): number => turns
+
+let opsLeft = mostOps
+let opsStep = mostOps
+let lookedAt = 0
+
+/** Looks at the clock after some operations: after every one where they have taken a millisecond, else after up to 32. */
+const looked = (): boolean => {
+  if (!armed) arm()
+  const at = now()
+  const perOp = Math.max(0, at - lookedAt) / opsStep
+  lookedAt = at
+  opsStep = perOp >= 0.1 ? 1 : Math.min(mostOps, opsStep * 2)
+  opsLeft = opsStep
+  return at >= endsAt
+}
+
+class TurnScheduler implements Scheduler.Scheduler {
+  private readonly lane: Lane
+
+  constructor(lane: Lane) {
+    this.lane = lane
+  }
+
+  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>): number | false {
+    if (--opsLeft > 0) {
+      return fiber.currentOpCount > fiber.getFiberRef(FiberRef.currentMaxOpsBeforeYield)
+        ? fiber.getFiberRef(FiberRef.currentSchedulingPriority)
+        : false
+    }
+    return looked() ? fiber.getFiberRef(FiberRef.currentSchedulingPriority) : false
+  }
+
+  scheduleTask(task: () => void, priority: number): void {
+    this.lane.push(task, priority)
+    again()
+  }
+}
+
+/** For the runtime's own fibers. */
+export const promptScheduler: Scheduler.Scheduler = new TurnScheduler(prompt)
+
+/** For agents' handlers, and for what of the runtime takes long. */
+export const workingScheduler: Scheduler.Scheduler = new TurnScheduler(working)
 
 /** Continues in a later turn of the event loop, after waiting I/O has been seen to. */
-export const nextTurn: Effect.Effect<void> = Effect.async<void>((resume) => void defer(() => resume(Effect.void)))
+export const nextTurn: Effect.Effect<void> = Effect.async<void>((resume) => {
+  next.push(() => resume(Effect.void))
+  if (!armed) arm()
+})
+
+const isOurs = (scheduler: Scheduler.Scheduler): boolean =>
+  scheduler === promptScheduler || scheduler === workingScheduler
+
+/** Ends the present turn for this fiber: on our schedulers it waits in its lane. */
+const endTurn: Effect.Effect<void> = Effect.withFiberRuntime((fiber) =>
+  isOurs(fiber.currentScheduler) ? Effect.yieldNow() : nextTurn
+)
+
+/** Between two steps of what takes long: goes on at once, or in a later turn of the event loop where this one is over. */
+export const pause: Effect.Effect<void> = Effect.suspend(() => (isOver() ? endTurn : Effect.void))
+
+/** As {@link pause}, without an effect where there is nothing to wait for. */
+export const pauseIfOver = (): Effect.Effect<void> | undefined => (isOver() ? endTurn : undefined)
+
+/**
+ * Runs something that may take milliseconds in one step beside the agents' handlers, and not before other connections: of such
+ * steps there is one in a turn.
+ */
+export const asWork = <A, E, R>(step: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiberRuntime((fiber) =>
+    fiber.currentScheduler === promptScheduler
+      ? Effect.withScheduler(Effect.zipRight(Effect.yieldNow(), step), workingScheduler)
+      : Effect.zipRight(pause, step)
+  )
+
+/** The scheduler for an agent's handler, where the runtime's fibers are on the prompt one; undefined: the program's own. */
+export const forHandlers = (scheduler: Scheduler.Scheduler): Scheduler.Scheduler | undefined =>
+  scheduler === promptScheduler ? workingScheduler : undefined
+
+/** Puts the fibers of a layer's services on the prompt scheduler, unless the program has chosen one of its own. */
+export const scheduled = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
+  Layer.locallyWith(layer, FiberRef.currentScheduler, (current) =>
+    current === Scheduler.defaultScheduler ? promptScheduler : current
+  )

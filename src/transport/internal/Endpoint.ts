@@ -10,6 +10,7 @@
  * Races closed:
  * - The first end counts, whether ours or the peer's: later ones change nothing, and all readers of `closed` see the same.
  * - A send that meets the end fails; it can neither hang nor write behind a close.
+ * - A sender looks for room again once it waits: room, or the end, may have come between its look and its waiting.
  * - Frames that came before the end are read before the end. Frames that come after our own close are dropped, and the
  *   peer is no longer held back, so that its answer to the close is not stuck behind them.
  */
@@ -217,7 +218,11 @@ export class Endpoint implements Connection {
   private waitToSend(frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> {
     return Effect.async((resume) => {
       const sender: Sender = { frames, resume }
+      if (this.state !== "open") return resume(Effect.fail(new ConnectionClosed(this.info)))
       this.senders.push(sender)
+      // A fiber may have given way between its look at the room and here: what has flushed meanwhile will not say so again.
+      this.flushed()
+      if (!this.senders.includes(sender)) return
       this.driver.onWait?.()
       return Effect.sync(() => {
         const index = this.senders.indexOf(sender)
