@@ -19,7 +19,7 @@ const lastSeq = (peer: Peer): number => peer.events().at(-1)?.event_seq ?? 0
 const ack = (peer: Peer, seq: number) => peer.send("session.ack", { last_processed_seq: seq })
 const isSignal = (frame: Frame) => frame.payload.body?.phase === "back_pressure"
 
-/** Says hello and acknowledges once: from then on the lag counts. */
+/** Says hello and acknowledges what a first job has emitted. */
 const acknowledging = (options: Parameters<typeof hello>[0] = {}) =>
   Effect.gen(function* () {
     const peer = yield* hello({ features, ...options })
@@ -85,18 +85,28 @@ describe.each(backends)("back-pressure over %s", (_name, backend) => {
     }).pipe(Effect.provide(main))
   )
 
-  it.scoped("§6.5 acknowledging is voluntary: who never does, or did not negotiate it, is never slowed", () =>
+  it.scoped("§6.5 a session that did not negotiate ack is never slowed, and may not acknowledge", () =>
     Effect.gen(function* () {
-      for (const options of [{ features }, { features: features.filter((f) => f !== "ack") }]) {
-        const peer = yield* hello(options)
-        if (options.features === features) yield* run(peer, "echo")
-        else {
-          const id = yield* ack(peer, 0)
-          expect((yield* peer.reply(id)).payload.code).toBe("INVALID_REQUEST")
-        }
-        const end = yield* run(peer, "counter", { count: 1_000 })
-        expect(eventsOf(peer, end.job_id!).some(isSignal)).toBe(false)
-      }
+      const peer = yield* hello({ features: features.filter((f) => f !== "ack") })
+      const id = yield* ack(peer, 0)
+      expect((yield* peer.reply(id)).payload.code).toBe("INVALID_REQUEST")
+      const end = yield* run(peer, "counter", { count: 1_000 })
+      expect(eventsOf(peer, end.job_id!).some(isSignal)).toBe(false)
+    }).pipe(Effect.provide(main))
+  )
+
+  it.scoped("§6.5 a session that negotiated ack and never acknowledges is slowed from its first event on", () =>
+    Effect.gen(function* () {
+      const peer = yield* hello({ features })
+      const accepted = yield* submit(peer, "counter", { count: 1_000 })
+      yield* peer.next("job.event", isSignal)
+      const held = yield* standstill(peer)
+      expect(held).toBeLessThanOrEqual(mark + queue + 3)
+      // Its very first acknowledgement lets the agent go on.
+      yield* ack(peer, held)
+      yield* peer.next("job.event", isSignal)
+      expect(yield* standstill(peer)).toBeGreaterThan(held + mark)
+      expect(eventsOf(peer, accepted.job_id!).some((f) => f.type === "job.result")).toBe(false)
     }).pipe(Effect.provide(main))
   )
 
@@ -193,7 +203,7 @@ describe.each(backends)("back-pressure over %s", (_name, backend) => {
   it.scoped("§7.2 a job that moves to another session does not wait for the one before", () =>
     Effect.gen(function* () {
       const one = yield* acknowledging()
-      const two = yield* hello({ features })
+      const two = yield* hello({ features: features.filter((f) => f !== "ack") })
       const rest = { idempotency_key: "moves" }
       const accepted = yield* submit(one, "counter", { count: 800 }, rest)
       yield* one.next("job.event", isSignal)
@@ -207,7 +217,7 @@ describe.each(backends)("back-pressure over %s", (_name, backend) => {
     Effect.gen(function* () {
       const held = yield* acknowledging()
       yield* heldTalker(held)
-      const other = yield* hello({ features })
+      const other = yield* hello({ features: features.filter((f) => f !== "ack") })
       expect((yield* run(other, "counter", { count: 1_000 })).payload.final_status).toBe("success")
     }).pipe(Effect.provide(main))
   )

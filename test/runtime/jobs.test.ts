@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, TestClock } from "effect"
-import { allFeatures, barrier, eventsOf, hello, run, submit } from "./peer.js"
+import { allFeatures, barrier, eventsOf, hello, run, submit, withoutAck } from "./peer.js"
 import { backends } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
@@ -541,7 +541,7 @@ describe("fairness", () => {
     "an agent that emits 100,000 events leaves another session's pings under 100 ms",
     () =>
       Effect.gen(function* () {
-        const owner = yield* hello()
+        const owner = yield* hello({ features: withoutAck })
         const other = yield* hello()
         const accepted = yield* submit(owner, "counter", { count: 100_000 })
         let worst = 0

@@ -19,6 +19,9 @@ export const allFeatures = [
   "agent_versions"
 ]
 
+/** Of a client that is never slowed: one that negotiates `ack` has to acknowledge (§6.5). */
+export const withoutAck = allFeatures.filter((feature) => feature !== "ack")
+
 let counter = 0
 
 export interface Peer {

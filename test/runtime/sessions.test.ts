@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, TestClock } from "effect"
-import { allFeatures, barrier, dial, hello, run, submit } from "./peer.js"
+import { allFeatures, barrier, dial, hello, run, submit, withoutAck } from "./peer.js"
 import { backends } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
@@ -248,7 +248,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
 
     it.scoped("§6.3 a replay larger than any queue arrives whole", () =>
       Effect.gen(function* () {
-        const peer = yield* hello()
+        const peer = yield* hello({ features: withoutAck })
         yield* run(peer, "counter", { count: 20_000 })
         yield* peer.drop
         const again = yield* hello({
