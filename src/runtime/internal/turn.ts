@@ -16,7 +16,6 @@
  */
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
-import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Scheduler from "effect/Scheduler"
 
@@ -189,33 +188,23 @@ const looked = (): boolean => {
   return at >= endsAt
 }
 
-class TurnScheduler implements Scheduler.Scheduler {
-  private readonly lane: Lane
+/** For the runtime's own fibers. They give way to others where they say so ({@link pause}), and wait in their lane. */
+export const promptScheduler: Scheduler.Scheduler = Scheduler.make((task, priority) => {
+  prompt.push(task, priority)
+  again()
+})
 
-  constructor(lane: Lane) {
-    this.lane = lane
-  }
-
-  shouldYield(fiber: Fiber.RuntimeFiber<unknown, unknown>): number | false {
-    if (--opsLeft > 0) {
-      return fiber.currentOpCount > fiber.getFiberRef(FiberRef.currentMaxOpsBeforeYield)
-        ? fiber.getFiberRef(FiberRef.currentSchedulingPriority)
-        : false
-    }
-    return looked() ? fiber.getFiberRef(FiberRef.currentSchedulingPriority) : false
-  }
-
-  scheduleTask(task: () => void, priority: number): void {
-    this.lane.push(task, priority)
+/** For agents' handlers, which do not know of turns, and for what of the runtime takes long: they give way by time. */
+export const workingScheduler: Scheduler.Scheduler = Scheduler.make(
+  (task, priority) => {
+    working.push(task, priority)
     again()
-  }
-}
-
-/** For the runtime's own fibers. */
-export const promptScheduler: Scheduler.Scheduler = new TurnScheduler(prompt)
-
-/** For agents' handlers, and for what of the runtime takes long. */
-export const workingScheduler: Scheduler.Scheduler = new TurnScheduler(working)
+  },
+  (fiber) =>
+    --opsLeft > 0 || !looked()
+      ? Scheduler.defaultShouldYield(fiber)
+      : fiber.getFiberRef(FiberRef.currentSchedulingPriority)
+)
 
 /** Continues in a later turn of the event loop, after waiting I/O has been seen to. */
 export const nextTurn: Effect.Effect<void> = Effect.async<void>((resume) => {
