@@ -4,12 +4,13 @@ import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { Store, type StoreError } from "../store/Store.js"
 import { Deadlines } from "./Deadlines.js"
+import { nextTurn } from "./internal/turn.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
 import { Sessions } from "./Sessions.js"
 
 /** Jobs that one step removes; a sweep goes on until none is left to remove. */
-const stepSize = 200
+const stepSize = 20
 
 /** Sweeps in the background. A sweep that fails is logged and tried again at the next time. */
 export const layer: Layer.Layer<never, never, Store | Journal | Deadlines | Sessions> = Layer.scopedDiscard(
@@ -35,12 +36,16 @@ export const layer: Layer.Layer<never, never, Store | Journal | Deadlines | Sess
         // Who has not had them yet cannot have them any more: a resume from before them is refused, never silently short.
         for (const { lastSeq, sessionId } of gone) sessions.raiseFloor(sessionId, lastSeq, builder)
       })
+      yield* nextTurn
       return expired.length + (expired.length === stepSize ? yield* removeJobs : 0)
     })
+    let begun = false
     const sweep = Effect.gen(function* () {
       const jobs = yield* removeJobs
       const keys = yield* store.removeExpiredKeys(deadlines.now())
-      if (jobs + keys > 0) yield* store.purge
+      // The first one goes on where an earlier process was stopped.
+      if (jobs + keys > 0 || !begun) yield* store.purge
+      begun = true
     })
     yield* sweep.pipe(
       Effect.catchAllCause((cause) => Effect.logWarning("retention could not be looked after", cause)),

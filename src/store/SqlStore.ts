@@ -19,6 +19,7 @@ import { damaged, isInput, jobData, payloads, sessionData } from "./internal/dam
 import { access, fail, migrate, type Param, type Row, transaction, write } from "./internal/sql.js"
 import { make as makeArtifacts } from "./internal/sqlArtifacts.js"
 import { makeSqlLedger } from "./internal/sqlLedger.js"
+import { nextTurn } from "./internal/turn.js"
 import * as Sealing from "./Sealer.js"
 import {
   type Delivery,
@@ -35,6 +36,10 @@ import {
 const jobSelect = `SELECT j.job_id, j.principal_id, j.agent, j.version, j.created_at, j.data, s.status, s.owner_session_id,
   s.started_at, s.ended_at, s.last_job_seq, s.last_owner_seq, s.attempt, s.budget, s.cancelled
   FROM arcp_jobs j JOIN arcp_job_states s ON s.job_id = j.job_id`
+
+/** What one step of a purge deletes at most, but for the row that passes it. */
+const rowsPerStep = 64
+const bytesPerStep = 1_048_576
 
 const text = (value: unknown): string => String(value)
 const int = (value: unknown): number => Number(value)
@@ -245,16 +250,62 @@ export const make = (
       WHERE session_id IN (SELECT session_id FROM arcp_deliveries WHERE job_id = ?)
       AND last_seq < (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)`
 
+    // The job is gone at once; its events, which may be very many, are deleted in steps by `purge`, also after a restart.
     const removals: ReadonlyArray<string> = [
       keepNumbers,
-      "DELETE FROM arcp_segments WHERE job_id = ?",
-      "DELETE FROM arcp_deliveries WHERE job_id = ?",
+      "INSERT INTO arcp_removed (job_id) VALUES (?) ON CONFLICT (job_id) DO NOTHING",
       "DELETE FROM arcp_subscriptions WHERE job_id = ?",
       "DELETE FROM arcp_steps WHERE job_id = ?",
       "DELETE FROM arcp_keys WHERE job_id = ?",
       "DELETE FROM arcp_job_states WHERE job_id = ?",
       "DELETE FROM arcp_jobs WHERE job_id = ?"
     ]
+
+    /** The rows of one step: some megabytes of events at most, since a row of events is bounded by a batch. */
+    const pieces = [
+      {
+        found: `SELECT last_seq, bytes FROM arcp_segments WHERE job_id = ? ORDER BY last_seq LIMIT ${rowsPerStep}`,
+        remove: "DELETE FROM arcp_segments WHERE job_id = ? AND last_seq <= ?"
+      },
+      {
+        found: `SELECT last_seq, 0 AS bytes, session_id FROM arcp_deliveries WHERE job_id = ?
+          ORDER BY session_id, last_seq LIMIT ${rowsPerStep}`,
+        remove: "DELETE FROM arcp_deliveries WHERE job_id = ? AND last_seq <= ? AND session_id = ?"
+      }
+    ]
+
+    /** Deletes a part of what a removed job has left; whether there may be more. */
+    const removePiece = (jobId: string): Effect.Effect<boolean, StoreError> =>
+      Effect.gen(function* () {
+        for (const { found, remove } of pieces) {
+          const rows = yield* query("purge", found, [jobId])
+          if (rows[0] === undefined) continue
+          const { session_id: sessionId } = rows[0]
+          let bytes = 0
+          let upTo = 0
+          for (const row of rows) {
+            if ((upTo > 0 && bytes >= bytesPerStep) || row.session_id !== sessionId) break
+            bytes += int(row.bytes)
+            upTo = int(row.last_seq)
+          }
+          yield* query("purge", remove, sessionId === undefined ? [jobId, upTo] : [jobId, upTo, text(sessionId)])
+          return true
+        }
+        yield* query("purge", "DELETE FROM arcp_removed WHERE job_id = ?", [jobId])
+        return false
+      })
+
+    /** Deletes what removed jobs have left, giving the event loop a turn between two steps. */
+    const removeLeftovers = Effect.gen(function* () {
+      for (;;) {
+        const [row] = yield* query("purge", "SELECT job_id FROM arcp_removed LIMIT 1", [])
+        if (row === undefined) return
+        while (yield* removePiece(text(row.job_id))) yield* nextTurn
+      }
+    })
+
+    // What belongs to a removed job is not there, though rows of it may be.
+    const there = (jobId: string) => `NOT EXISTS (SELECT 1 FROM arcp_removed r WHERE r.job_id = ${jobId})`
 
     return Store.of({
       durable: true,
@@ -367,7 +418,7 @@ export const make = (
           const heads = yield* query(
             "read events",
             `SELECT last_seq, first_seq, class, bytes FROM arcp_segments
-             WHERE job_id = ? AND last_seq >= ? AND first_seq <= ? ORDER BY last_seq LIMIT 64`,
+             WHERE job_id = ? AND ${there("arcp_segments.job_id")} AND last_seq >= ? AND first_seq <= ? ORDER BY last_seq LIMIT 64`,
             [jobId, fromSeq, toSeq]
           )
           let bytes = 0
@@ -401,7 +452,7 @@ export const make = (
           query(
             "read events",
             `SELECT first_seq, last_seq, class FROM arcp_segments
-             WHERE job_id = ? AND last_seq >= ? AND first_seq <= ? ORDER BY last_seq`,
+             WHERE job_id = ? AND ${there("arcp_segments.job_id")} AND last_seq >= ? AND first_seq <= ? ORDER BY last_seq`,
             [jobId, fromSeq, toSeq]
           ),
           (rows) =>
@@ -416,7 +467,8 @@ export const make = (
         Effect.map(
           query(
             "read deliveries",
-            "SELECT * FROM arcp_deliveries WHERE session_id = ? AND last_seq > ? ORDER BY last_seq LIMIT ?",
+            `SELECT * FROM arcp_deliveries WHERE session_id = ? AND last_seq > ? AND ${there("arcp_deliveries.job_id")}
+             ORDER BY last_seq LIMIT ?`,
             [sessionId, afterSeq, limit]
           ),
           (rows) => rows.map(delivery)
@@ -425,7 +477,8 @@ export const make = (
         Effect.map(
           query(
             "read deliveries",
-            "SELECT * FROM arcp_deliveries WHERE job_id = ? AND session_id = ? ORDER BY last_seq",
+            `SELECT * FROM arcp_deliveries WHERE job_id = ? AND session_id = ? AND ${there("arcp_deliveries.job_id")}
+             ORDER BY last_seq`,
             [jobId, sessionId]
           ),
           (rows) => rows.map(delivery)
@@ -434,7 +487,8 @@ export const make = (
         Effect.map(
           query(
             "read deliveries",
-            "SELECT session_id, MAX(last_seq) AS last_seq FROM arcp_deliveries WHERE job_id = ? GROUP BY session_id",
+            `SELECT session_id, MAX(last_seq) AS last_seq FROM arcp_deliveries
+             WHERE job_id = ? AND ${there("arcp_deliveries.job_id")} GROUP BY session_id`,
             [jobId]
           ),
           (rows) => rows.map((row) => ({ sessionId: text(row.session_id), lastSeq: int(row.last_seq) }))
@@ -484,7 +538,7 @@ export const make = (
           return n
         }),
       // Portable SQL knows no more than DELETE; see the layer of the database.
-      purge: Effect.void
+      purge: removeLeftovers
     })
   })
 
@@ -508,7 +562,7 @@ export const layer = (
       const sql = yield* SqlClient
       const ledger = makeSqlLedger(sql, options.sealer ?? Sealing.none)
       const durable = options.durable ?? true
-      const purge = options.purge?.(sql) ?? Effect.void
+      const purge = Effect.zipRight(store.purge, options.purge?.(sql) ?? Effect.void)
       return Context.make(Store, { ...store, durable, immediate: options.immediate, purge }).pipe(
         Context.add(ArtifactStore, { ...artifacts, durable }),
         Context.add(CredentialLedger, { ...ledger, durable })

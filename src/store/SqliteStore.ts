@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
 import type { ArtifactStore } from "./ArtifactStore.js"
 import type { CredentialLedger } from "./CredentialLedger.js"
+import { nextTurn } from "./internal/turn.js"
 import * as Sealing from "./Sealer.js"
 import * as SqlStore from "./SqlStore.js"
 import { type Store, StoreError } from "./Store.js"
@@ -63,9 +64,9 @@ const prepare = (filename: string): Effect.Effect<void, StoreError> =>
       })
 
 /** Free pages that one step gives back to the file system: a step holds up the writer for some milliseconds at most. */
-const pagesPerStep = 256
+const pagesPerStep = 128
 /** Steps of one purge; what is left then is left to the next. */
-const maxSteps = 512
+const maxSteps = 1_024
 
 /**
  * Gives free pages back, and empties the log, which holds what has been removed until it is written over. Removed rows are
@@ -80,7 +81,7 @@ const purge = (sql: SqlClient): Effect.Effect<void, StoreError> =>
       const free = row?.freelist_count ?? 0
       if (free === 0) break
       yield* sql.withTransaction(Effect.replicateEffect(freePage, Math.min(free, pagesPerStep), { discard: true }))
-      yield* Effect.yieldNow()
+      yield* nextTurn
     }
     yield* sql.unsafe("PRAGMA wal_checkpoint(TRUNCATE)")
   }).pipe(

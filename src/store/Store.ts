@@ -172,7 +172,10 @@ export interface Batch {
   readonly trims: ReadonlyArray<{ readonly jobId: string; readonly upTo: number }>
   /** Removes sessions and their subscriptions. Deliveries stay as long as their job's events do. */
   readonly sessionsRemoved: ReadonlyArray<string>
-  /** Removes jobs and everything that belongs to them. Keys that point to them go too; sessions keep their highest number. */
+  /**
+   * Removes jobs and everything that belongs to them: nothing of them can be read any more, though `purge` may be what deletes
+   * their events. Keys that point to them go too; sessions keep their highest number.
+   */
   readonly jobsRemoved: ReadonlyArray<string>
 }
 
@@ -260,7 +263,7 @@ export class Store extends Context.Tag("effect-arcp/store/Store")<
     /** Removes the keys that expired at or before `now`; answers how many. */
     readonly removeExpiredKeys: (now: number) => Effect.Effect<number, StoreError>
     /**
-     * Gives up the space of what has been removed, and leaves none of its bytes behind where the store can see to that. May
+     * Deletes what removed jobs have left, in steps with turns of the event loop between them, gives up the space, and leaves none of its bytes behind where the store can see to that. May
      * hold up a commit for a moment.
      */
     readonly purge: Effect.Effect<void, StoreError>

@@ -137,5 +137,10 @@ export const migrations: ReadonlyArray<Migration> = [
   {
     id: 4,
     statements: [`ALTER TABLE arcp_job_states ADD COLUMN cancelled TEXT`]
+  },
+  {
+    id: 5,
+    // Jobs that are gone, and whose events are still being deleted.
+    statements: [`CREATE TABLE arcp_removed (job_id TEXT PRIMARY KEY)`]
   }
 ]
