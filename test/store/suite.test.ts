@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, FastCheck as fc, Layer, Option, Redacted } from "effect"
+import { Effect, FastCheck as fc, Fiber, Layer, Option, Redacted } from "effect"
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -490,3 +490,61 @@ describe("a SQLite file", () => {
     20_000
   )
 })
+
+it.scoped(
+  "a removed job is gone at once; its events are deleted in steps, and by the next process where one stopped",
+  () =>
+    Effect.gen(function* () {
+      const filename = file()
+      const text = JSON.stringify("x".repeat(300_000))
+      const count = 40
+      const layer = SqliteStore.layer({ filename })
+      const turnsDuring = <A, E, R>(run: Effect.Effect<A, E, R>) =>
+        Effect.gen(function* () {
+          let turns = 0
+          let handle = setImmediate(function look() {
+            turns++
+            handle = setImmediate(look)
+          })
+          yield* Effect.ensuring(
+            run,
+            Effect.sync(() => clearImmediate(handle))
+          )
+          return turns
+        })
+      yield* Effect.gen(function* () {
+        const store = yield* Store
+        yield* commit({
+          sessions: [session("s")],
+          jobs: [job("big")],
+          jobStates: [state("big", { status: "success", endedAt: 1 })]
+        })
+        for (let n = 1; n <= count; n++) {
+          yield* commit({
+            segments: [{ jobId: "big", firstSeq: n, lastSeq: n, class: "event", payloads: [text] }],
+            deliveries: [{ sessionId: "s", firstSeq: n, lastSeq: n, jobId: "big", firstJobSeq: n }]
+          })
+        }
+        yield* commit({ jobsRemoved: ["big"] })
+        expect(Option.isNone(yield* store.job("big"))).toBe(true)
+        // The process stops while it purges.
+        const purging = yield* Effect.fork(store.purge)
+        for (let n = 0; n < 3; n++) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        yield* Fiber.interrupt(purging)
+      }).pipe(Effect.provide(layer), Effect.scoped)
+      expect(statSync(filename).size).toBeGreaterThan(2_000_000)
+      yield* Effect.gen(function* () {
+        const store = yield* Store
+        const recovered = yield* store.recover
+        expect(recovered.jobs).toEqual([])
+        expect(recovered.sessions.map(({ lastSeq }) => lastSeq)).toEqual([count])
+        expect(yield* store.segmentHeads("big", 1, count)).toEqual([])
+        expect(yield* store.segments("big", 1, count, 1e9)).toEqual([])
+        expect(yield* store.deliveries("s", 0, count)).toEqual([])
+        expect(yield* store.deliveriesOfJob("s", "big")).toEqual([])
+        expect(yield* store.deliveredTo("big")).toEqual([])
+        expect(yield* turnsDuring(store.purge)).toBeGreaterThan(5)
+        expect(statSync(filename).size).toBeLessThan(1_000_000)
+      }).pipe(Effect.provide(layer), Effect.scoped)
+    })
+)
