@@ -13,8 +13,6 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
@@ -124,7 +122,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const scope = yield* Effect.scope
       const runtime = yield* Effect.runtime<never>()
       const runFork = Runtime.runFork(runtime)
-      const handlerScheduler = forHandlers(FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler))
+      const handlerScheduler = forHandlers(runtime)
 
       const jobs = new Map<string, Running>()
       const submitted = new Map<string, number>()

@@ -16,7 +16,9 @@
  */
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
+import type * as Runtime from "effect/Runtime"
 import * as Scheduler from "effect/Scheduler"
 
 /** How long a turn may last before whoever asks is to wait for the next, in milliseconds. */
@@ -238,8 +240,10 @@ export const asWork = <A, E, R>(step: Effect.Effect<A, E, R>): Effect.Effect<A, 
   )
 
 /** The scheduler for an agent's handler, where the runtime's fibers are on the prompt one; undefined: the program's own. */
-export const forHandlers = (scheduler: Scheduler.Scheduler): Scheduler.Scheduler | undefined =>
-  scheduler === promptScheduler ? workingScheduler : undefined
+export const forHandlers = (runtime: Runtime.Runtime<never>): Scheduler.Scheduler | undefined =>
+  FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentScheduler) === promptScheduler
+    ? workingScheduler
+    : undefined
 
 /** Puts the fibers of a layer's services on the prompt scheduler, unless the program has chosen one of its own. */
 export const scheduled = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
