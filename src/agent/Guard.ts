@@ -13,6 +13,10 @@
  * | `Terminal`, sockets, servers, workers and their runners, `HttpPlatform`, file watchers, the `fetch` function, HTTP agents and dispatchers | not there |
  * | `Path`, `KeyValueStore`, `Etag.Generator`, references | kept |
  *
+ * Of this library's own services a handler gets its `Job`, and an `ArcpClient` that its author provided. The others are the
+ * runtime's: its store, its credentials, its agents. They are withheld whatever the author says, and so is a `SqlClient` that the
+ * runtime's store is built on.
+ *
  * This holds ordinary code to its lease. It is no sandbox: code that imports `node:fs` itself is not held by it.
  */
 import * as CommandExecutor from "@effect/platform/CommandExecutor"
@@ -26,11 +30,14 @@ import { platformDenied } from "./Denied.js"
 import type { Gate } from "./Gate.js"
 import * as GuardedFileSystem from "./GuardedFileSystem.js"
 import * as GuardedHttpClient from "./GuardedHttpClient.js"
+import { Job } from "./Job.js"
 
 /** How the services of a handler are guarded. */
 export interface GuardOptions {
   /** Tags of services that the handler gets as they are: the author vouches for what it does with them. */
   readonly unguarded?: ReadonlyArray<{ readonly key: string }> | undefined
+  /** Services that no handler gets under any key, such as the `SqlClient` of the runtime's store. */
+  readonly withhold?: ReadonlyArray<object> | undefined
   readonly fileSystem?: GuardedFileSystem.GuardedFileSystemOptions | undefined
   readonly http?: GuardedHttpClient.GuardedHttpClientOptions | undefined
 }
@@ -63,6 +70,23 @@ export const withheld: ReadonlySet<string> = new Set([
   "@effect/platform-node/NodeSocket/NetSocket"
 ])
 
+const ours = "effect-arcp/"
+const clientKey = "effect-arcp/client/ArcpClient"
+// With it a handler would build layers into the runtime's own, and so get at what those have made.
+const memoKey = "effect/Layer/CurrentMemoMap"
+
+/** Whether a key is one of the runtime's, which nobody can hand over. */
+const isRuntimes = (key: string): boolean =>
+  (key.startsWith(ours) && key !== Job.key && key !== clientKey) || key === memoKey
+
+/** What was provided to a handler or a tool, without what is the runtime's. */
+export const sift = (services: Context.Context<never>, withhold: ReadonlyArray<object> = []): Context.Context<never> =>
+  Context.unsafeMake(
+    new Map(
+      [...services.unsafeMap].filter(([key, service]) => !isRuntimes(key) && !withhold.includes(service as object))
+    )
+  )
+
 /** A `CommandExecutor` that starts nothing. No lease names processes, so no lease can cover one (§9.2). */
 const refusingExecutor: CommandExecutor.CommandExecutor = CommandExecutor.makeExecutor((command) =>
   Effect.fail(
@@ -89,7 +113,7 @@ export const guard = (services: Context.Context<never>, gate: Gate, options?: Gu
   const open = new Set(options?.unguarded?.map(({ key }) => key))
   const kept = new Map<string, unknown>()
   const ofClient = new Map<string, unknown>()
-  for (const [key, service] of services.unsafeMap) {
+  for (const [key, service] of sift(services, options?.withhold).unsafeMap) {
     if (clientKeys.includes(key)) ofClient.set(key, service)
     if (open.has(key) || !withheld.has(key)) kept.set(key, service)
   }
@@ -119,11 +143,17 @@ const guardedKeys: ReadonlyArray<string> = [
   CommandExecutor.CommandExecutor.key
 ]
 
+const isInherited = (key: string): boolean =>
+  !isRuntimes(key) && key !== clientKey && !withheld.has(key) && !guardedKeys.includes(key)
+
 /**
- * What a handler may see of the context of the fiber that runs it: all but the platform's services that reach outside. A fiber
- * inherits the context in which the runtime was started, where they lie unguarded; a handler has its own from {@link guard}.
+ * What a handler may see of the context of the fiber that runs it: all but the runtime's services and the platform's that reach
+ * outside. A fiber inherits the context in which the runtime was started, where they lie unguarded; a handler has its own from
+ * {@link guard}.
  */
-export const ambient = <R>(context: Context.Context<R>): Context.Context<R> =>
+export const ambient = <R>(context: Context.Context<R>, withhold: ReadonlyArray<object> = []): Context.Context<R> =>
   Context.unsafeMake(
-    new Map([...context.unsafeMap].filter(([key]) => !withheld.has(key) && !guardedKeys.includes(key)))
+    new Map(
+      [...context.unsafeMap].filter(([key, service]) => isInherited(key) && !withhold.includes(service as object))
+    )
   )

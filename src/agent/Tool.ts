@@ -23,6 +23,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import * as Message from "../protocol/Message.js"
+import { sift } from "./Guard.js"
 import { called } from "./internal/called.js"
 import { handlerContext } from "./internal/handlerContext.js"
 import { Job } from "./Job.js"
@@ -92,7 +93,7 @@ const layer = <In, InWire, Out, OutWire, E, R>(
       Effect.context<ToolContext<R>>(),
       (services): ToolRegistration => ({
         name,
-        run: (encoded) =>
+        run: (encoded, withhold) =>
           Effect.mapError(
             decode(encoded),
             (error) => new InvalidRequest({ message: Message.describe(error, `the input of ${name}`) })
@@ -101,7 +102,7 @@ const layer = <In, InWire, Out, OutWire, E, R>(
               Effect.mapInputContext(
                 called(() => handler(decoded)),
                 (call: Context.Context<Job | Scope.Scope>) =>
-                  handlerContext(services as Context.Context<never>, call) as Context.Context<R>
+                  handlerContext(sift(services as Context.Context<never>, withhold), call) as Context.Context<R>
               )
             ),
             Effect.flatMap((out) => Effect.orDie(encode(out))),

@@ -7,10 +7,11 @@ import * as Canonical from "../authority/Canonical.js"
 import * as Hosted from "./internal/hosted.js"
 import type { Job } from "./Job.js"
 
-/** A tool, ready to be called with encoded input; answers encoded output. */
+/** A tool, ready to be called. */
 export interface ToolRegistration {
   readonly name: string
-  readonly run: (input: unknown) => Effect.Effect<unknown, unknown, Job>
+  /** Runs the tool with encoded input and returns encoded output. It gets none of `withhold`, and none of the runtime's services. */
+  readonly run: (input: unknown, withhold?: ReadonlyArray<object>) => Effect.Effect<unknown, unknown, Job>
 }
 
 /** The tools that a context hosts. Built by each runtime from the context in which it is built. */

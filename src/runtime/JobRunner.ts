@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import { type AgentRegistration, AgentRegistry } from "../agent/AgentRegistry.js"
-import { guard } from "../agent/Guard.js"
+import { ambient, guard } from "../agent/Guard.js"
 import { Job } from "../agent/Job.js"
 import { ToolRegistry } from "../agent/ToolRegistry.js"
 import * as Expiry from "../authority/Expiry.js"
@@ -123,6 +123,9 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const runtime = yield* Effect.runtime<never>()
       const runFork = Runtime.runFork(runtime)
       const handlerScheduler = forHandlers(runtime)
+      const withhold = store.over ?? []
+      // A handler's fiber begins without the runtime's services, so that nothing in it can ask for them.
+      const runHandler = Runtime.runFork(Runtime.updateContext(runtime, (context) => ambient(context, withhold)))
 
       const jobs = new Map<string, Running>()
       const submitted = new Map<string, number>()
@@ -238,6 +241,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
           available: budgets.available,
           refused: (running, error) => refused(running, error),
           findTool: tools.find,
+          withhold,
           startChild: (...request) => delegation?.startChild(...request) ?? notDelegating,
           handoff: (...request) => delegation?.handoff(...request) ?? notDelegating,
           credentials: ({ live }) => credentials.of(live.jobId),
@@ -284,7 +288,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         const { agent } = running
         const { gate, service } = JobServices.make(running, services)
         const handler = Effect.suspend(() =>
-          agent.run(running.input, (context) => guard(context, gate, { unguarded: agent.unguarded }))
+          agent.run(running.input, (context) => guard(context, gate, { unguarded: agent.unguarded, withhold }))
         ).pipe(Effect.scoped, Effect.provideService(Job, service), inSpan(running), asUserCode)
         running.begun = true
         const lost = (defect: unknown): void => {
@@ -295,7 +299,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         try {
           // The fiber runs at once, up to where it first waits, or where this turn of the event loop is over in the next: what
           // interrupts it meanwhile does so below.
-          const fiber = runFork(handler, { scheduler: handlerScheduler, immediate: !isOver() })
+          const fiber = runHandler(handler, { scheduler: handlerScheduler, immediate: !isOver() })
           running.fiber = fiber
           // What an observer throws would be lost, and the job would never end.
           fiber.addObserver((exit) => {

@@ -563,7 +563,7 @@ export const layer = (
       const ledger = makeSqlLedger(sql, options.sealer ?? Sealing.none)
       const durable = options.durable ?? true
       const purge = Effect.zipRight(store.purge, options.purge?.(sql) ?? Effect.void)
-      return Context.make(Store, { ...store, durable, immediate: options.immediate, purge }).pipe(
+      return Context.make(Store, { ...store, durable, immediate: options.immediate, over: [sql], purge }).pipe(
         Context.add(ArtifactStore, { ...artifacts, durable }),
         Context.add(CredentialLedger, { ...ledger, durable })
       )

@@ -225,6 +225,8 @@ export class Store extends Context.Tag("effect-arcp/store/Store")<
     readonly immediate?: boolean | undefined
     /** The same object for a store and everything that decorates it: one runtime at a time may have it. Default: the service itself. */
     readonly instance?: object | undefined
+    /** The services that it is built on, such as its `SqlClient`: no handler gets them. Default: none. */
+    readonly over?: ReadonlyArray<object> | undefined
     /** Writes a batch, all or nothing. */
     readonly commit: (batch: Batch) => Effect.Effect<void, StoreError>
     /** Everything that a starting runtime must know. */

@@ -32,6 +32,8 @@ export interface AuthorityDeps
   /** What a refusal means for the job beyond its failure. */
   readonly refused: (running: Running, error: Denial) => void
   readonly findTool: (name: string) => ToolRegistration | undefined
+  /** Services that tools do not get. */
+  readonly withhold: ReadonlyArray<object>
   readonly startChild: (
     running: Running,
     agent: string,
@@ -235,12 +237,13 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
   const parseAmount = (text: string): Either.Either<Amount.Amount, InvalidRequest> =>
     Either.mapLeft(Amount.parseSpend(text), (error) => new InvalidRequest({ message: error.message }))
 
-  /** What user code says a call has cost. */
-  const actualAmount = <A>(actual: (value: A) => string, value: A): Either.Either<Amount.Amount, InvalidRequest> => {
-    const text = Text.attempt<unknown, undefined>(() => actual(value), undefined)
-    return typeof text === "string"
-      ? parseAmount(text)
-      : Either.left(new InvalidRequest({ message: "reserve: the actual cost could not be told" }))
+  /** What user code says a call has cost. What it throws may be anything, and becomes a defect that Effect can hold. */
+  const actualAmount = <A>(actual: (value: A) => string, value: A): Effect.Effect<Amount.Amount, InvalidRequest> => {
+    try {
+      return parseAmount(actual(value))
+    } catch (defect) {
+      return Effect.die(new Error(`the actual cost could not be told: ${Text.ofUnknown(defect)}`))
+    }
   }
 
   const costName = (name: string): InvalidRequest | undefined =>
@@ -274,8 +277,8 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
         // The call has run: where its cost cannot be told, it is what was held.
         const known = yield* Effect.exit(
           Effect.suspend(() =>
-            Either.filterOrLeft(
-              options?.actual === undefined ? Either.right(amount) : actualAmount(options.actual, value),
+            Effect.filterOrFail(
+              options?.actual === undefined ? Effect.succeed(amount) : actualAmount(options.actual, value),
               ({ currency }) => currency === amount.currency,
               () => new InvalidRequest({ message: `reserve: ${amount.currency} was reserved, the cost must be in it` })
             )
@@ -301,7 +304,7 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
             const found = deps.findTool(name)
             return found === undefined
               ? Effect.fail(new InvalidRequest({ message: `tool: no tool ${JSON.stringify(name)} is hosted here` }))
-              : Effect.provideService(found.run(input), Job, events.service())
+              : Effect.provideService(found.run(input, deps.withhold), Job, events.service())
           })
         ),
         (error) => toArcpError(error, deps.upstream(running))
