@@ -21,4 +21,9 @@ export interface Gate {
   readonly authorize: (capability: Capability, target: string) => Effect.Effect<Canonical, Denial>
   /** As {@link authorize}, for a target that has no canonical form or is refused for a reason outside the lease. */
   readonly refuse: (capability: Capability, problem: CanonicalError) => Effect.Effect<never, Denial>
+  /**
+   * Why the job may do nothing any more; undefined while it may. Called before each operation on an open handle, and between the
+   * pieces of a long one. Cheap, and reports nothing to observers. Absent: an open handle stays usable.
+   */
+  readonly live?: (() => Denial | undefined) | undefined
 }

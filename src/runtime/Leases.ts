@@ -2,7 +2,7 @@
  * What a job may do: the one place where a requested lease becomes the effective one, and the one check that every
  * operation of a job passes (ARCP 1.1 §9).
  *
- * Order of a check: canonical form, expiry, every budget counter, pattern. A target without a canonical form is refused, but
+ * Order of a check: the job's end, canonical form, expiry, every budget counter, pattern. A target without a canonical form is refused, but
  * an expired lease and a spent budget are told first: at or after `expires_at` every operation fails with `LEASE_EXPIRED`,
  * whatever its target. The job itself is stopped within `Limits.leaseGrace` of it, on the runtime's monotonic clock. What is
  * matched, and what the check answers, is the canonical form.
@@ -24,6 +24,12 @@ import { Budgets } from "./Budgets.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Running } from "./internal/running.js"
 import { LeasePolicy } from "./Policies.js"
+
+/** A lease ends with its job: a fiber that outlives it has no authority (§9.5, §7.3). */
+const ended = new PermissionDenied({
+  message: "the job has ended, and its lease with it",
+  details: { reason: "job_ended" }
+})
 
 /** Admits leases and checks operations against them. */
 export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
@@ -65,6 +71,7 @@ export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
         })
 
       const checkState = (running: Running): Either.Either<void, Denial> => {
+        if (running.finished) return Either.left(ended)
         if (Expiry.isOver(running.lease.expiresAt, deadlines.now())) return Either.left(expired(running.lease))
         const exhausted = budgets.exhausted(running)
         return exhausted === undefined ? Either.void : Either.left(exhausted)

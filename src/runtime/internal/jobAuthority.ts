@@ -119,6 +119,8 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
     error: Denial,
     consequence: (running: Running, error: Denial) => void = deps.refused
   ): Effect.Effect<never, Denial> => {
+    // Nothing follows the terminal message.
+    if (running.finished) return Effect.fail(error)
     const callId = events.newId("call")
     return events
       .push("tool_call", { tool, args, call_id: callId }, () => {
@@ -139,6 +141,7 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
 
   const gate: Gate = {
     authorize,
+    live: () => Either.getOrUndefined(Either.flip(deps.checkState(running))),
     refuse: (capability, problem) =>
       Effect.suspend(() => {
         // Expiry and budget come first, whatever is wrong with the target.
