@@ -8,6 +8,7 @@ import * as Amount from "./Amount.js"
 import { type Capability, quote } from "./Capability.js"
 import * as Expiry from "./Expiry.js"
 import * as Glob from "./Glob.js"
+import { intersection } from "./internal/intersection.js"
 import { assemble, type Lease } from "./Lease.js"
 
 /** Why a lease is not contained in another. */
@@ -216,22 +217,4 @@ export const withRemaining = (lease: Lease, remaining: Amount.Amounts): Lease =>
   )
   const { constraints, expiresAt, grants } = lease
   return assemble({ grants, budget, expiresAt, constraints, order: orderOf(lease, grants, budget) })
-}
-
-const intersection = (wanted: Glob.GlobSet, given: Glob.GlobSet, work: ReturnType<typeof Glob.work>): Glob.GlobSet => {
-  const { kind } = wanted
-  const kept = new Map<string, Glob.Glob>()
-  for (const glob of wanted.globs) {
-    const one = Glob.union(kind, [glob])
-    if (Glob.isSubset(one, given, work)._tag === "Subset") {
-      kept.set(glob.pattern, glob)
-      continue
-    }
-    for (const part of given.globs) {
-      if (!kept.has(part.pattern) && Glob.isSubset(Glob.union(kind, [part]), one, work)._tag === "Subset") {
-        kept.set(part.pattern, part)
-      }
-    }
-  }
-  return Glob.union(kind, [...kept.values()])
 }

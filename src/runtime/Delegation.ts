@@ -22,6 +22,7 @@ import { type AgentRegistration, AgentRegistry } from "../agent/AgentRegistry.js
 import type { ChildJob, DelegateOptions } from "../agent/Job.js"
 import * as Delegated from "../authority/Delegated.js"
 import * as Lease from "../authority/Lease.js"
+import * as SystemFolders from "../authority/SystemFolders.js"
 import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, Cancelled, InternalError, InvalidRequest, PermissionDenied } from "../protocol/Errors.js"
 import { formatTimestamp, type WireLeaseConstraints } from "../protocol/Fields.js"
@@ -150,6 +151,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
             now: deadlines.now()
           })
           yield* Delegated.isSubset(requested, parent.lease, { remaining: budgets.available(parent) })
+          yield* SystemFolders.isSubset(requested, parent.lease)
           return { agent, input: decoded, lease: Delegated.inherit(requested, parent.lease) }
         })
 

@@ -2,7 +2,7 @@
  * What a job may do: the one place where a requested lease becomes the effective one, and the one check that every
  * operation of a job passes (ARCP 1.1 §9).
  *
- * Order of a check: the job's end, canonical form, expiry, every budget counter, pattern. A target without a canonical form is refused, but
+ * Order of a check: the job's end, canonical form, expiry, every budget counter, pattern, system folders. A target without a canonical form is refused, but
  * an expired lease and a spent budget are told first: at or after `expires_at` every operation fails with `LEASE_EXPIRED`,
  * whatever its target. The job itself is stopped within `Limits.leaseGrace` of it, on the runtime's monotonic clock. What is
  * matched, and what the check answers, is the canonical form.
@@ -17,12 +17,14 @@ import type { Capability } from "../authority/Capability.js"
 import * as Delegated from "../authority/Delegated.js"
 import * as Expiry from "../authority/Expiry.js"
 import * as Lease from "../authority/Lease.js"
+import * as SystemFolders from "../authority/SystemFolders.js"
 import type { Principal } from "../auth/Principal.js"
 import { InvalidRequest, LeaseExpired, PermissionDenied } from "../protocol/Errors.js"
 import { formatTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
 import { Budgets } from "./Budgets.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Running } from "./internal/running.js"
+import { closed } from "./internal/systemFolders.js"
 import { LeasePolicy } from "./Policies.js"
 
 /** A lease ends with its job: a fiber that outlives it has no authority (§9.5, §7.3). */
@@ -30,6 +32,12 @@ const ended = new PermissionDenied({
   message: "the job has ended, and its lease with it",
   details: { reason: "job_ended" }
 })
+
+const denied = (capability: Capability, target: Canonical.Canonical, problem: string): PermissionDenied =>
+  new PermissionDenied({
+    message: `${capability}: ${Lease.shown(target)} ${problem}`,
+    details: { capability, reason: "system_folder" }
+  })
 
 /** Admits leases and checks operations against them. */
 export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
@@ -90,7 +98,8 @@ export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
           }
           return Either.map(Lease.compile(lease ?? {}, constraints, { now }), (requested) => {
             const allowed = policy.allowed(principal)
-            return allowed === undefined ? requested : Delegated.narrow(requested, allowed)
+            const narrowed = allowed === undefined ? requested : Delegated.narrow(requested, allowed)
+            return SystemFolders.restrict(narrowed, allowed)
           })
         },
         check: (running, capability, text) => {
@@ -106,7 +115,12 @@ export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
             )
           }
           const decision = Lease.authorize(running.lease, capability, target.right)
-          if (decision._tag === "Allowed") return Either.right(target.right)
+          if (decision._tag === "Allowed") {
+            const problem = closed(running.lease, capability, target.right)
+            return problem === undefined
+              ? Either.right(target.right)
+              : Either.left(denied(capability, target.right, problem))
+          }
           return capability === "model.use" && decision.reason === "capability" && !policy.requireModelUse
             ? Either.right(target.right)
             : Either.left(Lease.toPermissionDenied(decision))
