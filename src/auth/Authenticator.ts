@@ -28,6 +28,11 @@ export interface AuthenticatorService {
   readonly authenticate: (request: AuthRequest) => Effect.Effect<Principal, Unauthenticated>
   /** Whether this way is for such a request at all; {@link firstOf} asks the first that is. Default: always. */
   readonly accepts?: ((request: AuthRequest) => boolean) | undefined
+  /**
+   * Whether it may admit principals that are `anonymous`. A runtime without a policy for them then warns at its start; where this is
+   * absent, it warns when it sees the first one.
+   */
+  readonly admitsAnonymous?: boolean | undefined
 }
 
 const digest = (token: string): Buffer => createHash("sha256").update(token, "utf8").digest()
@@ -46,6 +51,7 @@ export const bearer = (tokens: Readonly<Record<string, string | Principal>>): Au
   }))
   return {
     accepts: hasToken,
+    admitsAnonymous: entries.some(({ principal }) => principal.anonymous),
     authenticate: (request) =>
       Effect.suspend(() => {
         if (!hasToken(request) || request.token === undefined) {
@@ -78,6 +84,7 @@ export const bearerWith = <E>(
 
 /** Nobody has to say who they are: each session is a principal of its own, whatever the client claims. */
 export const anonymous: Effect.Effect<AuthenticatorService, never, Ids> = Effect.map(Ids, (ids) => ({
+  admitsAnonymous: true,
   accepts: ({ token }: AuthRequest) => token === undefined || Redacted.value(token) === "",
   authenticate: () => Effect.map(ids.ulid, (id) => ({ id: `anonymous:${id}`, anonymous: true, claims: {} }))
 }))
@@ -87,6 +94,7 @@ export const anonymous: Effect.Effect<AuthenticatorService, never, Ids> = Effect
  * {@link anonymous} is only for requests without a token.
  */
 export const firstOf = (ways: ReadonlyArray<AuthenticatorService>): AuthenticatorService => ({
+  admitsAnonymous: ways.some((way) => way.admitsAnonymous === true),
   authenticate: (request) => {
     const way = ways.find((w) => w.accepts?.(request) ?? true)
     return way === undefined

@@ -33,6 +33,7 @@ import { JobRunner } from "./JobRunner.js"
 import { JobScheduler } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
+import { warnedAuthenticator } from "./internal/anonymousAccess.js"
 import { atEnd } from "./internal/atEnd.js"
 import { claim } from "./internal/claims.js"
 import { patientStore } from "./internal/patience.js"
@@ -178,7 +179,7 @@ const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | S
     Layer.provideMerge(Layer.mergeAll(Budgets.layer, Credentials.layer(options.credentials))),
     Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
-    Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore)),
+    Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
     withTotalLoggers,
     scheduled
   )

@@ -1,7 +1,8 @@
 /** Decisions that a deployment may change: who sees whose jobs (ARCP 1.1 §6.6, §7.6, §14), and what jobs may be granted (§9). */
 import * as Context from "effect/Context"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import type { Lease } from "../authority/Lease.js"
+import { compile, type Lease } from "../authority/Lease.js"
 import type { Principal } from "../auth/Principal.js"
 
 /** What a principal may know of a job: observe it, know that it exists, or neither. */
@@ -30,7 +31,12 @@ export class ObservationPolicy extends Context.Reference<ObservationPolicy>()("e
 export interface LeasePolicyShape {
   /**
    * The most that a principal's jobs may be granted; undefined for no limit. A requested lease is narrowed to it and never
-   * widened: what is wider than it, or in part outside, is left out of the effective lease, which `job.accepted` tells.
+   * widened: what is wider than it, or in part outside, is left out of the effective lease, which `job.accepted` carries.
+   *
+   * `/proc`, `/sys` and `/dev` are open only where a pattern of this lease has the folder's name as its first segment: `/proc/cpuinfo`,
+   * `/dev/shm/**`. The request must name it too, or be narrowed to it. The runtime's own process is never open.
+   *
+   * Default: no limit for principals that an authenticator vouches for, `tool.call` only for anonymous ones.
    */
   readonly allowed: (principal: Principal) => Lease | undefined
   /** Whether a model may be used only where the lease names it (§9.7). */
@@ -42,20 +48,26 @@ export interface LeasePolicyShape {
   readonly exhaustion: "tool_result" | "fatal"
 }
 
-/** What jobs may be granted. Without a layer: what was asked for, models only as named, a spent budget is not fatal. */
+const toolsOnly: Lease = Either.getOrThrow(compile({ "tool.call": ["**"] }))
+
+const defaults: LeasePolicyShape = {
+  allowed: (principal) => (principal.anonymous ? toolsOnly : undefined),
+  requireModelUse: true,
+  exhaustion: "tool_result"
+}
+
+/** @internal whether nobody has decided what anonymous principals may be granted. */
+export const grantsAnonymousToolsOnly = (policy: LeasePolicyShape): boolean => policy.allowed === defaults.allowed
+
+/**
+ * What jobs may be granted. Without a layer: what was asked for, but no system folder, and to anonymous principals `tool.call` only;
+ * models only as named; a spent budget is not fatal. A runtime that admits anonymous principals without a policy's `allowed` logs a
+ * warning at its start.
+ */
 export class LeasePolicy extends Context.Reference<LeasePolicy>()("effect-arcp/runtime/LeasePolicy", {
-  defaultValue: (): LeasePolicyShape => ({
-    allowed: () => undefined,
-    requireModelUse: true,
-    exhaustion: "tool_result"
-  })
+  defaultValue: () => defaults
 }) {
-  /** The defaults with some of them changed. */
+  /** The defaults with some of them changed. Anonymous principals stay at `tool.call` unless `allowed` is given. */
   static readonly layer = (changes: Partial<LeasePolicyShape>): Layer.Layer<never> =>
-    Layer.succeed(LeasePolicy, {
-      allowed: () => undefined,
-      requireModelUse: true,
-      exhaustion: "tool_result",
-      ...changes
-    }) as Layer.Layer<never>
+    Layer.succeed(LeasePolicy, { ...defaults, ...changes }) as Layer.Layer<never>
 }
