@@ -19,6 +19,8 @@ import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { type AgentRegistration, AgentRegistry } from "../agent/AgentRegistry.js"
+import type * as Lease from "../authority/Lease.js"
+import * as Withheld from "../authority/Withheld.js"
 import * as AgentName from "../protocol/AgentName.js"
 import * as CanonicalJson from "../protocol/CanonicalJson.js"
 import {
@@ -123,7 +125,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
         key: { readonly key: string; readonly hash: string; readonly done: () => void } | undefined
       ): Effect.Effect<void, ArcpError> =>
         Effect.suspend((): Effect.Effect<void, ArcpError> => {
-          const { payload, trace } = request
+          const { payload } = request
           const { agent } = resolved
           const now = deadlines.now()
           const admitted = leases.admit({
@@ -135,6 +137,42 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           })
           if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
           const lease = admitted.right
+          return Effect.zipRight(
+            reportWithheld(session, agent, payload, lease),
+            createWith(session, request, resolved, key, lease, now)
+          )
+        })
+
+      /** The submitter sees it in `job.accepted`, the operator here. */
+      const reportWithheld = (
+        session: LiveSession,
+        agent: AgentRegistration,
+        payload: Submit,
+        lease: Lease.Lease
+      ): Effect.Effect<void> => {
+        const withheld = Withheld.describe(
+          { lease: payload.lease_request, constraints: payload.lease_constraints },
+          { lease: lease.wire, constraints: lease.constraints }
+        )
+        return withheld.length === 0
+          ? Effect.void
+          : Effect.annotateLogs(Effect.logWarning(`a lease was narrowed: ${withheld.slice(0, 8).join("; ")}`), {
+              principal: session.principal.id,
+              agent: `${agent.name}@${agent.version}`
+            })
+      }
+
+      const createWith = (
+        session: LiveSession,
+        request: SubmitRequest,
+        resolved: { readonly agent: AgentRegistration; readonly input: unknown },
+        key: { readonly key: string; readonly hash: string; readonly done: () => void } | undefined,
+        lease: Lease.Lease,
+        now: number
+      ): Effect.Effect<void, ArcpError> =>
+        Effect.suspend((): Effect.Effect<void, ArcpError> => {
+          const { payload, trace } = request
+          const { agent } = resolved
           // Asked again once credentials have come, which may take long.
           const full = (): InternalError | undefined =>
             runner.draining()

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Effect, Either, Layer } from "effect"
+import { Effect, Either, Layer, Logger } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { Lease } from "../../src/authority/index.js"
 import { LeasePolicy } from "../../src/runtime/index.js"
@@ -216,6 +216,61 @@ describe.each(backends)("leases over %s", (_name, backend) => {
                         { expires_at: "1970-01-02T00:00:00Z" }
                       )
                     )
+            })
+          )
+        )
+      )
+    )
+
+    it.scoped(
+      "§9 a narrowed lease is one warning in the runtime's log: whose, for which agent, and what is missing",
+      () => {
+        const lines: Array<unknown> = []
+        const logger = Logger.map(Logger.structuredLogger, ({ annotations, logLevel, message }) => {
+          if (logLevel === "WARN") lines.push({ message, ...annotations })
+        })
+        return Effect.gen(function* () {
+          const peer = yield* hello()
+          yield* does(peer, { "fs.read": ["/data/x"] }, [])
+          expect(lines).toEqual([])
+          yield* does(peer, { "fs.read": ["/**"], "tool.call": ["deploy"] }, [], { idempotency_key: "once" })
+          // The same job: nothing was decided again.
+          yield* does(peer, { "fs.read": ["/**"], "tool.call": ["deploy"] }, [], { idempotency_key: "once" })
+          expect(lines).toEqual([
+            {
+              message:
+                'a lease was narrowed: fs.read: "/**" was not granted, only "/data/**"; tool.call: "deploy" was not granted',
+              principal: "alice",
+              agent: "script@1.0.0"
+            }
+          ])
+        }).pipe(
+          Effect.provide(
+            under(
+              Layer.merge(
+                LeasePolicy.layer({ allowed: () => Either.getOrThrow(Lease.compile({ "fs.read": ["/data/**"] })) }),
+                Logger.add(logger)
+              )
+            )
+          )
+        )
+      }
+    )
+
+    it.scoped("§9 a policy that breaks refuses the submit, and the session lives on", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        const refused = yield* submit(peer, "script", { steps: [] }, { lease_request: { "fs.read": ["/data/**"] } })
+        expect(refused.payload).toMatchObject({ code: "INTERNAL_ERROR" })
+        expect(JSON.stringify(refused.payload)).not.toContain("secret of the policy")
+        expect((yield* submit(peer, "script", { steps: [] })).payload).toMatchObject({ code: "INTERNAL_ERROR" })
+      }).pipe(
+        Effect.provide(
+          under(
+            LeasePolicy.layer({
+              allowed: () => {
+                throw new Error("secret of the policy")
+              }
             })
           )
         )
