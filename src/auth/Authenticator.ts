@@ -43,9 +43,12 @@ const named = (principal: string | Principal): Principal =>
 const hasToken = ({ scheme, token }: AuthRequest): boolean =>
   token !== undefined && Redacted.value(token) !== "" && (scheme === undefined || scheme.toLowerCase() === "bearer")
 
-/** Bearer tokens from a table: token to principal, or to a principal's id. */
-export const bearer = (tokens: Readonly<Record<string, string | Principal>>): AuthenticatorService => {
-  const entries = Object.entries(tokens).map(([token, principal]) => ({
+/** Bearer tokens: token to principal, or to a principal's id. */
+export type TokenTable = Readonly<Record<string, string | Principal>> | ReadonlyMap<string, string | Principal>
+
+/** Bearer tokens from a table. */
+export const bearer = (tokens: TokenTable): AuthenticatorService => {
+  const entries = Array.from(tokens instanceof Map ? tokens : Object.entries(tokens)).map(([token, principal]) => ({
     digest: digest(token),
     principal: named(principal)
   }))
@@ -112,7 +115,7 @@ export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")
   AuthenticatorService
 >() {
   /** {@link bearer} as a layer. */
-  static readonly layerBearer = (tokens: Readonly<Record<string, string | Principal>>): Layer.Layer<Authenticator> =>
+  static readonly layerBearer = (tokens: TokenTable): Layer.Layer<Authenticator> =>
     Layer.sync(Authenticator, () => bearer(tokens))
   /** {@link bearerWith} as a layer. */
   static readonly layerBearerWith = <E>(

@@ -1,24 +1,14 @@
 #!/usr/bin/env node
-/** The executable. */
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import { main } from "./program.js"
+/**
+ * The executable. Every user of a machine can list the command lines of its processes, and `--token` is on this one: the title
+ * overwrites it, and `process.argv` forgets it, before anything else of the program is loaded.
+ */
+const argv = [...process.argv]
+const command = argv[2]
+process.title = command === "serve" || command === "submit" || command === "version" ? `arcp ${command}` : "arcp"
+process.argv.splice(2)
 
-// The first signal stops the program gracefully (below), a second one at once: said here, since as PID 1 of a container a
-// process has no default for signals.
-let signals = 0
-const onSignal = (code: number) => () => {
-  if (++signals > 1) process.exit(code)
-}
-process.on("SIGINT", onSignal(130))
-process.on("SIGTERM", onSignal(143))
+const { run } = await import("./run.js")
+run(argv)
 
-NodeRuntime.runMain(
-  Effect.suspend(() => main(process.argv)),
-  {
-    disableErrorReporting: true,
-    // SIGINT and SIGTERM interrupt the program; it has stopped cleanly when this runs.
-    teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? Number(exit.value) : Exit.isInterrupted(exit) ? 0 : 1)
-  }
-)
+export {}

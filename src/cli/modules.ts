@@ -1,10 +1,10 @@
 /** Loading agents from modules: one that the user names, and the demo agents. */
-import { existsSync } from "node:fs"
+import { existsSync, realpathSync } from "node:fs"
 import { fileURLToPath, pathToFileURL } from "node:url"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import type * as HttpClient from "@effect/platform/HttpClient"
 import type * as Path from "@effect/platform/Path"
-import { resolve } from "node:path"
+import { dirname, resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Exit, usage } from "./errors.js"
@@ -36,11 +36,25 @@ const load = (url: string, what: string): Effect.Effect<ReadonlyArray<AgentLayer
 export const loadAgents = (path: string): Effect.Effect<ReadonlyArray<AgentLayer>, Exit> =>
   load(pathToFileURL(resolve(path)).href, `--agents ${path}`)
 
+/** The demo agents. */
+export interface Demo {
+  readonly agents: ReadonlyArray<AgentLayer>
+  /** The real path of the folder that they are in, which they may read. */
+  readonly folder: string
+}
+
 /** The demo agents, beside the built program or in the source tree. */
-export const loadDemo: Effect.Effect<ReadonlyArray<AgentLayer>, Exit> = Effect.suspend(() => {
-  const places = ["../examples/agents.js", "../../examples/agents.ts"].map((place) => new URL(place, import.meta.url))
+export const loadDemo: Effect.Effect<Demo, Exit> = Effect.suspend(() => {
+  // A bundler may have moved this file, but not the program.
+  const program = process.argv[1] === undefined ? import.meta.url : pathToFileURL(process.argv[1]).href
+  const places = [import.meta.url, program].flatMap((from) =>
+    ["../examples/agents.js", "../../examples/agents.ts"].map((place) => new URL(place, from))
+  )
   const found = places.find((place) => existsSync(fileURLToPath(place)))
   return found === undefined
     ? Effect.fail(usage("--demo: the demo agents are not part of this installation"))
-    : Effect.map(load(found.href, "--demo"), (layers) => layers)
+    : Effect.map(load(found.href, "--demo"), (agents) => ({
+        agents,
+        folder: realpathSync(dirname(fileURLToPath(found)))
+      }))
 })

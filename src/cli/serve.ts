@@ -1,25 +1,59 @@
 /** `arcp serve`: a runtime on a WebSocket port, or on stdin and stdout. */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
-import * as Config from "effect/Config"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { anonymous, Authenticator, type AuthenticatorService, bearer } from "../auth/Authenticator.js"
 import { Ids } from "../protocol/Ids.js"
-import { ArcpRuntime } from "../runtime/index.js"
+import { ArcpRuntime, LeasePolicy } from "../runtime/index.js"
 import { MemoryStore } from "../store/index.js"
 import { SqliteStore } from "../store/sqlite.js"
 import { Server } from "../transport/Connection.js"
 import { StdioTransport, WebSocketServer } from "../transport/node.js"
-import { type Exit, failed, usage } from "./errors.js"
+import { failed, usage } from "./errors.js"
 import { loadAgents, loadDemo } from "./modules.js"
+import { policyOf } from "./policy.js"
+import { serveTokens, takeVariable } from "./tokens.js"
+import { visible } from "./visible.js"
 
 const options = {
+  tokenFile: Options.text("token-file").pipe(
+    Options.withDescription(
+      "a file of bearer tokens and whose they are, one TOKEN=PRINCIPAL a line; the environment variable ARCP_TOKENS may hold the same"
+    ),
+    Options.optional
+  ),
+  token: Options.text("token").pipe(
+    Options.withDescription(
+      "TOKEN=PRINCIPAL, for trials: other users of this machine can see it until the program has overwritten its title; repeatable"
+    ),
+    Options.repeated,
+    Options.map((tokens) => tokens.map((token) => Redacted.make(token)))
+  ),
+  anonymous: Options.boolean("anonymous").pipe(
+    Options.withDescription("admit clients without a token; each session is a principal of its own")
+  ),
+  allow: Options.text("allow").pipe(
+    Options.withDescription(
+      "what jobs may be granted at most, as CAPABILITY=PATTERN, such as fs.read=/data/**; repeatable. Without it and the next two: tool.call, and for --demo the demo's own folder"
+    ),
+    Options.repeated
+  ),
+  allowFile: Options.text("allow-file").pipe(
+    Options.withDescription(
+      'a JSON file of what each principal\'s jobs may be granted: {"alice": {"fs.read": ["/data/**"]}, "bob": "any", "*": {}}'
+    ),
+    Options.optional
+  ),
+  allowAny: Options.boolean("allow-any").pipe(
+    Options.withDescription("grant jobs whatever they ask for, but /proc, /sys and /dev")
+  ),
   host: Options.text("host").pipe(
     Options.withDescription("the address to listen on"),
     Options.withDefault("127.0.0.1")
@@ -30,13 +64,6 @@ const options = {
   ),
   path: Options.text("path").pipe(Options.withDescription("the path of the endpoint"), Options.withDefault("/arcp")),
   stdio: Options.boolean("stdio").pipe(Options.withDescription("serve one client on stdin and stdout, no port")),
-  token: Options.text("token").pipe(
-    Options.withDescription("a bearer token and whose it is, as TOKEN=PRINCIPAL; repeatable"),
-    Options.repeated
-  ),
-  anonymous: Options.boolean("anonymous").pipe(
-    Options.withDescription("admit clients without a token; each session is a principal of its own")
-  ),
   store: Options.text("store").pipe(
     Options.withDescription("a SQLite file, so that jobs and sessions outlive the runtime; in memory when absent"),
     Options.optional
@@ -58,20 +85,6 @@ const options = {
   demo: Options.boolean("demo").pipe(Options.withDescription("host the demo agents"))
 }
 
-const parseTokens = (tokens: ReadonlyArray<string>): Effect.Effect<Readonly<Record<string, string>>, Exit> =>
-  Effect.gen(function* () {
-    const table: Record<string, string> = Object.create(null) as Record<string, string>
-    for (const [i, entry] of tokens.entries()) {
-      const at = entry.lastIndexOf("=")
-      // The token itself is never printed.
-      if (at <= 0 || at === entry.length - 1) {
-        return yield* usage(`--token: number ${i + 1} is not of the form TOKEN=PRINCIPAL`)
-      }
-      table[entry.slice(0, at)] = entry.slice(at + 1)
-    }
-    return table
-  })
-
 /** The same server, telling when its connections have ended. */
 const untilGone = (server: Layer.Layer<Server>, gone: Deferred.Deferred<void>): Layer.Layer<Server> =>
   Layer.map(server, (context) => {
@@ -84,9 +97,12 @@ const untilGone = (server: Layer.Layer<Server>, gone: Deferred.Deferred<void>): 
 
 export const serve = Command.make("serve", options, (args) =>
   Effect.gen(function* () {
-    if (args.token.length === 0 && !args.anonymous) {
+    // Secrets are taken from the environment before any agents' module is loaded.
+    const tokens = yield* serveTokens(args)
+    const encryptionKey = Option.isNone(args.storeKey) ? undefined : yield* takeVariable(args.storeKey.value)
+    if (tokens.size === 0 && !args.anonymous) {
       return yield* usage(
-        "nobody could connect: give --token TOKEN=PRINCIPAL (repeatable), or --anonymous to admit everybody"
+        "nobody could connect: give --token-file FILE or set ARCP_TOKENS (TOKEN=PRINCIPAL a line), give --token TOKEN=PRINCIPAL, or --anonymous to admit everybody"
       )
     }
     if (args.agents.length === 0 && !args.demo) {
@@ -95,11 +111,20 @@ export const serve = Command.make("serve", options, (args) =>
     if (!args.path.startsWith("/")) return yield* usage("--path: must begin with /")
     if (args.port < 0 || args.port > 65_535) return yield* usage("--port: must be between 0 and 65535")
     if (args.drain < 0) return yield* usage("--drain: must not be negative")
-    const tokens = yield* parseTokens(args.token)
+    if (Option.isSome(args.storeKey) && Option.isNone(args.store)) {
+      return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
+    }
+    // Never on the command line, where every process of the machine can read it.
+    if (Option.isSome(args.storeKey) && encryptionKey === undefined) {
+      return yield* usage(`--store-key-env: the environment variable ${args.storeKey.value} is not set`)
+    }
     const modules = yield* Effect.forEach(args.agents, loadAgents)
-    const agents = [...modules.flat(), ...(args.demo ? yield* loadDemo : [])]
+    const demo = args.demo ? yield* loadDemo : undefined
+    const agents = [...modules.flat(), ...(demo?.agents ?? [])]
+    const policy = yield* policyOf(args, { agents: args.agents.length > 0, demoFolder: demo?.folder })
+    yield* Effect.forEach(policy.notice, (line) => Console.error(`arcp: ${visible(line)}`), { discard: true })
     const ways: Array<AuthenticatorService | Effect.Effect<AuthenticatorService, never, Ids>> = [
-      ...(args.token.length === 0 ? [] : [bearer(tokens)]),
+      ...(tokens.size === 0 ? [] : [bearer(tokens)]),
       ...(args.anonymous ? [anonymous] : [])
     ]
     const gone = yield* Deferred.make<void>()
@@ -111,15 +136,6 @@ export const serve = Command.make("serve", options, (args) =>
         Console.error(args.stdio ? "serving on stdio" : `listening on ${address}`)
       )
     )
-    if (Option.isSome(args.storeKey) && Option.isNone(args.store)) {
-      return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
-    }
-    // Never on the command line, where every process of the machine can read it.
-    const encryptionKey = Option.isNone(args.storeKey)
-      ? undefined
-      : yield* Effect.mapError(Config.redacted(Config.nonEmptyString(args.storeKey.value)), () =>
-          usage(`--store-key-env: the environment variable ${Option.getOrThrow(args.storeKey)} is not set`)
-        )
     const store = Option.match(args.store, {
       onNone: () => MemoryStore.layer,
       onSome: (filename) => SqliteStore.layer({ filename, encryptionKey })
@@ -133,7 +149,8 @@ export const serve = Command.make("serve", options, (args) =>
       Layer.provide(hosted),
       Layer.provide(Layer.provide(Authenticator.layerFirstOf(ways), Ids.layer)),
       Layer.provide(store),
-      Layer.provide(server)
+      Layer.provide(server),
+      Layer.provide(LeasePolicy.layer({ allowed: policy.allowed }))
     )
     // With --stdio the program ends with its one client.
     return yield* Effect.raceFirst(Layer.launch(runtime), Deferred.await(gone)).pipe(

@@ -7,8 +7,8 @@ import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
+import { Withheld } from "../authority/index.js"
 import { ArcpClient, type ClientError, type JobHandle } from "../client/index.js"
 import { type ArcpError, isArcpError } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
@@ -16,15 +16,25 @@ import type { WireLease } from "../protocol/Fields.js"
 import { WebSocketClient } from "../transport/node.js"
 import { failed, usage } from "./errors.js"
 import { readJson } from "./json.js"
+import { submitToken } from "./tokens.js"
 import { json, visible, visibleLines } from "./visible.js"
 
 const options = {
   agent: Args.text({ name: "AGENT" }).pipe(Args.withDescription("the agent, as name or name@version")),
+  tokenFile: Options.text("token-file").pipe(
+    Options.withDescription("a file that holds the bearer token; the environment variable ARCP_TOKEN may hold it too"),
+    Options.optional
+  ),
+  token: Options.redacted("token").pipe(
+    Options.withDescription(
+      "the bearer token, for trials: other users of this machine can see it until the program has overwritten its title"
+    ),
+    Options.optional
+  ),
   url: Options.text("url").pipe(
     Options.withDescription("where the runtime listens"),
     Options.withDefault("ws://127.0.0.1:7777/arcp")
   ),
-  token: Options.redacted("token").pipe(Options.withDescription("a bearer token"), Options.optional),
   input: Options.text("input").pipe(Options.withDescription("the input, as JSON or @file"), Options.optional),
   lease: Options.text("lease").pipe(
     Options.withDescription("the capabilities to ask for, as JSON or @file"),
@@ -86,11 +96,25 @@ const printable = (result: unknown): unknown =>
 export const explain = (error: ArcpError | ClientError): string =>
   visible(isArcpError(error) ? `${error.code}: ${error.message}` : error.message)
 
-const show = (job: JobHandle<unknown>, asJson: boolean) =>
+/** What was asked for. */
+interface Asked {
+  readonly lease: WireLease | undefined
+  readonly expiresAt: string | undefined
+}
+
+const show = (job: JobHandle<unknown>, asked: Asked, asJson: boolean) =>
   Effect.gen(function* () {
     yield* asJson
       ? Console.log(json({ type: "accepted", job_id: job.jobId, agent: job.agent, lease: job.lease }))
       : Console.error(visible(`${job.jobId} runs ${job.agent}`))
+    const withheld = Withheld.describe(
+      {
+        lease: asked.lease,
+        constraints: asked.expiresAt === undefined ? undefined : { expires_at: asked.expiresAt }
+      },
+      { lease: job.lease, constraints: job.leaseConstraints }
+    )
+    for (const line of withheld) yield* Console.error(visible(`arcp: the runtime narrowed the lease: ${line}`))
     yield* job.events.pipe(
       Stream.runForEach((event) =>
         asJson
@@ -112,20 +136,21 @@ export const submit = Command.make("submit", options, (args) =>
     if (!/^wss?:\/\//.test(args.url) || !URL.canParse(args.url)) {
       return yield* usage("--url: must be a ws:// or wss:// URL")
     }
+    const token = yield* submitToken(args)
     const client = ArcpClient.layer({
       client: { name: "arcp", version: "1.1.0" },
       // A program that somebody waits for gives up when nobody answers.
       maxAttempts: 5,
-      ...(Option.isNone(args.token) ? {} : { auth: { token: Redacted.make(Redacted.value(args.token.value)) } })
+      ...(token === undefined ? {} : { auth: { token } })
     }).pipe(Layer.provide(WebSocketClient.layer({ url: args.url })))
     yield* Effect.gen(function* () {
       const arcp = yield* ArcpClient
-      const job = yield* arcp.submit(args.agent, input, {
+      const asked: Asked = {
         lease: lease as WireLease | undefined,
-        expiresAt: Option.getOrUndefined(args.expiresAt),
-        idempotencyKey: Option.getOrUndefined(args.key)
-      })
-      yield* show(job, args.json)
+        expiresAt: Option.getOrUndefined(args.expiresAt)
+      }
+      const job = yield* arcp.submit(args.agent, input, { ...asked, idempotencyKey: Option.getOrUndefined(args.key) })
+      yield* show(job, asked, args.json)
     }).pipe(
       Effect.provide(client),
       Effect.catchAll((error) =>
@@ -133,7 +158,13 @@ export const submit = Command.make("submit", options, (args) =>
           args.json && isArcpError(error)
             ? Console.log(json({ type: "error", code: error.code, message: error.message, retryable: error.retryable }))
             : Effect.void,
-          Effect.fail(failed(explain(error)))
+          Effect.fail(
+            failed(
+              token === undefined && isArcpError(error) && error.code === "UNAUTHENTICATED"
+                ? `${explain(error)}; give --token-file FILE, set ARCP_TOKEN, or give --token TOKEN`
+                : explain(error)
+            )
+          )
         )
       )
     )
