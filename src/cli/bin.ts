@@ -8,7 +8,6 @@ const command = argv[2]
 process.title = command === "serve" || command === "submit" || command === "version" ? `arcp ${command}` : "arcp"
 process.argv.splice(2)
 
+// edge: only now, so that no command line is left while the rest loads
 const { run } = await import("./run.js")
 run(argv)
-
-export {}

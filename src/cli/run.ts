@@ -19,6 +19,8 @@ export const run = (argv: ReadonlyArray<string>): void => {
     Effect.suspend(() => main(argv)),
     {
       disableErrorReporting: true,
+      // It writes to stdout, beside the program's own logger; with --stdio that is the protocol's.
+      disablePrettyLogger: true,
       // SIGINT and SIGTERM interrupt the program; it has stopped cleanly when this runs.
       teardown: (exit, onExit) => onExit(Exit.isSuccess(exit) ? Number(exit.value) : Exit.isInterrupted(exit) ? 0 : 1)
     }

@@ -47,6 +47,8 @@ export interface Served {
   readonly pid: number
   /** What it has written to stderr so far. */
   readonly said: () => string
+  /** What it has written to stdout so far. */
+  readonly out: () => string
   /** Waits until it has written this. */
   readonly says: (text: string) => Effect.Effect<void>
 }
@@ -58,6 +60,8 @@ export const serve = (args: ReadonlyArray<string>, env: Environment = {}) =>
       Effect.async<{ readonly child: ChildProcess; readonly served: Served }>((resume) => {
         const child = start(["serve", "--port", "0", ...args], env)
         let err = ""
+        let out = ""
+        child.stdout?.on("data", (data) => (out += data))
         let looks: Array<() => void> = []
         child.on("close", () => resume(Effect.die(new Error(`serve ended: ${err}`))))
         child.stderr?.on("data", (data) => {
@@ -72,7 +76,7 @@ export const serve = (args: ReadonlyArray<string>, env: Environment = {}) =>
               const look = () => void (err.includes(text) ? done(Effect.void) : looks.push(look))
               look()
             })
-          resume(Effect.succeed({ child, served: { url, pid: child.pid!, said: () => err, says } }))
+          resume(Effect.succeed({ child, served: { url, pid: child.pid!, said: () => err, out: () => out, says } }))
         })
       }),
       ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
