@@ -159,7 +159,8 @@ export const inherit = (child: Lease, parent: Lease): Lease => {
     amounts: child.wire["cost.budget"],
     expiresAt: later ? parent.expiresAt : child.expiresAt,
     constraints: later ? parent.constraints : child.constraints,
-    order: orderOf(child, grants, child.budget)
+    order: orderOf(child, grants, child.budget),
+    ceiling: parent
   })
 }
 
@@ -197,7 +198,8 @@ export const narrow = (requested: Lease, allowed: Lease): Lease => {
     amounts: unchanged ? requested.wire["cost.budget"] : undefined,
     expiresAt: later ? allowed.expiresAt : requested.expiresAt,
     constraints: later ? allowed.constraints : requested.constraints,
-    order: orderOf(requested, closed, budget)
+    order: orderOf(requested, closed, budget),
+    ceiling: allowed
   })
 }
 
@@ -215,6 +217,6 @@ export const withRemaining = (lease: Lease, remaining: Amount.Amounts): Lease =>
       ] as const
     })
   )
-  const { constraints, expiresAt, grants } = lease
-  return assemble({ grants, budget, expiresAt, constraints, order: orderOf(lease, grants, budget) })
+  const { ceiling, constraints, expiresAt, grants } = lease
+  return assemble({ grants, budget, expiresAt, constraints, ceiling, order: orderOf(lease, grants, budget) })
 }

@@ -13,8 +13,9 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import { InvalidRequest, PermissionDenied } from "../protocol/Errors.js"
 import { WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
+import * as Address from "./Address.js"
 import * as Amount from "./Amount.js"
-import type { Canonical } from "./Canonical.js"
+import type { Canonical, CanonicalUrl } from "./Canonical.js"
 import { type Capability, kindOf, parse as parseCapability, quote } from "./Capability.js"
 import * as Expiry from "./Expiry.js"
 import * as Glob from "./Glob.js"
@@ -38,6 +39,8 @@ export interface Lease {
   /** What goes over the wire: patterns as they were spelled. */
   readonly wire: WireLease
   readonly constraints: WireLeaseConstraints | undefined
+  /** The lease that this one was delegated from or narrowed to: {@link namesHost} holds only where it holds there too. */
+  readonly ceiling?: Lease | undefined
 }
 
 /** The parts of a lease that the others follow from. */
@@ -50,6 +53,7 @@ export interface Parts {
   readonly constraints: WireLeaseConstraints | undefined
   /** The order of capabilities on the wire. */
   readonly order: ReadonlyArray<Capability>
+  readonly ceiling?: Lease | undefined
 }
 
 /** @internal puts a lease together from parts that have been checked. */
@@ -66,7 +70,8 @@ export const assemble = (parts: Parts): Lease => {
     budget: parts.budget,
     expiresAt: parts.expiresAt,
     wire: Object.fromEntries(wire),
-    constraints: parts.constraints
+    constraints: parts.constraints,
+    ...(parts.ceiling === undefined ? {} : { ceiling: parts.ceiling })
   }
 }
 
@@ -259,6 +264,31 @@ export const authorize = (lease: Lease, capability: Capability, target: Canonica
   return glob === undefined
     ? { _tag: "Denied", capability, target, reason: "pattern" }
     : { _tag: "Allowed", capability, pattern: glob.source }
+}
+
+/**
+ * Whether the lease names the host of a URL that it covers: some `net.fetch` pattern matches the URL and has no wildcard in its host,
+ * in this lease and in every lease that it comes from. Only such a URL may lead to an address that is not public (`Address`).
+ */
+export const namesHost = (lease: Lease, url: CanonicalUrl): boolean => {
+  const set = lease.grants.get("net.fetch")
+  if (set === undefined || url === "") return false
+  const named =
+    set.exact.has(url) ||
+    set.wild.some(
+      ({ matchers, pattern }) => Pattern.namesHost(pattern) && matchers.some((matcher) => matcher.matches(url))
+    )
+  return named && (lease.ceiling === undefined || namesHost(lease.ceiling, url))
+}
+
+/**
+ * Whether a URL that the lease covers spells a host inside the network, an address that is not public or `localhost`, which the lease does
+ * not name ({@link namesHost}). Where other names lead is for the caller to resolve.
+ */
+export const isInside = (lease: Lease, url: CanonicalUrl): boolean => {
+  const { hostname } = new URL(url)
+  const inside = Address.parse(hostname) === undefined ? Address.isLoopbackName(hostname) : !Address.isPublic(hostname)
+  return inside && !namesHost(lease, url)
 }
 
 /** A target as it may be shown in messages and logs: a URL without its query, which may hold secrets. */

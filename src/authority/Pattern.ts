@@ -138,6 +138,14 @@ const starHost = (name: string): string | undefined => {
   return out.join(".")
 }
 
+const literalHost = /^[a-z*]+:\/\/(\[[^\]]*\]|[^/:?*]+)(?=[:/?]|$)/
+
+/**
+ * Whether a canonical pattern of URLs names its host or address literally: no `*` in it. The scheme, the port and the path may hold
+ * wildcards; `**` and `https://**` name no host.
+ */
+export const namesHost = (pattern: string): boolean => literalHost.test(pattern)
+
 /** A pattern of names: what is left of control characters, backslashes, outer white space and other normal forms. */
 export const name = (pattern: string): Result => {
   if (pattern === "") return Either.right("")

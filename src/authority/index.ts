@@ -2,6 +2,7 @@
  * What a lease allows: capability names, globs, canonical forms, amounts, and the proof that one lease is within another.
  * Pure, no I/O, runs anywhere.
  */
+export * as Address from "./Address.js"
 export * as Amount from "./Amount.js"
 export * as Canonical from "./Canonical.js"
 export * as Capability from "./Capability.js"
