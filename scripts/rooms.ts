@@ -49,7 +49,7 @@ const rooms: Readonly<Record<string, Room>> = {
 /** Entries whose users have an optional peer. From every other entry it must be out of reach. */
 const optionalPeers: Readonly<Record<string, ReadonlyArray<string>>> = {
   ws: ["transport/node", "transport/platform"],
-  "@effect/platform-node": ["transport/platform"],
+  "@effect/platform-node": ["agent/node", "transport/platform"],
   "@effect/experimental": ["store/sql", "store/sqlite"],
   "@effect/sql": ["store/sql", "store/sqlite"],
   "@effect/sql-sqlite-node": ["store/sqlite"],

@@ -5,7 +5,7 @@
  * the canonical target that the gate answers, never on the text that it came from.
  */
 import type * as Effect from "effect/Effect"
-import type { Canonical, CanonicalError } from "../authority/Canonical.js"
+import type { Canonical, CanonicalError, CanonicalUrl } from "../authority/Canonical.js"
 import type { Capability } from "../authority/Capability.js"
 import type { BudgetExhausted, LeaseExpired, PermissionDenied } from "../protocol/Errors.js"
 
@@ -19,8 +19,17 @@ export interface Gate {
    * observers as a `tool_call` and a `tool_result` that carries the error, and fails with it; the agent may handle it.
    */
   readonly authorize: (capability: Capability, target: string) => Effect.Effect<Canonical, Denial>
-  /** As {@link authorize}, for a target that has no canonical form or is refused for a reason outside the lease. */
-  readonly refuse: (capability: Capability, problem: CanonicalError) => Effect.Effect<never, Denial>
+  /**
+   * As {@link authorize}, for a target that has no canonical form or is refused for a reason outside the lease. `at` is the target
+   * where there is one to show, and the reason that the error's details give; by default `canonical`.
+   */
+  readonly refuse: (
+    capability: Capability,
+    problem: CanonicalError,
+    at?: { readonly target: Canonical; readonly reason: string }
+  ) => Effect.Effect<never, Denial>
+  /** Whether the lease names this URL's host without a wildcard. Only then may it lead to an address that is not public. */
+  readonly namesHost: (url: CanonicalUrl) => boolean
   /**
    * Why the job may do nothing any more; undefined while it may. Called before each operation on an open handle, and between the
    * pieces of a long one. Cheap, and reports nothing to observers. Absent: an open handle stays usable.

@@ -31,6 +31,7 @@ import type { Gate } from "./Gate.js"
 import * as GuardedFileSystem from "./GuardedFileSystem.js"
 import * as GuardedHttpClient from "./GuardedHttpClient.js"
 import { Job } from "./Job.js"
+import { Resolver } from "./Resolver.js"
 
 /** How the services of a handler are guarded. */
 export interface GuardOptions {
@@ -67,7 +68,8 @@ export const withheld: ReadonlySet<string> = new Set([
   "@effect/platform/Worker/PlatformWorker",
   "@effect/platform/Worker/Spawner",
   "@effect/platform/Worker/WorkerManager",
-  "@effect/platform-node/NodeSocket/NetSocket"
+  "@effect/platform-node/NodeSocket/NetSocket",
+  Resolver.key
 ])
 
 const ours = "effect-arcp/"
@@ -130,7 +132,7 @@ export const guard = (services: Context.Context<never>, gate: Gate, options?: Gu
         )
       ),
       gate,
-      options?.http
+      { ...options?.http, resolver: services.unsafeMap.get(Resolver.key) ?? options?.http?.resolver }
     )
   )
   replace(CommandExecutor.CommandExecutor, () => refusingExecutor)

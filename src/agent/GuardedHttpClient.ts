@@ -10,6 +10,9 @@
  * again for the target of a redirect. A client that was itself built to follow redirects (`HttpClient.followRedirects`,
  * a dispatcher with an interceptor) cannot be held back; its answer is refused, but its request has been made.
  *
+ * A wildcard in a lease's host reaches public addresses only: before every request the host is resolved and each of its addresses
+ * checked (`internal/destination`). A client that pins connects to the addresses that were checked; any other one resolves again.
+ *
  * Nothing rides along with a checked request: `host` and the headers of the connection are removed, upgrades are refused, and
  * the length of a body is the one that it has, for a longer one would begin a second request on the same connection.
  *
@@ -28,14 +31,18 @@ import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as HttpMethod from "@effect/platform/HttpMethod"
 import * as UrlParams from "@effect/platform/UrlParams"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Address from "../authority/Address.js"
 import * as Canonical from "../authority/Canonical.js"
 import { requestDenied } from "./Denied.js"
 import type { Denial, Gate } from "./Gate.js"
 import * as BoundedResponse from "./internal/boundedResponse.js"
+import { Destination, destinationOf, type DestinationShape } from "./internal/destination.js"
+import type { ResolverShape } from "./Resolver.js"
 
 /** How a guarded client is set up. */
 export interface GuardedHttpClientOptions {
@@ -43,6 +50,10 @@ export interface GuardedHttpClientOptions {
   readonly maxRedirects?: number | undefined
   /** Bytes of a response's body, after decoding. Default 64 MiB. */
   readonly maxResponseBytes?: number | undefined
+  /** Resolves hosts, so that their addresses can be checked. Without one, names are judged by their spelling. */
+  readonly resolver?: ResolverShape | undefined
+  /** Time for a host to be resolved. Default 10 seconds. */
+  readonly resolveTimeout?: Duration.DurationInput | undefined
   /**
    * What `fetch` is called with besides, where the underlying client is `FetchHttpClient`; `redirect` is always `manual`. A
    * `FetchHttpClient.RequestInit` that the client's own layer was given is not seen any more; give it here.
@@ -69,6 +80,18 @@ const connectionHeaders = [
 ]
 const secretHeaders = ["authorization", "cookie", "proxy-authorization"]
 const bodyHeaders = ["content-encoding", "content-language", "content-length", "content-location", "content-type"]
+
+/** Options of `fetch` that a job may set. Others (`dispatcher`, `proxy`, `unix`) lead past the URL that is checked. */
+const initKeys = ["cache", "credentials", "integrity", "keepalive", "mode", "priority", "referrer", "referrerPolicy"]
+
+const checkable = (init: RequestInit | undefined): RequestInit =>
+  Object.fromEntries(Object.entries(init ?? {}).filter(([key]) => initKeys.includes(key)))
+
+/** Where a request goes: a URL that has been authorized, and its checked addresses. */
+interface Target {
+  readonly url: Canonical.CanonicalUrl
+  readonly destination: DestinationShape
+}
 
 /** A request but for its URL. */
 interface Sending {
@@ -165,13 +188,18 @@ export const make = (
 
   const denied = (request: Request) => Effect.mapError((denial: Denial) => requestDenied(request, denial))
 
-  const refuse = (request: Request, problem: Canonical.CanonicalError | string) =>
+  const refuse = (
+    request: Request,
+    problem: Canonical.CanonicalError | string,
+    at?: { readonly target: Canonical.CanonicalUrl; readonly reason: string }
+  ) =>
     gate
       .refuse(
         "net.fetch",
         Predicate.isString(problem)
           ? new Canonical.CanonicalError({ resource: "url", message: `url refused: ${problem}` })
-          : problem
+          : problem,
+        at
       )
       .pipe(denied(request))
 
@@ -211,24 +239,27 @@ export const make = (
     })
 
   /** What the client finds in its context: nothing that could change the request after it was checked. */
-  const bounded = (context: Context.Context<never>): Context.Context<never> =>
-    context.pipe(
-      Context.add(FetchHttpClient.RequestInit, {
-        ...options?.requestInit,
-        ...Option.getOrUndefined(Context.getOption(context, FetchHttpClient.RequestInit)),
-        headers: {},
-        redirect: "manual"
-      }),
-      Context.add(UndiciOptions, {})
-    )
+  const bounded =
+    (destination: DestinationShape) =>
+    (context: Context.Context<never>): Context.Context<never> =>
+      context.pipe(
+        Context.add(Destination, destination),
+        Context.add(FetchHttpClient.RequestInit, {
+          ...options?.requestInit,
+          ...checkable(Option.getOrUndefined(Context.getOption(context, FetchHttpClient.RequestInit))),
+          headers: {},
+          redirect: "manual"
+        }),
+        Context.add(UndiciOptions, {})
+      )
 
   /** Sends to a URL that has been authorized, and to no other. */
   const sendOnce = (
     request: Request,
-    url: Canonical.CanonicalUrl
+    { destination, url }: Target
   ): Effect.Effect<Response, HttpClientError.HttpClientError> =>
     Effect.gen(function* () {
-      const response = yield* Effect.mapInputContext(send(request), bounded)
+      const response = yield* Effect.mapInputContext(send(request), bounded(destination))
       const from = answeredFrom(response)
       if (from.followed || (from.url !== undefined && from.url !== url) || response.request.url !== url) {
         yield* BoundedResponse.discard(response)
@@ -243,11 +274,11 @@ export const make = (
 
   const run = (initial: Request): Effect.Effect<Response, HttpClientError.HttpClientError> =>
     Effect.gen(function* () {
-      let url = yield* authorize(initial, yield* urlOf(initial))
+      let at = yield* target(initial, yield* urlOf(initial))
       let sending = yield* prepare(initial)
       for (let hops = 0; ; hops++) {
-        const request = requestOf(sending, url)
-        const response = yield* sendOnce(request, url)
+        const request = requestOf(sending, at.url)
+        const response = yield* sendOnce(request, at)
         const location = redirects.has(response.status) ? response.headers["location"] : undefined
         if (location === undefined || maxRedirects === 0) return yield* BoundedResponse.make(response, maxBytes)
         yield* BoundedResponse.discard(response)
@@ -257,11 +288,11 @@ export const make = (
             new HttpClientError.ResponseError({ request, response, reason: "StatusCode", description })
           )
         }
-        const next = Canonical.redirect(url, location)
+        const next = Canonical.redirect(at.url, location)
         if (Either.isLeft(next)) return yield* refuse(request, next.left)
-        const target = yield* authorize(request, next.right)
-        sending = redirected(sending, response.status, new URL(url).origin !== new URL(target).origin)
-        url = target
+        const to = yield* target(request, next.right)
+        sending = redirected(sending, response.status, new URL(at.url).origin !== new URL(to.url).origin)
+        at = to
       }
     })
 
@@ -271,6 +302,32 @@ export const make = (
       Effect.map((canonical) => canonical as Canonical.CanonicalUrl),
       denied(request)
     )
+
+  /** Whether the lease covers a URL, and where it leads. */
+  const target = (
+    request: Request,
+    text: Canonical.CanonicalUrl
+  ): Effect.Effect<Target, HttpClientError.RequestError> =>
+    Effect.gen(function* () {
+      // Before the host is resolved: a name that is not covered is not looked up.
+      const url = yield* authorize(request, text)
+      const named = gate.namesHost(url)
+      const destination = yield* Effect.mapError(
+        destinationOf(url, named, options?.resolver, options?.resolveTimeout ?? "10 seconds"),
+        (cause) =>
+          new HttpClientError.RequestError({
+            request,
+            reason: "Transport",
+            description: "its host could not be resolved",
+            cause
+          })
+      )
+      if (destination === "not public") {
+        return yield* refuse(request, Address.notPublic, { target: url, reason: "address" })
+      }
+      // The lease may have ended while the host was being resolved.
+      return { url: named ? url : yield* authorize(request, url), destination }
+    })
 
   return HttpClient.makeWith<HttpClientError.HttpClientError, never, HttpClientError.HttpClientError, never>(
     Effect.flatMap(run),

@@ -30,6 +30,7 @@ import {
   type GuardOptions,
   Job,
   type JobService,
+  Resolver,
   withheld
 } from "../../src/agent/index.js"
 import { AgentName } from "../../src/protocol/index.js"
@@ -208,7 +209,8 @@ describe("guard", () => {
         FileSystem.WatchBackend,
         FetchHttpClient.Fetch,
         NodeHttpClient.HttpAgent,
-        NodeHttpClient.Dispatcher
+        NodeHttpClient.Dispatcher,
+        Resolver
       ]
       // The keys are spelled out in the source: they must be those of the tags.
       expect([...withheld].toSorted()).toEqual(tags.map(({ key }) => key).toSorted())

@@ -36,6 +36,7 @@ export const gateOf = (wire: WireLease): TestGate => {
         gate.allowed.push(`${capability} ${target.right}`)
         return Effect.succeed(target.right)
       }),
+    namesHost: (url) => Lease.namesHost(lease, url),
     refuse: (capability, problem) => refuse(capability, problem.message)
   }
   return gate

@@ -132,6 +132,30 @@ describe("packages", () => {
       "src/store/SqlStore.ts:1:1 optional-peer: Users of effect-arcp/store may lack the optional peer @effect/sql, which it loads by store/index.ts -> store/Store.ts -> store/SqlStore.ts. Move it behind an entry of its own."
     ])
   })
+
+  it("lets the agents' entry for Node reach the platform's Node package, and no other entry of theirs", () => {
+    const withAgents: Manifest = {
+      ...manifest,
+      exports: { ...manifest.exports, "./agent": entry("agent/index"), "./agent/node": entry("agent/node") },
+      peerDependencies: { ...manifest.peerDependencies, "@effect/platform-node": "^0.108.2" },
+      peerDependenciesMeta: { ...manifest.peerDependenciesMeta, "@effect/platform-node": { optional: true } }
+    }
+    const said = (files: Record<string, string>) =>
+      checkSources(
+        Object.entries(files).map(([path, text]) => ({ path, text })),
+        withAgents
+      ).map(({ path, rule }) => `${path} ${rule}`)
+    const files = {
+      "src/agent/index.ts": `export * from "./Agent.js"`,
+      "src/agent/Agent.ts": `export {}`,
+      "src/agent/node.ts": `export * from "./PinnedHttpClient.js"`,
+      "src/agent/PinnedHttpClient.ts": `import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"\nexport const x = NodeHttpClient`
+    }
+    expect(said(files)).toEqual([])
+    expect(said({ ...files, "src/agent/Agent.ts": `export * from "./PinnedHttpClient.js"` })).toEqual([
+      "src/agent/PinnedHttpClient.ts optional-peer"
+    ])
+  })
 })
 
 describe("what runs in a browser", () => {

@@ -17,6 +17,7 @@ import type { ToolRegistration } from "../../agent/ToolRegistry.js"
 import * as Amount from "../../authority/Amount.js"
 import * as Canonical from "../../authority/Canonical.js"
 import type { Capability } from "../../authority/Capability.js"
+import * as Lease from "../../authority/Lease.js"
 import { type ArcpError, InvalidRequest, isArcpError, oneLine, PermissionDenied } from "../../protocol/Errors.js"
 import * as Text from "../../protocol/Text.js"
 import type { Budgets } from "../Budgets.js"
@@ -142,18 +143,19 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
   const gate: Gate = {
     authorize,
     live: () => Either.getOrUndefined(Either.flip(deps.checkState(running))),
-    refuse: (capability, problem) =>
+    namesHost: (url) => Lease.namesHost(running.lease, url),
+    refuse: (capability, problem, at) =>
       Effect.suspend(() => {
         // Expiry and budget come first, whatever is wrong with the target.
         const state = deps.checkState(running)
         return refuse(
           capability,
-          {},
+          at === undefined ? {} : { [argumentOf(capability)]: shown(capability, at.target) },
           Either.isLeft(state)
             ? state.left
             : new PermissionDenied({
                 message: `${capability}: ${problem.message}`,
-                details: { capability, reason: "canonical" }
+                details: { capability, reason: at?.reason ?? "canonical" }
               })
         )
       })

@@ -1,0 +1,3 @@
+/** What an agent's author needs on Node beyond `effect-arcp/agent`. Requires the optional peer `@effect/platform-node`. */
+export * as NodeResolver from "./NodeResolver.js"
+export * as PinnedHttpClient from "./PinnedHttpClient.js"
