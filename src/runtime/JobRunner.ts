@@ -17,7 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import { type AgentRegistration, AgentRegistry } from "../agent/AgentRegistry.js"
-import { ambient, guard } from "../agent/Guard.js"
+import { ambient } from "../agent/Guard.js"
 import { Job } from "../agent/Job.js"
 import { ToolRegistry } from "../agent/ToolRegistry.js"
 import * as Expiry from "../authority/Expiry.js"
@@ -33,6 +33,7 @@ import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Builder } from "./internal/builder.js"
 import { Drain } from "./internal/drain.js"
+import { handlerServices } from "./internal/handlerServices.js"
 import * as JobServices from "./internal/jobService.js"
 import { inSpan } from "./internal/jobSpan.js"
 import type { LiveJob } from "./internal/model.js"
@@ -288,7 +289,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         const { agent } = running
         const { gate, service } = JobServices.make(running, services)
         const handler = Effect.suspend(() =>
-          agent.run(running.input, (context) => guard(context, gate, { unguarded: agent.unguarded, withhold }))
+          agent.run(running.input, (context) => handlerServices(context, gate, agent, withhold))
         ).pipe(Effect.scoped, Effect.provideService(Job, service), inSpan(running), asUserCode)
         running.begun = true
         const lost = (defect: unknown): void => {
@@ -504,7 +505,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const recover = (stored: StoredJob, openCalls: Iterable<string>): LiveJob => {
         const { parentJobId } = stored.record
         const parent = parentJobId === undefined ? undefined : jobs.get(parentJobId)
-        const taken = takeUp(stored, registry, parent, openCalls)
+        const taken = takeUp(stored, registry, leases, parent, openCalls)
         const { running } = taken
         if (running.parent === undefined) count(running, 1)
         running.parent?.children.add(running)

@@ -11,7 +11,9 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type { Denial } from "../agent/Gate.js"
+import * as Address from "../authority/Address.js"
 import * as Canonical from "../authority/Canonical.js"
 import type { Capability } from "../authority/Capability.js"
 import * as Delegated from "../authority/Delegated.js"
@@ -25,7 +27,7 @@ import { Budgets } from "./Budgets.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Running } from "./internal/running.js"
 import { closed } from "./internal/systemFolders.js"
-import { LeasePolicy } from "./Policies.js"
+import { grantsAnonymousToolsOnly, LeasePolicy } from "./Policies.js"
 
 /** A lease ends with its job: a fiber that outlives it has no authority (§9.5, §7.3). */
 const ended = new PermissionDenied({
@@ -60,6 +62,12 @@ export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
       capability: Capability,
       target: string
     ) => Either.Either<Canonical.Canonical, Denial>
+    /**
+     * The lease of a job that an earlier process admitted, as it was stored. Which hosts the policy named is not stored with it, so the
+     * policy is consulted again, with what is known of the principal: its id, as anonymous, without claims. Where it
+     * then sets no limit, or fails, the job reaches public addresses only.
+     */
+    readonly recovered: (lease: Lease.Lease, principalId: string) => Lease.Lease
     /** Expiry and budget alone, as for an operation that no pattern covers. */
     readonly checkState: (running: Running) => Either.Either<void, Denial>
     /** The error of a lease that is over. */
@@ -102,6 +110,11 @@ export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
             return SystemFolders.restrict(narrowed, allowed)
           })
         },
+        recovered: (lease, principalId) => {
+          if (grantsAnonymousToolsOnly(policy)) return lease
+          const allowed = Option.liftThrowable(policy.allowed)({ id: principalId, anonymous: true, claims: {} })
+          return { ...lease, ceiling: Option.getOrUndefined(allowed) ?? Lease.emptyLease }
+        },
         check: (running, capability, text) => {
           const target = Canonical.target(capability, text)
           const state = checkState(running)
@@ -117,9 +130,15 @@ export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
           const decision = Lease.authorize(running.lease, capability, target.right)
           if (decision._tag === "Allowed") {
             const problem = closed(running.lease, capability, target.right)
-            return problem === undefined
-              ? Either.right(target.right)
-              : Either.left(denied(capability, target.right, problem))
+            if (problem !== undefined) return Either.left(denied(capability, target.right, problem))
+            return capability === "net.fetch" && Lease.isInside(running.lease, target.right as Canonical.CanonicalUrl)
+              ? Either.left(
+                  new PermissionDenied({
+                    message: `net.fetch of ${Lease.shown(target.right)}: ${Address.notPublic}`,
+                    details: { capability, reason: "address" }
+                  })
+                )
+              : Either.right(target.right)
           }
           return capability === "model.use" && decision.reason === "capability" && !policy.requireModelUse
             ? Either.right(target.right)

@@ -10,6 +10,7 @@ import type { JobStatus } from "../../protocol/Session.js"
 import * as Text from "../../protocol/Text.js"
 import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
 import { fromText } from "../Budgets.js"
+import type { Leases } from "../Leases.js"
 import { LiveJob } from "./model.js"
 import { Running } from "./running.js"
 
@@ -31,6 +32,7 @@ export const runsAgain = (
 export const takeUp = (
   { record, state }: StoredJob,
   registry: Context.Tag.Service<AgentRegistry>,
+  leases: Pick<Context.Tag.Service<Leases>, "recovered">,
   parent: Running | undefined,
   openCalls: Iterable<string>
 ): { readonly running: Running; readonly again: boolean } => {
@@ -44,7 +46,9 @@ export const takeUp = (
       : Either.right(null)
   const constraints =
     record.leaseConstraints === undefined ? undefined : (JSON.parse(record.leaseConstraints) as WireLeaseConstraints)
-  const lease = Lease.compile(JSON.parse(record.lease) as WireLease, constraints)
+  const lease = Either.map(Lease.compile(JSON.parse(record.lease) as WireLease, constraints), (stored) =>
+    leases.recovered(stored, record.principalId)
+  )
   const again = rerun && Either.isRight(input) && Either.isRight(lease)
   if (again && state.status === "running") live.attempt = state.attempt + 1
   const running = new Running({
