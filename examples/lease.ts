@@ -6,8 +6,9 @@
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { FileSystem } from "@effect/platform"
-import { NodeContext, NodeHttpClient, NodeRuntime } from "@effect/platform-node"
+import { NodeContext, NodeRuntime } from "@effect/platform-node"
 import { Agent } from "effect-arcp/agent"
+import { PinnedHttpClient } from "effect-arcp/agent/node"
 import { Authenticator } from "effect-arcp/auth"
 import { ArcpClient } from "effect-arcp/client"
 import { ArcpRuntime } from "effect-arcp/runtime"
@@ -22,10 +23,10 @@ class Digest extends Agent.make("digest", {
   output: Schema.Struct({ sources: Schema.Number })
 }) {}
 
-// All that makes an agent of it. The services that it gets are those of Node, bounded by each job's lease.
+// All that makes an agent of it. The services that it gets are bounded by each job's lease; the client connects to checked addresses only.
 const DigestLive = Digest.toLayer(({ sources, target }) =>
   Effect.map(digest(sources, target), (count) => ({ sources: count }))
-).pipe(Layer.provide([NodeContext.layer, NodeHttpClient.layer]))
+).pipe(Layer.provide([NodeContext.layer, PinnedHttpClient.layer]))
 
 const RuntimeLive = ArcpRuntime.layer({ name: "lease" }).pipe(
   Layer.provide(DigestLive),
@@ -77,12 +78,14 @@ const program = Effect.gen(function* () {
     `${root}/public/../key.txt`,
     `${root}/public/harmless.txt`,
     `${web.origin}/private/page`,
-    `${web.origin}/public/moved`
+    `${web.origin}/public/moved`,
+    `${web.origin.replace("127.0.0.1", "localhost")}/private/page`
   ]
   const lease = {
     "fs.read": [`${root}/public/**`],
     "fs.write": [`${root}/out/*`],
-    "net.fetch": [`${web.origin}/public/**`]
+    // Any public host; on this machine, which is inside the network, only what is named.
+    "net.fetch": ["http://**", `${web.origin}/public/**`]
   }
   const tidy = (text: string) => text.replaceAll(root, "").replaceAll(web.origin, "http://site")
   yield* Console.log(`the lease: ${tidy(JSON.stringify(lease))}\n`)
@@ -108,7 +111,7 @@ const program = Effect.gen(function* () {
   yield* Console.log(`\nwithout a lease: ${end.left._tag}, ${tidy(end.left.message)}`)
 
   const held =
-    refusals.length === 5 &&
+    refusals.length === 6 &&
     !text.includes("the key to everything") &&
     text.includes("notes for everybody") &&
     !web.served.includes("/private/page")

@@ -3,7 +3,6 @@ import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -30,9 +29,17 @@ const version = Command.make(
     )
 ).pipe(Command.withDescription("Print the versions of this program and of the protocol"))
 
+/** The client of the hosted agents. Loaded where it is needed: it is most of what the program would load. */
+const agentsHttpClient = Layer.unwrapEffect(
+  Effect.map(
+    Effect.promise(() => import("../agent/PinnedHttpClient.js")),
+    ({ layer }) => layer
+  )
+)
+
 const arcp = Command.make("arcp").pipe(
   Command.withDescription("Agent Runtime Control Protocol: host agents and drive them"),
-  Command.withSubcommands([serve, submit, version])
+  Command.withSubcommands([Command.provide(serve, agentsHttpClient), submit, version])
 )
 
 const run = Command.run(arcp, { name: "arcp", version: packageVersion })
@@ -54,7 +61,6 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
     Effect.provide(
       Layer.mergeAll(
         NodeContext.layer,
-        FetchHttpClient.layer,
         CliConfig.layer({ showBuiltIns: false }),
         Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.map(Logger.logfmtLogger, visibleLines))),
         Logger.minimumLogLevel(LogLevel.Warning)

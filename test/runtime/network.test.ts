@@ -1,11 +1,13 @@
 /** What a job reaches of the network, through a whole runtime (ARCP 1.1 §9.3, §9.4, 1.0 §14). */
+import { lookup } from "node:dns/promises"
+import { hostname } from "node:os"
 import { HttpClient } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Either, Layer } from "effect"
 import { Agent, Job, Resolver } from "../../src/agent/index.js"
 import { PinnedHttpClient } from "../../src/agent/node.js"
-import { Lease } from "../../src/authority/index.js"
+import { Address, Lease } from "../../src/authority/index.js"
 import { LeasePolicy } from "../../src/runtime/index.js"
 import { server } from "../agent/httpServers.js"
 import { calls } from "./leaseWorld.js"
@@ -22,6 +24,16 @@ const get = (url: unknown) =>
     Effect.flatMap((response) => response.text),
     Effect.scoped
   )
+
+/** A name, not `localhost`, that this machine resolves to an address that is not public. */
+const [ownName] = await Promise.all(
+  [hostname(), "ip6-localhost"].map((name) =>
+    lookup(name, { all: true }).then(
+      (found) => (found.some(({ address }) => !Address.isPublic(address)) ? name.toLowerCase() : undefined),
+      () => undefined
+    )
+  )
+).then((names) => names.filter((name) => name !== undefined))
 
 const inside = Layer.succeed(Resolver, { resolve: () => Effect.succeed(["127.0.0.1"]) })
 
@@ -79,19 +91,34 @@ describe("the network's inside", () => {
     )
   }
 
-  it.scoped("1.0 §14 a name that the system resolves to this machine is inside", () =>
-    Effect.gen(function* () {
-      const { port, seen } = yield* server()
-      const peer = yield* hello({ features })
-      const url = `http://intranet.test:${port}/secret`
-      expectRefused(peer, yield* run(peer, "get-named", `${url}?key=hunter2`, lease("http://**")), `${url}?…`)
-      expect(seen).toEqual([])
-      expect(JSON.stringify(peer.seen.filter(({ type }) => type !== "job.accepted"))).not.toMatch(
-        /hunter2|127\.0\.0\.1/
-      )
-      const end = yield* run(peer, "get-named", url, lease(`http://intranet.test:${port}/**`))
-      expect(end.payload.result).toBe("GET /secret")
-    }).pipe(Effect.provide(main))
+  it.scoped(
+    "1.0 §14 a name that the agent's resolver finds inside is refused, and reached where the lease names it",
+    () =>
+      Effect.gen(function* () {
+        const { port, seen } = yield* server()
+        const peer = yield* hello({ features })
+        const url = `http://intranet.test:${port}/secret`
+        expectRefused(peer, yield* run(peer, "get-named", `${url}?key=hunter2`, lease("http://**")), `${url}?…`)
+        expect(seen).toEqual([])
+        expect(JSON.stringify(peer.seen.filter(({ type }) => type !== "job.accepted"))).not.toMatch(
+          /hunter2|127\.0\.0\.1/
+        )
+        const end = yield* run(peer, "get-named", url, lease(`http://intranet.test:${port}/**`))
+        expect(end.payload.result).toBe("GET /secret")
+      }).pipe(Effect.provide(main))
+  )
+
+  it.scopedLive.skipIf(ownName === undefined)(
+    "1.0 §14 without a resolver of the agent's own, names are resolved as the system does",
+    () =>
+      Effect.gen(function* () {
+        const peer = yield* hello({ features })
+        const url = `http://${ownName}:1/secret`
+        expectRefused(peer, yield* run(peer, "get", url, lease("http://**")), url)
+        // Named, it is contacted, where nothing answers.
+        const end = yield* run(peer, "get", url, lease(`http://${ownName}:1/**`))
+        expect(end.payload).toMatchObject({ code: "AGENT_FAILURE" })
+      }).pipe(Effect.provide(main))
   )
 
   it.scoped("§9.3 Job.authorize refuses it by the spelling of the host", () =>
