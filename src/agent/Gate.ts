@@ -28,8 +28,11 @@ export interface Gate {
     problem: CanonicalError,
     at?: { readonly target: Canonical; readonly reason: string }
   ) => Effect.Effect<never, Denial>
-  /** Whether the lease names this URL's host without a wildcard. Only then may it lead to an address that is not public. */
-  readonly namesHost: (url: CanonicalUrl) => boolean
+  /**
+   * Whether the lease names this URL's host without a wildcard. Only then may it lead to an address that is not public. Absent: the gate
+   * decides on hosts alone, and every URL that it lets through counts as named.
+   */
+  readonly namesHost?: ((url: CanonicalUrl) => boolean) | undefined
   /**
    * Why the job may do nothing any more; undefined while it may. Called before each operation on an open handle, and between the
    * pieces of a long one. Cheap, and reports nothing to observers. Absent: an open handle stays usable.

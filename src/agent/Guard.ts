@@ -68,8 +68,7 @@ export const withheld: ReadonlySet<string> = new Set([
   "@effect/platform/Worker/PlatformWorker",
   "@effect/platform/Worker/Spawner",
   "@effect/platform/Worker/WorkerManager",
-  "@effect/platform-node/NodeSocket/NetSocket",
-  Resolver.key
+  "@effect/platform-node/NodeSocket/NetSocket"
 ])
 
 const ours = "effect-arcp/"

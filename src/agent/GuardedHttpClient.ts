@@ -311,7 +311,7 @@ export const make = (
     Effect.gen(function* () {
       // Before the host is resolved: a name that is not covered is not looked up.
       const url = yield* authorize(request, text)
-      const named = gate.namesHost(url)
+      const named = gate.namesHost?.(url) ?? true
       const destination = yield* Effect.mapError(
         destinationOf(url, named, options?.resolver, options?.resolveTimeout ?? "10 seconds"),
         (cause) =>

@@ -30,7 +30,6 @@ import {
   type GuardOptions,
   Job,
   type JobService,
-  Resolver,
   withheld
 } from "../../src/agent/index.js"
 import { AgentName } from "../../src/protocol/index.js"
@@ -209,8 +208,7 @@ describe("guard", () => {
         FileSystem.WatchBackend,
         FetchHttpClient.Fetch,
         NodeHttpClient.HttpAgent,
-        NodeHttpClient.Dispatcher,
-        Resolver
+        NodeHttpClient.Dispatcher
       ]
       // The keys are spelled out in the source: they must be those of the tags.
       expect([...withheld].toSorted()).toEqual(tags.map(({ key }) => key).toSorted())

@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url"
 import { FetchHttpClient, HttpClient, HttpClientError, HttpClientRequest } from "@effect/platform"
 import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, TestClock, type Scope } from "effect"
-import { deniedCause, guard, GuardedHttpClient, ResolveError, Resolver, withheld } from "../../src/agent/index.js"
+import { Context, Effect, Layer, TestClock, type Scope } from "effect"
+import { ambient, deniedCause, guard, GuardedHttpClient, ResolveError, Resolver } from "../../src/agent/index.js"
 import { make as makePinned } from "../../src/agent/internal/pinned.js"
 import { NodeResolver, PinnedHttpClient } from "../../src/agent/node.js"
 import { gateOf, refused } from "./gates.js"
@@ -439,7 +439,10 @@ describe("The resolver of names", () => {
         guard(services, gateOf({ "net.fetch": ["http://**"] }), { http: { resolver: NodeResolver.resolver } })
       ).pipe(Effect.provide(Layer.succeed(Resolver, own)))
       expect(context.unsafeMap.has(Resolver.key)).toBe(false)
-      expect(withheld.has(Resolver.key)).toBe(true)
+      const withResolver = Context.make(Resolver, own)
+      expect(ambient(withResolver).unsafeMap.has(Resolver.key)).toBe(false)
+      const open = guard(withResolver as Context.Context<never>, gateOf({}), { unguarded: [Resolver] })
+      expect(open.unsafeMap.has(Resolver.key)).toBe(false)
       const http = context.unsafeMap.get(HttpClient.HttpClient.key) as HttpClient.HttpClient
       yield* refused(http.get("http://a.test/"))
       expect(own.asked).toEqual(["a.test"])
