@@ -40,6 +40,25 @@ const hosted: Layer.Layer<never> = Layer.mergeAll(
   Agent.untyped("throw", (input) => {
     throw valueOf(input)
   }),
+  Agent.untyped("throw-later", (input) =>
+    Effect.gen(function* () {
+      yield* Effect.promise(() => Promise.resolve())
+      throw valueOf(input)
+    })
+  ),
+  Agent.untyped("throw-in-a-fork", (input) =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.fork(
+        Effect.zipRight(
+          Effect.yieldNow(),
+          Effect.sync(() => {
+            throw valueOf(input)
+          })
+        )
+      )
+      return yield* Effect.as(fiber.await, "done")
+    })
+  ),
   Agent.untyped("return", (input) => Effect.succeed(valueOf(input))),
   Agent.untyped("in-an-error", (input) => Effect.fail(new Wrapped(valueOf(input)))),
   Agent.untyped("die-in-a-finalizer", (input) =>
@@ -130,6 +149,8 @@ const agents = [
   "fail",
   "die",
   "throw",
+  "throw-later",
+  "throw-in-a-fork",
   "return",
   "in-an-error",
   "die-in-a-finalizer",

@@ -40,7 +40,7 @@ const as = <I>(tag: Context.Tag<I, Context.Tag.Service<typeof Connector>>) =>
     Effect.map(Connector, (connector) => connector)
   )
 
-const leases = LeasePolicy.layer({})
+const leases = LeasePolicy.layer({ allowed: () => undefined })
 const admin = <E, R>(transport: Layer.Layer<Server, E, R>, store: Layer.Layer<Store, unknown>) =>
   ArcpRuntime.layer({ name: "admin", drainTime: 0 }).pipe(
     Layer.provide([secret, both, caller, adminTool, leases]),

@@ -3,14 +3,17 @@
  * data before anything else reads it, and what they fail with or throw costs the call that asked.
  */
 import * as Cause from "effect/Cause"
-import type * as Context from "effect/Context"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as HashSet from "effect/HashSet"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import * as Tracer from "effect/Tracer"
 import type { AuthenticatorService, AuthRequest } from "../../auth/Authenticator.js"
 import type { Principal } from "../../auth/Principal.js"
 import { type ArcpError, InternalError, isArcpError, plain } from "../../protocol/Errors.js"
@@ -186,12 +189,48 @@ const total = (logger: AnyLogger): AnyLogger => {
 export const withTotalLoggers = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
   Layer.locallyWith(layer, FiberRef.currentLoggers, HashSet.map(total))
 
+/** What Effect can look into: it asks thrown values for a property of its own, which throws for a revoked proxy. */
+const readable = (thrown: unknown): unknown => {
+  try {
+    Predicate.hasProperty(thrown, "_tag")
+    return thrown
+  } catch {
+    return new Error(Text.ofUnknown(thrown))
+  }
+}
+
+const totals = new WeakMap<Tracer.Tracer, Tracer.Tracer>()
+
 /**
- * Runs user code with the loggers of the program, which it can take out or replace by identity. How it ends is not logged by its
- * fiber: the runtime logs it.
+ * The tracer, with every step of a fiber guarded: what it throws reaches Effect as a value that Effect can look into. Else the
+ * exception would leave the fiber without an end, and take what else the scheduler runs with it.
+ */
+const guarding = (tracer: Tracer.Tracer): Tracer.Tracer => {
+  const known = totals.get(tracer)
+  if (known !== undefined) return known
+  // Effect's own does no more than run the step, and this is on the path of every event.
+  const plainly = tracer === Context.get(DefaultServices.liveServices, Tracer.Tracer)
+  const made = Tracer.make({
+    span: (...args) => tracer.span(...args),
+    context: (run, fiber) => {
+      try {
+        return plainly ? run() : tracer.context(run, fiber)
+      } catch (thrown) {
+        // edge: what user code has thrown goes on to Effect, which makes a defect of it
+        throw readable(thrown)
+      }
+    }
+  })
+  totals.set(tracer, made)
+  return made
+}
+
+/**
+ * Runs user code with the loggers of the program, which it can take out or replace by identity, and with its steps guarded. How it
+ * ends is not logged by its fiber: the runtime logs it.
  */
 export const asUserCode = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  effect.pipe(
+  Effect.flatMap(Effect.tracer, (tracer) => Effect.withTracer(effect, guarding(tracer))).pipe(
     Effect.locallyWith(
       FiberRef.currentLoggers,
       HashSet.map((logger) => originals.get(logger) ?? logger)
