@@ -57,6 +57,11 @@ const optionalPeers: Readonly<Record<string, ReadonlyArray<string>>> = {
   jose: ["auth/jwt"]
 }
 
+/** Files that load an optional peer by `import()` where it is installed, and do without it where it is not. */
+const loadedIfInstalled: Readonly<Record<string, ReadonlyArray<string>>> = {
+  "@effect/platform-node": ["src/runtime/internal/nodeDrivers.ts"]
+}
+
 const nodeOnlyPackages = new Set([
   "@effect/platform-node",
   "@effect/platform-node-shared",
@@ -259,6 +264,7 @@ const checkOptionalPeers = (
       for (const { node, specifier } of parsed.imports) {
         const name = packageOf(specifier)
         if (manifest.peerDependenciesMeta?.[name]?.optional !== true || optionalPeers[name]?.includes(entry)) continue
+        if (ts.isCallExpression(node) && loadedIfInstalled[name]?.includes(reached)) continue
         const message = `Users of ${manifest.name}/${entry} may lack the optional peer ${name}, which it loads by ${chain(from, reached)}. Move it behind an entry of its own.`
         found.set(node, violation(parsed, node, "optional-peer", message))
       }

@@ -33,6 +33,18 @@ import * as GuardedHttpClient from "./GuardedHttpClient.js"
 import { Job } from "./Job.js"
 import { Resolver } from "./Resolver.js"
 
+/** Ways to guard services that only one platform has. A runtime finds those of its platform itself. */
+export interface GuardDrivers {
+  /** Guards a file system, or returns undefined where it is not one that the driver knows: then {@link GuardedFileSystem} does. */
+  readonly fileSystem?:
+    | ((
+        fs: FileSystem.FileSystem,
+        gate: Gate,
+        options?: GuardedFileSystem.GuardedFileSystemOptions | undefined
+      ) => FileSystem.FileSystem | undefined)
+    | undefined
+}
+
 /** How the services of a handler are guarded. */
 export interface GuardOptions {
   /** Tags of services that the handler gets as they are: the author vouches for what it does with them. */
@@ -40,6 +52,7 @@ export interface GuardOptions {
   /** Services that no handler gets under any key, such as the `SqlClient` of the runtime's store. */
   readonly withhold?: ReadonlyArray<object> | undefined
   readonly fileSystem?: GuardedFileSystem.GuardedFileSystemOptions | undefined
+  readonly drivers?: GuardDrivers | undefined
   readonly http?: GuardedHttpClient.GuardedHttpClientOptions | undefined
 }
 
@@ -121,7 +134,12 @@ export const guard = (services: Context.Context<never>, gate: Gate, options?: Gu
   const replace = <I, S>(tag: Context.Tag<I, S>, by: (service: S) => S) => {
     if (kept.has(tag.key) && !open.has(tag.key)) kept.set(tag.key, by(kept.get(tag.key) as S))
   }
-  replace(FileSystem.FileSystem, (fs) => GuardedFileSystem.make(fs, gate, options?.fileSystem))
+  replace(
+    FileSystem.FileSystem,
+    (fs) =>
+      options?.drivers?.fileSystem?.(fs, gate, options.fileSystem) ??
+      GuardedFileSystem.make(fs, gate, options?.fileSystem)
+  )
   replace(HttpClient.HttpClient, (client) =>
     GuardedHttpClient.make(
       HttpClient.transformResponse(

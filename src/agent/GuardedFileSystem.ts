@@ -23,25 +23,30 @@
  * a link must be covered where it really is. Whether something exists is told only of what is covered, and a link to
  * the outside is refused whether it dangles or not.
  *
- * Races: another process that swaps a directory for a link between check and use cannot be kept out entirely by path names. It is
- * narrowed: operations act on resolved paths; what was opened is compared with what its path leads to by then, and is closed
- * and refused if they differ, before a byte is read or written (`writeFile` truncates only after that; `open` with `w`
- * has truncated by then). Hard links that lead outside from the beginning cannot be seen.
+ * Regular files and directories only: a pipe, socket or device is refused, for reading it may never end.
+ *
+ * Races: this is the way for every file system that can be reached by path names alone. Operations act on resolved paths, while
+ * no other guarded operation of the process changes anything above or below them, and look once more whether these paths lead
+ * where they led; what was opened is compared with what its path leads to by then, and is closed and refused if they differ,
+ * before a byte is read or written (`writeFile` truncates only after that; `open` with `w` has truncated by then). Another
+ * process that swaps a directory for a link in between cannot be kept out by path names: Node's own file system has a driver
+ * for that (`effect-arcp/agent/node`), which a runtime on Linux uses by itself. Hard links that lead outside from the beginning
+ * cannot be seen.
  *
  * A denial is a `SystemError` with the reason `PermissionDenied`, and the ARCP error as its `cause`. Paths are POSIX paths.
  */
-import { tmpdir } from "node:os"
-import * as PlatformError from "@effect/platform/Error"
+import type * as PlatformError from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Canonical from "../authority/Canonical.js"
-import { platformDenied } from "./Denied.js"
-import type { Denial, Gate } from "./Gate.js"
+import type { Gate } from "./Gate.js"
+import * as Checks from "./internal/fileChecks.js"
+import { both, type Capabilities, read, write } from "./internal/fileChecks.js"
+import * as GuardedFile from "./internal/guardedFile.js"
+import * as PathLock from "./internal/pathLock.js"
 import * as RealTree from "./internal/realTree.js"
 
 /** How a guarded file system is set up. */
@@ -50,44 +55,22 @@ export interface GuardedFileSystemOptions {
   readonly cwd?: string | undefined
   /** Where temporary files go when no directory is named; the lease must cover it. Default: the system's. */
   readonly tempDirectory?: string | undefined
+  /** Bytes that `readFile` and `readFileString` take at most; a larger file can be streamed. Default: 256 MiB. */
+  readonly fileBytes?: number | undefined
 }
 
-type Capabilities = ReadonlyArray<"fs.read" | "fs.write">
-const read: Capabilities = ["fs.read"]
-const write: Capabilities = ["fs.write"]
-const both: Capabilities = ["fs.read", "fs.write"]
-
-// A flag that is not in the table, which the types do not allow, needs everything.
-const needed = (flag: FileSystem.OpenFlag): Capabilities => {
-  switch (flag) {
-    case "r":
-      return read
-    case "w":
-    case "wx":
-    case "a":
-    case "ax":
-      return write
-    default:
-      return both
-  }
+/** A path that was checked. */
+interface Checked extends RealTree.Real {
+  /** Where it leads by now. */
+  readonly again: Effect.Effect<RealTree.Real>
 }
 
-const chunkSize = 256 * 1024
+type Failure = PlatformError.PlatformError | Checks.Changed | PathLock.LockTimeout
+
 // mkdtemp appends six characters.
 const sample = "XXXXXX"
 
-const relabel = (method: string, path: string) => (error: PlatformError.PlatformError) =>
-  error._tag === "SystemError"
-    ? new PlatformError.SystemError({
-        reason: error.reason,
-        module: error.module,
-        method,
-        description: error.description,
-        syscall: error.syscall,
-        pathOrDescriptor: path,
-        cause: error.cause
-      })
-    : error
+const { needed, relabel } = Checks
 
 /**
  * The file system `fs` as far as the gate lets through. Errors of `fs` itself come through as they are, of paths that the lease covers.
@@ -100,19 +83,8 @@ export const make = (
   gate: Gate,
   options?: GuardedFileSystemOptions
 ): FileSystem.FileSystem => {
-  // edge: where the process stands is asked once, so that no later change of directory moves a relative path
-  const cwd = options?.cwd ?? process.cwd()
-  const tempDirectory = options?.tempDirectory ?? tmpdir()
-
-  const authorize = (method: string, text: string, capabilities: Capabilities, path: string) =>
-    Effect.forEach(capabilities, (capability) => gate.authorize(capability, path), { discard: true }).pipe(
-      Effect.mapError((denial) => platformDenied("FileSystem", method, text, denial))
-    )
-
-  const refuse = (method: string, text: string, capabilities: Capabilities, problem: Canonical.CanonicalError) =>
-    Effect.mapError(gate.refuse(capabilities[0]!, problem), (denial: Denial) =>
-      platformDenied("FileSystem", method, text, denial)
-    )
+  const checks = Checks.make(gate, options)
+  const { alive, authorize, concluded, fileBytes, refuse, tempDirectory } = checks
 
   /** The checked and resolved path of an operation. `resolve` is told whether a link or what it leads to is meant. */
   const check = (
@@ -120,16 +92,37 @@ export const make = (
     text: string,
     capabilities: Capabilities,
     resolve: (fs: FileSystem.FileSystem, path: string) => Effect.Effect<RealTree.Real> = RealTree.follow
-  ): Effect.Effect<RealTree.Real, PlatformError.PlatformError> =>
+  ): Effect.Effect<Checked, PlatformError.PlatformError> =>
     Effect.gen(function* () {
-      const canonical = Canonical.path(text, cwd)
-      if (Either.isLeft(canonical)) return yield* refuse(method, text, capabilities, canonical.left)
-      yield* authorize(method, text, capabilities, canonical.right)
-      const real = yield* resolve(fs, canonical.right)
-      if (real.path !== canonical.right) yield* authorize(method, text, capabilities, real.path)
+      const canonical = yield* checks.canonical(method, text, capabilities)
+      const again = resolve(fs, canonical)
+      const real = yield* again
+      if (real.path !== canonical) yield* authorize(method, text, capabilities, real.path)
       // Only now: before, it would tell something about what is not covered.
-      return real.failure === undefined ? real : yield* Effect.fail(relabel(method, text)(real.failure))
+      return real.failure === undefined ? { ...real, again } : yield* Effect.fail(relabel(method, text)(real.failure))
     })
+
+  /** Uses checked paths while no other guarded operation changes them, if they lead where they led. */
+  const holding = <A, E, R>(
+    checked: ReadonlyArray<Checked>,
+    use: Effect.Effect<A, E, R>,
+    how: "exclusive" | "shared" = "exclusive"
+  ) =>
+    PathLock.structural[how](checked.map(({ path }) => path))(
+      Effect.zipRight(
+        Effect.forEach(
+          checked,
+          ({ again, path }) =>
+            Effect.filterOrFail(
+              again,
+              (now) => now.path === path && now.failure === undefined,
+              () => new Checks.Changed()
+            ),
+          { discard: true }
+        ),
+        use
+      )
+    )
 
   /** An operation on one path. */
   const on = <A, R>(
@@ -137,7 +130,24 @@ export const make = (
     text: string,
     capabilities: Capabilities,
     use: (path: string) => Effect.Effect<A, PlatformError.PlatformError, R>
-  ) => Effect.flatMap(check(method, text, capabilities), ({ path }) => use(path))
+  ) =>
+    concluded(
+      method,
+      text,
+      capabilities
+    )(
+      Effect.flatMap(check(method, text, capabilities), (checked) =>
+        holding([checked], use(checked.path), capabilities === read ? "shared" : "exclusive")
+      )
+    )
+
+  /** Refuses what is there and neither a regular file nor a directory. */
+  const ordinary = (method: string, text: string, capabilities: Capabilities, path: string) =>
+    Effect.flatMap(Effect.option(fs.stat(path)), (info) =>
+      Option.isSome(info) && RealTree.isSpecial(info.value.type)
+        ? refuse(method, text, capabilities, "it is no regular file and no directory")
+        : Effect.void
+    )
 
   /** What an open file is must be what its path leads to, now that it is open. */
   const unchanged = (file: FileSystem.File, path: string): Effect.Effect<boolean, PlatformError.PlatformError> =>
@@ -146,35 +156,34 @@ export const make = (
       const real = yield* fs.realPath(path)
       const now = yield* fs.stat(path)
       const same = Option.getEquivalence<number>((a, b) => a === b)
-      return real === path && opened.dev === now.dev && same(opened.ino, now.ino)
+      return real === path && opened.dev === now.dev && same(opened.ino, now.ino) && !RealTree.isSpecial(opened.type)
     })
 
   const openAt = (
     method: string,
     text: string,
     capabilities: Capabilities,
-    path: string,
+    checked: Checked,
     open: { readonly flag: FileSystem.OpenFlag; readonly mode?: number }
-  ): Effect.Effect<FileSystem.File, PlatformError.PlatformError, Scope.Scope> =>
+  ): Effect.Effect<FileSystem.File, Failure, Scope.Scope> =>
     Effect.flatMap(Effect.scope, (outer) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Scope.fork(outer, ExecutionStrategy.sequential), (own) =>
-          fs.open(path, open).pipe(
-            Effect.tap((file) =>
-              Effect.flatMap(unchanged(file, path), (same) =>
-                same
-                  ? Effect.void
-                  : refuse(
-                      method,
-                      text,
-                      capabilities,
-                      new Canonical.CanonicalError({
-                        resource: "path",
-                        message: "path refused: it changed while it was opened"
-                      })
-                    )
-              )
-            ),
+          Effect.gen(function* () {
+            yield* ordinary(method, text, capabilities, checked.path)
+            const opened = yield* holding(
+              [checked],
+              Effect.gen(function* () {
+                const file = yield* fs.open(checked.path, open)
+                return (yield* unchanged(file, checked.path)) ? file : undefined
+              }),
+              "shared"
+            )
+            if (opened === undefined) {
+              return yield* refuse(method, text, capabilities, "it changed while it was opened")
+            }
+            return yield* GuardedFile.make(opened, checks, text)
+          }).pipe(
             restore,
             Scope.extend(own),
             // A refused file is closed at once, not with the scope of its caller.
@@ -185,50 +194,45 @@ export const make = (
     ).pipe(Effect.mapError(relabelUnless(method, text)))
 
   // A denial has its label.
-  const relabelUnless = (method: string, text: string) => (error: PlatformError.PlatformError) =>
-    error._tag === "SystemError" && error.method === method ? error : relabel(method, text)(error)
+  const relabelUnless =
+    (method: string, text: string) =>
+    <E extends Failure>(error: E): E | PlatformError.PlatformError =>
+      error._tag !== "SystemError" || error.method === method ? error : relabel(method, text)(error)
 
   const open: FileSystem.FileSystem["open"] = (text, options) => {
     const flag = options?.flag ?? "r"
     const capabilities = needed(flag)
-    return Effect.flatMap(check("open", text, capabilities), ({ path }) =>
-      openAt("open", text, capabilities, path, { ...options, flag })
+    return concluded(
+      "open",
+      text,
+      capabilities
+    )(
+      Effect.flatMap(check("open", text, capabilities), (checked) =>
+        openAt("open", text, capabilities, checked, { ...options, flag })
+      )
     )
   }
 
   const readFile: FileSystem.FileSystem["readFile"] = (text) =>
-    Effect.flatMap(check("readFile", text, read), ({ path }) =>
+    Effect.flatMap(check("readFile", text, read), (checked) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const file = yield* openAt("readFile", text, read, path, { flag: "r" })
-          const chunks: Array<Uint8Array> = []
-          let length = 0
-          for (;;) {
-            const chunk = yield* file.readAlloc(chunkSize)
-            if (Option.isNone(chunk)) break
-            chunks.push(chunk.value)
-            length += chunk.value.length
-          }
-          const bytes = new Uint8Array(length)
-          let at = 0
-          for (const chunk of chunks) {
-            bytes.set(chunk, at)
-            at += chunk.length
-          }
-          return bytes
+          const file = yield* openAt("readFile", text, read, checked, { flag: "r" })
+          if ((yield* file.stat).size > BigInt(fileBytes)) return yield* Checks.tooLarge("readFile", text, fileBytes)
+          return yield* GuardedFile.readAll(file, "readFile", text, fileBytes)
         })
       ).pipe(Effect.mapError(relabelUnless("readFile", text)))
-    )
+    ).pipe(concluded("readFile", text, read))
 
   const writeFile: FileSystem.FileSystem["writeFile"] = (text, data, options) => {
     const flag = options?.flag ?? "w"
     const capabilities = needed(flag)
     // "w" would truncate before the file could be looked at.
     const truncates = flag === "w" || flag === "w+"
-    return Effect.flatMap(check("writeFile", text, capabilities), ({ path }) =>
+    return Effect.flatMap(check("writeFile", text, capabilities), (checked) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const file = yield* openAt("writeFile", text, capabilities, path, {
+          const file = yield* openAt("writeFile", text, capabilities, checked, {
             ...options,
             flag: truncates ? "a" : flag
           })
@@ -236,34 +240,33 @@ export const make = (
           if (data.length > 0) yield* file.writeAll(data)
         })
       ).pipe(Effect.mapError(relabelUnless("writeFile", text)))
-    )
+    ).pipe(concluded("writeFile", text, capabilities))
   }
 
   const readDirectory: FileSystem.FileSystem["readDirectory"] = (text, options) =>
-    on("readDirectory", text, read, (path) =>
-      options?.recursive !== true
-        ? fs.readDirectory(path)
-        : fs.readDirectory(path).pipe(
-            // The system's own error where it is no directory.
-            Effect.zipRight(
-              RealTree.entries(fs, path, ({ name }) =>
-                name === "" ? Effect.void : authorize("readDirectory", text, read, RealTree.join(path, name))
-              )
-            ),
-            Effect.map((entries) => entries.slice(1).map(({ name }) => name))
-          )
-    )
+    Effect.gen(function* () {
+      const checked = yield* check("readDirectory", text, read)
+      const { path } = checked
+      // The system's own error where it is no directory.
+      const names = yield* holding([checked], fs.readDirectory(path), "shared")
+      if (options?.recursive !== true) return names
+      const entries = yield* RealTree.entries(fs, path, ({ name }) =>
+        name === "" ? Effect.void : authorize("readDirectory", text, read, RealTree.join(path, name))
+      )
+      return entries.slice(1).map(({ name }) => name)
+    }).pipe(concluded("readDirectory", text, read))
 
   const remove: FileSystem.FileSystem["remove"] = (text, options) =>
     Effect.gen(function* () {
-      const { path } = yield* check("remove", text, write, RealTree.itself)
+      const checked = yield* check("remove", text, write, RealTree.itself)
+      const { path } = checked
       if (options?.recursive === true) {
         for (const { name } of yield* RealTree.entries(fs, path, () => Effect.void)) {
           if (name !== "") yield* authorize("remove", text, write, RealTree.join(path, name))
         }
       }
-      yield* fs.remove(path, options)
-    })
+      yield* holding([checked], fs.remove(path, options))
+    }).pipe(concluded("remove", text, write))
 
   /** Where a link leads must be covered, so that no link is made that leads outside. */
   const checkLink = (method: string, text: string, directory: string, target: string) =>
@@ -298,20 +301,44 @@ export const make = (
           const inTheWay = yield* RealTree.follow(fs, target)
           if (inTheWay.path !== target) yield* authorize(method, toText, write, inTheWay.path)
         }
+        if (kind === "special") {
+          yield* refuse(method, fromText, needs, "it holds what is no regular file and no directory")
+        }
         if (kind !== "link") continue
         const link = yield* Effect.mapError(fs.readLink(source), relabel(method, fromText))
         yield* checkLink(method, fromText, RealTree.parentOf(method === "copy" ? source : target), link)
       }
+      return entries
     })
+
+  /** What has come into a tree since it was checked was not checked. */
+  const sameTree = (root: string, before: ReadonlyArray<RealTree.Entry>) =>
+    Effect.flatMap(
+      RealTree.entries(fs, root, () => Effect.void),
+      (now) =>
+        now.length === before.length &&
+        now.every(({ kind, name }, index) => name === before[index]!.name && kind === before[index]!.kind)
+          ? Effect.void
+          : Effect.fail(new Checks.Changed())
+    )
 
   const copy: FileSystem.FileSystem["copy"] = (fromText, toText, options) =>
     Effect.gen(function* () {
       const from = yield* check("copy", fromText, read)
       const to = yield* check("copy", toText, write)
-      yield* checkTree({ method: "copy", fromText, from: from.path, toText, to: to.path }, read)
+      const tree = yield* checkTree({ method: "copy", fromText, from: from.path, toText, to: to.path }, read)
       yield* makesParents("copy", toText, to)
-      yield* fs.copy(from.path, to.path, options)
-    })
+      yield* holding([from, to], Effect.zipRight(sameTree(from.path, tree), fs.copy(from.path, to.path, options)))
+    }).pipe(concluded("copy", fromText, read))
+
+  const copyFile: FileSystem.FileSystem["copyFile"] = (fromText, toText) =>
+    Effect.gen(function* () {
+      const from = yield* check("copyFile", fromText, read)
+      const to = yield* check("copyFile", toText, write)
+      yield* ordinary("copyFile", fromText, read, from.path)
+      yield* ordinary("copyFile", toText, write, to.path)
+      yield* holding([from, to], fs.copyFile(from.path, to.path))
+    }).pipe(concluded("copyFile", fromText, read))
 
   /** Every directory that has to be made on the way is written too. */
   const makesParents = (method: string, text: string, real: RealTree.Real) =>
@@ -325,49 +352,56 @@ export const make = (
     Effect.gen(function* () {
       const from = yield* check("rename", fromText, both, RealTree.itself)
       const to = yield* check("rename", toText, write, RealTree.itself)
-      yield* checkTree({ method: "rename", fromText, from: from.path, toText, to: to.path }, both)
-      yield* fs.rename(from.path, to.path)
-    })
+      const tree = yield* checkTree({ method: "rename", fromText, from: from.path, toText, to: to.path }, both)
+      yield* holding([from, to], Effect.zipRight(sameTree(from.path, tree), fs.rename(from.path, to.path)))
+    }).pipe(concluded("rename", fromText, both))
 
-  /** Checks where a temporary directory would come to stand, and what would be in it, before anything is made. */
-  const temporary = (
+  /** Makes a temporary file or directory once its place, and what would be in it, are checked. */
+  const makeTemporary = (
     method: string,
     options: FileSystem.MakeTempFileOptions | undefined,
-    inside: string | undefined
-  ): Effect.Effect<{ readonly directory: string; readonly prefix: string }, PlatformError.PlatformError> =>
+    inside: string | undefined,
+    make: (where: {
+      readonly directory: string
+      readonly prefix: string
+    }) => Effect.Effect<string, PlatformError.PlatformError>
+  ): Effect.Effect<string, PlatformError.PlatformError> =>
     Effect.gen(function* () {
-      const directory = options?.directory ?? tempDirectory
-      const text = `${directory}/${options?.prefix ?? ""}${sample}`
-      if (inside?.includes("/")) {
-        const message = "path refused: a suffix may not hold a separator"
-        return yield* refuse(method, text, write, new Canonical.CanonicalError({ resource: "path", message }))
-      }
-      const made = yield* check(method, text, write, RealTree.itself)
-      const parent = RealTree.parentOf(made.path)
-      yield* authorize(method, text, write, parent)
+      const text = `${options?.directory ?? tempDirectory}/${options?.prefix ?? ""}${sample}`
+      if (inside?.includes("/")) return yield* refuse(method, text, write, "a suffix may not hold a separator")
+      const checked = yield* check(method, text, write, RealTree.itself)
+      const directory = RealTree.parentOf(checked.path)
+      yield* authorize(method, text, write, directory)
       if (inside !== undefined) yield* check(method, `${text}/${sample}${inside}`, write)
-      return { directory: parent, prefix: RealTree.nameOf(made.path).slice(0, -sample.length) }
-    })
+      const prefix = RealTree.nameOf(checked.path).slice(0, -sample.length)
+      const made = yield* holding([checked], make({ directory, prefix }))
+      // Its last characters are known only now.
+      yield* Effect.onError(authorize(method, made, write, made), () =>
+        removeMade(inside === undefined ? made : RealTree.parentOf(made))
+      )
+      return made
+    }).pipe(
+      Effect.mapError(relabelUnless(method, options?.directory ?? tempDirectory)),
+      concluded(method, options?.directory ?? tempDirectory, write)
+    )
 
   const makeTempDirectoryAs = (method: string, options: FileSystem.MakeTempDirectoryOptions | undefined) =>
-    temporary(method, options, undefined).pipe(
-      Effect.flatMap((where) => fs.makeTempDirectory(where)),
-      Effect.mapError(relabelUnless(method, options?.directory ?? tempDirectory)),
-      // Its last characters are known only now.
-      Effect.tap((path) =>
-        Effect.onError(authorize(method, path, write, path), () => Effect.ignore(fs.remove(path, { recursive: true })))
-      )
-    )
+    makeTemporary(method, options, undefined, fs.makeTempDirectory)
 
   const makeTempFileAs = (method: string, options: FileSystem.MakeTempFileOptions | undefined) =>
-    temporary(method, options, options?.suffix ?? "").pipe(
-      Effect.flatMap((where) => fs.makeTempFile({ ...where, suffix: options?.suffix ?? "" })),
-      Effect.mapError(relabelUnless(method, options?.directory ?? tempDirectory)),
-      Effect.tap((path) => Effect.onError(authorize(method, path, write, path), () => removeParent(path)))
+    makeTemporary(method, options, options?.suffix ?? "", (where) =>
+      fs.makeTempFile({ ...where, suffix: options?.suffix ?? "" })
     )
 
-  const removeParent = (path: string) =>
-    Effect.ignore(fs.remove(RealTree.parentOf(path), { recursive: true, force: true }))
+  /** Removes a temporary directory that was made, unless its path leads elsewhere by now. */
+  const removeMade = (path: string) =>
+    Effect.ignore(
+      PathLock.structural.exclusive([path])(
+        Effect.flatMap(fs.realPath(path), (real) =>
+          real === path ? fs.remove(path, { recursive: true, force: true }) : Effect.void
+        )
+      )
+    )
 
   const watch: FileSystem.FileSystem["watch"] = (text, options) =>
     Stream.unwrap(
@@ -376,8 +410,8 @@ export const make = (
           const directory = RealTree.parentOf(event.path.startsWith("/") ? event.path : RealTree.join(path, event.path))
           // The names of what it holds come with the directory itself; those of what is further below do not.
           return directory === path || directory === RealTree.parentOf(path)
-            ? Effect.void
-            : Effect.asVoid(check("watch", directory, read))
+            ? alive("watch", text)
+            : Effect.zipRight(alive("watch", text), check("watch", directory, read))
         })
       )
     )
@@ -388,42 +422,51 @@ export const make = (
     chmod: (text, mode) => on("chmod", text, write, (path) => fs.chmod(path, mode)),
     chown: (text, uid, gid) => on("chown", text, write, (path) => fs.chown(path, uid, gid)),
     copy,
-    copyFile: (fromText, toText) =>
-      on("copyFile", fromText, read, (from) => on("copyFile", toText, write, (to) => fs.copyFile(from, to))),
+    copyFile,
     link: (fromText, toText) =>
       Effect.gen(function* () {
         const from = yield* check("link", fromText, both)
         const to = yield* check("link", toText, write, RealTree.itself)
-        yield* fs.link(from.path, to.path)
-      }),
+        yield* ordinary("link", fromText, both, from.path)
+        yield* holding([from, to], fs.link(from.path, to.path))
+      }).pipe(concluded("link", fromText, both)),
     makeDirectory: (text, options) =>
       Effect.gen(function* () {
         const real = yield* check("makeDirectory", text, write)
         if (options?.recursive === true) yield* makesParents("makeDirectory", text, real)
-        yield* fs.makeDirectory(real.path, options)
-      }),
+        yield* holding([real], fs.makeDirectory(real.path, options))
+      }).pipe(concluded("makeDirectory", text, write)),
     makeTempDirectory: (options) => makeTempDirectoryAs("makeTempDirectory", options),
     makeTempDirectoryScoped: (options) =>
-      Effect.acquireRelease(makeTempDirectoryAs("makeTempDirectoryScoped", options), (path) =>
-        Effect.ignore(fs.remove(path, { recursive: true, force: true }))
-      ),
+      Effect.acquireRelease(makeTempDirectoryAs("makeTempDirectoryScoped", options), removeMade),
     makeTempFile: (options) => makeTempFileAs("makeTempFile", options),
-    makeTempFileScoped: (options) => Effect.acquireRelease(makeTempFileAs("makeTempFileScoped", options), removeParent),
+    makeTempFileScoped: (options) =>
+      Effect.acquireRelease(makeTempFileAs("makeTempFileScoped", options), (path) =>
+        removeMade(RealTree.parentOf(path))
+      ),
     open,
     readDirectory,
     readFile,
-    readLink: (text) => Effect.flatMap(check("readLink", text, read, RealTree.itself), ({ path }) => fs.readLink(path)),
+    readLink: (text) =>
+      Effect.flatMap(check("readLink", text, read, RealTree.itself), (checked) =>
+        holding([checked], fs.readLink(checked.path), "shared")
+      ).pipe(concluded("readLink", text, read)),
     realPath: (text) => on("realPath", text, read, (path) => fs.realPath(path)),
     remove,
     rename,
     stat: (text) => on("stat", text, read, (path) => fs.stat(path)),
     symlink: (target, text) =>
       Effect.gen(function* () {
-        const { path } = yield* check("symlink", text, write, RealTree.itself)
-        yield* checkLink("symlink", text, RealTree.parentOf(path), target)
-        yield* fs.symlink(target, path)
-      }),
-    truncate: (text, length) => on("truncate", text, write, (path) => fs.truncate(path, length)),
+        const checked = yield* check("symlink", text, write, RealTree.itself)
+        yield* checkLink("symlink", text, RealTree.parentOf(checked.path), target)
+        yield* holding([checked], fs.symlink(target, checked.path))
+      }).pipe(concluded("symlink", text, write)),
+    truncate: (text, length) =>
+      Effect.gen(function* () {
+        const checked = yield* check("truncate", text, write)
+        yield* ordinary("truncate", text, write, checked.path)
+        yield* holding([checked], fs.truncate(checked.path, length))
+      }).pipe(concluded("truncate", text, write)),
     utimes: (text, atime, mtime) => on("utimes", text, write, (path) => fs.utimes(path, atime, mtime)),
     watch,
     writeFile

@@ -1,3 +1,4 @@
 /** What an agent's author needs on Node beyond `effect-arcp/agent`. Requires the optional peer `@effect/platform-node`. */
+export * as NodeFiles from "./NodeFiles.js"
 export * as NodeResolver from "./NodeResolver.js"
 export * as PinnedHttpClient from "./PinnedHttpClient.js"

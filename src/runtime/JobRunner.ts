@@ -37,6 +37,7 @@ import { handlerServices } from "./internal/handlerServices.js"
 import * as JobServices from "./internal/jobService.js"
 import { inSpan } from "./internal/jobSpan.js"
 import type { LiveJob } from "./internal/model.js"
+import { nodeDrivers } from "./internal/nodeDrivers.js"
 import { internal, outcomeOf, parentEnded, runtimeEnd, stopped, tooLong } from "./internal/outcomes.js"
 import { eventPayload, toolResultBody } from "./internal/payload.js"
 import { tellRotated } from "./internal/rotated.js"
@@ -125,6 +126,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const runFork = Runtime.runFork(runtime)
       const handlerScheduler = forHandlers(runtime)
       const withhold = store.over ?? []
+      const guards = { withhold, drivers: yield* nodeDrivers, fileBytes: limits.fileBytes }
       // A handler's fiber begins without the runtime's services, so that nothing in it can ask for them.
       const runHandler = Runtime.runFork(Runtime.updateContext(runtime, (context) => ambient(context, withhold)))
 
@@ -289,7 +291,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         const { agent } = running
         const { gate, service } = JobServices.make(running, services)
         const handler = Effect.suspend(() =>
-          agent.run(running.input, (context) => handlerServices(context, gate, agent, withhold))
+          agent.run(running.input, (context) => handlerServices(context, gate, agent, guards))
         ).pipe(Effect.scoped, Effect.provideService(Job, service), inSpan(running), asUserCode)
         running.begun = true
         const lost = (defect: unknown): void => {

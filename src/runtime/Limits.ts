@@ -86,6 +86,11 @@ export interface LimitsShape {
   readonly steps: number
   /** Size of a durable step's result as JSON; a larger one fails the step with `InvalidRequest`. */
   readonly stepResult: number
+  /**
+   * Bytes that one `readFile` or `readFileString` of a handler takes; a larger file fails the call with `BadResource` and can be
+   * streamed.
+   */
+  readonly fileBytes: number
   /** Events of one job that wait to be written; the agent's next `emit` waits. */
   readonly queuedEvents: number
   /** Bytes of one job that wait to be written; the agent's next `emit` waits. */
@@ -177,6 +182,7 @@ export const defaults: LimitsShape = {
   resultTotal: 1_073_741_824,
   steps: 10_000,
   stepResult: 1_048_576,
+  fileBytes: 268_435_456,
   queuedEvents: 512,
   queuedBytes: 1_048_576,
   historyEvents: 10_000,

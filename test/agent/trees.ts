@@ -21,6 +21,9 @@ import { GuardedFileSystem } from "../../src/agent/index.js"
 import type { WireLease } from "../../src/protocol/Fields.js"
 import { gateOf } from "./gates.js"
 
+/** Where Node's driver runs. */
+export const isLinux: boolean = process.platform === "linux"
+
 /** A real directory that goes with the scope, by its real path. */
 export const temporaryRoot = Effect.acquireRelease(
   Effect.sync(() => realpathSync(mkdtempSync(join(tmpdir(), "arcp-guard-")))),
@@ -83,11 +86,15 @@ export const watchesNothing = (raw: FileSystem.FileSystem): FileSystem.FileSyste
   watch: (path) => Stream.drain(Stream.fromEffect(raw.stat(path)))
 })
 
+/** A way to guard a file system. */
+export type Guarding = typeof GuardedFileSystem.make
+
 /** A guarded file system over a real tree. `$` in patterns is the tree's root. */
 export const world = (
   lease: WireLease = { "fs.read": ["$/in/**"], "fs.write": ["$/in/**"] },
   options?: GuardedFileSystem.GuardedFileSystemOptions,
-  wrap: (raw: FileSystem.FileSystem) => FileSystem.FileSystem = watchesNothing
+  wrap: (raw: FileSystem.FileSystem) => FileSystem.FileSystem = watchesNothing,
+  make: Guarding = GuardedFileSystem.make
 ) =>
   Effect.gen(function* () {
     const root = yield* temporaryRoot
@@ -98,7 +105,7 @@ export const world = (
         Object.entries(lease).map(([key, globs]) => [key, globs.map((glob) => glob.replace("$", root))])
       )
     )
-    return { root, raw, gate, fs: GuardedFileSystem.make(wrap(raw), gate, { cwd: join(root, "in"), ...options }) }
+    return { root, raw, gate, fs: make(wrap(raw), gate, { cwd: join(root, "in"), ...options }) }
   })
 
 /** A test with the scope and the real file system that {@link world} needs. */

@@ -16,10 +16,21 @@ const manifest: Manifest = {
     "./transport/node": entry("transport/node"),
     "./store": entry("store/index"),
     "./store/sql": entry("store/sql"),
+    "./runtime": entry("runtime/index"),
     "./client": entry("client/index")
   },
-  peerDependencies: { effect: "^3.22.2", "@effect/platform": "^0.97.2", "@effect/sql": "^0.52.1", ws: "^8.18.0" },
-  peerDependenciesMeta: { "@effect/sql": { optional: true }, ws: { optional: true } }
+  peerDependencies: {
+    effect: "^3.22.2",
+    "@effect/platform": "^0.97.2",
+    "@effect/platform-node": "^0.108.2",
+    "@effect/sql": "^0.52.1",
+    ws: "^8.18.0"
+  },
+  peerDependenciesMeta: {
+    "@effect/platform-node": { optional: true },
+    "@effect/sql": { optional: true },
+    ws: { optional: true }
+  }
 }
 
 /** What is said about a set of files, as `path:line:column rule`. */
@@ -155,6 +166,23 @@ describe("packages", () => {
     expect(said({ ...files, "src/agent/Agent.ts": `export * from "./PinnedHttpClient.js"` })).toEqual([
       "src/agent/PinnedHttpClient.ts optional-peer"
     ])
+  })
+
+  it("lets an optional peer be loaded where it is installed, by import() and by the files of the table only", () => {
+    const files = (load: string) => ({
+      "src/runtime/index.ts": `export * from "./internal/nodeDrivers.js"\nexport * from "./Other.js"`,
+      "src/runtime/Other.ts": `export {}`,
+      "src/runtime/internal/nodeDrivers.ts": load
+    })
+    const load = `export const load = () => import("@effect/platform-node/NodeFileSystem")`
+    expect(found(files(load))).toEqual([])
+    expect(found({ ...files(load), "src/runtime/Other.ts": load })).toEqual(["src/runtime/Other.ts:1:27 optional-peer"])
+    for (const kept of [
+      `import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"\nexport const x = NodeFileSystem`,
+      `export type X = typeof import("@effect/platform-node/NodeFileSystem")`
+    ]) {
+      expect(check(files(kept)).map(({ rule }) => rule)).toEqual(["optional-peer"])
+    }
   })
 })
 

@@ -108,15 +108,21 @@ export const linked = (fs: FileSystem.FileSystem, directory: string, text: strin
 export interface Entry {
   /** Relative to the root; empty for the root itself. */
   readonly name: string
-  readonly kind: "directory" | "link" | "other"
+  readonly kind: "directory" | "link" | "other" | "special"
 }
+
+/** What a file must not be to be read or written: reading it may never end, or does something. */
+export const isSpecial = (type: FileSystem.File.Type): boolean =>
+  type === "FIFO" || type === "Socket" || type === "BlockDevice" || type === "CharacterDevice"
 
 /** What stands at a path whose parent is real. What has gone meanwhile, and whatever is reached by a link, is a `link`. */
 export const kindOf = (fs: FileSystem.FileSystem, path: string): Effect.Effect<Entry["kind"]> =>
   fs.realPath(path).pipe(
     Effect.flatMap((real) =>
       real === path
-        ? Effect.map(fs.stat(path), (info): Entry["kind"] => (info.type === "Directory" ? "directory" : "other"))
+        ? Effect.map(fs.stat(path), ({ type }): Entry["kind"] =>
+            type === "Directory" ? "directory" : isSpecial(type) ? "special" : "other"
+          )
         : Effect.succeed<Entry["kind"]>("link")
     ),
     Effect.orElseSucceed((): Entry["kind"] => "link")

@@ -2,13 +2,29 @@
 import type * as Context from "effect/Context"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type { Gate } from "../../agent/Gate.js"
-import { guard } from "../../agent/Guard.js"
+import { guard, type GuardDrivers } from "../../agent/Guard.js"
 import * as NodeResolver from "../../agent/NodeResolver.js"
 
-/** What a job of this agent may use of the services that it was built with; none of `withhold` under any key. */
+/** How the handlers of a runtime are guarded. */
+export interface HandlerGuards {
+  /** Services that no handler gets under any key. */
+  readonly withhold: ReadonlyArray<object>
+  readonly drivers: GuardDrivers
+  /** Bytes that one read of a whole file takes. */
+  readonly fileBytes: number
+}
+
+/** What a job of this agent may use of the services that it was built with. */
 export const handlerServices = (
   services: Context.Context<never>,
   gate: Gate,
   { unguarded }: AgentRegistration,
-  withhold: ReadonlyArray<object>
-): Context.Context<never> => guard(services, gate, { unguarded, withhold, http: { resolver: NodeResolver.resolver } })
+  { drivers, fileBytes, withhold }: HandlerGuards
+): Context.Context<never> =>
+  guard(services, gate, {
+    unguarded,
+    withhold,
+    drivers,
+    fileSystem: { fileBytes },
+    http: { resolver: NodeResolver.resolver }
+  })
