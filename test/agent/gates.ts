@@ -10,8 +10,10 @@ export interface TestGate extends Gate {
   readonly allowed: Array<string>
   /** Every refusal, as the job's observers would be told. */
   readonly denied: Array<string>
-  /** From now on everything is refused as expired. */
+  /** From now on everything is refused as expired, what is open too. */
   expired: boolean
+  /** Called where an operation on an open handle asks the gate. */
+  onLive: () => void
 }
 
 /** The patterns of a lease as a gate: what the runtime's gate decides, without a job. */
@@ -26,6 +28,7 @@ export const gateOf = (wire: WireLease): TestGate => {
     allowed: [],
     denied: [],
     expired: false,
+    onLive: () => undefined,
     authorize: (capability, text) =>
       Effect.suspend(() => {
         if (gate.expired) return Effect.fail(new LeaseExpired({ message: "the lease has expired" }))
@@ -37,7 +40,11 @@ export const gateOf = (wire: WireLease): TestGate => {
         return Effect.succeed(target.right)
       }),
     namesHost: (url) => Lease.namesHost(lease, url),
-    refuse: (capability, problem) => refuse(capability, problem.message)
+    refuse: (capability, problem) => refuse(capability, problem.message),
+    live: () => {
+      gate.onLive()
+      return gate.expired ? new LeaseExpired({ message: "the lease has expired" }) : undefined
+    }
   }
   return gate
 }

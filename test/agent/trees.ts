@@ -18,6 +18,7 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { it } from "@effect/vitest"
 import { Effect, type Scope, Stream } from "effect"
 import { GuardedFileSystem } from "../../src/agent/index.js"
+import { NodeFiles } from "../../src/agent/node.js"
 import type { WireLease } from "../../src/protocol/Fields.js"
 import { gateOf } from "./gates.js"
 
@@ -108,6 +109,18 @@ export const world = (
     return { root, raw, gate, fs: make(wrap(raw), gate, { cwd: join(root, "in"), ...options }) }
   })
 
+/** Both ways to guard a file system; where there is no driver, the portable one. */
+export const guardings: ReadonlyArray<readonly [name: string, make: Guarding]> = [
+  ["GuardedFileSystem", GuardedFileSystem.make],
+  ...(isLinux ? [["NodeFiles", NodeFiles.make] as const] : [])
+]
+
+/** How many descriptors this process has open. */
+export const descriptors = (): number => readdirSync("/proc/self/fd").length
+
 /** A test with the scope and the real file system that {@link world} needs. */
-export const run = (name: string, body: Effect.Effect<void, unknown, FileSystem.FileSystem | Scope.Scope>) =>
-  it.scopedLive(name, () => body.pipe(Effect.provide(NodeFileSystem.layer)))
+export const run = (
+  name: string,
+  body: Effect.Effect<void, unknown, FileSystem.FileSystem | Scope.Scope>,
+  timeout?: number
+) => it.scopedLive(name, () => body.pipe(Effect.provide(NodeFileSystem.layer)), timeout)
