@@ -134,7 +134,8 @@ const quietly = (act) => { try { act() } catch {} }
 fs.symlinkSync(join(root, "out/sub"), link)
 process.stdout.write("ready")
 for (let turn = 0; turn < 1e7 && Date.now() < end; turn++) {
-  quietly(() => fs.renameSync(race, away))
+  // An operation may have made the directory anew while it was away.
+  try { fs.renameSync(race, away) } catch { quietly(() => fs.lstatSync(away) && fs.rmSync(race, { recursive: true })) }
   quietly(() => fs.renameSync(link, race))
   quietly(() => fs.renameSync(race, link))
   quietly(() => fs.renameSync(away, race))
