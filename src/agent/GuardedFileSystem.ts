@@ -302,7 +302,7 @@ export const make = (
           if (inTheWay.path !== target) yield* authorize(method, toText, write, inTheWay.path)
         }
         if (kind === "special") {
-          yield* refuse(method, fromText, needs, "it holds what is no regular file and no directory")
+          return yield* refuse(method, fromText, needs, "it holds what is no regular file and no directory")
         }
         if (kind !== "link") continue
         const link = yield* Effect.mapError(fs.readLink(source), relabel(method, fromText))

@@ -3,4 +3,6 @@ import { NodeFiles } from "../../src/agent/node.js"
 import { fileSystemRules } from "./fileSystemRules.js"
 import { isLinux } from "./trees.js"
 
-describe.skipIf(!isLinux)("on Linux", () => fileSystemRules("NodeFiles", NodeFiles.make))
+describe.skipIf(!isLinux)("on Linux", () => {
+  fileSystemRules("NodeFiles", NodeFiles.make)
+})

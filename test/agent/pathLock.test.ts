@@ -3,7 +3,7 @@ import { Deferred, Effect, Exit, Fiber, TestClock } from "effect"
 import * as PathLock from "../../src/agent/internal/pathLock.js"
 
 /** A lock, and a way to hold it until told otherwise. */
-const scene = Effect.gen(function* () {
+const scene = Effect.sync(() => {
   const lock = PathLock.make()
   const log: Array<string> = []
   const hold = (name: string, paths: ReadonlyArray<string>, how: "exclusive" | "shared" = "exclusive") =>
