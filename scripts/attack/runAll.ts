@@ -1,11 +1,13 @@
 /** Every attack, in order: those that measure time run alone, the others two at a time. */
 import { type Check, type Outcome, runCheck } from "./check.js"
 import { callers } from "./callers.js"
+import { fairness } from "./fairness.js"
 import { neighbours } from "./neighbours.js"
+import { replies } from "./replies.js"
 import { values } from "./values.js"
 
 /** All of them. */
-export const checks: ReadonlyArray<Check> = [...values, ...callers, ...neighbours]
+export const checks: ReadonlyArray<Check> = [...values, ...callers, ...neighbours, ...replies, ...fairness]
 
 /** What is run, and for how long in all. */
 export interface RunOptions {
