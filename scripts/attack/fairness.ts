@@ -117,15 +117,15 @@ const streaming = beside({
 })
 
 const parsing = beside({
-  name: "four clients each send 10 messages of 4 MB, costly to parse, without a pause",
+  name: "twelve clients each send 3 messages of 4 MB, costly to parse, without a pause",
   quick: true,
   work: async (worker, tools, url) => {
-    const data = `[${"[],".repeat(1_300_000)}[]]`
-    const senders = [worker, ...(await Promise.all([1, 2, 3].map(() => tools.peer(url, { keep: false }))))]
+    const data = `[${'{"a":1},'.repeat(450_000)}0]`
+    const senders = [worker, ...(await Promise.all(Array.from({ length: 11 }, () => tools.peer(url, { keep: false }))))]
     const answered = senders.map((sender) => {
       const nonce = newId()
       const last = sender.next(15_000, ({ payload }) => payload?.ping_nonce === nonce)
-      for (let i = 0; i < 10; i++) {
+      for (let i = 0; i < 3; i++) {
         sender.raw(`{"arcp":"1.1","id":"${newId()}","type":"x-vendor.attack.data","payload":{"data":${data}}}`)
       }
       sender.send("session.ping", { nonce })

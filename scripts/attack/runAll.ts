@@ -1,13 +1,15 @@
 /** Every attack, in order: those that measure time run alone, the others two at a time. */
 import { type Check, type Outcome, runCheck } from "./check.js"
 import { callers } from "./callers.js"
+import { contexts } from "./contexts.js"
+import { endings } from "./endings.js"
 import { fairness } from "./fairness.js"
 import { neighbours } from "./neighbours.js"
 import { replies } from "./replies.js"
 import { values } from "./values.js"
 
 /** All of them. */
-export const checks: ReadonlyArray<Check> = [...values, ...callers, ...neighbours, ...replies, ...fairness]
+export const checks: ReadonlyArray<Check> = [...values, ...callers, ...neighbours, ...replies, ...contexts, ...endings, ...fairness]
 
 /** What is run, and for how long in all. */
 export interface RunOptions {
