@@ -5,11 +5,13 @@ import { contexts } from "./contexts.js"
 import { endings } from "./endings.js"
 import { fairness } from "./fairness.js"
 import { neighbours } from "./neighbours.js"
+import { races } from "./races.js"
 import { replies } from "./replies.js"
+import { specialFiles } from "./specialFiles.js"
 import { values } from "./values.js"
 
 /** All of them. */
-export const checks: ReadonlyArray<Check> = [...values, ...callers, ...neighbours, ...replies, ...contexts, ...endings, ...fairness]
+export const checks: ReadonlyArray<Check> = [...values, ...callers, ...neighbours, ...replies, ...contexts, ...endings, ...races, ...specialFiles, ...fairness]
 
 /** What is run, and for how long in all. */
 export interface RunOptions {
