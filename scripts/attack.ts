@@ -9,6 +9,9 @@ import { runAll } from "./attack/runAll.js"
 
 const { values } = parseArgs({ options: { only: { type: "string", default: "" }, quick: { type: "boolean" } } })
 
+// So that what was started ends with an interrupted run too.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => process.exit(1))
+
 const outcomes = await runAll({
   only: values.only,
   quick: values.quick ?? false,

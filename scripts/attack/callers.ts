@@ -7,7 +7,7 @@ const caller = (name: string, ways: ReadonlyArray<string>, quick: boolean): Chec
   item,
   name,
   quick,
-  seconds: 30,
+  seconds: 40,
   run: async (tools) => {
     const server = tools.child({ program: "hostile", args: ["agents"], memory: 768 })
     const url = await server.address()

@@ -64,7 +64,7 @@ export const runCheck = async (check: Check): Promise<Outcome> => {
     },
     folder: () => {
       const folder = mkdtempSync(join(tmpdir(), "arcp-attack-"))
-      ends.push(() => rmSync(folder, { recursive: true, force: true }))
+      ends.push(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
       return folder
     },
     after: (end) => void ends.push(end)

@@ -1,22 +1,19 @@
-/**
- * Programs that are attacked, each a process with a capped heap. From a built script they are built programs on the built
- * package; from a source file (the short form in the unit tests) they are sources behind a loader.
- */
+/** Programs that are attacked, each a process with a capped heap: built ones, on the built package. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { within } from "./small.js"
 
-const built = import.meta.url.endsWith(".js")
 const file = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
-/** The repository. From `scripts/attack/dist/attack` it is one folder more. */
-const root = file(built ? "../../../../" : "../../")
-const loader = built ? [] : ["--import", "tsx"]
+/** The repository, from where this file is built. */
+const root = import.meta.url.endsWith(".js") ? file("../../../../") : file("../../")
 
-/** The path of one of the programs beside this file, such as `hostile`. */
-export const programPath = (name: string): string => file(`programs/${name}.${built ? "js" : "ts"}`)
+/** Where the programs are. */
+let places = { programs: file("programs/"), arcp: join(root, "dist/cli/bin.js") }
 
-const cli = `${root}${built ? "dist/cli/bin.js" : "src/cli/bin.ts"}`
+/** Takes programs from elsewhere: those of the unit tests are bundled from source. */
+export const usePrograms = (where: typeof places): void => void (places = where)
 
 /** How a program is started. */
 export interface ChildOptions {
@@ -47,8 +44,8 @@ export class Child {
 
   constructor(options: ChildOptions) {
     const { args = [], env = {}, memory = 256, program } = options
-    const target = program === "arcp" ? cli : programPath(program)
-    this.process = spawn(process.execPath, [`--max-old-space-size=${memory}`, ...loader, target, ...args], {
+    const target = program === "arcp" ? places.arcp : join(places.programs, `${program}.js`)
+    this.process = spawn(process.execPath, [`--max-old-space-size=${memory}`, target, ...args], {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ["ignore", "pipe", "pipe"]

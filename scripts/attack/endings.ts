@@ -63,12 +63,12 @@ const lingering = (name: string, agent: string, cancel: boolean, quick: boolean)
     if (readFileSync(write).length > size && !reached.includes("writes to an open file")) {
       reached.push("bytes written to an open file")
     }
-    // A check of nothing: everything must have worked while the job ran, and have been tried afterwards.
-    const useless = before.size < 10 || late.length < 10
+    // A check of nothing otherwise: everything must have worked while the job ran.
+    const useless = before.size < 10
     return {
       held: reached.length === 0 && !useless,
       observed: useless
-        ? `tried too little: ${before.size} kinds before the end, ${late.length} attempts after it`
+        ? `tried too little: ${before.size} kinds before the end`
         : reached.length === 0
           ? `${late.length} attempts of ${before.size} kinds after ${answerOf(ended)}, none reached anything`
           : `after ${answerOf(ended)} still: ${reached.join(", ")}`

@@ -80,9 +80,11 @@ const computing = beside({
   work: async (worker) => {
     const started = performance.now()
     let first: number | undefined
-    const seen = worker.next(10_000, ({ payload }) => payload?.kind === "progress").then((frame) => {
-      if (frame !== undefined) first = performance.now() - started
-    })
+    const seen = worker
+      .next(10_000, ({ payload }) => payload?.kind === "progress")
+      .then((frame) => {
+        if (frame !== undefined) first = performance.now() - started
+      })
     const wrong = await job("computes", { items: 150, millis: 20 }, 15_000)(worker)
     await seen
     return first === undefined || first > most
@@ -156,8 +158,8 @@ const replaying = beside({
 })
 
 const proving = beside({
-  name: "an agent asks for 60 subsets that are costly to prove",
-  work: job("proves", { times: 60 }, 15_000, {
+  name: "an agent asks for 150 subsets that are costly to prove",
+  work: job("proves", { times: 150 }, 15_000, {
     lease: {
       "tool.call": Array.from({ length: 40 }, (_, i) => `a*${"b*".repeat(20)}c*${i}`),
       "agent.delegate": ["*"]
@@ -170,9 +172,7 @@ const purging = beside({
   filename: true,
   seconds: 35,
   work: async (worker) => {
-    const made = await Promise.all(
-      [1, 2, 3].map(() => job("floods", { events: 10_000, bytes: 5_000 }, 20_000)(worker))
-    )
+    const made = await Promise.all([1, 2, 3].map(() => job("floods", { events: 10_000, bytes: 5_000 }, 20_000)(worker)))
     // Until retention has looked twice.
     await pause(5_000)
     return made.flat()

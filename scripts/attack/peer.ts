@@ -25,6 +25,8 @@ export interface PeerOptions {
   readonly features?: ReadonlyArray<string>
   /** Whether frames are kept in `frames`. Default true. */
   readonly keep?: boolean
+  /** The address that it connects from, one of 127.0.0.0/8. */
+  readonly from?: string
   /** Milliseconds for the welcome. Default 10,000. */
   readonly millis?: number
 }
@@ -65,8 +67,12 @@ export class Peer {
   welcome: Frame | undefined
   private readonly listeners = new Set<(frame: Frame | undefined) => void>()
 
-  private constructor(url: string, keep: boolean) {
-    this.socket = new WebSocket(url, { maxPayload: 0, perMessageDeflate: false })
+  private constructor(url: string, keep: boolean, from: string | undefined) {
+    this.socket = new WebSocket(url, {
+      maxPayload: 0,
+      perMessageDeflate: false,
+      ...(from === undefined ? {} : { localAddress: from })
+    })
     this.socket.on("message", (data: Buffer) => {
       const frame = { ...(JSON.parse(data.toString("utf8")) as Omit<Frame, "bytes">), bytes: data.length }
       if (keep) this.frames.push(frame)
@@ -81,7 +87,7 @@ export class Peer {
 
   /** Connects and says hello. Rejects where no connection is made or no welcome comes in time. */
   static async open(url: string, options: PeerOptions = {}): Promise<Peer> {
-    const peer = new Peer(url, options.keep ?? true)
+    const peer = new Peer(url, options.keep ?? true, options.from)
     const millis = options.millis ?? 10_000
     const opened = new Promise<boolean>((resolve) => {
       peer.socket.once("open", () => resolve(true))

@@ -36,7 +36,8 @@ const start = async (tools: Tools): Promise<Scene> => {
   const inside = join(folder, "in")
   const outside = join(folder, "outside")
   for (const directory of [inside, outside, join(outside, "sub")]) mkdirSync(directory)
-  for (const name of ["data", "victim", "target", "sub/data", `name-${secret}`]) writeFileSync(join(outside, name), secret)
+  for (const name of ["data", "victim", "target", "sub/data", `name-${secret}`])
+    writeFileSync(join(outside, name), secret)
   const child = tools.child({ program: "guarded", args: ["asked"] })
   const peer = await tools.peer(await child.address())
   return { peer, inside, outside, lease: { "fs.read": [`${inside}/**`], "fs.write": [`${inside}/**`] } }
@@ -57,7 +58,9 @@ const outsideOf = (directory: string): ReadonlyArray<string> =>
 
 const changes = (before: ReadonlyArray<string>, after: ReadonlyArray<string>): ReadonlyArray<string> => [
   ...after.filter((one) => !before.includes(one)).map((one) => `made or changed outside: ${one}`),
-  ...before.filter((one) => !after.some((other) => other.split(" ")[0] === one.split(" ")[0])).map((one) => `removed outside: ${one}`)
+  ...before
+    .filter((one) => !after.some((other) => other.split(" ")[0] === one.split(" ")[0]))
+    .map((one) => `removed outside: ${one}`)
 ]
 
 /** A directory so deep that to check a path in it takes long. */
@@ -110,7 +113,9 @@ const itself = (
       mkdirSync(join(inside, "tree"))
       for (let i = 0; i < 60; i++) writeFileSync(join(inside, `tree/${i}`), "planted")
       const end = await peer.run("races", { first: [first(inside, slow)], second: swap(inside) }, { lease }, 5_000)
-      ends.push(end?.type === "job.result" ? String((end.payload.result as Array<Array<string>>)[0]?.[0]) : answerOf(end))
+      ends.push(
+        end?.type === "job.result" ? String((end.payload.result as Array<Array<string>>)[0]?.[0]) : answerOf(end)
+      )
       if (leaked(scene, slow)) reached++
     }
     const wrong = changes(before, outsideOf(outside))

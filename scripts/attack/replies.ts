@@ -136,7 +136,8 @@ const echoed: Check = {
       "a cancel's reason": (p) => void p.send("job.cancel", { job_id: jobId, reason: big }),
       "an agent's name": (p) => void p.send("job.submit", { agent: big, input: 1 }),
       "an idempotency key": (p) => void p.send("job.submit", { agent: "echo", input: 1, idempotency_key: big }),
-      "a lease's capability": (p) => void p.send("job.submit", { agent: "echo", input: 1, lease_request: { [big]: ["x"] } }),
+      "a lease's capability": (p) =>
+        void p.send("job.submit", { agent: "echo", input: 1, lease_request: { [big]: ["x"] } }),
       "a lease's pattern": (p) =>
         void p.send("job.submit", { agent: "echo", input: 1, lease_request: { "tool.call": [big] } }),
       "a lease's constraint": (p) =>

@@ -1,17 +1,6 @@
 /** Every attack, in order: those that measure time run alone, the others two at a time. */
 import { type Check, type Outcome, runCheck } from "./check.js"
-import { callers } from "./callers.js"
-import { contexts } from "./contexts.js"
-import { endings } from "./endings.js"
-import { fairness } from "./fairness.js"
-import { neighbours } from "./neighbours.js"
-import { races } from "./races.js"
-import { replies } from "./replies.js"
-import { specialFiles } from "./specialFiles.js"
-import { values } from "./values.js"
-
-/** All of them. */
-export const checks: ReadonlyArray<Check> = [...values, ...callers, ...neighbours, ...replies, ...contexts, ...endings, ...races, ...specialFiles, ...fairness]
+import { checks } from "./checks.js"
 
 /** What is run, and for how long in all. */
 export interface RunOptions {

@@ -175,7 +175,10 @@ const cancelled: Check = {
     const stopped = await child.stop(5_000)
     if (stopped === undefined) wrong.push("SIGTERM: still running after 5 s")
     const large = grown()
-    return verdict(`${answerOf(ended)} after ${took} ms; SIGTERM ends it`, [...wrong, ...(large === undefined ? [] : [large])])
+    return verdict(`${answerOf(ended)} after ${took} ms; SIGTERM ends it`, [
+      ...wrong,
+      ...(large === undefined ? [] : [large])
+    ])
   }
 }
 
@@ -187,4 +190,3 @@ export const specialFiles: ReadonlyArray<Check> = [
   kinds,
   cancelled
 ]
-

@@ -27,8 +27,7 @@ const calls: Readonly<Record<string, (client: ArcpClientService, value: unknown)
     runtime: (client, value) => client.submit("echo", 1, { maxRuntimeSec: untrue(value) }),
     trace: (client, value) => client.submit("echo", 1, { trace: untrue({ traceId: value, spanId: value }) }),
     agent: (client, value) => client.submit(untrue(value), 1),
-    cancel: (client, value) =>
-      Effect.flatMap(client.submit("sleep", { ms: 5_000 }), (job) => job.cancel(untrue(value))),
+    cancel: (client, value) => Effect.flatMap(client.submit("ticker", null), (job) => job.cancel(untrue(value))),
     list: (client, value) => Stream.runCollect(client.listJobs(untrue({ agent: value, pageSize: value }))),
     subscribe: (client, value) => client.subscribe(untrue(value)),
     from: (client, value) => client.subscribe("01J0000000000000000000000Z", { fromEventSeq: untrue(value) }),

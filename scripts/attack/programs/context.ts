@@ -83,7 +83,7 @@ const store = inMemory ? MemoryStore.layer : Layer.provideMerge(SqlStore.layer({
 const outer = ArcpRuntime.layerWithConcerns({ name: "outer", drainTime: 100 }).pipe(
   Layer.provideMerge(WebSocketServer.layer({ port: 0 })),
   Layer.provideMerge(tokens),
-  Layer.provide(MemoryStore.layer)
+  Layer.provide(Layer.fresh(MemoryStore.layer))
 )
 
 const everything = Layer.mergeAll(

@@ -90,9 +90,7 @@ const operate = ({ length = 64, op, path, to = "" }: Operation) =>
 /** What came of it: `ok` with a text, or `no` with the reason. */
 const outcome = <R>(effect: Effect.Effect<unknown, unknown, R>): Effect.Effect<string, never, R> =>
   Effect.map(Effect.exit(effect), (exit) =>
-    Exit.isSuccess(exit)
-      ? `ok ${String(exit.value)}`
-      : `no ${String(Cause.squash(exit.cause)).slice(0, 160)}`
+    Exit.isSuccess(exit) ? `ok ${String(exit.value)}` : `no ${String(Cause.squash(exit.cause)).slice(0, 160)}`
   )
 
 /** Operations one after the other; each outcome. */
@@ -151,7 +149,7 @@ const lingers = (name: string, { millis, read, url, write }: Leaving) =>
     const tries: Readonly<Record<string, Effect.Effect<unknown, unknown, Platform | Job>>> = {
       readFile: fs.readFile(read),
       writeFile: fs.writeFileString(`${write}.new`, "late"),
-      "stat": fs.stat(read),
+      stat: fs.stat(read),
       "an open file's read": Effect.zipRight(reader.seek(0, "start"), reader.readAlloc(4)),
       "an open file's write": writer.write(encode("late")),
       "an open file's truncate": writer.truncate(0),
@@ -178,10 +176,7 @@ const lingers = (name: string, { millis, read, url, write }: Leaving) =>
 /** Its daemon goes on after it has returned. */
 const leaves = (input: unknown) =>
   Effect.as(
-    Effect.zipRight(
-      Effect.forkDaemon(Effect.scoped(lingers("daemon", input as Leaving))),
-      Effect.sleep(400)
-    ),
+    Effect.zipRight(Effect.forkDaemon(Effect.scoped(lingers("daemon", input as Leaving))), Effect.sleep(400)),
     "left"
   )
 

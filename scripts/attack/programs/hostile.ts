@@ -40,6 +40,8 @@ const BrokenLive = Broken.toLayer((shape) => Effect.fail(shapeOf(shape)))
 class Giving extends Tool.make("giving", { input: Schema.String, output: Schema.Unknown }) {}
 const GivingLive = Giving.toLayer((shape) => Effect.succeed(shapeOf(shape)))
 
+const outer = (cause: unknown): unknown => new Error("outer", { cause })
+
 /** Each way in which a value of an agent's reaches the runtime. */
 const ways: Readonly<Record<string, (value: unknown, shape: string) => Effect.Effect<unknown, unknown, Job>>> = {
   fail: (value) => Effect.fail(value),
@@ -59,7 +61,7 @@ const ways: Readonly<Record<string, (value: unknown, shape: string) => Effect.Ef
     Effect.fail({ _tag: "VendorError", code: value, message: value, details: value, retryable: value }),
   vendor: (value) =>
     Effect.fail(Object.assign(new VendorError({ code: "X_FAILED", message: "m" }), { details: { value } })),
-  cause: (value) => Effect.fail(new Error("outer", { cause: value })),
+  cause: (value) => Effect.fail(outer(value)),
   result: (value) => Effect.succeed(value),
   log: (value) => Job.log(untrue(value)),
   status: (value) => Job.status(untrue(value), untrue(value)),
