@@ -104,14 +104,20 @@ const wildcards = (name: string, open: (tools: Tools) => Promise<Peer>, fetching
     const { hits, port } = await inside(tools, () => ({}))
     const peer = await open(tools)
     const wrong: Array<string> = []
-    const patterns = ["http://**", `http://*:${port}/**`, "http://*:*/**"]
+    const patterns = [
+      "http://**",
+      `http://*:${port}/**`,
+      "http://*:*/**",
+      `http://127.*:${port}/**`,
+      `http://local*:${port}/**`
+    ]
     let tried = 0
     for (const host of spellings) {
       const { ok, text } = await fetching(peer, `http://${host}:${port}/`, patterns)
       if (ok) wrong.push(host)
       if (!text.startsWith("INVALID_REQUEST")) tried++
     }
-    const reached = wrong.length > 0 ? [`reached by http://**: ${wrong.join(" ")}`] : []
+    const reached = wrong.length > 0 ? [`reached by a wildcard: ${wrong.join(" ")}`] : []
     if (tried < spellings.length) reached.push(`only ${tried} submits were accepted`)
     if (wrong.length === 0 && hits() > 0) reached.push(`${hits()} requests reached the server without an answer`)
     // What a pattern names literally is for the asking.

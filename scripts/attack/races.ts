@@ -25,6 +25,8 @@ interface Step {
 
 interface Scene {
   readonly peer: Peer
+  /** Another session of the same principal. */
+  readonly other: Peer
   /** The root of the lease. */
   readonly inside: string
   readonly outside: string
@@ -39,8 +41,9 @@ const start = async (tools: Tools): Promise<Scene> => {
   for (const name of ["data", "victim", "target", "sub/data", `name-${secret}`])
     writeFileSync(join(outside, name), secret)
   const child = tools.child({ program: "guarded", args: ["asked"] })
-  const peer = await tools.peer(await child.address())
-  return { peer, inside, outside, lease: { "fs.read": [`${inside}/**`], "fs.write": [`${inside}/**`] } }
+  const url = await child.address()
+  const [peer, other] = [await tools.peer(url), await tools.peer(url)]
+  return { peer, other, inside, outside, lease: { "fs.read": [`${inside}/**`], "fs.write": [`${inside}/**`] } }
 }
 
 /** What stands outside: names, sizes, modes and times. */
@@ -86,7 +89,8 @@ const itself = (
   name: string,
   first: (inside: string, slow: string) => Step,
   leaked: (scene: Scene, slow: string) => boolean,
-  quick: boolean
+  quick: boolean,
+  together = true
 ): Check => ({
   item,
   name,
@@ -94,7 +98,7 @@ const itself = (
   seconds: 25,
   run: async (tools) => {
     const scene = await start(tools)
-    const { inside, lease, outside, peer } = scene
+    const { inside, lease, other, outside, peer } = scene
     const slow = deep(inside)
     const before = outsideOf(outside)
     let reached = 0
@@ -112,10 +116,18 @@ const itself = (
       symlinkSync("d1/d2/d3", join(inside, "p"))
       mkdirSync(join(inside, "tree"))
       for (let i = 0; i < 60; i++) writeFileSync(join(inside, `tree/${i}`), "planted")
-      const end = await peer.run("races", { first: [first(inside, slow)], second: swap(inside) }, { lease }, 5_000)
-      ends.push(
-        end?.type === "job.result" ? String((end.payload.result as Array<Array<string>>)[0]?.[0]) : answerOf(end)
-      )
+      // One job with two fibers, or two jobs whose roots overlap.
+      const steps = [[first(inside, slow)], swap(inside)] as const
+      const end = together
+        ? await peer.run("races", { first: steps[0], second: steps[1] }, { lease }, 5_000)
+        : (
+            await Promise.all([
+              peer.run("does", steps[0], { lease }, 5_000),
+              other.run("does", steps[1], { lease }, 5_000)
+            ])
+          )[0]
+      const outcomes = end?.type === "job.result" ? (end.payload.result as ReadonlyArray<unknown>) : [answerOf(end)]
+      ends.push(String(outcomes.flat()[0]))
       if (leaked(scene, slow)) reached++
     }
     const wrong = changes(before, outsideOf(outside))
@@ -189,6 +201,13 @@ export const races: ReadonlyArray<Check> = [
     (inside, slow) => ({ op: "copyFile", path: `${inside}/a/data`, to: `${slow}/copied` }),
     (_, slow) => contentOf(`${slow}/copied`) === secret,
     true
+  ),
+  itself(
+    "a job renames the directory away that another job's copyFile has checked",
+    (inside, slow) => ({ op: "copyFile", path: `${inside}/a/data`, to: `${slow}/copied` }),
+    (_, slow) => contentOf(`${slow}/copied`) === secret,
+    false,
+    false
   ),
   itself(
     "a job renames a tree into the directory that it swaps meanwhile",
