@@ -54,7 +54,8 @@ export class Child {
     let rest = ""
     this.process.stdout?.setEncoding("utf8").on("data", (text: string) => {
       const lines = (rest + text).split("\n")
-      rest = lines.pop() ?? ""
+      // A report is short; of a log line of 100 MB only the beginning is kept.
+      rest = (lines.pop() ?? "").slice(0, 100_000)
       for (const one of lines) {
         if (one.startsWith("@ ")) this.reports.push(JSON.parse(one.slice(2)) as Report)
         else this.wrote(`${one}\n`)
@@ -77,7 +78,7 @@ export class Child {
   }
 
   private wrote(text: string): void {
-    this.output = (this.output + text).slice(-20_000)
+    this.output = (this.output + text.slice(-20_000)).slice(-20_000)
   }
 
   private wake(): void {

@@ -221,7 +221,8 @@ const help: Check = {
   run: async (tools) => {
     const child = tools.child({ program: "arcp", args: ["serve", "--help"] })
     await child.until(10_000, () => undefined)
-    const text = child.output
+    // After the line of usage, which lists the names only.
+    const text = child.output.slice(Math.max(0, child.output.indexOf("OPTIONS")))
     const first = text.indexOf("--token-file")
     const second = text.indexOf("ARCP_TOKENS")
     const third = text.search(/--token(?!-)/)

@@ -99,7 +99,7 @@ const itself = (
   run: async (tools) => {
     const scene = await start(tools)
     const { inside, lease, other, outside, peer } = scene
-    const slow = deep(inside)
+    const far = deep(inside)
     const before = outsideOf(outside)
     let reached = 0
     const ends: Array<string> = []
@@ -109,6 +109,8 @@ const itself = (
           renameSync(join(inside, left), join(inside, `${left}.${round}`))
         }
       }
+      const slow = `${far}/${round}`
+      mkdirSync(slow)
       mkdirSync(join(inside, "a"))
       writeFileSync(join(inside, "a/data"), "inside")
       mkdirSync(join(inside, "d1/d2/d3"), { recursive: true })
