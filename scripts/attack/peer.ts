@@ -27,6 +27,8 @@ export interface PeerOptions {
   readonly keep?: boolean
   /** The address that it connects from, one of 127.0.0.0/8. */
   readonly from?: string
+  /** Headers of its upgrade. */
+  readonly headers?: Readonly<Record<string, string>>
   /** Milliseconds for the welcome. Default 10,000. */
   readonly millis?: number
 }
@@ -67,10 +69,11 @@ export class Peer {
   welcome: Frame | undefined
   private readonly listeners = new Set<(frame: Frame | undefined) => void>()
 
-  private constructor(url: string, keep: boolean, from: string | undefined) {
+  private constructor(url: string, { from, headers = {}, keep = true }: PeerOptions) {
     this.socket = new WebSocket(url, {
       maxPayload: 0,
       perMessageDeflate: false,
+      headers,
       ...(from === undefined ? {} : { localAddress: from })
     })
     this.socket.on("message", (data: Buffer) => {
@@ -87,7 +90,7 @@ export class Peer {
 
   /** Connects and says hello. Rejects where no connection is made or no welcome comes in time. */
   static async open(url: string, options: PeerOptions = {}): Promise<Peer> {
-    const peer = new Peer(url, options.keep ?? true, options.from)
+    const peer = new Peer(url, options)
     const millis = options.millis ?? 10_000
     const opened = new Promise<boolean>((resolve) => {
       peer.socket.once("open", () => resolve(true))

@@ -38,7 +38,8 @@ export interface Composition {
   readonly store?: Layer.Layer<Layer.Layer.Success<typeof MemoryStore.layer>, unknown>
   /** References and optional services, such as limits and policies. */
   readonly settings?: Layer.Layer<never, unknown>
-  readonly path?: string
+  /** More options of its server. */
+  readonly server?: object
   /** Milliseconds that running jobs get at the end. Default 500. */
   readonly drain?: number
 }
@@ -48,7 +49,7 @@ export const compose = (parts: Composition): Layer.Layer<Server, unknown> =>
   ArcpRuntime.layer({ name: parts.name ?? "attacked", drainTime: parts.drain ?? 500 }).pipe(
     Layer.provide(Layer.provide(parts.agents, platform)),
     Layer.provide(parts.settings ?? Layer.empty),
-    Layer.provideMerge(WebSocketServer.layer({ port: 0, path: parts.path })),
+    Layer.provideMerge(WebSocketServer.layer({ port: 0, ...parts.server })),
     Layer.provide(parts.auth ?? tokens),
     Layer.provide(parts.store ?? MemoryStore.layer)
   )

@@ -10,5 +10,6 @@ serve({
     Agent.untyped("echo", (input) => Effect.succeed(input)),
     Agent.untyped("waits", () => Effect.zipRight(Job.log("waiting"), Effect.never))
   ),
-  settings: Limits.layer({ cancelGrace: 200 })
+  settings: Limits.layer({ cancelGrace: 200 }),
+  ...(process.argv[2] === "proxied" ? { server: { trustedProxies: ["127.0.0.1"] } } : {})
 })
