@@ -89,9 +89,12 @@ const clientKey = "effect-arcp/client/ArcpClient"
 // With it a handler would build layers into the runtime's own, and so get at what those have made.
 const memoKey = "effect/Layer/CurrentMemoMap"
 
+// What a test provides to its agents, such as a gateway in memory, is the test's own.
+const testing = "effect-arcp/testing/"
+
 /** Whether a key is one of the runtime's, which nobody can hand over. */
 const isRuntimes = (key: string): boolean =>
-  (key.startsWith(ours) && key !== Job.key && key !== clientKey) || key === memoKey
+  (key.startsWith(ours) && key !== Job.key && key !== clientKey && !key.startsWith(testing)) || key === memoKey
 
 /** What was provided to a handler or a tool, without what is the runtime's. */
 export const sift = (services: Context.Context<never>, withhold: ReadonlyArray<object> = []): Context.Context<never> =>

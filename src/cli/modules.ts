@@ -7,6 +7,7 @@ import type * as Path from "@effect/platform/Path"
 import { dirname, resolve } from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Text from "../protocol/Text.js"
 import { type Exit, usage } from "./errors.js"
 
 /** What an agents module may ask of the program: a file system, paths and an HTTP client, each held to a job's lease. */
@@ -23,9 +24,9 @@ const load = (url: string, what: string): Effect.Effect<ReadonlyArray<AgentLayer
   Effect.tryPromise({
     // edge: the module is the user's, named at run time
     try: () => import(url) as Promise<Readonly<Record<string, unknown>>>,
-    catch: (cause) => usage(`${what} cannot be loaded: ${cause instanceof Error ? cause.message : String(cause)}`)
+    catch: (cause) => usage(`${what} cannot be loaded: ${Text.ofUnknown(cause)}`)
   }).pipe(
-    Effect.map(layersOf),
+    Effect.map((module) => Text.attempt(() => layersOf(module), [])),
     Effect.filterOrFail(
       (layers) => layers.length > 0,
       () => usage(`${what} exports no agents: export layers, a default layer, or a list of layers called agents`)

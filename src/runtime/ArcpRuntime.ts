@@ -38,7 +38,7 @@ import { atEnd } from "./internal/atEnd.js"
 import { claim } from "./internal/claims.js"
 import { patientStore } from "./internal/patience.js"
 import { scheduled } from "./internal/turn.js"
-import { withTotalLoggers } from "./internal/userCode.js"
+import { withTotalUserCode } from "./internal/userCode.js"
 import * as Retention from "./Retention.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
 import { Serving } from "./Serving.js"
@@ -123,6 +123,12 @@ const accepting = (
       const runner = yield* JobRunner
       const journal = yield* Journal
       const drainTime = Duration.toMillis(options.drainTime ?? "10 seconds")
+      yield* server.restrict?.(serving.restrictions) ?? Effect.void
+      // Before the finalizer, which then runs first: at the end new sessions are refused before anything is waited for.
+      yield* server.connections.pipe(
+        Stream.runForEach((connection) => Effect.forkIn(serving.serve(connection), connected)),
+        Effect.forkScoped
+      )
       yield* Effect.addFinalizer(() =>
         Effect.all(
           [
@@ -135,11 +141,6 @@ const accepting = (
           ],
           { discard: true }
         )
-      )
-      yield* server.restrict?.(serving.restrictions) ?? Effect.void
-      yield* server.connections.pipe(
-        Stream.runForEach((connection) => Effect.forkIn(serving.serve(connection), connected)),
-        Effect.forkScoped
       )
     })
   )
@@ -180,14 +181,14 @@ const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | S
     Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
-    withTotalLoggers,
+    withTotalUserCode,
     scheduled
   )
 
 /** The runtime over the given ids, with its concerns. */
 const running = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | Server | Store | Authenticator> =>
   Layer.merge(accepting(options), Retention.layer).pipe(
-    withTotalLoggers,
+    withTotalUserCode,
     scheduled,
     Layer.provideMerge(concerns(options)),
     Layer.fresh

@@ -14,14 +14,12 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
 import * as Runtime from "effect/Runtime"
 import { type AgentRegistration, AgentRegistry } from "../agent/AgentRegistry.js"
-import { ambient } from "../agent/Guard.js"
 import { Job } from "../agent/Job.js"
 import { ToolRegistry } from "../agent/ToolRegistry.js"
 import * as Expiry from "../authority/Expiry.js"
-import { type ArcpError, Cancelled, InternalError, toWire } from "../protocol/Errors.js"
+import { type ArcpError, Cancelled, toWire } from "../protocol/Errors.js"
 import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import * as Text from "../protocol/Text.js"
@@ -33,19 +31,19 @@ import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import type { Builder } from "./internal/builder.js"
 import { Drain } from "./internal/drain.js"
+import { makeStarter } from "./internal/handlerFiber.js"
 import { handlerServices } from "./internal/handlerServices.js"
 import * as JobServices from "./internal/jobService.js"
 import { inSpan } from "./internal/jobSpan.js"
 import type { LiveJob } from "./internal/model.js"
 import { nodeDrivers } from "./internal/nodeDrivers.js"
-import { internal, outcomeOf, parentEnded, runtimeEnd, stopped, tooLong } from "./internal/outcomes.js"
+import { internal, outcomeOf, parentEnded, restarted, runtimeEnd, stopped, tooLong } from "./internal/outcomes.js"
 import { eventPayload, toolResultBody } from "./internal/payload.js"
 import { tellRotated } from "./internal/rotated.js"
 import type { Outcome, Running, Stop } from "./internal/running.js"
 import { runsAgain, takeUp } from "./internal/takeUp.js"
-import { forHandlers, isOver } from "./internal/turn.js"
 import { nameOf, Slots } from "./internal/slots.js"
-import { asUserCode } from "./internal/userCode.js"
+import { upstreamOf } from "./internal/upstreamErrors.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
 import { ended, pendingJobs, reaching, show } from "./Metrics.js"
@@ -124,11 +122,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const scope = yield* Effect.scope
       const runtime = yield* Effect.runtime<never>()
       const runFork = Runtime.runFork(runtime)
-      const handlerScheduler = forHandlers(runtime)
-      const withhold = store.over ?? []
-      const guards = { withhold, drivers: yield* nodeDrivers, fileBytes: limits.fileBytes }
-      // A handler's fiber begins without the runtime's services, so that nothing in it can ask for them.
-      const runHandler = Runtime.runFork(Runtime.updateContext(runtime, (context) => ambient(context, withhold)))
+      const guards = { withhold: store.over ?? [], drivers: yield* nodeDrivers, fileBytes: limits.fileBytes }
+      const startHandler = makeStarter(runtime, guards.withhold)
 
       const jobs = new Map<string, Running>()
       const submitted = new Map<string, number>()
@@ -244,7 +239,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
           available: budgets.available,
           refused: (running, error) => refused(running, error),
           findTool: tools.find,
-          withhold,
+          withhold: guards.withhold,
           startChild: (...request) => delegation?.startChild(...request) ?? notDelegating,
           handoff: (...request) => delegation?.handoff(...request) ?? notDelegating,
           credentials: ({ live }) => credentials.of(live.jobId),
@@ -252,14 +247,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         }
       }
 
-      /** Only where the job has a credential: elsewhere such an error is the agent's own affair. */
-      const upstream = ({ live }: Running) => {
-        const held = credentials.of(live.jobId)
-        if (held.length === 0) return undefined
-        const hide = (text: string) =>
-          held.reduce((hidden, { value }) => hidden.replaceAll(Redacted.value(value), "<redacted>"), text)
-        return { translate: Credentials.translate, hide }
-      }
+      const upstream = ({ live }: Running) => upstreamOf(credentials.of(live.jobId))
 
       const notDelegating = Effect.dieMessage("the runtime was built without its Delegation layer")
 
@@ -292,29 +280,18 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         const { gate, service } = JobServices.make(running, services)
         const handler = Effect.suspend(() =>
           agent.run(running.input, (context) => handlerServices(context, gate, agent, guards))
-        ).pipe(Effect.scoped, Effect.provideService(Job, service), inSpan(running), asUserCode)
+        ).pipe(Effect.scoped, Effect.provideService(Job, service), inSpan(running))
         running.begun = true
-        const lost = (defect: unknown): void => {
-          const what = `the agent ${nameOf(agent)} failed unexpectedly in ${running.live.jobId}: ${Text.ofUnknown(defect)}`
-          runFork(Effect.logError(what))
-          conclude(running, internal("the agent failed unexpectedly"))
-        }
-        try {
-          // The fiber runs at once, up to where it first waits, or where this turn of the event loop is over in the next: what
-          // interrupts it meanwhile does so below.
-          const fiber = runHandler(handler, { scheduler: handlerScheduler, immediate: !isOver() })
-          running.fiber = fiber
-          // What an observer throws would be lost, and the job would never end.
-          fiber.addObserver((exit) => {
-            try {
-              exited(running, exit)
-            } catch (defect) {
-              lost(defect)
-            }
-          })
-        } catch (defect) {
-          return lost(defect)
-        }
+        startHandler(handler, {
+          started: (fiber) => void (running.fiber = fiber),
+          exited: (exit) => exited(running, exit),
+          lost: (defect) => {
+            const what = `the agent ${nameOf(agent)} failed unexpectedly in ${running.live.jobId}: ${Text.ofUnknown(defect)}`
+            runFork(Effect.logError(what))
+            conclude(running, internal("the agent failed unexpectedly"))
+          }
+        })
+        // What interrupts it while it runs for the first time does so here.
         if (running.stop !== undefined || running.next !== undefined) interrupt(running)
       }
 
@@ -515,11 +492,6 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         recovered.push(taken)
         return running.live
       }
-
-      const restarted = new InternalError({
-        message: "the runtime was restarted while the job ran",
-        details: { reason: "runtime_restarted" }
-      })
 
       const startAgain = (running: Running): void => {
         // It may have been cancelled while its credentials were being issued.

@@ -237,7 +237,8 @@ describe.each(backends)("the ends of delegated jobs over %s", (_name, backend) =
         yield* barrier(peer)
         yield* Deferred.succeed(gate("flood"), undefined)
         yield* peer.next("job.event", (f) => f.payload.body.phase === "back_pressure")
-        const other = yield* hello({ features })
+        // It acknowledges nothing, and has not said that it would.
+        const other = yield* hello({ features: features.filter((feature) => feature !== "ack") })
         yield* start(other, body, { idempotency_key: "flood" })
         expect((yield* other.terminal(parent)).payload.final_status).toBe("success")
       }).pipe(Effect.provide(over({ limits: { ackLag: 8, queuedEvents: 4 } })))

@@ -17,6 +17,12 @@ export const parentEnded: Stop = {
   error: new Cancelled({ message: "the job that delegated this one has ended or was stopped" })
 }
 
+/** Why a job ends that ran when an earlier process of the runtime ended. */
+export const restarted = new InternalError({
+  message: "the runtime was restarted while the job ran",
+  details: { reason: "runtime_restarted" }
+})
+
 /** The end of a job that the runtime stopped. */
 export const stopped = (reason: Stop): Outcome => ({ _tag: "error", status: reason.status, error: reason.error })
 

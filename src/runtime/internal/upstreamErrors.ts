@@ -2,6 +2,7 @@
  * Errors of an upstream as the errors of the protocol (ARCP 1.1 §9.6, §13.7). Nothing of the upstream's text is repeated: gateways
  * have been seen to put keys into their errors.
  */
+import * as Redacted from "effect/Redacted"
 import { BudgetExhausted, PermissionDenied } from "../../protocol/Errors.js"
 
 /** How much of an upstream's text is looked at. */
@@ -88,4 +89,22 @@ export const translate = (error: unknown): BudgetExhausted | PermissionDenied | 
     })
   }
   return undefined
+}
+
+/** How much of a text is looked at for credentials, and what is dropped behind a cut: longer than the longest value. */
+const maxHidden = 131_072
+const maxValue = 16_384
+
+/** What a job's credentials have to do with its failures. Undefined where it has none: such an error is the agent's own affair. */
+export const upstreamOf = (held: ReadonlyArray<{ readonly value: Redacted.Redacted<string> }>) => {
+  if (held.length === 0) return undefined
+  const hide = (text: string): string => {
+    const hidden = held.reduce(
+      (seen, { value }) => seen.replaceAll(Redacted.value(value), "<redacted>"),
+      text.slice(0, maxHidden)
+    )
+    // A value that was cut in two would not be found.
+    return text.length > maxHidden ? hidden.slice(0, Math.max(0, hidden.length - maxValue)) : hidden
+  }
+  return { translate, hide }
 }

@@ -185,10 +185,6 @@ const total = (logger: AnyLogger): AnyLogger => {
   return made
 }
 
-/** Builds a layer, and runs what it starts, with loggers that cannot throw into the fiber that logs. */
-export const withTotalLoggers = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
-  Layer.locallyWith(layer, FiberRef.currentLoggers, HashSet.map(total))
-
 /** What Effect can look into: it asks thrown values for a property of its own, which throws for a revoked proxy. */
 const readable = (thrown: unknown): unknown => {
   try {
@@ -226,11 +222,23 @@ const guarding = (tracer: Tracer.Tracer): Tracer.Tracer => {
 }
 
 /**
- * Runs user code with the loggers of the program, which it can take out or replace by identity, and with its steps guarded. How it
- * ends is not logged by its fiber: the runtime logs it.
+ * Builds a layer, and runs what it starts, so that user code cannot take a fiber down: loggers cannot throw into the fiber that logs, and
+ * what any step throws is a value that Effect can look into.
+ */
+export const withTotalUserCode = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
+  layer.pipe(
+    Layer.locallyWith(FiberRef.currentLoggers, HashSet.map(total)),
+    Layer.locallyWith(DefaultServices.currentServices, (services) =>
+      Context.add(services, Tracer.Tracer, guarding(Context.get(services, Tracer.Tracer)))
+    )
+  )
+
+/**
+ * Runs a handler with the loggers of the program, which it can take out or replace by identity. How it ends is not logged by its
+ * fiber: the runtime logs it.
  */
 export const asUserCode = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.flatMap(Effect.tracer, (tracer) => Effect.withTracer(effect, guarding(tracer))).pipe(
+  effect.pipe(
     Effect.locallyWith(
       FiberRef.currentLoggers,
       HashSet.map((logger) => originals.get(logger) ?? logger)
