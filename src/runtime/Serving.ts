@@ -484,9 +484,12 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const reading = (connection: Connection, state: Requests.State, scope: Scope.Scope, tooSlow: Deadline) =>
         readChunks(connection, (frames) => {
           let i = 0
+          let waited = false
           const next: Effect.Effect<void> = Effect.suspend(() => {
             while (i < frames.length && !state.done) {
-              const wait = pauseIfOver()
+              // Once for each frame: where a test moves the clock, there is nothing to wait for, and the turn stays over.
+              const wait = waited ? undefined : pauseIfOver()
+              waited = wait !== undefined
               if (wait !== undefined) return Effect.zipRight(wait, next)
               const { attached } = state
               if (attached !== undefined && !attached.link.hasRoom)

@@ -30,7 +30,7 @@ export const makeStarter = (
   return (handler, { exited, lost, started }) => {
     try {
       // It runs at once, up to where it first waits, or where this turn of the event loop is over in the next.
-      const fiber = runFork(asUserCode(handler), { scheduler, immediate: !isOver() })
+      const fiber = runFork(asUserCode(handler), { scheduler, immediate: scheduler === undefined || !isOver() })
       started(fiber)
       fiber.addObserver((exit) => {
         try {

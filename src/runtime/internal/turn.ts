@@ -12,8 +12,12 @@
  * prompt; a part of each turn belongs to what works, and at least one task of it runs in each. So a ping waits for one item of
  * one agent, however many agents are busy, and no flood of requests stops the agents.
  *
- * A fiber that is not on these schedulers (a program may bring its own) still waits for real turns in {@link pause}.
+ * A fiber that is not on these schedulers (a program may bring its own) still waits for real turns in {@link pause}. Under a test's clock
+ * nothing is cut by time.
  */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
@@ -217,9 +221,18 @@ export const nextTurn: Effect.Effect<void> = Effect.async<void>((resume) => {
 const isOurs = (scheduler: Scheduler.Scheduler): boolean =>
   scheduler === promptScheduler || scheduler === workingScheduler
 
+const realClock = Context.get(DefaultServices.liveServices, Clock.Clock)
+
+/** Under a clock that a test moves, nothing may depend on how long it really takes. */
+const isReal = (clock: Clock.Clock): boolean => clock === realClock
+
 /** Ends the present turn for this fiber: on our schedulers it waits in its lane. */
 const endTurn: Effect.Effect<void> = Effect.withFiberRuntime((fiber) =>
-  isOurs(fiber.currentScheduler) ? Effect.yieldNow() : nextTurn
+  isOurs(fiber.currentScheduler)
+    ? Effect.yieldNow()
+    : isReal(Context.get(fiber.getFiberRef(DefaultServices.currentServices), Clock.Clock))
+      ? nextTurn
+      : Effect.void
 )
 
 /** Between two steps of what takes long: goes on at once, or in a later turn of the event loop where this one is over. */
@@ -245,8 +258,17 @@ export const forHandlers = (runtime: Runtime.Runtime<never>): Scheduler.Schedule
     ? workingScheduler
     : undefined
 
-/** Puts the fibers of a layer's services on the prompt scheduler, unless the program has chosen one of its own. */
+/**
+ * Puts the fibers of a layer's services on the prompt scheduler, unless the program has chosen one of its own, or a clock that a test
+ * moves: there what can run has run before the clock is moved on.
+ */
 export const scheduled = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
-  Layer.locallyWith(layer, FiberRef.currentScheduler, (current) =>
-    current === Scheduler.defaultScheduler ? promptScheduler : current
+  Layer.unwrapEffect(
+    Effect.map(Effect.clock, (clock) =>
+      isReal(clock)
+        ? Layer.locallyWith(layer, FiberRef.currentScheduler, (current) =>
+            current === Scheduler.defaultScheduler ? promptScheduler : current
+          )
+        : layer
+    )
   )
