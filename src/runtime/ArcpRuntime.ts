@@ -39,6 +39,7 @@ import { claim } from "./internal/claims.js"
 import { patientStore } from "./internal/patience.js"
 import { scheduled } from "./internal/turn.js"
 import { withTotalUserCode } from "./internal/userCode.js"
+import { Meter } from "./Metrics.js"
 import * as Retention from "./Retention.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
 import { Serving } from "./Serving.js"
@@ -47,7 +48,7 @@ import { Subscriptions } from "./Subscriptions.js"
 
 /** What a runtime says of itself and how long it waits. */
 export interface RuntimeOptions {
-  /** Its name in the welcome (§6.2). Default `effect-arcp`. */
+  /** Its name in the welcome (§6.2), and the tag `runtime` of its metrics. Default `effect-arcp`. */
   readonly name?: string | undefined
   /** Its version in the welcome. Default this package's protocol version, `1.1.0`. */
   readonly version?: string | undefined
@@ -66,6 +67,8 @@ export interface RuntimeOptions {
   /** How long issuing and revoking provisioned credentials may take (§9.8). */
   readonly credentials?: CredentialsOptions | undefined
 }
+
+const defaultName = "effect-arcp"
 
 const defaultFeatures: ReadonlyArray<Feature> = [
   "heartbeat",
@@ -93,7 +96,7 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
         provisioned_credentials: (yield* Credentials).available
       }
       return {
-        name: options.name ?? "effect-arcp",
+        name: options.name ?? defaultName,
         version: options.version ?? "1.1.0",
         features: (options.features ?? defaultFeatures).filter((feature) => can[feature] ?? true),
         heartbeatInterval: Duration.toMillis(options.heartbeatInterval ?? "30 seconds"),
@@ -181,6 +184,7 @@ const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | S
     Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
+    Layer.provide(Meter.layer(options.name ?? defaultName)),
     withTotalUserCode,
     scheduled
   )

@@ -31,7 +31,7 @@ import { sha256Bytes } from "./internal/hash.js"
 import { patient } from "./internal/patience.js"
 import { claim, instanceOf } from "./internal/claims.js"
 import { Limits, type LimitsShape } from "./Limits.js"
-import { reached, reaching } from "./Metrics.js"
+import { Meter } from "./Metrics.js"
 
 /** What is to be stored. */
 export interface ArtifactPut {
@@ -115,7 +115,9 @@ const make = (impatient: typeof ArtifactStore.Service) =>
     const deadlines = yield* Deadlines
     const ids = yield* Ids
     const limits = yield* Limits
-    const store = patient(impatient, limits, ["totals"])
+    const meter = yield* Meter
+    const { reached, reaching } = meter
+    const store = patient(impatient, limits, meter, ["totals"])
 
     const used = new Map<string, ArtifactUsage>()
     let all = nothing

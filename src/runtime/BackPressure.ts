@@ -91,6 +91,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
       const deadlines = yield* Deadlines
       const ids = yield* Ids
       const { ackLag, ackLagBytes } = yield* Limits
+      const meter = yield* Metrics.Meter
       const { patience, policy } = yield* SlowConsumers
       const episodes = new Map<LiveSession, Episode>()
       /** The episode that each waiting job is in. */
@@ -100,8 +101,8 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
       const bytesOf = (session: LiveSession): number => session.bytes - session.ackedBytes
 
       const meet = (session: LiveSession): void => {
-        Metrics.count(Metrics.slowConsumers)
-        Metrics.reached(lagOf(session) > ackLag ? "ackLag" : "ackLagBytes")
+        meter.count(Metrics.slowConsumers)
+        meter.reached(lagOf(session) > ackLag ? "ackLag" : "ackLagBytes")
       }
 
       const release = (job: LiveJob): void => {

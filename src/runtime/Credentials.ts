@@ -40,6 +40,7 @@ import { makeRevocations } from "./internal/revocations.js"
 import { provisioning } from "./internal/userCode.js"
 import { translate } from "./internal/upstreamErrors.js"
 import { Limits } from "./Limits.js"
+import { Meter } from "./Metrics.js"
 
 /** A credential of a job. Its value is in memory only, and prints as redacted. */
 export interface JobCredential {
@@ -192,7 +193,7 @@ const make = (options: CredentialsOptions): Effect.Effect<typeof Credentials.Ser
     return yield* makeAvailable(
       options,
       yield* Ids,
-      patient(ledger.value, yield* Limits),
+      patient(ledger.value, yield* Limits, yield* Meter),
       provisioning(provisioner.value)
     )
   })

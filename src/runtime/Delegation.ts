@@ -42,7 +42,7 @@ import { JobRunner } from "./JobRunner.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
 import { Limits } from "./Limits.js"
-import { reached, reaching } from "./Metrics.js"
+import { Meter } from "./Metrics.js"
 
 /** Starts delegated jobs. */
 export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
@@ -74,6 +74,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
       const journal = yield* Journal
       const leases = yield* Leases
       const limits = yield* Limits
+      const { reached, reaching } = yield* Meter
       const runner = yield* JobRunner
 
       /** The agent, where the lease lets the job delegate to it; its version is what the lease is matched against. */

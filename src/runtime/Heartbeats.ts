@@ -13,7 +13,7 @@ import { Ids } from "../protocol/Ids.js"
 import * as Message from "../protocol/Message.js"
 import { closeCodes } from "../transport/Connection.js"
 import { Deadlines } from "./Deadlines.js"
-import { count, heartbeatsLost } from "./Metrics.js"
+import { heartbeatsLost, Meter } from "./Metrics.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
 import type { Attached } from "./Sessions.js"
 
@@ -31,6 +31,7 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
       const deadlines = yield* Deadlines
       const ids = yield* Ids
       const { heartbeatInterval } = yield* RuntimeInfo
+      const { count } = yield* Meter
 
       const watch = ({ link, session }: Attached): void => {
         if (!session.features.has("heartbeat")) return

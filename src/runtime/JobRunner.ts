@@ -46,7 +46,7 @@ import { nameOf, Slots } from "./internal/slots.js"
 import { upstreamOf } from "./internal/upstreamErrors.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
-import { ended, pendingJobs, reaching, show } from "./Metrics.js"
+import { Meter, pendingJobs } from "./Metrics.js"
 import { Limits } from "./Limits.js"
 import { LeasePolicy } from "./Policies.js"
 
@@ -114,10 +114,9 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const credentials = yield* Credentials
       const policy = yield* LeasePolicy
       const registry = yield* AgentRegistry
-      const tools = yield* ToolRegistry
       const backPressure = yield* BackPressure
       const limits = yield* Limits
-      const artifacts = yield* Artifacts
+      const meter = yield* Meter
       const store = yield* Store
       const scope = yield* Effect.scope
       const runtime = yield* Effect.runtime<never>()
@@ -128,7 +127,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const jobs = new Map<string, Running>()
       const submitted = new Map<string, number>()
       let waiting: Array<Running> = []
-      const slots = new Slots(limits)
+      const slots = new Slots(limits, meter)
       const recovered: Array<{ readonly running: Running; readonly again: boolean }> = []
       let delegation: Delegating | undefined
 
@@ -148,7 +147,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
           } else left.push(running)
         }
         waiting = left
-        show(pendingJobs, waiting.length)
+        meter.show(pendingJobs, waiting.length)
       }
 
       /** A job whose lease expires is stopped, whether its agent tries anything or not (§9.5). */
@@ -181,7 +180,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         // Whoever waits cannot start now, so that this one overtakes nobody; and its start belongs to its own change.
         if (slots.take(running)) return true
         waiting.push(running)
-        show(pendingJobs, waiting.length)
+        meter.show(pendingJobs, waiting.length)
         return false
       }
 
@@ -189,7 +188,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         if (jobs.delete(running.live.jobId) && running.parent === undefined) count(running, -1)
         for (const deadline of running.deadlines) deadline.cancel()
         waiting = waiting.filter((other) => other !== running)
-        show(pendingJobs, waiting.length)
+        meter.show(pendingJobs, waiting.length)
         slots.free(running)
         drain.removed()
         startWaiting()
@@ -224,7 +223,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         now: deadlines.now,
         ids,
         limits,
-        artifacts,
+        meter,
+        artifacts: yield* Artifacts,
         steps: {
           read: store.step,
           write: (record, committed) =>
@@ -238,7 +238,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
           hold: budgets.hold,
           available: budgets.available,
           refused: (running, error) => refused(running, error),
-          findTool: tools.find,
+          findTool: (yield* ToolRegistry).find,
           withhold: guards.withhold,
           startChild: (...request) => delegation?.startChild(...request) ?? notDelegating,
           handoff: (...request) => delegation?.handoff(...request) ?? notDelegating,
@@ -311,7 +311,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
           return run(running)
         }
         const held = upstream(running)
-        const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.now(), held)
+        const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.now(), held, meter)
         if (defect !== undefined) {
           const cause = Text.ofCause(defect)
           runFork(
@@ -358,7 +358,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
 
       /** Whoever has not unwound by then is not waited for any more (§7.4). */
       const endAfterGrace = (running: Running, outcome: Outcome): void => {
-        const over = () => reaching("cancelGrace", endNow(running, outcome))
+        const over = () => meter.reaching("cancelGrace", endNow(running, outcome))
         running.deadlines.push(deadlines.schedule(deadlines.now() + limits.cancelGrace, over))
       }
 
@@ -450,7 +450,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
             }
             live.attachments.clear()
             remove(running)
-            ended(live.status)
+            meter.ended(live.status)
             running.told = outcome
             for (const told of running.ended.splice(0)) told(outcome)
           }

@@ -51,7 +51,7 @@ import { JobRunner } from "./JobRunner.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
 import { Limits } from "./Limits.js"
-import { reaching } from "./Metrics.js"
+import { Meter } from "./Metrics.js"
 
 /** A submit as a session passes it on. */
 export interface SubmitRequest {
@@ -104,6 +104,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const runner = yield* JobRunner
       const backPressure = yield* BackPressure
       const limits = yield* Limits
+      const { reaching } = yield* Meter
       const keysInProgress = new Map<string, Deferred.Deferred<void>>()
 
       const parametersHash = (agent: string, payload: Submit): string =>

@@ -94,6 +94,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
       const store = yield* Store
       const deadlines = yield* Deadlines
       const limits = yield* Limits
+      const meter = yield* Metrics.Meter
       const report = Runtime.runFork(yield* Effect.runtime<never>())
       let queue: Array<Op> = []
       let wake: (() => void) | undefined
@@ -139,7 +140,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
       const room = (job: LiveJob): Effect.Effect<void> =>
         Effect.async((resume) => {
           if (hasRoom(job)) return resume(Effect.void)
-          Metrics.reached(job.queuedEvents < limits.queuedEvents ? "queuedBytes" : "queuedEvents")
+          meter.reached(job.queuedEvents < limits.queuedEvents ? "queuedBytes" : "queuedEvents")
           const waiter = () => resume(Effect.void)
           job.waiting.push(waiter)
           return Effect.sync(() => {
@@ -178,7 +179,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         // Not for a little.
         if (upTo - job.trimmedTo < limits.historyEvents / 2 && freed < limits.historyBytes / 2) return
         job.trimmedTo = upTo
-        Metrics.reached(tooLong ? "historyEvents" : "historyBytes")
+        meter.reached(tooLong ? "historyEvents" : "historyBytes")
         job.trimmedBytes += Math.max(0, freed)
         job.byteMarks.forget(upTo)
         job.gated = job.gated.filter((run) => run.last > upTo)
@@ -197,7 +198,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
           committed: () => {
             for (const { runs, session } of job.attachments.values()) {
               if (session.features.has("ack") && session.floorSeq > session.ackedSeq) {
-                Metrics.reached(
+                meter.reached(
                   session.seq - session.floorSeq >= limits.bufferedEvents ? "bufferedEvents" : "bufferedBytes"
                 )
               }
@@ -261,7 +262,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
 
       const publish = (ops: ReadonlyArray<Op>, builder: Builder, jobs: Set<LiveJob>): void => {
         const sessions: Iterable<LiveSession> = builder.publish()
-        if (builder.events > 0) Metrics.count(Metrics.events, builder.events)
+        if (builder.events > 0) meter.count(Metrics.events, builder.events)
         for (const op of ops)
           if (!isEmission(op) && op.committed !== undefined) guarded("a committed change", op.committed)
         for (const session of sessions) session.link?.wake()
@@ -295,7 +296,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
           if (late < limits.storeTime) return watch(inHandSince + limits.storeTime)
           if (!told) {
             told = true
-            Metrics.count(Metrics.storeFailures)
+            meter.count(Metrics.storeFailures)
             report(
               Effect.logError(
                 `the store has not answered to a commit for ${late} ms: requests are refused until it does`
@@ -305,14 +306,14 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
           healthy = false
           const ops = queue
           queue = []
-          refuse(ops, noAnswer("commit", limits.storeTime))
+          refuse(ops, noAnswer("commit", limits.storeTime, meter))
           watch(deadlines.now() + nextLook)
         })
       }
 
       const writeBatch: Effect.Effect<void> = Effect.suspend(() => {
         const { builder, jobs, ops } = build(takeBatch())
-        Metrics.show(Metrics.journalQueue, ops.length)
+        meter.show(Metrics.journalQueue, ops.length)
         if (!builder.isEmpty) {
           inHandSince = deadlines.now()
           told = false
@@ -323,7 +324,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
         return Effect.matchCauseEffect(committed, {
           onSuccess: () =>
             Effect.suspend(() => {
-              if (inHandSince !== undefined) Metrics.commitTime.unsafeUpdate(deadlines.now() - inHandSince, [])
+              if (inHandSince !== undefined) meter.record(Metrics.commitTime, deadlines.now() - inHandSince)
               inHandSince = undefined
               healthy = true
               attempts = 0
@@ -333,7 +334,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
           onFailure: (cause) =>
             Effect.suspend(() => {
               inHandSince = undefined
-              Metrics.count(Metrics.storeFailures)
+              meter.count(Metrics.storeFailures)
               healthy = false
               builder.revert()
               const error =

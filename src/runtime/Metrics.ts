@@ -3,10 +3,17 @@
  * registry; an exporter (such as `@effect/opentelemetry`, or `Metric.snapshot`) is the program's own layer.
  *
  * Nothing is counted for each event: the journal counts batches, everything else changes with sessions, jobs and refusals.
- * Two runtimes in one process count together, and their gauges show whichever changed last.
+ *
+ * Every metric of a runtime carries the tag `runtime`, the name of the runtime: `Metric.tagged(Metrics.sessions, "runtime", "admin")`
+ * reads one of them. Two runtimes of one process count apart where their names differ. Runtimes of one name count together, and
+ * their gauges show whichever changed last.
  */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Metric from "effect/Metric"
 import * as MetricBoundaries from "effect/MetricBoundaries"
+import * as MetricLabel from "effect/MetricLabel"
 import type { JobStatus } from "../protocol/Session.js"
 import type { LimitsShape } from "./Limits.js"
 
@@ -48,33 +55,69 @@ export const slowConsumers = counter("arcp_slow_consumers", "Episodes in which a
 const jobsEnded = counter("arcp_jobs_ended", "Jobs that have ended, by status")
 const limitReached = counter("arcp_limit_reached", "How often a bound was reached, by its name in Limits")
 
-/** One metric for each value of a tag, made once. */
-const tagged = <K extends string>(metric: Metric.Metric.Counter<number>, tag: string) => {
-  const made = new Map<K, Metric.Metric.Counter<number>>()
-  return (value: K): void => {
-    let one = made.get(value)
-    if (one === undefined) {
-      one = Metric.tagged(metric, tag, value)
-      made.set(value, one)
+type Labels = ReadonlyArray<MetricLabel.MetricLabel>
+
+/** What the metrics of one runtime are updated with. Its operations need no `this`. */
+export interface MeterShape {
+  /** Counts one, or so many. */
+  readonly count: (metric: Metric.Metric.Counter<number>, by?: number) => void
+  /** Shows a value. */
+  readonly show: (metric: Metric.Metric.Gauge<number>, value: number) => void
+  /** Adds a value to a histogram. */
+  readonly record: (metric: Metric.Metric.Histogram<number>, value: number) => void
+  /** Counts a job's end by its status (`arcp_jobs_ended`). */
+  readonly ended: (status: JobStatus) => void
+  /** Counts that a bound was reached (`arcp_limit_reached`). */
+  readonly reached: (limit: keyof LimitsShape) => void
+  /** The answer of a bound that was reached, counted. */
+  readonly reaching: <A>(limit: keyof LimitsShape, answer: A) => A
+}
+
+/**
+ * The meter of the runtime with this name. A metric finds its place in the registry by the identity of the labels: they are made
+ * once, so that an update builds no key.
+ */
+export const makeMeter = (runtime: string): MeterShape => {
+  const labels: Labels = [MetricLabel.make("runtime", runtime)]
+  const counterBy = <K extends string>(metric: Metric.Metric.Counter<number>, tag: string) => {
+    const made = new Map<K, Labels>()
+    return (value: K): void => {
+      let own = made.get(value)
+      if (own === undefined) {
+        own = [...labels, MetricLabel.make(tag, value)]
+        made.set(value, own)
+      }
+      metric.unsafeUpdate(1, own)
     }
-    one.unsafeUpdate(1, [])
+  }
+  const reached = counterBy<keyof LimitsShape>(limitReached, "limit")
+  return {
+    count: (metric, by = 1) => metric.unsafeUpdate(by, labels),
+    show: (metric, value) => metric.unsafeUpdate(value, labels),
+    record: (metric, value) => metric.unsafeUpdate(value, labels),
+    ended: counterBy<JobStatus>(jobsEnded, "status"),
+    reached,
+    reaching: (limit, answer) => {
+      reached(limit)
+      return answer
+    }
   }
 }
 
-/** Counts a job's end by its status (`arcp_jobs_ended`). */
-export const ended: (status: JobStatus) => void = tagged(jobsEnded, "status")
-
-/** Counts that a bound was reached (`arcp_limit_reached`). */
-export const reached: (limit: keyof LimitsShape) => void = tagged(limitReached, "limit")
-
-/** The answer of a bound that was reached, counted. */
-export const reaching = <A>(limit: keyof LimitsShape, answer: A): A => {
-  reached(limit)
-  return answer
+/** The meter of the runtime at hand; `ArcpRuntime` provides it under the runtime's name. */
+export class Meter extends Context.Reference<Meter>()("effect-arcp/runtime/Meter", {
+  defaultValue: (): MeterShape => makeMeter("effect-arcp")
+}) {
+  /** The meter of a runtime. Its gauges go back to zero at its end: a later runtime of that name does not show its sessions and jobs. */
+  static readonly layer = (runtime: string): Layer.Layer<Meter> =>
+    Layer.scoped(
+      Meter,
+      Effect.acquireRelease(
+        Effect.sync(() => makeMeter(runtime)),
+        ({ show }) =>
+          Effect.sync(() => {
+            for (const each of [sessions, connections, runningJobs, pendingJobs, journalQueue]) show(each, 0)
+          })
+      )
+    )
 }
-
-/** Counts one, or so many. */
-export const count = (metric: Metric.Metric.Counter<number>, by = 1): void => metric.unsafeUpdate(by, [])
-
-/** Shows a value. */
-export const show = (metric: Metric.Metric.Gauge<number>, value: number): void => metric.unsafeUpdate(value, [])

@@ -45,7 +45,7 @@ import { asWork, pauseIfOver } from "./internal/turn.js"
 import { authenticating } from "./internal/userCode.js"
 import { JobScheduler } from "./JobScheduler.js"
 import { Limits } from "./Limits.js"
-import { badMessages, count, reached, reaching } from "./Metrics.js"
+import { badMessages, Meter } from "./Metrics.js"
 import { type Attached, Sessions } from "./Sessions.js"
 import { Subscriptions } from "./Subscriptions.js"
 
@@ -91,8 +91,10 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const credentials = yield* Credentials
       const ids = yield* Ids
       const limits = yield* Limits
-      const answerArtifact = artifactAnswers(yield* Artifacts, limits)
-      const strangers = new Strangers(limits, deadlines.now)
+      const meter = yield* Meter
+      const { count, reached, reaching } = meter
+      const answerArtifact = artifactAnswers(yield* Artifacts, limits, meter)
+      const strangers = new Strangers(limits, deadlines.now, meter)
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
       const readLimits = { maxDepth: limits.jsonDepth }
 
@@ -518,7 +520,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const serve = (connection: Connection): Effect.Effect<void> =>
         Effect.uninterruptibleMask((restore) =>
           Effect.flatMap(Scope.make(), (scope) => {
-            const state = Requests.begin(new Pace(limits.messagesPerSecond, deadlines.now()))
+            const state = Requests.begin(new Pace(limits.messagesPerSecond, deadlines.now(), meter))
             const refusal = strangers.enter(connection)
             if (refusal !== undefined) {
               return refuse(connection, state, new InternalError({ message: refusal }), undefined)

@@ -120,6 +120,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         const backPressure = yield* BackPressure
         const info = yield* RuntimeInfo
         const limits = yield* Limits
+        const meter = yield* Metrics.Meter
         const runFork = Runtime.runFork(yield* Effect.runtime<never>())
         const sessions = new Map<string, LiveSession>()
         const perPrincipal = new Map<string, number>()
@@ -129,7 +130,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         const add = (session: LiveSession) => {
           sessions.set(session.sessionId, session)
           perPrincipal.set(session.principal.id, (perPrincipal.get(session.principal.id) ?? 0) + 1)
-          Metrics.show(Metrics.sessions, sessions.size)
+          meter.show(Metrics.sessions, sessions.size)
         }
 
         const drop = (session: LiveSession) => {
@@ -137,7 +138,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           const left = (perPrincipal.get(session.principal.id) ?? 1) - 1
           if (left === 0) perPrincipal.delete(session.principal.id)
           else perPrincipal.set(session.principal.id, left)
-          Metrics.show(Metrics.sessions, sessions.size)
+          meter.show(Metrics.sessions, sessions.size)
         }
 
         /** Ends a session for good; its jobs go on. */
@@ -293,7 +294,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           Effect.suspend(() => {
             const previous = session.link
             session.link = link
-            if (previous === undefined) Metrics.show(Metrics.connections, ++connected)
+            if (previous === undefined) meter.show(Metrics.connections, ++connected)
             link.since = session.seq
             link.sinceBytes = session.bytes
             if (previous !== undefined) {
@@ -341,7 +342,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             }
           }
           if (idle === undefined) return
-          Metrics.reached("idleSession")
+          meter.reached("idleSession")
           const { link } = idle
           link?.post(
             errorFrame(
@@ -362,12 +363,12 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           if (mine() >= limits.sessionsPerPrincipal) makeRoom((session) => session.principal.id === principal.id)
           if (sessions.size >= limits.sessions) makeRoom(() => true)
           return sessions.size >= limits.sessions
-            ? Metrics.reaching(
+            ? meter.reaching(
                 "sessions",
                 new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
               )
             : mine() >= limits.sessionsPerPrincipal
-              ? Metrics.reaching(
+              ? meter.reaching(
                   "sessionsPerPrincipal",
                   new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
                 )
@@ -468,7 +469,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 Effect.mapError(storeFailure)
               )
             const attached = yield* attach(session, new Link(connection, cursor, deadlines.now(), limits), token)
-            Metrics.count(Metrics.resumes)
+            meter.count(Metrics.resumes)
             // What it has seen is as good as acknowledged.
             backPressure.acknowledged(session)
             return attached
@@ -487,7 +488,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           link.overdue?.cancel()
           if (session.link !== link) return
           session.link = undefined
-          Metrics.show(Metrics.connections, --connected)
+          meter.show(Metrics.connections, --connected)
           backPressure.left(session)
           if (session.removed) return
           session.lastSeenAt = Math.max(session.lastSeenAt, link.lastIn, link.lastOut)

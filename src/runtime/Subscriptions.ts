@@ -25,7 +25,7 @@ import { JobRunner } from "./JobRunner.js"
 import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
-import { reached } from "./Metrics.js"
+import { Meter } from "./Metrics.js"
 import { ObservationPolicy, type Visibility } from "./Policies.js"
 
 /** The number in the job of the last event at or before `seq` of its owner session; 0 where there is none. */
@@ -87,6 +87,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const journal = yield* Journal
       const runner = yield* JobRunner
       const limits = yield* Limits
+      const { reached } = yield* Meter
       const policy = yield* ObservationPolicy
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 

@@ -13,10 +13,13 @@ beforeEach(resetGates)
 
 const features = allFeatures.filter((feature) => feature !== "heartbeat")
 
-/** The value of a counter or gauge under a tag. */
+/** The value of a metric of the runtime `effect-arcp`, under another tag where one is given. */
 const value = (name: string, tag?: string): number => {
   const found = Metric.unsafeSnapshot().find(
-    ({ metricKey }) => metricKey.name === name && (tag === undefined || metricKey.tags.some((t) => t.value === tag))
+    ({ metricKey: { name: found, tags } }) =>
+      found === name &&
+      tags.some(({ key, value }) => key === "runtime" && value === "effect-arcp") &&
+      (tag === undefined || tags.some(({ key, value }) => key !== "runtime" && value === tag))
   )
   if (found === undefined) return 0
   const state = found.metricState

@@ -4,7 +4,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Logger, LogLevel, Metric, MetricState, Ref } from "effect"
 import { Agent } from "../../src/agent/index.js"
 import { Authenticator } from "../../src/auth/index.js"
-import { ArcpRuntime, Limits, type LimitsShape } from "../../src/runtime/index.js"
+import { ArcpRuntime, Limits, type LimitsShape, Metrics } from "../../src/runtime/index.js"
 import { addressKey, Strangers } from "../../src/runtime/internal/strangers.js"
 import { defaults } from "../../src/runtime/Limits.js"
 import { MemoryStore } from "../../src/store/index.js"
@@ -322,7 +322,10 @@ describe("§14 connections that have not been authenticated", () => {
 describe("§14 the count of strangers", () => {
   const make = (limits: Partial<LimitsShape>) => {
     const clock = { now: 1_000_000 }
-    return { clock, strangers: new Strangers({ ...defaults, ...limits }, () => clock.now) }
+    return {
+      clock,
+      strangers: new Strangers({ ...defaults, ...limits }, () => clock.now, Metrics.makeMeter("strangers"))
+    }
   }
   const peer = (remoteAddress: string | undefined, transport = "websocket") => ({ remoteAddress, transport })
 

@@ -3,10 +3,10 @@ import { createServer } from "node:http"
 import { HttpLayerRouter, HttpServer } from "@effect/platform"
 import { NodeHttpServer } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Context, Effect, Exit, Layer, Schema, type Scope } from "effect"
+import { Cause, Context, Deferred, Effect, Exit, FiberId, Layer, Metric, MetricState, Schema, type Scope } from "effect"
 import { Agent, Job, Tool } from "../../src/agent/index.js"
 import { Authenticator } from "../../src/auth/index.js"
-import { ArcpRuntime, LeasePolicy, Limits } from "../../src/runtime/index.js"
+import { ArcpRuntime, LeasePolicy, Limits, Metrics } from "../../src/runtime/index.js"
 import { ArtifactStore, MemoryStore } from "../../src/store/index.js"
 import { Connector, Server } from "../../src/transport/Connection.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
@@ -15,7 +15,7 @@ import { WebSocketRoute } from "../../src/transport/platform.js"
 import { decorate } from "../../src/store/decorate.js"
 import { Store } from "../../src/store/Store.js"
 import { sqliteFile } from "./backends.js"
-import { dial, hello, run, submit } from "./peer.js"
+import { allFeatures, barrier, dial, hello, run, submit } from "./peer.js"
 
 class Lookup extends Tool.make("lookup", { input: Schema.Unknown, output: Schema.String }) {}
 
@@ -235,4 +235,173 @@ describe("two runtimes in one program", () => {
       )
     })
   )
+
+  /** The metrics of a runtime, as an exporter reads them: by name and by its other tags. */
+  const metricsOf = (runtime: string) =>
+    new Map(
+      Metric.unsafeSnapshot()
+        .filter(({ metricKey: { tags } }) => tags.some(({ key, value }) => key === "runtime" && value === runtime))
+        .map(({ metricKey: { name, tags }, metricState: state }) => [
+          [name, ...tags.filter(({ key }) => key !== "runtime").map(({ key, value }) => `${key}=${value}`)].join(" "),
+          MetricState.isGaugeState(state)
+            ? Number(state.value)
+            : MetricState.isCounterState(state) || MetricState.isHistogramState(state)
+              ? Number(state.count)
+              : Number.NaN
+        ])
+    )
+
+  for (const order of ["north first", "south first"] as const) {
+    it.scopedLive(`have metrics of their own, tagged with the runtime's name: ${order}`, () => {
+      const [north, south] = [`north of ${order}`, `south of ${order}`]
+      const opened = Deferred.unsafeMake<void>(FiberId.none)
+      const held = Agent.untyped("held", () => Effect.as(Deferred.await(opened), "let go"))
+      const echo = Agent.untyped("echo", (input) => Effect.succeed(input))
+      const logs = Agent.untyped("logs", (input) => Effect.ignore(Job.log("x".repeat(input as number))))
+      const steps = Agent.untyped("steps", () =>
+        Effect.ignore(
+          Effect.zipRight(
+            Job.step("one", Schema.Number, Effect.succeed(1)),
+            Job.step("two", Schema.Number, Effect.succeed(2))
+          )
+        )
+      )
+      const runtime = (name: string, limits: Layer.Layer<never>, transport: ReturnType<typeof memory>) =>
+        ArcpRuntime.layer({ name, drainTime: 0 }).pipe(
+          Layer.provide([
+            held,
+            echo,
+            logs,
+            steps,
+            leases,
+            limits,
+            MemoryStore.layer,
+            Layer.fresh(ArtifactStore.layerMemory)
+          ]),
+          Layer.provide(Authenticator.layerBearer({ "alice-token": "alice" })),
+          Layer.provide(transport)
+        )
+      const small = { sessionsPerPrincipal: 1, jobsPerPrincipal: 1, eventPayload: 200, inlineResult: 100, steps: 1 }
+      const [n, s] = [memory(), memory()]
+      const northLayer = Layer.provideMerge(runtime(north, Layer.empty, n), Layer.provide(as(AdminConnector), n))
+      const southLayer = Layer.provideMerge(
+        runtime(south, Limits.layer({ ...small, badFramesInARow: 2, artifactBytes: 10, concurrentRequests: 8 }), s),
+        Layer.provide(as(PublicConnector), s)
+      )
+      const features = [...allFeatures.filter((feature) => feature !== "heartbeat"), "artifacts"]
+      return Effect.gen(function* () {
+        const inNorth = yield* through(AdminConnector, hello({ features }))
+        yield* through(AdminConnector, hello({ features }))
+        const inSouth = yield* through(PublicConnector, hello({ features }))
+        for (let job = 0; job < 3; job++) yield* run(inNorth, "echo", "x".repeat(101))
+        yield* run(inNorth, "logs", 201)
+        yield* run(inNorth, "steps")
+        yield* submit(inNorth, "held")
+        const second = yield* submit(inNorth, "held")
+        yield* run(inSouth, "echo", "x".repeat(101))
+        yield* run(inSouth, "logs", 201)
+        yield* run(inSouth, "steps")
+        const only = yield* submit(inSouth, "held")
+        yield* submit(inSouth, "held")
+        const put = { content_type: "text/plain", data: Buffer.alloc(20).toString("base64") }
+        for (const peer of [inNorth, inSouth]) yield* Effect.flatMap(peer.send("artifact.put", put), peer.reply)
+        const refused = yield* through(PublicConnector, dial)
+        yield* refused.send("session.hello", {
+          client: { name: "test", version: "1" },
+          auth: { scheme: "bearer", token: "alice-token" },
+          capabilities: { encodings: ["json"], features }
+        })
+        yield* refused.next("session.error")
+
+        const [inN, inS] = [metricsOf(north), metricsOf(south)]
+        expect([inN.get("arcp_sessions"), inS.get("arcp_sessions")]).toEqual([2, 1])
+        expect([inN.get("arcp_connections"), inS.get("arcp_connections")]).toEqual([2, 1])
+        expect([inN.get("arcp_jobs_running"), inS.get("arcp_jobs_running")]).toEqual([2, 1])
+        expect([inN.get("arcp_jobs_pending"), inS.get("arcp_jobs_pending")]).toEqual([0, 0])
+        expect([inN.get("arcp_jobs_ended status=success"), inS.get("arcp_jobs_ended status=success")]).toEqual([5, 2])
+        expect([inN.get("arcp_jobs_ended status=error"), inS.get("arcp_jobs_ended status=error")]).toEqual([
+          undefined,
+          1
+        ])
+        expect(inN.get("arcp_events_stored")).toBe(inNorth.events().length)
+        expect(inS.get("arcp_events_stored")).toBe(inSouth.events().length)
+        for (const each of [inN, inS]) expect(each.get("arcp_commit_milliseconds")).toBeGreaterThan(3)
+        const reached = (all: ReadonlyMap<string, number>) =>
+          [...all].filter(([name]) => name.startsWith("arcp_limit_reached")).toSorted()
+        expect(reached(inN)).toEqual([])
+        expect(reached(inS)).toEqual(
+          [...Object.keys(small), "artifactBytes"].toSorted().map((limit) => [`arcp_limit_reached limit=${limit}`, 1])
+        )
+
+        yield* inNorth.send("job.cancel", { job_id: second.job_id })
+        yield* inNorth.terminal(second.job_id!)
+        for (let frame = 0; frame < 2; frame++) yield* inSouth.raw("{")
+        yield* inSouth.ended
+        yield* barrier(inNorth)
+        const after = [metricsOf(north), metricsOf(south)]
+        const both = (name: string) => after.map((all) => all.get(name))
+        expect(both("arcp_jobs_running")).toEqual([1, 1])
+        expect(both("arcp_jobs_ended status=cancelled")).toEqual([1, undefined])
+        expect(both("arcp_bad_messages")).toEqual([undefined, 2])
+        expect(both("arcp_limit_reached limit=badFramesInARow")).toEqual([undefined, 1])
+        expect(only.type).toBe("job.accepted")
+
+        // What a program reads through the exported handles.
+        const tagged = Metric.tagged(Metrics.runningJobs, "runtime", north)
+        expect((yield* Metric.value(tagged)).value).toBe(1)
+        const untagged = Metric.unsafeSnapshot().filter(
+          ({ metricKey: { name, tags } }) => name.startsWith("arcp_") && !tags.some(({ key }) => key === "runtime")
+        )
+        expect(untagged).toEqual([])
+      }).pipe(
+        Effect.provide(
+          order === "north first" ? Layer.merge(northLayer, southLayer) : Layer.merge(southLayer, northLayer)
+        )
+      )
+    })
+  }
+
+  it.scopedLive("the gauges of a runtime go back to zero at its end, and its counters stay", () => {
+    const transport = memory()
+    const runtime = ArcpRuntime.layer({ name: "ended", drainTime: 0 }).pipe(
+      Layer.provide([Agent.untyped("never", () => Effect.never), both, Limits.layer({ runningJobs: 1 })]),
+      Layer.provide([MemoryStore.layer, Authenticator.layerBearer({ "alice-token": "alice" })]),
+      Layer.provideMerge(transport)
+    )
+    const gauges = ["arcp_sessions", "arcp_connections", "arcp_jobs_running", "arcp_jobs_pending"]
+    const shown = () => gauges.map((name) => metricsOf("ended").get(name))
+    return Effect.gen(function* () {
+      yield* Effect.gen(function* () {
+        const peer = yield* hello()
+        yield* run(peer, "both")
+        yield* submit(peer, "never")
+        yield* submit(peer, "never")
+        expect(shown()).toEqual([1, 1, 1, 1])
+      }).pipe(Effect.scoped, Effect.provide(runtime))
+      expect(shown()).toEqual([0, 0, 0, 0])
+      expect(metricsOf("ended").get("arcp_journal_queue")).toBe(0)
+      expect(metricsOf("ended").get("arcp_jobs_ended status=success")).toBe(1)
+    })
+  })
+
+  it.scopedLive("of one name count together, and one without a name is tagged effect-arcp", () => {
+    const value = (runtime: string) => metricsOf(runtime).get("arcp_jobs_ended status=success") ?? 0
+    const runtime = (name: string | undefined, transport: ReturnType<typeof memory>) =>
+      ArcpRuntime.layer({ name, drainTime: 0 }).pipe(
+        Layer.provide([both, MemoryStore.layer, Authenticator.layerBearer({ "alice-token": "alice" })]),
+        Layer.provideMerge(transport)
+      )
+    const once = (name: string | undefined) =>
+      Effect.provide(
+        Effect.flatMap(hello(), (peer) => run(peer, "both")),
+        runtime(name, memory())
+      ).pipe(Effect.scoped)
+    return Effect.gen(function* () {
+      yield* once("twin")
+      yield* once("twin")
+      const before = value("effect-arcp")
+      yield* once(undefined)
+      expect([value("twin"), value("effect-arcp") - before]).toEqual([2, 1])
+    })
+  })
 })

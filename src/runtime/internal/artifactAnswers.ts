@@ -11,7 +11,7 @@ import { type ArcpError, InvalidRequest } from "../../protocol/Errors.js"
 import type { ClientMessage } from "../../protocol/Message.js"
 import { type ArtifactsService, tooLarge } from "../Artifacts.js"
 import type { LimitsShape } from "../Limits.js"
-import { reaching } from "../Metrics.js"
+import type { MeterShape } from "../Metrics.js"
 
 /** An artifact message from a client. */
 export type ArtifactMessage = Extract<
@@ -27,14 +27,14 @@ export type ArtifactReply =
 
 /** Answers a principal's artifact messages. */
 export const artifactAnswers =
-  (artifacts: ArtifactsService, limits: LimitsShape) =>
+  (artifacts: ArtifactsService, limits: LimitsShape, meter: MeterShape) =>
   (principalId: string, message: ArtifactMessage): Effect.Effect<ArtifactReply, ArcpError> =>
     Effect.suspend((): Effect.Effect<ArtifactReply, ArcpError> => {
       switch (message.type) {
         case "artifact.put": {
           const { content_type: contentType, data: text, retain_seconds: retainSeconds, sha256 } = message.payload
           if (text.length > Artifact.base64Length(limits.artifactBytes))
-            return Effect.fail(reaching("artifactBytes", tooLarge(limits)))
+            return Effect.fail(meter.reaching("artifactBytes", tooLarge(limits)))
           const data = Buffer.from(text, "base64")
           if (data.toString("base64") !== text) {
             return Effect.fail(new InvalidRequest({ message: "payload.data: must be base64 with padding" }))

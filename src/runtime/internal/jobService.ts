@@ -18,7 +18,7 @@ import * as Text from "../../protocol/Text.js"
 import type { SegmentClass } from "../../store/Store.js"
 import { type ArtifactsService, forJob } from "../Artifacts.js"
 import type { LimitsShape } from "../Limits.js"
-import { reached, reaching } from "../Metrics.js"
+import type { MeterShape } from "../Metrics.js"
 import { Chunker, type Encoding } from "./chunks.js"
 import * as JobAuthority from "./jobAuthority.js"
 import type { LiveJob } from "./model.js"
@@ -36,6 +36,7 @@ export interface JobServiceDeps {
   readonly now: () => number
   readonly ids: IdsService
   readonly limits: LimitsShape
+  readonly meter: MeterShape
   readonly authority: JobAuthority.AuthorityDeps
   readonly artifacts: ArtifactsService
   readonly steps: Pick<StepDeps, "read" | "write">
@@ -48,7 +49,8 @@ const sha256 = /^[0-9a-f]{64}$/
 /** Makes the service, and the gate that the job's other services are guarded by. */
 export const make = (running: Running, deps: JobServiceDeps): { readonly service: JobService; readonly gate: Gate } => {
   const { live } = running
-  const { ids, limits } = deps
+  const { ids, limits, meter } = deps
+  const { reached, reaching } = meter
 
   /** Queues an event now, or says what is wrong with it; answers whether there is room for more. */
   const queue = (cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest => {
@@ -276,7 +278,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
         ? event(kind, body ?? {})
         : invalid(`kind: must be x-vendor.<vendor>.<name> or x-<name>, the core kinds have their own calls`),
     streamResult,
-    step: makeSteps(running, { ...deps.steps, limits })
+    step: makeSteps(running, { ...deps.steps, limits, meter })
   }
   return { service, gate: authority.gate }
 }

@@ -6,7 +6,7 @@ import { Cancelled, InternalError, Timeout } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Text from "../../protocol/Text.js"
 import type { LimitsShape } from "../Limits.js"
-import { reached } from "../Metrics.js"
+import type { MeterShape } from "../Metrics.js"
 import { diedOfDenial, toArcpError, type Upstream } from "./failures.js"
 import type { LiveJob } from "./model.js"
 import type { Outcome, Running, Stop } from "./running.js"
@@ -49,10 +49,11 @@ export const outcomeOf = (
   exit: Exit.Exit<unknown, unknown>,
   limits: LimitsShape,
   now: number,
-  upstream: Upstream | undefined
+  upstream: Upstream | undefined,
+  meter: MeterShape
 ): { readonly outcome: Outcome; readonly defect?: Cause.Cause<unknown> } => {
   if (running.stop !== undefined) return { outcome: stopped(running.stop) }
-  if (exit._tag === "Success") return { outcome: resultOf(running, exit.value, limits, now) }
+  if (exit._tag === "Success") return { outcome: resultOf(running, exit.value, limits, now, meter) }
   const failure = Cause.failureOption(exit.cause)
   if (failure._tag === "Some" && Cause.defects(exit.cause).length === 0) {
     return { outcome: { _tag: "error", status: "error", error: toArcpError(failure.value, upstream) } }
@@ -68,7 +69,7 @@ export const outcomeOf = (
   }
 }
 
-const resultOf = (running: Running, value: unknown, limits: LimitsShape, now: number): Outcome => {
+const resultOf = (running: Running, value: unknown, limits: LimitsShape, now: number, meter: MeterShape): Outcome => {
   const completed_at = formatTimestamp(now)
   const { stream } = running
   if (stream !== undefined) {
@@ -100,7 +101,7 @@ const resultOf = (running: Running, value: unknown, limits: LimitsShape, now: nu
     }
   }
   const tooLong = (length: number): Outcome => {
-    reached("inlineResult")
+    meter.reached("inlineResult")
     return internal(
       `the result is ${length} characters long, at most ${limits.inlineResult} go inline: stream it`,
       false

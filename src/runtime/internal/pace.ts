@@ -1,6 +1,6 @@
 /** How fast a connection is read: so many messages a second, and more at once after a rest. */
 import * as Effect from "effect/Effect"
-import { reached } from "../Metrics.js"
+import type { MeterShape } from "../Metrics.js"
 
 /** How many seconds' messages may come at once after a rest. */
 const burst = 10
@@ -10,8 +10,10 @@ export class Pace {
   private left: number
   private filledAt: number
   private readonly perSecond: number
+  private readonly meter: MeterShape
 
-  constructor(perSecond: number, now: number) {
+  constructor(perSecond: number, now: number, meter: MeterShape) {
+    this.meter = meter
     this.perSecond = perSecond
     this.left = perSecond * burst
     this.filledAt = now
@@ -24,7 +26,7 @@ export class Pace {
     this.left = Math.min(this.left + ((at - this.filledAt) * this.perSecond) / 1000, this.perSecond * burst)
     this.filledAt = at
     if (this.left >= 0) return undefined
-    reached("messagesPerSecond")
+    this.meter.reached("messagesPerSecond")
     return Effect.sleep(Math.ceil((-this.left / this.perSecond) * 1000))
   }
 }

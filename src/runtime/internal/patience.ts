@@ -6,13 +6,13 @@ import * as Runtime from "effect/Runtime"
 import { decorate } from "../../store/decorate.js"
 import { Store, StoreError } from "../../store/Store.js"
 import { Limits } from "../Limits.js"
-import { reaching } from "../Metrics.js"
+import { Meter, type MeterShape } from "../Metrics.js"
 import { atEnd } from "./atEnd.js"
 import { claim, instanceOf } from "./claims.js"
 
 /** The store has not answered. What it was asked to write may be there, and may come to be there. */
-export const noAnswer = (operation: string, millis: number): StoreError =>
-  reaching(
+export const noAnswer = (operation: string, millis: number, meter: MeterShape): StoreError =>
+  meter.reaching(
     "storeTime",
     new StoreError({
       operation: `${operation} within ${millis} ms`,
@@ -23,7 +23,7 @@ export const noAnswer = (operation: string, millis: number): StoreError =>
 /**
  * The answer, where it comes in time, also where nothing can be interrupted. What answers at once costs a fiber and no timer.
  */
-const answeredIn = <A>(millis: number, operation: string, run: Effect.Effect<A, StoreError>) =>
+const answeredIn = <A>(millis: number, operation: string, run: Effect.Effect<A, StoreError>, meter: MeterShape) =>
   Effect.flatMap(Effect.runtime<never>(), (runtime) => {
     const fiber = Runtime.runFork(runtime)(run)
     const exit = fiber.unsafePoll()
@@ -32,7 +32,7 @@ const answeredIn = <A>(millis: number, operation: string, run: Effect.Effect<A, 
       : atEnd(
           Effect.timeoutFail(Fiber.join(fiber), {
             duration: millis,
-            onTimeout: () => noAnswer(operation, millis)
+            onTimeout: () => noAnswer(operation, millis, meter)
           }).pipe(
             // Not waited for: it may not let itself be interrupted.
             Effect.tapError(() => Effect.sync(() => fiber.unsafeInterruptAsFork(fiber.id())))
@@ -47,12 +47,13 @@ const answeredIn = <A>(millis: number, operation: string, run: Effect.Effect<A, 
 export const patient = <S extends object>(
   service: S,
   limits: typeof Limits.Service,
+  meter: MeterShape,
   unbounded: ReadonlyArray<keyof S & string> = []
 ): S =>
   limits.storeTime === Number.POSITIVE_INFINITY
     ? service
     : decorate(service, (operation, run) =>
-        unbounded.includes(operation) ? run : answeredIn(limits.storeTime, operation, run)
+        unbounded.includes(operation) ? run : answeredIn(limits.storeTime, operation, run, meter)
       )
 
 /**
@@ -64,6 +65,8 @@ export const patientStore: Layer.Layer<Store, never, Store> = Layer.scoped(
   Effect.gen(function* () {
     const store = yield* Store
     yield* claim("store", instanceOf(store))
-    return store.immediate === true ? store : patient(store, yield* Limits, ["commit", "recover", "purge"])
+    return store.immediate === true
+      ? store
+      : patient(store, yield* Limits, yield* Meter, ["commit", "recover", "purge"])
   })
 )

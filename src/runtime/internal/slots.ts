@@ -1,7 +1,7 @@
 /** The limits on running jobs: in all, per principal, per agent (ARCP 1.1 §7.3 pending and running). */
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type { LimitsShape } from "../Limits.js"
-import { runningJobs, show } from "../Metrics.js"
+import { type MeterShape, runningJobs } from "../Metrics.js"
 import type { Running } from "./running.js"
 
 /** An agent as people know it. */
@@ -20,9 +20,11 @@ export class Slots {
   private readonly byPrincipal = new Map<string, number>()
   private readonly byAgent = new Map<string, number>()
   private readonly limits: LimitsShape
+  private readonly meter: MeterShape
 
-  constructor(limits: LimitsShape) {
+  constructor(limits: LimitsShape, meter: MeterShape) {
     this.limits = limits
+    this.meter = meter
   }
 
   /** Whether a job of this principal and agent would get one. */
@@ -39,7 +41,7 @@ export class Slots {
   take(running: Running): boolean {
     const { principalId } = running.live.record
     if (!this.has(principalId, running.agent)) return false
-    show(runningJobs, ++this.taken)
+    this.meter.show(runningJobs, ++this.taken)
     count(this.byPrincipal, principalId, 1)
     count(this.byAgent, nameOf(running.agent), 1)
     running.slot = running.agent
@@ -51,7 +53,7 @@ export class Slots {
     const { slot } = running
     if (slot === undefined) return
     running.slot = undefined
-    show(runningJobs, --this.taken)
+    this.meter.show(runningJobs, --this.taken)
     count(this.byPrincipal, running.live.record.principalId, -1)
     count(this.byAgent, nameOf(slot), -1)
   }

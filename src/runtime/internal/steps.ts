@@ -21,7 +21,7 @@ import * as Message from "../../protocol/Message.js"
 import * as Text from "../../protocol/Text.js"
 import type { StepRecord, StoreError } from "../../store/Store.js"
 import type { LimitsShape } from "../Limits.js"
-import { reached, reaching } from "../Metrics.js"
+import type { MeterShape } from "../Metrics.js"
 import { fingerprint } from "./fingerprint.js"
 import type { Running } from "./running.js"
 
@@ -31,6 +31,7 @@ export interface StepDeps {
   /** Queues the record; `written` is called when it is durable, however often the store fails before. */
   readonly write: (record: StepRecord, written: () => void) => void
   readonly limits: Pick<LimitsShape, "steps" | "stepResult">
+  readonly meter: MeterShape
 }
 
 /** The steps that the fiber is in, outermost first. */
@@ -71,6 +72,7 @@ const changed = (name: string, what: string): InternalError =>
 export const make = (running: Running, deps: StepDeps): JobService["step"] => {
   const { live } = running
   const { limits } = deps
+  const { reached, reaching } = deps.meter
   const inProgress = new Map<string, Deferred.Deferred<void>>()
   /** Those that this attempt has recorded or read. */
   const recorded = new Set<string>()

@@ -10,7 +10,7 @@
  */
 import { isIPv4, isIPv6 } from "node:net"
 import type { LimitsShape } from "../Limits.js"
-import { reached } from "../Metrics.js"
+import type { MeterShape } from "../Metrics.js"
 
 /** How long a failed authentication counts, in milliseconds. */
 const window = 60_000
@@ -65,13 +65,15 @@ const tried = "too many authentications have failed; try again in a minute"
 export class Strangers {
   private readonly limits: LimitsShape
   private readonly now: () => number
+  private readonly meter: MeterShape
   private readonly present = new Set<object>()
   private readonly perAddress = new Map<string, number>()
   /** In the order of `since`. */
   private readonly failures = new Map<string | undefined, Failures>()
   private all: Failures = { count: 0, since: Number.NEGATIVE_INFINITY }
 
-  constructor(limits: LimitsShape, now: () => number) {
+  constructor(limits: LimitsShape, now: () => number, meter: MeterShape) {
+    this.meter = meter
     this.limits = limits
     this.now = now
   }
@@ -86,11 +88,11 @@ export class Strangers {
     const { limits } = this
     const key = addressKey(address)
     if (this.present.size >= limits.unauthenticatedConnections) {
-      reached("unauthenticatedConnections")
+      this.meter.reached("unauthenticatedConnections")
       return full
     }
     if (key !== undefined && (this.perAddress.get(key) ?? 0) >= limits.unauthenticatedPerAddress) {
-      reached("unauthenticatedPerAddress")
+      this.meter.reached("unauthenticatedPerAddress")
       return full
     }
     return this.barred(address)
@@ -103,11 +105,11 @@ export class Strangers {
     const failed = this.failures.get(key)
     if (failed === undefined || failed.since + window <= now) return undefined
     if (key !== undefined && failed.count >= this.limits.failedAuthenticationsPerAddress) {
-      reached("failedAuthenticationsPerAddress")
+      this.meter.reached("failedAuthenticationsPerAddress")
       return tried
     }
     if (this.all.since + window > now && this.all.count >= this.limits.failedAuthentications) {
-      reached("failedAuthentications")
+      this.meter.reached("failedAuthentications")
       return tried
     }
     return undefined
