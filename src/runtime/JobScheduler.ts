@@ -277,6 +277,8 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       /** Answers a submit whose key is known (§7.2). */
       const repeat = (session: LiveSession, request: SubmitRequest, key: KeyRecord, hash: string) =>
         Effect.gen(function* () {
+          // Before the store is read: a job that ends meanwhile is known by what it has become, and not by what was read.
+          const live = runner.live(key.jobId)
           const found = yield* Effect.mapError(store.job(key.jobId), storeFailure)
           if (Option.isNone(found)) return false
           const { record, state } = found.value
@@ -287,7 +289,6 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             })
           }
           const accepted = JSON.parse(record.accepted) as Accepted
-          const live = runner.live(record.jobId)
           let moved: ReadonlyArray<LiveJob> = []
           journal.change({
             write: (builder) => {

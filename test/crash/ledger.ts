@@ -120,7 +120,10 @@ export class LedgerClient {
       this.write("session.hello", {
         client: { name: this.name, version: "1" },
         auth: { scheme: "bearer", token: this.bearer },
-        capabilities: { encodings: ["json"], features },
+        capabilities: {
+          encodings: ["json"],
+          features: this.acknowledges ? features : features.filter((feature) => feature !== "ack")
+        },
         ...resume
       })
     })
