@@ -23,7 +23,6 @@ import type * as Scope from "effect/Scope"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import { InvalidRequest } from "../protocol/Errors.js"
 import * as Message from "../protocol/Message.js"
-import * as Text from "../protocol/Text.js"
 import { type AgentRegistration, hosting, type OnRestart } from "./AgentRegistry.js"
 import { ambient } from "./Guard.js"
 import { called } from "./internal/called.js"
@@ -132,16 +131,17 @@ const layer = <In, InWire, Out, OutWire, E, R>(
         maxRunning: agent.maxRunning,
         onRestart: agent.onRestart ?? "fail",
         unguarded: agent.unguarded ?? [],
-        // A schema is user code too: what it throws is its own input's failure.
-        decode: (input) =>
-          Text.attempt(
-            () =>
-              Either.mapLeft(
-                decodeInput(input),
-                (error) => new InvalidRequest({ message: Message.describe(error, "payload.input") })
-              ),
-            Either.left(new InvalidRequest({ message: "payload.input: the agent's schema failed unexpectedly" }))
-          ),
+        decode: (input) => {
+          try {
+            return Either.mapLeft(
+              decodeInput(input),
+              (error) => new InvalidRequest({ message: Message.describe(error, "payload.input") })
+            )
+          } catch {
+            // A schema is user code too: what it throws is its own input's failure.
+            return Either.left(new InvalidRequest({ message: "payload.input: the agent's schema failed unexpectedly" }))
+          }
+        },
         run: (input, guard) =>
           Effect.suspend(() => called(() => agent.handler(input as In))).pipe(
             Effect.flatMap((out) =>
