@@ -24,6 +24,7 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as Layer from "effect/Layer"
 import type * as Runtime from "effect/Runtime"
 import * as Scheduler from "effect/Scheduler"
+import * as Text from "../../protocol/Text.js"
 
 /** How long a turn may last before whoever asks is to wait for the next, in milliseconds. */
 export const turnMillis = 5
@@ -33,6 +34,12 @@ const promptMillis = 3
 
 /** Operations of a fiber between two looks at the clock; fewer while they take long. */
 const mostOps = 32
+
+/**
+ * Operations that a fiber has in any case each time that it runs. To give way takes some of its own, and a fiber that is asked again
+ * before they are done would give way without end.
+ */
+export const fewestOps = 12
 
 interface Deferred {
   readonly run: () => void
@@ -89,6 +96,11 @@ let soon = false
 /** How often the loop has turned since it was first watched; for tests. */
 let turns = 0
 
+/** Operations until the clock is looked at, how many there were between the last two looks, and when the last was. */
+let opsLeft = mostOps
+let opsStep = mostOps
+let lookedAt = 0
+
 // edge: the one clock of the event loop: real time, whatever Clock a test has put in place
 const now = (): number => performance.now()
 
@@ -112,7 +124,22 @@ const drain = (lane: Lane, atLeastOne: boolean): void => {
   let must = atLeastOne
   while (left-- > 0 && (must || now() < endsAt)) {
     must = false
-    lane.take()()
+    // A fiber that gives way by time does so within a few operations of its own, which it must get behind it each time.
+    if (opsLeft < fewestOps) opsLeft = fewestOps
+    guarded(lane.take())
+  }
+}
+
+/** What one task throws is its own: the others are run, and the loop goes on. */
+const guarded = (run: () => void): void => {
+  try {
+    run()
+  } catch (cause) {
+    try {
+      Effect.runFork(Effect.logError(`a task of the event loop failed: ${Text.ofUnknown(cause)}`))
+    } catch {
+      // A logger that throws at once must not do what the task may not.
+    }
   }
 }
 
@@ -178,10 +205,6 @@ export const defer = (run: () => void): void => {
 
 /** How often the event loop has turned while it was watched. */
 export const turnCount = (): number => turns
-
-let opsLeft = mostOps
-let opsStep = mostOps
-let lookedAt = 0
 
 /** Looks at the clock after some operations: after every one where they have taken a millisecond, else after up to 32. */
 const looked = (): boolean => {

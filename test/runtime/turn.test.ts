@@ -1,0 +1,194 @@
+/** Turns of the event loop: order, liveness, and what a task that throws does to the others. What is counted is tasks, never time. */
+import { afterEach, beforeEach, expect, it, vi } from "@effect/vitest"
+import { Effect, FastCheck as fc, Scheduler } from "effect"
+import {
+  defer,
+  fewestOps,
+  isOver,
+  nextTurn,
+  pause,
+  promptScheduler,
+  turnMillis,
+  workingScheduler
+} from "../../src/runtime/internal/turn.js"
+
+const root = {} as never
+
+/** What the runtime's own logger has written. */
+const reported: Array<string> = []
+beforeEach(() => {
+  reported.length = 0
+  vi.spyOn(console, "log").mockImplementation((line) => void reported.push(String(line)))
+})
+afterEach(() => void vi.restoreAllMocks())
+
+/** Keeps the thread until the turn is over. */
+const burn = () => {
+  isOver()
+  for (const end = performance.now() + turnMillis + 1; performance.now() < end; );
+}
+
+/** Waits for real turns of the loop, on Effect's own scheduler. */
+const until = (done: () => boolean) =>
+  Effect.whileLoop({
+    while: () => !done(),
+    body: () => Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void))),
+    step: () => {}
+  })
+
+it.live("a task that throws is reported, and the tasks before and behind it run", () =>
+  Effect.gen(function* () {
+    for (const scheduler of [promptScheduler, workingScheduler]) {
+      // From a microtask, from an immediate where the turn is over, and from a timer.
+      const starts = [queueMicrotask, setImmediate, (run: () => void) => setTimeout(run, 0)]
+      for (const start of starts) {
+        for (const before of [() => {}, burn]) {
+          const ran: Array<number> = []
+          start(() => {
+            before()
+            for (let n = 0; n < 5; n++) {
+              scheduler.scheduleTask(
+                () => {
+                  ran.push(n)
+                  if (n % 2 === 1) throw { message: "unlucky", cause: Object.create(null) }
+                },
+                0,
+                root
+              )
+            }
+          })
+          yield* until(() => ran.length === 5)
+          expect(ran).toEqual([0, 1, 2, 3, 4])
+        }
+      }
+    }
+    expect(reported.filter((line) => line.includes("unlucky"))).toHaveLength(2 * 3 * 2 * 2)
+    // The lanes are as they were: fibers on them run.
+    expect(yield* Effect.withScheduler(Effect.as(Effect.yieldNow(), 1), promptScheduler)).toBe(1)
+    expect(yield* Effect.withScheduler(Effect.as(nextTurn, 2), workingScheduler)).toBe(2)
+  })
+)
+
+it.live("what is deferred and throws harms neither what is deferred beside it nor the loop", () =>
+  Effect.gen(function* () {
+    const ran: Array<number> = []
+    for (let n = 0; n < 3; n++) {
+      defer(() => {
+        ran.push(n)
+        if (n === 1) throw new Error("deferred")
+      })
+    }
+    yield* until(() => ran.length === 3)
+    expect(ran).toEqual([0, 1, 2])
+    expect(reported).toHaveLength(1)
+  })
+)
+
+it.live("each lane is first in, first out, and what is prompt in a turn runs before what works", () =>
+  Effect.gen(function* () {
+    const ran: Array<string> = []
+    yield* Effect.async<void>((resume) => {
+      // Behind a turn that is over, so that all of them begin in one.
+      setImmediate(() => {
+        burn()
+        for (let n = 0; n < 3; n++) {
+          workingScheduler.scheduleTask(() => void ran.push(`working ${n}`), 0, root)
+          promptScheduler.scheduleTask(() => void ran.push(`prompt ${n}`), 0, root)
+        }
+        workingScheduler.scheduleTask(() => resume(Effect.void), 0, root)
+      })
+    })
+    expect(ran).toEqual(["prompt 0", "prompt 1", "prompt 2", "working 0", "working 1", "working 2"])
+  })
+)
+
+const task = fc.record({
+  from: fc.constantFrom("microtask", "immediate", "timer", "now"),
+  how: fc.constantFrom("prompt", "working", "defer", "nextTurn", "pause"),
+  priority: fc.integer({ min: 0, max: 2 }),
+  long: fc.boolean(),
+  throws: fc.boolean(),
+  more: fc.integer({ min: 0, max: 3 })
+})
+
+it.live("every task runs, wherever it is scheduled from and whatever the others do", () =>
+  Effect.promise(() =>
+    fc.assert(
+      fc.asyncProperty(fc.array(task, { minLength: 1, maxLength: 12 }), async (tasks) => {
+        const total = tasks.reduce((sum, t) => sum + 1 + t.more, 0)
+        let ran = 0
+        const schedule = (t: (typeof tasks)[number], more: number): void => {
+          const run = () => {
+            ran++
+            if (t.long) burn()
+            if (more > 0) schedule(t, more - 1)
+            if (t.throws && (t.how === "prompt" || t.how === "working" || t.how === "defer")) throw new Error("thrown")
+          }
+          const how = { prompt: promptScheduler, working: workingScheduler }
+          if (t.how === "prompt" || t.how === "working") how[t.how].scheduleTask(run, t.priority, root)
+          else if (t.how === "defer") defer(run)
+          else {
+            const wait = t.how === "pause" ? pause : nextTurn
+            Effect.runFork(Effect.withScheduler(Effect.zipRight(wait, Effect.sync(run)), promptScheduler))
+          }
+        }
+        for (const t of tasks) {
+          const start = () => schedule(t, t.more)
+          if (t.from === "now") start()
+          else if (t.from === "microtask") queueMicrotask(start)
+          else if (t.from === "immediate") setImmediate(start)
+          else setTimeout(start, 0)
+        }
+        await Effect.runPromise(until(() => ran >= total))
+        expect(ran).toBe(total)
+      }),
+      { numRuns: 40 }
+    )
+  )
+)
+
+it.live("a fiber has some operations each time that it runs, also where its turn is over at once", () =>
+  Effect.gen(function* () {
+    const fiber = { currentOpCount: 0, getFiberRef: () => 1_000 } as never
+    // Each asks after every operation, and each operation outlasts a turn.
+    const asked = () => {
+      let left = 0
+      do burn()
+      while (workingScheduler.shouldYield(fiber) === false && ++left < 100)
+      return left
+    }
+    const counts: Array<number> = []
+    for (let n = 0; n < 4; n++) workingScheduler.scheduleTask(() => void counts.push(asked()), 0, root)
+    yield* until(() => counts.length === 4)
+    for (const count of counts.slice(1)) expect(count).toBe(fewestOps - 1)
+  })
+)
+
+it.live("these operations are more than what to give way takes: it gets on, and its stack does not grow", () =>
+  Effect.gen(function* () {
+    let left = 0
+    let runs = 0
+    // As the lanes' own rule, with a clock by which every turn is over.
+    const over = Scheduler.make(
+      (run) =>
+        void setImmediate(() => {
+          if (++runs > 1_000) return
+          left = fewestOps
+          run()
+        }),
+      () => (--left > 0 ? false : 0)
+    )
+    let done = 0
+    yield* Effect.fork(
+      Effect.withScheduler(
+        Effect.repeatN(
+          Effect.sync(() => done++),
+          9
+        ),
+        over
+      )
+    )
+    yield* until(() => done === 10 || runs > 1_000)
+    expect(done).toBe(10)
+  })
+)
