@@ -26,6 +26,8 @@ interface Job {
   readonly record: JobRecord
   state: JobState | undefined
   segments: Array<Segment>
+  /** The size of each segment, counted once: to trim a large job must not go through its events. */
+  sizes: Array<number>
   bytes: number
   readonly steps: Map<string, StepRecord>
   /** The sessions that have deliveries of it, with the number of the last. */
@@ -132,6 +134,7 @@ const make = () => {
         record,
         state: undefined,
         segments: [],
+        sizes: [],
         bytes: 0,
         steps: new Map(),
         sessions: new Map()
@@ -153,8 +156,10 @@ const make = () => {
     for (const key of batch.keys) keys.set(keyOf(key.principalId, key.key), key)
     for (const segment of batch.segments) {
       const job = jobs.get(segment.jobId)!
+      const size = sizeOf(segment)
       job.segments.push(segment)
-      job.bytes += sizeOf(segment)
+      job.sizes.push(size)
+      job.bytes += size
     }
     for (const delivery of batch.deliveries) {
       const list = deliveries.get(delivery.sessionId)
@@ -185,7 +190,8 @@ const make = () => {
       if (job === undefined) continue
       keepNumbers(job)
       const keep = firstIndex(job.segments, (segment) => segment.lastSeq > upTo)
-      for (const segment of job.segments.splice(0, keep)) job.bytes -= sizeOf(segment)
+      job.segments = job.segments.slice(keep)
+      for (const size of job.sizes.splice(0, keep)) job.bytes -= size
       for (const sessionId of job.sessions.keys()) {
         let left = false
         const kept = (deliveries.get(sessionId) ?? []).filter((delivery) => {
