@@ -40,7 +40,7 @@ export const maxSetLength = 16_384
  * How much work deciding one containment may be: machine words of automaton state passed over. It is a few
  * milliseconds; patterns that people write need less than a thousandth of it.
  */
-export const maxContainmentWork = 1_000_000
+export const maxContainmentWork = 640_000
 
 /** Why a pattern or a set of them was refused. */
 export interface GlobError {

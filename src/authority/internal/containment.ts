@@ -11,9 +11,12 @@
  * state there is here or is redundant here; and a node is dropped when one of the others accepts whatever follows. There are pairs of patterns that stay
  * exponential all the same: the work is counted, and past the bound the answer is "complex", never a guess.
  */
-import { admits, NONE, type Nfa, OTHER, specials, takes } from "./nfa.js"
+import { admits, classes, NONE, type Nfa, OTHER, specials, takes } from "./nfa.js"
 
-/** A bound on work, shared by the questions that are asked together: one per word of state or node passed over. */
+/**
+ * A bound on work, shared by the questions that are asked together: one per word of a set that is gone over, per state that is
+ * looked at, and per set that is compared.
+ */
 export interface Work {
   left: number
 }
@@ -28,11 +31,25 @@ export type Containment =
 const contained: Containment = { _tag: "Contained" }
 const tooComplex: Containment = { _tag: "TooComplex" }
 
-/** The others as one automaton: their states side by side, each from a word of its own. */
+/** Whether each class takes a character, by the number of the class. */
+const admitted = (kind: Nfa["kind"], code: number): ReadonlyArray<boolean> =>
+  Array.from({ length: classes }, (_, cls) => admits(kind, cls, code))
+
+/**
+ * The others as one automaton: their states side by side, each from a word of its own. What is asked of a state for each character
+ * lies in one array for all of them.
+ */
 class Others {
   readonly nfas: ReadonlyArray<Nfa>
   readonly offsets: ReadonlyArray<number>
   readonly words: number
+  private readonly loop: Int8Array
+  /** What leads out of a state to the next. */
+  private readonly out: Int32Array
+  private readonly entry: Uint8Array
+  private readonly accepting: Int32Array
+  private readonly sinks: Int32Array
+
   constructor(nfas: ReadonlyArray<Nfa>) {
     const offsets: Array<number> = []
     let words = 0
@@ -43,47 +60,54 @@ class Others {
     this.nfas = nfas
     this.offsets = offsets
     this.words = words
+    this.loop = new Int8Array(words << 5).fill(NONE)
+    this.out = new Int32Array(words << 5).fill(NONE)
+    this.entry = new Uint8Array(words << 5)
+    this.accepting = new Int32Array(words)
+    this.sinks = new Int32Array(words)
+    nfas.forEach((nfa, n) => {
+      const base = offsets[n]! << 5
+      this.loop.set(nfa.loop, base)
+      this.out.set(nfa.step.subarray(1), base)
+      this.entry.set(nfa.entry, base)
+      for (let state = 0; state < nfa.size; state++) {
+        if (nfa.accept[state] === 1) this.accepting[(base + state) >>> 5]! |= 1 << (state & 31)
+      }
+      if (nfa.sink !== NONE) this.sinks[(base + nfa.sink) >>> 5]! |= 1 << (nfa.sink & 31)
+    })
   }
 
   start(): Int32Array {
     const set = new Int32Array(this.words)
-    this.nfas.forEach((nfa, n) => this.activate(set, nfa, this.offsets[n]!, 0))
+    for (const offset of this.offsets) this.activate(set, offset << 5)
     return set
   }
 
-  private activate(set: Int32Array, nfa: Nfa, offset: number, state: number): void {
-    if (nfa.entry[state] === 1) {
+  private activate(set: Int32Array, state: number): void {
+    if (this.entry[state] === 1) {
       // an entry stands for its two successors and nothing else
-      this.activate(set, nfa, offset, state + 1)
-      this.activate(set, nfa, offset, state + 2)
-    } else set[offset + (state >>> 5)]! |= 1 << (state & 31)
+      this.activate(set, state + 1)
+      this.activate(set, state + 2)
+    } else set[state >>> 5]! |= 1 << (state & 31)
   }
 
-  private each(set: Int32Array, visit: (nfa: Nfa, state: number, offset: number) => void): void {
-    for (let n = 0; n < this.nfas.length; n++) {
-      const nfa = this.nfas[n]!
-      const offset = this.offsets[n]!
-      const end = offset + ((nfa.size + 31) >>> 5)
-      for (let w = offset; w < end; w++) {
-        let word = set[w]!
-        while (word !== 0) {
-          const bit = 31 - Math.clz32(word & -word)
-          word &= word - 1
-          visit(nfa, ((w - offset) << 5) + bit, offset)
-        }
+  after(set: Int32Array, kind: Nfa["kind"], code: number, work: Work): Int32Array {
+    const { loop, out, words } = this
+    const next = new Int32Array(words)
+    const takes = admitted(kind, code)
+    let states = 0
+    for (let w = 0; w < words; w++) {
+      let word = set[w]!
+      while (word !== 0) {
+        const state = (w << 5) + 31 - Math.clz32(word & -word)
+        word &= word - 1
+        states++
+        if (loop[state]! >= 0 && takes[loop[state]!]!) this.activate(next, state)
+        const step = out[state]!
+        if (step >= 0 ? step === code : step !== NONE && takes[-2 - step]!) this.activate(next, state + 1)
       }
     }
-  }
-
-  after(set: Int32Array, code: number, work: Work): Int32Array {
-    const next = new Int32Array(this.words)
-    work.left -= this.words
-    this.each(set, (nfa, state, offset) => {
-      work.left--
-      if (nfa.loop[state]! >= 0 && admits(nfa.kind, nfa.loop[state]!, code)) this.activate(next, nfa, offset, state)
-      if (state + 1 < nfa.size && takes(nfa.kind, nfa.step[state + 1]!, code))
-        this.activate(next, nfa, offset, state + 1)
-    })
+    work.left -= words + states
     this.nfas.forEach((nfa, n) => spread(next, nfa, this.offsets[n]!, false))
     return next
   }
@@ -97,19 +121,25 @@ class Others {
 
   /** Adds the characters that lead out of the set by a literal step. */
   literals(set: Int32Array, into: Set<number>): void {
-    this.each(set, (nfa, state) => {
-      const step = nfa.step[state + 1] ?? NONE
-      if (step >= 0) into.add(step)
-    })
+    for (let w = 0; w < this.words; w++) {
+      let word = set[w]!
+      while (word !== 0) {
+        const step = this.out[(w << 5) + 31 - Math.clz32(word & -word)]!
+        word &= word - 1
+        if (step >= 0) into.add(step)
+      }
+    }
   }
 
   verdict(set: Int32Array): "nothing" | "more" | "accepts" | "everything" {
-    let found: "nothing" | "more" | "accepts" | "everything" = "nothing"
-    this.each(set, (nfa, state) => {
-      if (state === nfa.sink) found = "everything"
-      else if (found !== "everything" && nfa.accept[state] === 1) found = "accepts"
+    let found: "nothing" | "more" | "accepts" = "nothing"
+    for (let w = 0; w < this.words; w++) {
+      const word = set[w]!
+      if (word === 0) continue
+      if ((word & this.sinks[w]!) !== 0) return "everything"
+      if ((word & this.accepting[w]!) !== 0) found = "accepts"
       else if (found === "nothing") found = "more"
-    })
+    }
     return found
   }
 }
@@ -143,11 +173,11 @@ interface Node {
   readonly code: number
 }
 
-const isSubset = (small: Int32Array, large: Int32Array): boolean => {
-  for (let w = 0; w < small.length; w++) {
-    if ((small[w]! & ~large[w]!) !== 0) return false
-  }
-  return true
+const isSubset = (small: Int32Array, large: Int32Array, work: Work): boolean => {
+  let w = 0
+  while (w < small.length && (small[w]! & ~large[w]!) === 0) w++
+  work.left -= w
+  return w === small.length
 }
 
 /** Decides whether `one` is contained in the union of `others`, all of one kind. The empty text belongs to neither. */
@@ -164,9 +194,12 @@ export const decide = (one: Nfa, others: ReadonlyArray<Nfa>, work: Work): Contai
       return
     }
     const known = seen[state]!
-    work.left -= all.words + known.length
+    work.left -= all.words
     const full = all.filled(set)
-    if (known.some((other) => isSubset(other, full))) return
+    for (const other of known) {
+      work.left--
+      if (work.left < 0 || isSubset(other, full, work)) return
+    }
     known.push(set)
     queue.push({ state, set, parent, code })
   }
@@ -190,7 +223,7 @@ export const decide = (one: Nfa, others: ReadonlyArray<Nfa>, work: Work): Contai
       const moves = takes(kind, step, code)
       if (!stays && !moves) continue
       if (work.left < 0) return tooComplex
-      const set = all.after(node.set, code, work)
+      const set = all.after(node.set, kind, code, work)
       const verdict = all.verdict(set)
       if (verdict === "everything") continue
       const reached = moves ? node.state + 1 : node.state

@@ -25,6 +25,9 @@ const PART = 2 // URL: all but "?"
 const VALUE = 3 // URL: all but "/", "?" and "&"
 const EDGE = 4 // URL: "/" or "?"
 
+/** How many classes there are; they are numbered from 0. */
+export const classes = 5
+
 const SLASH = 0x2f
 const DOT = 0x2e
 const COLON = 0x3a
