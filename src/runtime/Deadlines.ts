@@ -3,12 +3,14 @@
  * windows, handshakes and heartbeats.
  *
  * A deadline costs no fiber. Deadlines further away than a timer can count (24.8 days) are slept towards in steps. A
- * callback runs once, at or after its time, never after it was cancelled; a callback that fails harms no other.
+ * callback runs once, at or after its time, never after it was cancelled; a callback that fails harms no other. Callbacks that are
+ * due together run in as many turns of the event loop as they need, earliest first.
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { isOver, pause } from "./internal/turn.js"
 
 /** A scheduled callback. */
 export interface Deadline {
@@ -119,7 +121,10 @@ export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<
         wake = undefined
         sleepingUntil = Number.NEGATIVE_INFINITY
         const failures: Array<unknown> = []
+        let ran = false
         for (let next = heap[0]; next !== undefined && (next.run === undefined || next.at <= now()); next = heap[0]) {
+          if (ran && isOver()) break
+          ran = true
           pop(heap)
           const { run } = next
           next.run = undefined
@@ -133,9 +138,11 @@ export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<
             failures.push(defect)
           }
         }
-        return Effect.forEach(failures, (defect) => Effect.logError("a deadline's callback failed", defect), {
+        const told = Effect.forEach(failures, (defect) => Effect.logError("a deadline's callback failed", defect), {
           discard: true
         })
+        // What is left is still due, and is found so where the fiber would go to sleep.
+        return Effect.zipRight(told, pause)
       })
 
       yield* sleep.pipe(Effect.zipRight(runDue), Effect.forever, Effect.interruptible, Effect.forkScoped)
