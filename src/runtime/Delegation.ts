@@ -38,6 +38,7 @@ import { newJob } from "./internal/newJob.js"
 import { attachOwner, detach } from "./internal/owner.js"
 import { eventPayload, toolResultBody } from "./internal/payload.js"
 import type { Outcome, Running } from "./internal/running.js"
+import { pause } from "./internal/turn.js"
 import { JobRunner } from "./JobRunner.js"
 import { Journal } from "./Journal.js"
 import { Leases } from "./Leases.js"
@@ -236,6 +237,8 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
         asked: DelegateOptions | undefined
       ): Effect.Effect<ChildJob<unknown>, ArcpError> =>
         Effect.gen(function* () {
+          // The proof that a lease is a subset takes milliseconds at most, in one step.
+          yield* pause
           if (isEnding(parent)) return yield* Effect.interrupt
           const delegateId = `del_${ids.unsafeUlid(deadlines.now())}`
           const jobId = `job_${ids.unsafeUlid(deadlines.now())}`

@@ -45,6 +45,7 @@ import { LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
 import { attachOwner } from "./internal/owner.js"
 import { openCallsOf } from "./internal/takeUp.js"
+import { pause, pauseIfOver } from "./internal/turn.js"
 import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
@@ -213,9 +214,15 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             session.lastSeenAt = now
           }
           let more = true
+          let sent = false
           return Effect.whileLoop({
             while: () => more,
-            body: () => step,
+            // Between two steps, never between a look at what there is and falling asleep.
+            body: () => {
+              const wait = sent ? pauseIfOver() : undefined
+              sent = true
+              return wait === undefined ? step : Effect.zipRight(wait, step)
+            },
             step: (left) => {
               more = left
             }
@@ -504,14 +511,20 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               const session = new LiveSession({ ...record, lastSeenAt: now })
               add(session)
               expireLater(session)
+              yield* pause
+            }
+            const observing = new Map<string, Array<LiveSession>>()
+            for (const { jobId, sessionId } of recovered.subscriptions) {
+              const session = sessions.get(sessionId)
+              const known = observing.get(jobId)
+              if (session !== undefined && known !== undefined) known.push(session)
+              else if (session !== undefined) observing.set(jobId, [session])
             }
             for (const stored of parentsFirst(recovered.jobs)) {
+              yield* pause
               const { jobId } = stored.record
               const owner = sessions.get(stored.state.ownerSessionId)
-              const observers = recovered.subscriptions
-                .filter((subscription) => subscription.jobId === jobId)
-                .map((subscription) => sessions.get(subscription.sessionId))
-                .filter((session) => session !== undefined)
+              const observers = observing.get(jobId) ?? []
               const attached = new Map<LiveSession, Array<Run>>()
               for (const session of new Set(owner === undefined ? observers : [owner, ...observers])) {
                 attached.set(

@@ -13,6 +13,7 @@ import { fromText } from "../Budgets.js"
 import type { Leases } from "../Leases.js"
 import { LiveJob } from "./model.js"
 import { Running } from "./running.js"
+import { pause } from "./turn.js"
 
 /**
  * Whether a process that takes a job up starts its handler (again). A delegated job never: its parent, which is, delegates
@@ -111,6 +112,7 @@ export const openCallsOf = (
       while (next <= last) {
         const segments = yield* store.segments(jobId, next, last, pageBytes)
         if (segments.length === 0) break
+        yield* pause
         for (const { lastSeq, payloads } of segments) {
           for (const payload of payloads) {
             // Most events are neither, and are not parsed.
