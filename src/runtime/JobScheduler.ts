@@ -292,7 +292,8 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           let moved: ReadonlyArray<LiveJob> = []
           journal.change({
             write: (builder) => {
-              if (live !== undefined && !live.ending) {
+              // By what is in the log so far: the end of a job that is ending may be queued behind this change.
+              if (live !== undefined && !builder.hasEnd(live)) {
                 const running = runner.running(record.jobId)
                 // Its children's events belong to the same stream.
                 moved = [live, ...(running === undefined ? [] : descendants(running))]

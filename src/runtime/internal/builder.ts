@@ -110,6 +110,13 @@ export class Builder {
     }
   }
 
+  /** Whether the terminal message of a job is in the log, or in this batch already. */
+  hasEnd(job: LiveJob): boolean {
+    if (job.terminalSeq > 0) return true
+    const open = this.openSegments.get(job)
+    return open !== undefined && (open.class === "result" || open.class === "error")
+  }
+
   /** Gives a session the events `fromJobSeq..toJobSeq` of a job under the session's next numbers. */
   deliver(session: LiveSession, job: LiveJob | EndedJob, fromJobSeq: number, toJobSeq: number): void {
     const first = session.assigned + 1
