@@ -28,6 +28,9 @@ export type Containment =
   | { readonly _tag: "NotContained"; readonly witness: string }
   | { readonly _tag: "TooComplex" }
 
+/** What a set costs, however small it is. */
+const perSet = 4
+
 const contained: Containment = { _tag: "Contained" }
 const tooComplex: Containment = { _tag: "TooComplex" }
 
@@ -49,6 +52,7 @@ class Others {
   private readonly entry: Uint8Array
   private readonly accepting: Int32Array
   private readonly sinks: Int32Array
+  private readonly admitted = new Map<number, ReadonlyArray<boolean>>()
 
   constructor(nfas: ReadonlyArray<Nfa>) {
     const offsets: Array<number> = []
@@ -94,7 +98,11 @@ class Others {
   after(set: Int32Array, kind: Nfa["kind"], code: number, work: Work): Int32Array {
     const { loop, out, words } = this
     const next = new Int32Array(words)
-    const takes = admitted(kind, code)
+    let takes = this.admitted.get(code)
+    if (takes === undefined) {
+      takes = admitted(kind, code)
+      this.admitted.set(code, takes)
+    }
     let states = 0
     for (let w = 0; w < words; w++) {
       let word = set[w]!
@@ -107,7 +115,7 @@ class Others {
         if (step >= 0 ? step === code : step !== NONE && takes[-2 - step]!) this.activate(next, state + 1)
       }
     }
-    work.left -= words + states
+    work.left -= words + states + perSet
     this.nfas.forEach((nfa, n) => spread(next, nfa, this.offsets[n]!, false))
     return next
   }
@@ -194,7 +202,7 @@ export const decide = (one: Nfa, others: ReadonlyArray<Nfa>, work: Work): Contai
       return
     }
     const known = seen[state]!
-    work.left -= all.words
+    work.left -= all.words + perSet
     const full = all.filled(set)
     for (const other of known) {
       work.left--
