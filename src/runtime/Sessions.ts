@@ -31,7 +31,7 @@ import { intersect } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
 import * as Message from "../protocol/Message.js"
 import type { Hello, ResumeRequest } from "../protocol/Session.js"
-import { type Recovered, Store, type StoredJob } from "../store/Store.js"
+import { type Recovered, Store } from "../store/Store.js"
 import { closeCodes, type Connection } from "../transport/Connection.js"
 import { BackPressure, type Emitting } from "./BackPressure.js"
 import { Deadlines } from "./Deadlines.js"
@@ -44,26 +44,13 @@ import { Link } from "./internal/link.js"
 import { LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
 import { attachOwner } from "./internal/owner.js"
-import { openCallsOf } from "./internal/takeUp.js"
+import { openCallsOf, parentsFirst } from "./internal/takeUp.js"
 import { pause, pauseIfOver } from "./internal/turn.js"
 import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
 import * as Metrics from "./Metrics.js"
 import { RuntimeInfo } from "./RuntimeInfo.js"
-
-/** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
-const parentsFirst = (jobs: ReadonlyArray<StoredJob>): ReadonlyArray<StoredJob> => {
-  const byId = new Map(jobs.map((job) => [job.record.jobId, job]))
-  const depth = ({ record }: StoredJob): number => {
-    const parent = record.parentJobId === undefined ? undefined : byId.get(record.parentJobId)
-    return parent === undefined ? 0 : 1 + depth(parent)
-  }
-  return jobs
-    .map((job) => ({ job, depth: depth(job) }))
-    .sort((a, b) => a.depth - b.depth)
-    .map(({ job }) => job)
-}
 
 /** A session with the connection that it was given. */
 export interface Attached {

@@ -15,6 +15,19 @@ import { LiveJob } from "./model.js"
 import { Running } from "./running.js"
 import { pause } from "./turn.js"
 
+/** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
+export const parentsFirst = (jobs: ReadonlyArray<StoredJob>): ReadonlyArray<StoredJob> => {
+  const byId = new Map(jobs.map((job) => [job.record.jobId, job]))
+  const depth = ({ record }: StoredJob): number => {
+    const parent = record.parentJobId === undefined ? undefined : byId.get(record.parentJobId)
+    return parent === undefined ? 0 : 1 + depth(parent)
+  }
+  return jobs
+    .map((job) => ({ job, depth: depth(job) }))
+    .sort((a, b) => a.depth - b.depth)
+    .map(({ job }) => job)
+}
+
 /**
  * Whether a process that takes a job up starts its handler (again). A delegated job never: its parent, which is, delegates
  * anew.
