@@ -71,7 +71,7 @@ const serve = ({ filename, scenario, store }: Orders) =>
     )
     yield* Layer.build(main)
     process.send!({ url: `ws://127.0.0.1:${port}/arcp` })
-    yield* Effect.never
+    return yield* Effect.never
   }).pipe(Effect.scoped)
 
 const consume = ({ jobs, mib, scenario, url }: Orders) =>

@@ -51,7 +51,7 @@ const hosted: Layer.Layer<never> = Layer.mergeAll(
       const fiber = yield* Effect.fork(
         Effect.zipRight(
           Effect.yieldNow(),
-          Effect.sync(() => {
+          Effect.suspend((): Effect.Effect<void> => {
             throw valueOf(input)
           })
         )
@@ -60,7 +60,7 @@ const hosted: Layer.Layer<never> = Layer.mergeAll(
     })
   ),
   Agent.untyped("return", (input) => Effect.succeed(valueOf(input))),
-  Agent.untyped("in-an-error", (input) => Effect.fail(new Wrapped(valueOf(input)))),
+  Agent.untyped("in-an-error", (input) => Effect.fail(new Wrapped({ cause: valueOf(input) }))),
   Agent.untyped("die-in-a-finalizer", (input) =>
     Effect.as(
       Effect.addFinalizer(() => Effect.die(valueOf(input))),
@@ -139,11 +139,7 @@ const hosted: Layer.Layer<never> = Layer.mergeAll(
   HostileTool.toLayer((index) => Effect.fail(valueOf(index)))
 ) as Layer.Layer<never>
 
-class Wrapped extends Schema.TaggedError<Wrapped>()("Wrapped", { cause: Schema.Unknown }) {
-  constructor(cause: unknown) {
-    super({ cause })
-  }
-}
+class Wrapped extends Schema.TaggedError<Wrapped>()("Wrapped", { cause: Schema.Unknown }) {}
 
 const agents = [
   "fail",

@@ -41,6 +41,7 @@ it.live("a send whose fiber gives way between its look and its wait misses neith
     for (const after of ["flush", "end"] as const) {
       for (let operation = 1; operation <= 12; operation++) {
         const { endpoint, written } = scripted(after)
+        // @effect-diagnostics-next-line runEffectInsideEffect:off
         const sending = Effect.runFork(Effect.either(endpoint.send(["a"])), { scheduler: givingWayAt(operation) })
         // All that can happen happens in microtasks, of which these turns of the event loop see the end.
         const turns = Effect.promise(
