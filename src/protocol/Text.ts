@@ -36,10 +36,6 @@ export const textProperty = (value: unknown, key: string, max = maxLength): stri
   return typeof found === "string" && found !== "" ? shown(found, max) : undefined
 }
 
-/** The own enumerable string keys of any value; none where they cannot be listed. */
-export const keysOf = (value: unknown): ReadonlyArray<string> =>
-  attempt(() => (typeof value === "object" && value !== null ? Object.keys(value) : []), [])
-
 /** `instanceof`, which throws for some proxies. */
 export const isInstance = <A>(value: unknown, of: abstract new (...args: never) => A): value is A =>
   attempt(() => value instanceof of, false)
