@@ -92,7 +92,7 @@ const memoKey = "effect/Layer/CurrentMemoMap"
 // What a test provides to its agents, such as a gateway in memory, is the test's own.
 const testing = "effect-arcp/testing/"
 
-/** Whether a key is one of the runtime's, which nobody can hand over. */
+/** Whether a key is one of the runtime's, which `unguarded` cannot release. */
 const isRuntimes = (key: string): boolean =>
   (key.startsWith(ours) && key !== Job.key && key !== clientKey && !key.startsWith(testing)) || key === memoKey
 

@@ -37,8 +37,8 @@ export const maxPatterns = 256
 export const maxSetLength = 16_384
 
 /**
- * How much work deciding one containment may be: machine words of automaton state passed over. It is done in one step of less than
- * about 10 milliseconds; patterns that people write need less than a thousandth of it.
+ * How much work deciding one containment may be: machine words of automaton state passed over. It is done in one step: about
+ * 10 milliseconds once it is warm, more at first. Patterns that people write need less than a thousandth of it.
  */
 export const maxContainmentWork = 640_000
 

@@ -102,7 +102,7 @@ export const serve = Command.make("serve", options, (args) =>
     const encryptionKey = Option.isNone(args.storeKey) ? undefined : yield* takeVariable(args.storeKey.value)
     if (tokens.size === 0 && !args.anonymous) {
       return yield* usage(
-        "nobody could connect: give --token-file FILE or set ARCP_TOKENS (TOKEN=PRINCIPAL a line), give --token TOKEN=PRINCIPAL, or --anonymous to admit everybody"
+        "no client could connect: pass --token-file FILE or set ARCP_TOKENS (one TOKEN=PRINCIPAL a line), pass --token TOKEN=PRINCIPAL, or --anonymous to admit clients without a token"
       )
     }
     if (args.agents.length === 0 && !args.demo) {

@@ -18,7 +18,7 @@ export const Id = Schema.String.pipe(
 /** A short text, such as a name or a version. */
 export const ShortText = text(256)
 
-/** Why somebody does something, in their own words: it is stored, and comes back. */
+/** A reason in the words of the client: it is stored, and comes back. */
 export const Reason = text(1024)
 
 /** A secret on the wire; its length is bounded so that nobody hashes megabytes. */

@@ -56,7 +56,7 @@ const defaults: LeasePolicyShape = {
   exhaustion: "tool_result"
 }
 
-/** @internal whether nobody has decided what anonymous principals may be granted. */
+/** @internal whether the program sets no limit of its own for anonymous principals. */
 export const grantsAnonymousToolsOnly = (policy: LeasePolicyShape): boolean => policy.allowed === defaults.allowed
 
 /**

@@ -505,7 +505,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               }
               const handled =
                 typeof frame === "string" && frame.length > largeFrame
-                  ? // It is decoded in one step: one of its kind in a turn of the event loop, whoever sends them.
+                  ? // It is decoded in one step: one of its kind in a turn of the event loop, over all connections.
                     asWork(Effect.suspend(() => onFrame(attached, state, scope, frame)))
                   : onFrame(attached, state, scope, frame)
               const pace = state.pace.next(deadlines.now)

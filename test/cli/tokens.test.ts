@@ -109,7 +109,7 @@ describe("arcp serve: tokens", () => {
         const wrong = yield* Effect.forEach(
           [
             [["--token-file", fileOf("bad", "good=alice\nvery-secret\n")], {}, "line 2 of"],
-            [["--token-file", fileOf("empty", "# nobody\n")], {}, "nobody could connect"],
+            [["--token-file", fileOf("empty", "# nobody\n")], {}, "no client could connect"],
             [["--token-file", join(folder, "missing")], {}, "cannot be read"],
             [["--token-file", folder], {}, "cannot be read"],
             [[], { ARCP_TOKENS: "good=alice,very-secret" }, "ARCP_TOKENS: number 2"],

@@ -536,7 +536,7 @@ export const supervise = (
       })
     })
 
-    // Whatever ends the loop ends the client: nobody waits for a session that nothing makes.
+    // The end of the loop ends the client, so that no caller waits for a session that cannot come.
     const supervisor = yield* Effect.forkDaemon(
       Effect.onExit(run, (exit) => {
         if (Exit.isSuccess(exit) || isClosing) return end(undefined)

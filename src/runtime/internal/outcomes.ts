@@ -36,7 +36,7 @@ export const tooLong = ({ record }: LiveJob): Stop => ({
   error: new Timeout({ message: `the job ran longer than its max_runtime_sec of ${record.maxRuntimeSec}` })
 })
 
-/** The end of a job whose agent failed in a way that is nobody's to know. */
+/** The end of a job whose agent failed unexpectedly; the message does not say how. */
 export const internal = (message: string, retryable = true): Outcome => ({
   _tag: "error",
   status: "error",

@@ -26,7 +26,7 @@ import type * as Runtime from "effect/Runtime"
 import * as Scheduler from "effect/Scheduler"
 import * as Text from "../../protocol/Text.js"
 
-/** How long a turn may last before whoever asks is to wait for the next, in milliseconds. */
+/** How long a turn may last before a fiber that asks has to wait for the next, in milliseconds. */
 export const turnMillis = 5
 
 /** The part of a turn that prompt tasks may take while others wait. */
