@@ -33,6 +33,7 @@ import {
 } from "../CredentialProvisioner.js"
 import type { IssueRequest, JobCredential, Rotation } from "../Credentials.js"
 import { sha256 } from "./hash.js"
+import * as Text from "../../protocol/Text.js"
 import { mayStore, maxIssued, problem } from "./issued.js"
 import { annotations, type Held, nameOfDefect, type Revocations, scrub } from "./revocations.js"
 
@@ -175,14 +176,16 @@ export const makeCore = (
         const storable = mayStore(issued)
         const handleKey = `handle ${issued.handle}`
         const valueKey = `value ${sha256(Redacted.value(issued.value))}`
-        const foreign = claims.has(handleKey) && issued.handle !== prior
+        const foreign = issued.handle !== "" && claims.has(handleKey) && issued.handle !== prior
         const reused = claims.has(valueKey)
         const wrong =
           (answer.length > maxIssued ? `there are more than ${maxIssued} of them` : undefined) ??
-          problem(issued, asked) ??
+          // Constraints are JSON, but may hold anything.
+          Text.attempt(() => problem(issued, asked), "its constraints are malformed") ??
           (foreign ? "its handle is another credential's" : undefined) ??
           (reused ? "its value is another credential's" : undefined)
         present.add(reference)
+        const handle = issued.handle === "" ? undefined : issued.handle
         if (!foreign) claims.set(handleKey, reference)
         if (!reused) claims.set(valueKey, reference)
         return {
@@ -194,13 +197,13 @@ export const makeCore = (
               ...row,
               reference,
               credentialId: index === 0 ? row.credentialId : `cred_${ids.unsafeUlid(now)}`,
-              handle: storable ? issued.handle : undefined,
+              handle: storable ? handle : undefined,
               endpoint: wrong === undefined ? issued.endpoint : undefined,
               profile: wrong === undefined ? issued.profile : undefined,
               state: "live",
               updatedAt: now
             },
-            handle: issued.handle,
+            handle,
             secret: issued.value
           }
         }

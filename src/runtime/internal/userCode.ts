@@ -19,7 +19,6 @@ import type { Principal } from "../../auth/Principal.js"
 import { type ArcpError, InternalError, isArcpError, plain } from "../../protocol/Errors.js"
 import * as Text from "../../protocol/Text.js"
 import { type CredentialProvisioner, type Issued, ProvisionError, RevokeError } from "../CredentialProvisioner.js"
-import { maxIssued } from "./issued.js"
 
 /** Principals' ids are at most this long, in UTF-16 code units. */
 const maxPrincipalId = 1_024
@@ -70,35 +69,52 @@ const optional = <K extends string>(value: unknown, key: K): { readonly [P in K]
   }
 }
 
-const issuedCopy = (value: unknown): Issued | undefined => {
-  const secret = Text.property(value, "value")
-  const handle = Text.property(value, "handle")
-  const endpoint = Text.property(value, "endpoint")
-  if (typeof handle !== "string" || typeof endpoint !== "string") return undefined
-  const text: unknown = Text.attempt(() => Redacted.value(secret as Redacted.Redacted), undefined)
-  if (typeof text !== "string") return undefined
-  const given = Text.property(value, "constraints")
-  const constraints = Text.snapshot(given)
+/** A key whose parts cannot be read: no check lets it through, and without a handle it is looked for by its reference. */
+const unreadable = ""
+
+const issuedCopy = (value: unknown): Issued => {
+  const text = (found: unknown): string => (typeof found === "string" ? found : unreadable)
+  const constraints = Text.property(value, "constraints")
   return {
-    handle,
-    endpoint,
-    value: Redacted.make(text),
+    handle: text(Text.property(value, "handle")),
+    endpoint: text(Text.property(value, "endpoint")),
+    value: Redacted.make(
+      text(
+        Text.attempt<unknown, undefined>(
+          () => Redacted.value(Text.property(value, "value") as Redacted.Redacted),
+          undefined
+        )
+      )
+    ),
     ...optional(value, "scheme"),
     ...optional(value, "profile"),
-    ...(given === undefined ? {} : { constraints: (constraints ?? null) as NonNullable<Issued["constraints"]> })
+    ...(constraints === undefined
+      ? {}
+      : { constraints: Text.snapshot(constraints) as NonNullable<Issued["constraints"]> })
   }
 }
 
-/** The keys of an answer as plain data. One that cannot be read may be a key all the same: it is looked for by its reference. */
+/**
+ * The keys of an answer as plain data, one of those without a handle first: it has the reference of the call, by which all of them
+ * are found. Fails where the answer is no list.
+ */
 const copies = (answer: unknown): Effect.Effect<ReadonlyArray<Issued>, ProvisionError> => {
   const list: ReadonlyArray<unknown> | undefined = Text.attempt(
-    () => (Array.isArray(answer) ? Array.from<unknown>(answer.slice(0, maxIssued + 1)) : undefined),
+    () =>
+      Array.isArray(answer) && answer.length <= 4_096
+        ? Array.from({ length: answer.length }, (_, i): unknown => answer[i])
+        : undefined,
     undefined
   )
-  const issued = list?.map(issuedCopy)
-  return issued === undefined || issued.includes(undefined)
-    ? Effect.fail(new ProvisionError({ message: "the provisioner returned no list of credentials", uncertain: true }))
-    : Effect.succeed(issued as ReadonlyArray<Issued>)
+  if (list === undefined) {
+    return Effect.fail(
+      new ProvisionError({ message: "the provisioner returned no list of credentials", uncertain: true })
+    )
+  }
+  const issued = list.map(issuedCopy)
+  const lost = issued.find(({ handle }) => handle === unreadable)
+  const found = issued.filter(({ handle }) => handle !== unreadable)
+  return Effect.succeed(lost === undefined ? found : [lost, ...found])
 }
 
 const provisionError = (error: unknown): ProvisionError => {
@@ -124,7 +140,7 @@ const revokeError = (error: unknown): RevokeError =>
 export const provisioning = (
   provisioner: Context.Tag.Service<CredentialProvisioner>
 ): Context.Tag.Service<CredentialProvisioner> => {
-  const { reclaim, rotate } = provisioner
+  // Called as methods: a provisioner may be an instance of a class.
   return {
     issue: (request) =>
       Effect.flatMap(
@@ -139,22 +155,22 @@ export const provisioning = (
         Effect.suspend(() => provisioner.revoke(handle)),
         revokeError
       ),
-    ...(rotate === undefined
+    ...(provisioner.rotate === undefined
       ? {}
       : {
           rotate: (handle, request) =>
-            Effect.suspend(() => rotate(handle, request)).pipe(
+            Effect.suspend(() => provisioner.rotate!(handle, request)).pipe(
               Effect.mapError(provisionError),
               Effect.flatMap((one) => copies([one])),
               Effect.map((all) => all[0]!)
             )
         }),
-    ...(reclaim === undefined
+    ...(provisioner.reclaim === undefined
       ? {}
       : {
           reclaim: (reference) =>
             Effect.mapError(
-              Effect.suspend(() => reclaim(reference)),
+              Effect.suspend(() => provisioner.reclaim!(reference)),
               revokeError
             )
         })
