@@ -100,6 +100,11 @@ export interface ClientOptions {
    * Default 3,000,000, which fits the transports' 4 MiB as base64.
    */
   readonly maxArtifactBytes?: number | undefined
+  /**
+   * Encoded bytes of the largest frame that is sent. A call whose request is larger fails with `InvalidRequest` and is not sent.
+   * Default 4,194,304, which the transports' servers accept, or more where {@link maxArtifactBytes} needs it.
+   */
+  readonly maxFrameBytes?: number | undefined
   /** A session to go on with, as {@link ArcpClientService.session} told it before. */
   readonly resume?: SessionFacts | undefined
 }
@@ -205,6 +210,8 @@ const make = (options: ClientOptions) =>
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
     const features = options.features ?? [...coreFeatures, ...extendedFeatures]
+    const maxArtifactBytes = options.maxArtifactBytes ?? defaultMaxBytes
+    const maxFrameBytes = options.maxFrameBytes ?? Math.max(4_194_304, Math.ceil((maxArtifactBytes * 4) / 3) + 65_536)
     const core = new Core({
       features,
       eventBuffer: options.eventBuffer ?? 16_384,
@@ -239,11 +246,14 @@ const make = (options: ClientOptions) =>
     const call: Call = (type, payload, answered, more = {}) =>
       Effect.suspend(() => {
         const { jobId, nonce, trace } = more
-        const request = encode.request(payload, {
-          job_id: jobId,
-          trace_id: trace?.traceId,
-          extensions: trace === undefined ? undefined : Trace.toExtensions(trace)
-        })
+        const request = Either.flatMap(
+          encode.request(payload, {
+            job_id: jobId,
+            trace_id: trace?.traceId,
+            extensions: trace === undefined ? undefined : Trace.toExtensions(trace)
+          }),
+          (text) => encode.bounded(text, maxFrameBytes)
+        )
         return Either.isLeft(request)
           ? Effect.fail(request.left)
           : send({ type, request: request.right, jobId, traceId: trace?.traceId, nonce }, answered, more.feature)
@@ -448,7 +458,7 @@ const make = (options: ClientOptions) =>
       listJobs,
       subscribe,
       unsubscribe,
-      artifacts: Artifacts.make(call, options.maxArtifactBytes ?? defaultMaxBytes),
+      artifacts: Artifacts.make(call, maxArtifactBytes),
       ping,
       status: session.status,
       connected: session.connected,

@@ -92,6 +92,25 @@ export const request = (payload: Fields, head: RequestHead = {}): Either.Either<
     Either.map(object(undefined, { ...head, payload }), ({ text }) => text.slice(1))
   )
 
+/** What a frame has beside its request, at most: type, id and session. */
+const headBytes = 1_024
+
+const bytesOf = (text: string): number => new TextEncoder().encode(text).length
+
+/**
+ * A {@link request} whose frame has at most `maxBytes` encoded bytes. A larger one is refused by the peer's transport, which ends the
+ * connection, and would be sent again after each resume: it fails its own call instead.
+ */
+export const bounded = (text: string, maxBytes: number): Either.Either<string, InvalidRequest> => {
+  const most = maxBytes - headBytes
+  // No code unit has more than three bytes.
+  if (text.length * 3 <= most) return Either.right(text)
+  const bytes = text.length > most ? text.length : bytesOf(text)
+  return bytes <= most
+    ? Either.right(text)
+    : Either.left(invalid("payload", `the request has over ${most} encoded bytes, more than one frame may have`))
+}
+
 /** The frame of a {@link request}. `type`, `id` and `sessionId` do not come from a caller. */
 export const frame = (type: ClientMessageType, id: string, sessionId: string | undefined, request: string): string => {
   const session = sessionId === undefined ? "" : `"session_id":${JSON.stringify(sessionId)},`
