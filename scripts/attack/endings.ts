@@ -47,7 +47,10 @@ const lingering = (name: string, agent: string, cancel: boolean, quick: boolean)
     const jobId = accepted.payload.job_id as string
     const end = peer.next(6_000, (frame) => isEnd(frame) && frame.job_id === jobId)
     if (cancel) {
-      await pause(500)
+      // Everything has been tried once.
+      await child.until(5_000, () =>
+        child.reports.some(({ kind, round }) => kind === "tried" && round === 1) ? true : undefined
+      )
       peer.send("job.cancel", { job_id: jobId, reason: "enough" }, { job_id: jobId })
     }
     const ended = await end

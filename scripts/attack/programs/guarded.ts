@@ -9,6 +9,7 @@ import { Authenticator } from "effect-arcp/auth"
 import { Lease } from "effect-arcp/authority"
 import { LeasePolicy, Limits } from "effect-arcp/runtime"
 import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -140,7 +141,7 @@ interface Leaving {
 }
 
 /** Everything that a job may do, tried again and again, with what it reaches reported. */
-const lingers = (name: string, { millis, read, url, write }: Leaving) =>
+const lingers = (name: string, { millis, read, url, write }: Leaving, once: Effect.Effect<unknown> = Effect.void) =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const job = yield* Job
@@ -168,6 +169,7 @@ const lingers = (name: string, { millis, read, url, write }: Leaving) =>
         const exit = yield* Effect.exit(Effect.timeout(effect, 500))
         say("tried", { name, round, what, ok: Exit.isSuccess(exit), at: Date.now() })
       }
+      yield* once
       yield* Effect.sleep(50)
     }
     say("lingered", { name })
@@ -175,10 +177,12 @@ const lingers = (name: string, { millis, read, url, write }: Leaving) =>
 
 /** Its daemon goes on after it has returned. */
 const leaves = (input: unknown) =>
-  Effect.as(
-    Effect.zipRight(Effect.forkDaemon(Effect.scoped(lingers("daemon", input as Leaving))), Effect.sleep(400)),
-    "left"
-  )
+  Effect.gen(function* () {
+    const tried = yield* Deferred.make<void>()
+    yield* Effect.forkDaemon(Effect.scoped(lingers("daemon", input as Leaving, Deferred.succeed(tried, undefined))))
+    yield* Deferred.await(tried)
+    return "left"
+  })
 
 /** It does not unwind when it is cancelled. */
 const stays = (input: unknown) =>
