@@ -268,24 +268,10 @@ export const make = (
       yield* holding([checked], fs.remove(path, options))
     }).pipe(concluded("remove", text, write))
 
-  /** Where a link leads must be covered, so that no link is made that leads outside. */
-  const checkLink = (method: string, text: string, directory: string, target: string) =>
-    Effect.gen(function* () {
-      const real = yield* RealTree.linked(fs, directory, target)
-      yield* authorize(method, text, read, real.path)
-      if (real.failure !== undefined) return yield* Effect.fail(relabel(method, text)(real.failure))
-    })
-
-  interface Move {
-    readonly method: "copy" | "rename"
-    readonly fromText: string
-    readonly from: string
-    readonly toText: string
-    readonly to: string
-  }
+  const checkLink = Checks.linkCheck(fs, authorize)
 
   /** Checks all that a tree holds, at its old place and at its new one. A link that moves leads from its new place. */
-  const checkTree = ({ from, fromText, method, to, toText }: Move, needs: Capabilities) =>
+  const checkTree = ({ from, fromText, method, to, toText }: Checks.Move, needs: Capabilities) =>
     Effect.gen(function* () {
       // No directory is read that the lease does not cover.
       const entries = yield* RealTree.entries(fs, from, ({ name }) =>

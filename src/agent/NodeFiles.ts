@@ -206,24 +206,10 @@ export const make = (
       )
     )
 
-  /** Where a link leads must be covered, so that no link is made that leads outside. */
-  const checkLink = (method: string, text: string, directory: string, target: string) =>
-    Effect.gen(function* () {
-      const real = yield* RealTree.linked(fs, directory, target)
-      yield* authorize(method, text, read, real.path)
-      if (real.failure !== undefined) return yield* Effect.fail(Checks.relabel(method, text)(real.failure))
-    })
-
-  interface Move {
-    readonly method: "copy" | "rename"
-    readonly fromText: string
-    readonly from: string
-    readonly toText: string
-    readonly to: string
-  }
+  const checkLink = Checks.linkCheck(fs, authorize)
 
   /** Checks all that a tree holds, at its old place and at its new one. A link that moves leads from its new place. */
-  const checkTree = ({ from, fromText, method, to, toText }: Move, needs: Capabilities) =>
+  const checkTree = ({ from, fromText, method, to, toText }: Checks.Move, needs: Capabilities) =>
     Effect.gen(function* () {
       // No directory is read that the lease does not cover.
       const entries = yield* Tree.entries(from, ({ name }) =>
@@ -339,7 +325,7 @@ export const make = (
       Effect.gen(function* () {
         const from = yield* entry("rename", fromText, both)
         const to = yield* entry("rename", toText, write)
-        const move: Move = { method: "rename", fromText, from: from.path, toText, to: to.path }
+        const move: Checks.Move = { method: "rename", fromText, from: from.path, toText, to: to.path }
         const listed = yield* checkTree(move, both)
         yield* changing(
           [from.path, to.path],

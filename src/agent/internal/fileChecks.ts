@@ -11,6 +11,7 @@ import { platformDenied } from "../Denied.js"
 import type { Denial, Gate } from "../Gate.js"
 import type { GuardedFileSystemOptions } from "../GuardedFileSystem.js"
 import type { LockTimeout } from "./pathLock.js"
+import * as RealTree from "./realTree.js"
 
 export type Capabilities = ReadonlyArray<"fs.read" | "fs.write">
 export const read: Capabilities = ["fs.read"]
@@ -121,6 +122,25 @@ const systemTemp = (): string => {
   const path = env?.["TMPDIR"] || env?.["TMP"] || env?.["TEMP"] || "/tmp"
   return path.length > 1 && path.endsWith("/") ? path.slice(0, -1) : path
 }
+
+/** A tree or a file on its way to another place: as the handler spelled both, and where they really are. */
+export interface Move {
+  readonly method: "copy" | "rename"
+  readonly fromText: string
+  readonly from: string
+  readonly toText: string
+  readonly to: string
+}
+
+/** Where a link leads must be covered, so that no link is made that leads outside. `directory` is where the link lies. */
+export const linkCheck =
+  (fs: FileSystem.FileSystem, authorize: FileChecks["authorize"]) =>
+  (method: string, text: string, directory: string, target: string): Effect.Effect<void, PlatformError.PlatformError> =>
+    Effect.gen(function* () {
+      const real = yield* RealTree.linked(fs, directory, target)
+      yield* authorize(method, text, read, real.path)
+      if (real.failure !== undefined) return yield* Effect.fail(relabel(method, text)(real.failure))
+    })
 
 /** Makes them. Where the process stands is asked once, so that no later change of directory moves a relative path. */
 export const make = (gate: Gate, options: GuardedFileSystemOptions | undefined): FileChecks => {
