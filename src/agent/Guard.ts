@@ -130,7 +130,8 @@ export const guard = (services: Context.Context<never>, gate: Gate, options?: Gu
   const open = new Set(options?.unguarded?.map(({ key }) => key))
   const kept = new Map<string, unknown>()
   const ofClient = new Map<string, unknown>()
-  for (const [key, service] of sift(services, options?.withhold).unsafeMap) {
+  for (const [key, service] of services.unsafeMap) {
+    if (isRuntimes(key) || options?.withhold?.includes(service as object) === true) continue
     if (clientKeys.includes(key)) ofClient.set(key, service)
     if (open.has(key) || !withheld.has(key)) kept.set(key, service)
   }

@@ -8,7 +8,7 @@ import type * as Fiber from "effect/Fiber"
 import * as Runtime from "effect/Runtime"
 import { ambient } from "../../agent/Guard.js"
 import { forHandlers, isOver } from "./turn.js"
-import { asUserCode } from "./userCode.js"
+import { forUserCode } from "./userCode.js"
 
 /** What is called when a handler has ended. */
 export interface HandlerEnd {
@@ -25,12 +25,12 @@ export const makeStarter = (
   withhold: ReadonlyArray<object>
 ): ((handler: Effect.Effect<unknown, unknown>, end: HandlerEnd) => void) => {
   // A handler's fiber begins without the runtime's services, so that nothing in it can ask for them.
-  const runFork = Runtime.runFork(Runtime.updateContext(runtime, (context) => ambient(context, withhold)))
+  const runFork = Runtime.runFork(Runtime.updateContext(forUserCode(runtime), (context) => ambient(context, withhold)))
   const scheduler = forHandlers(runtime)
   return (handler, { exited, lost, started }) => {
     try {
       // It runs at once, up to where it first waits, or where this turn of the event loop is over in the next.
-      const fiber = runFork(asUserCode(handler), { scheduler, immediate: scheduler === undefined || !isOver() })
+      const fiber = runFork(handler, { scheduler, immediate: scheduler === undefined || !isOver() })
       started(fiber)
       fiber.addObserver((exit) => {
         try {

@@ -7,12 +7,14 @@ import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Redacted from "effect/Redacted"
+import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 import type { AuthenticatorService, AuthRequest } from "../../auth/Authenticator.js"
 import type { Principal } from "../../auth/Principal.js"
@@ -220,18 +222,27 @@ const totals = new WeakMap<Tracer.Tracer, Tracer.Tracer>()
 const guarding = (tracer: Tracer.Tracer): Tracer.Tracer => {
   const known = totals.get(tracer)
   if (known !== undefined) return known
-  // Effect's own does no more than run the step, and this is on the path of every event.
-  const plainly = tracer === Context.get(DefaultServices.liveServices, Tracer.Tracer)
   const made = Tracer.make({
     span: (...args) => tracer.span(...args),
-    context: (run, fiber) => {
-      try {
-        return plainly ? run() : tracer.context(run, fiber)
-      } catch (thrown) {
-        // edge: what user code has thrown goes on to Effect, which makes a defect of it
-        throw readable(thrown)
-      }
-    }
+    context:
+      tracer === Context.get(DefaultServices.liveServices, Tracer.Tracer)
+        ? // Effect's own does no more than run the step, and this is on the path of every event.
+          (run) => {
+            try {
+              return run()
+            } catch (thrown) {
+              // edge: what user code has thrown goes on to Effect, which makes a defect of it
+              throw readable(thrown)
+            }
+          }
+        : (run, fiber) => {
+            try {
+              return tracer.context(run, fiber)
+            } catch (thrown) {
+              // edge: what user code has thrown goes on to Effect, which makes a defect of it
+              throw readable(thrown)
+            }
+          }
   })
   totals.set(tracer, made)
   return made
@@ -250,14 +261,16 @@ export const withTotalUserCode = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.L
   )
 
 /**
- * Runs a handler with the loggers of the program, which it can take out or replace by identity. How it ends is not logged by its
- * fiber: the runtime logs it.
+ * The runtime for handlers' fibers: with the loggers of the program, which a handler can take out or replace by identity. How it ends is
+ * not logged by its fiber: the runtime logs it.
  */
-export const asUserCode = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  effect.pipe(
-    Effect.locallyWith(
+export const forUserCode = (runtime: Runtime.Runtime<never>): Runtime.Runtime<never> => {
+  const loggers = FiberRefs.getOrDefault(runtime.fiberRefs, FiberRef.currentLoggers)
+  return runtime.pipe(
+    Runtime.setFiberRef(
       FiberRef.currentLoggers,
-      HashSet.map((logger) => originals.get(logger) ?? logger)
+      HashSet.map(loggers, (logger) => originals.get(logger) ?? logger)
     ),
-    Effect.withUnhandledErrorLogLevel(Option.none())
+    Runtime.setFiberRef(FiberRef.unhandledErrorLogLevel, Option.none())
   )
+}
