@@ -27,6 +27,7 @@ import * as Random from "effect/Random"
 import type * as ParseResult from "effect/ParseResult"
 import * as PubSub from "effect/PubSub"
 import * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
@@ -44,7 +45,7 @@ import { Connector } from "../transport/Connection.js"
 import type { ClientArtifacts } from "./Artifacts.js"
 import * as Artifacts from "./Artifacts.js"
 import { ClientClosed, type ClientError, NotNegotiated, type SessionEnded } from "./ClientError.js"
-import type { ClientStatus } from "./ClientStatus.js"
+import type { ClientStatus, LostConnection } from "./ClientStatus.js"
 import type { Call } from "./internal/call.js"
 import { Core, type Pending } from "./internal/core.js"
 import * as encode from "./internal/encode.js"
@@ -79,8 +80,21 @@ export interface ClientOptions {
   readonly backoff?: Duration.DurationInput | undefined
   /** The longest wait between reconnects. Default 10 seconds. */
   readonly maxBackoff?: Duration.DurationInput | undefined
-  /** Attempts in a row that bring no session, or but gaps in one, before the client ends for good. Default: no limit. */
+  /**
+   * Connections in a row that bring nothing before the client ends for good: that fail, or end after their welcome without an event,
+   * an answer, or ten seconds of life. Default: no limit.
+   */
   readonly maxAttempts?: number | undefined
+  /**
+   * The waits between reconnects, instead of {@link backoff} and {@link maxBackoff}: its delays count, and the client ends for good
+   * when it is done. It starts again after a connection that brought something. Its input says why the last one ended.
+   */
+  readonly retry?: Schedule.Schedule<unknown, LostConnection> | undefined
+  /**
+   * How long a call may lie unanswered on a live session before it fails with `RequestTimeout`. It counts from the writing of the
+   * request, anew after each resume, and not while there is no session. The token's Effect has as long. Default 30 seconds.
+   */
+  readonly requestTimeout?: Duration.DurationInput | undefined
   /** Events after which an acknowledgement is sent at once (§6.5). Default 256. */
   readonly ackEvery?: number | undefined
   /**
@@ -128,6 +142,8 @@ export interface SubmitOptions {
   readonly maxRuntimeSec?: number | undefined
   /** Default: the current span's trace. */
   readonly trace?: Trace.TraceContext | undefined
+  /** How long the submit may lie unanswered, where that is more than the client's `requestTimeout`: for a runtime that takes long to accept. */
+  readonly requestTimeout?: Duration.DurationInput | undefined
 }
 
 /** Options of a subscription (§7.6). */
@@ -229,6 +245,8 @@ const make = (options: ClientOptions) =>
       backoff: Duration.toMillis(options.backoff ?? 100),
       maxBackoff: Duration.toMillis(options.maxBackoff ?? "10 seconds"),
       maxAttempts: options.maxAttempts ?? Number.POSITIVE_INFINITY,
+      retry: options.retry,
+      requestTimeout: Duration.toMillis(options.requestTimeout ?? "30 seconds"),
       ackEvery: options.ackEvery ?? 256,
       ackBytes: options.ackBytes ?? 1_048_576,
       ackInterval: Duration.toMillis(options.ackInterval ?? 250),
@@ -245,7 +263,7 @@ const make = (options: ClientOptions) =>
      */
     const call: Call = (type, payload, answered, more = {}) =>
       Effect.suspend(() => {
-        const { jobId, nonce, trace } = more
+        const { features = [], jobId, nonce, timeout, trace } = more
         const request = Either.flatMap(
           encode.request(payload, {
             job_id: jobId,
@@ -256,33 +274,40 @@ const make = (options: ClientOptions) =>
         )
         return Either.isLeft(request)
           ? Effect.fail(request.left)
-          : send({ type, request: request.right, jobId, traceId: trace?.traceId, nonce }, answered, more.feature)
+          : send({ type, request: request.right, jobId, traceId: trace?.traceId, nonce, timeout }, answered, features)
       })
 
     const send = <A>(
       request: Omit<Pending, "answered" | "failed">,
       answered: (message: Message.RuntimeMessage, request: string) => A,
-      feature: string | undefined
+      features: ReadonlyArray<string>
     ): Effect.Effect<A, ArcpError | ClientError> =>
       Effect.zipRight(
         session.connected,
         Effect.async<A, ArcpError | ClientError>((resume) => {
-          if (feature !== undefined && !core.features.has(feature)) {
+          const ended = session.ended()
+          if (ended !== undefined) return resume(Effect.fail(ended))
+          const missing = features.find((feature) => !core.features.has(feature))
+          if (missing !== undefined) {
             return resume(
               Effect.fail(
                 new NotNegotiated({
-                  feature,
-                  message: `${request.type} needs the feature ${feature}, which the runtime does not offer`
+                  feature: missing,
+                  message: `${request.type} needs the feature ${missing}, which this session does not have`
                 })
               )
             )
           }
-          const ended = session.ended()
-          if (ended !== undefined) return resume(Effect.fail(ended))
+          const refusal = session.refusal(request.request)
+          if (refusal !== undefined) return resume(Effect.fail(refusal))
           const pending: Pending = {
             ...request,
             // The reader calls it, and must outlive it.
-            answered: (message) => resume(taking(message, () => answered(message, request.request))),
+            answered: (message) => {
+              // A pong shows that the runtime is there, and nothing more.
+              if (message.type !== "session.pong") core.progress++
+              resume(taking(message, () => answered(message, request.request)))
+            },
             failed: (error) => resume(Effect.fail(error))
           }
           core.request(pending)
@@ -363,7 +388,11 @@ const make = (options: ClientOptions) =>
             }
             return handle
           },
-          { trace }
+          {
+            trace,
+            features: needed(name, options),
+            timeout: asked.requestTimeout === undefined ? undefined : Duration.toMillis(asked.requestTimeout)
+          }
         )
       })
 
@@ -381,7 +410,7 @@ const make = (options: ClientOptions) =>
               "session.list_jobs",
               { filter: asked, limit, cursor },
               (message) => (message as Extract<Message.RuntimeMessage, { readonly type: "session.jobs" }>).payload,
-              { feature: "list_jobs" }
+              { features: ["list_jobs"] }
             ).pipe(
               Effect.filterOrFail(
                 (page) => page.next_cursor === null || page.next_cursor !== cursor,
@@ -418,32 +447,39 @@ const make = (options: ClientOptions) =>
             const job = core.adopt(jobId, { _tag: "observer", from: history ? from : (facts.subscribed_from ?? 0) })
             return observed(job, facts, output)
           },
-          { jobId, feature: "subscribe" }
+          { jobId, features: ["subscribe"] }
         )
       })
 
+    /** Ends the observation here at once; no text says how a runtime answers. */
     const unsubscribe = (jobId: string): Effect.Effect<void, ArcpError | ClientError> =>
-      Effect.zipRight(
-        checkJobId(jobId),
-        call(
-          "job.unsubscribe",
-          { job_id: jobId },
-          () => {
-            const job = core.jobs.get(jobId)
-            if (job === undefined || job.recovery._tag === "owner") return
-            job.finish({ _tag: "lost", error: new ClientClosed({ message: `the observation of ${jobId} was ended` }) })
-            core.jobs.delete(jobId)
-            job.notify()
-          },
-          { jobId, feature: "subscribe" }
-        )
-      )
+      Effect.gen(function* () {
+        yield* checkJobId(jobId)
+        yield* session.connected
+        const ended = session.ended()
+        if (ended !== undefined) return yield* Effect.fail(ended)
+        if (!core.features.has("subscribe")) {
+          return yield* new NotNegotiated({
+            feature: "subscribe",
+            message: "job.unsubscribe needs the feature subscribe, which this session does not have"
+          })
+        }
+        const job = core.jobs.get(jobId)
+        if (job?.recovery._tag === "owner") return
+        core.unobserve(jobId)
+        session.flush()
+        if (job === undefined) return
+        job.finish({ _tag: "lost", error: new ClientClosed({ message: `the observation of ${jobId} was ended` }) })
+        core.jobs.delete(jobId)
+        job.notify()
+      })
 
     const ping = Effect.suspend(() => {
       const start = now()
       const nonce = `p_${ids.unsafeUlid(start)}`
       return call("session.ping", { nonce, sent_at: formatTimestamp(start) }, () => Duration.millis(now() - start), {
-        nonce
+        nonce,
+        features: ["heartbeat"]
       })
     })
 
@@ -499,7 +535,7 @@ const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
 const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown>, options: SubmitOptions) => {
   const spec = typeof agent === "string" ? undefined : { input: agent.input, output: agent.output }
   const name = typeof agent === "string" ? agent : agent.agentName
-  const { expiresAt, idempotencyKey, lease, maxRuntimeSec, trace } = options
+  const { expiresAt, idempotencyKey, lease, maxRuntimeSec, requestTimeout, trace } = options
   return {
     spec,
     output: spec?.output,
@@ -509,11 +545,31 @@ const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown
     idempotencyKey,
     lease,
     maxRuntimeSec,
+    requestTimeout,
     trace:
       trace === undefined
         ? undefined
         : { traceId: trace.traceId, parentSpanId: trace.parentSpanId, traceState: trace.traceState }
   }
+}
+
+/** The features without which a submit asks for what the runtime may pass over (§6.2). */
+const needed = (
+  agent: string,
+  asked: {
+    readonly lease_request: encode.JsonText | undefined
+    readonly lease_constraints: encode.JsonText | undefined
+  }
+): ReadonlyArray<string> => {
+  const features: Array<string> = []
+  if (agent.includes("@")) features.push("agent_versions")
+  if (asked.lease_constraints !== undefined) features.push("lease_expires_at")
+  const lease: unknown = asked.lease_request === undefined ? undefined : JSON.parse(asked.lease_request.text)
+  if (typeof lease === "object" && lease !== null) {
+    for (const capability of ["cost.budget", "model.use"])
+      if (Object.hasOwn(lease, capability)) features.push(capability)
+  }
+  return features
 }
 
 /** The largest time that a date can hold, in milliseconds. */

@@ -97,7 +97,7 @@ const idOf = (idOrUri: unknown): Effect.Effect<string, InvalidRequest> =>
 
 /** The calls over a client's session. `maxBytes` is what fits a frame. */
 export const make = (call: Call, maxBytes: number): ClientArtifacts => {
-  const more = { feature: "artifacts" }
+  const more = { features: ["artifacts"] }
   return {
     put: (bytes, options) =>
       Effect.gen(function* () {

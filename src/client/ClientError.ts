@@ -6,9 +6,24 @@ export class ClientClosed extends Schema.TaggedError<ClientClosed>()("ClientClos
   message: Schema.String
 }) {}
 
-/** The session ended for good: refused authentication, taken over by another connection, or given up. */
+/**
+ * The session ended for good: refused authentication, taken over by another connection, given up, or `incompatible`, where what
+ * answers is not a runtime of this protocol or of its version.
+ */
 export class SessionEnded extends Schema.TaggedError<SessionEnded>()("SessionEnded", {
-  reason: Schema.Literal("unauthenticated", "taken_over", "refused", "gave_up"),
+  reason: Schema.Literal("unauthenticated", "taken_over", "refused", "gave_up", "incompatible"),
+  message: Schema.String
+}) {}
+
+/**
+ * A request lay unanswered on a live session for `requestTimeout`. The runtime may have acted on it: a submit can be repeated
+ * under its idempotency key (ARCP 1.1 §7.2).
+ */
+export class RequestTimeout extends Schema.TaggedError<RequestTimeout>()("RequestTimeout", {
+  /** The type of the message, such as `job.submit`. */
+  request: Schema.String,
+  /** Milliseconds. */
+  timeout: Schema.Number,
   message: Schema.String
 }) {}
 
@@ -32,4 +47,4 @@ export class EventsMissed extends Schema.TaggedError<EventsMissed>()("EventsMiss
 }) {}
 
 /** Any of the client's own errors. */
-export type ClientError = ClientClosed | SessionEnded | NotNegotiated | ResultInvalid | EventsMissed
+export type ClientError = ClientClosed | SessionEnded | RequestTimeout | NotNegotiated | ResultInvalid | EventsMissed

@@ -28,3 +28,12 @@ export type ClientStatus =
     }
   /** It is over; nothing follows. `error` is absent after a close that was asked for. */
   | { readonly _tag: "Closed"; readonly error?: ArcpError | ClientError | undefined }
+
+/** Why a connection ended, or was not opened: the input of a client's `retry` schedule. */
+export interface LostConnection {
+  /** The close code; 1006 where there was no connection. */
+  readonly code: number
+  readonly reason: string
+  /** How many connections in a row have brought nothing, this one included. */
+  readonly attempt: number
+}

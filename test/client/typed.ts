@@ -3,6 +3,7 @@ import { isArcpError } from "../../src/protocol/index.js"
 
 const tags = new Set([
   "ClientClosed",
+  "RequestTimeout",
   "SessionEnded",
   "NotNegotiated",
   "ResultInvalid",

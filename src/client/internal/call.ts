@@ -19,7 +19,9 @@ export type Call = <A>(
     readonly trace?: TraceContext | undefined
     /** The `nonce` of a ping, by which its pong is matched. */
     readonly nonce?: string | undefined
-    /** The feature that must have been negotiated (ARCP 1.1 §6.2). */
-    readonly feature?: string | undefined
+    /** The features that must have been negotiated (ARCP 1.1 §6.2). */
+    readonly features?: ReadonlyArray<string> | undefined
+    /** Milliseconds that it may lie unanswered, where that is more than the client's `requestTimeout`. */
+    readonly timeout?: number | undefined
   }
 ) => Effect.Effect<A, ArcpError | ClientError>

@@ -35,6 +35,14 @@ export interface Pending {
   readonly failed: (error: ArcpError | ClientError) => void
   /** Whether it takes a job up in a new session; the next new session asks anew. */
   readonly recovers?: boolean | undefined
+  /** Milliseconds that it may lie unanswered, where that is more than the client's `requestTimeout`. */
+  readonly timeout?: number | undefined
+  /** Whether it has been queued on the connection of the moment. */
+  sent?: boolean
+  /** When it was handed to the transport of the moment. */
+  writtenAt?: number | undefined
+  /** Connections in a row that ended after it had been sent. */
+  strikes?: number
 }
 
 /** The request that a reply answers, by the reply's type. */
@@ -43,7 +51,6 @@ const answersTo: ReadonlyMap<string, Message.ClientMessageType> = new Map([
   ["session.jobs", "session.list_jobs"],
   ["job.cancelled", "job.cancel"],
   ["job.subscribed", "job.subscribe"],
-  ["job.unsubscribed", "job.unsubscribe"],
   ["artifact.ref", "artifact.put"],
   ["artifact.data", "artifact.fetch"],
   ["artifact.released", "artifact.release"]
@@ -67,11 +74,14 @@ export type Reaction =
   | { readonly _tag: "welcomed"; readonly previous: string | undefined }
   /** The runtime refused the session or ended it. */
   | { readonly _tag: "refused"; readonly error: ArcpError }
+  /** The runtime said that something is wrong, and not with which request. */
+  | { readonly _tag: "remarked"; readonly error: ArcpError }
   /** The numbers have a gap: drop the connection and resume. */
   | { readonly _tag: "gap"; readonly expected: number; readonly got: number }
   | { readonly _tag: "closed" }
 
 const none: Reaction = { _tag: "none" }
+const noRequests: ReadonlyArray<Pending> = []
 
 /** Events of jobs that are not known yet, at most this many. */
 const maxOrphans = 100_000
@@ -112,7 +122,12 @@ export class Core {
   readonly pending = new Map<string, Pending>()
   /** Child jobs that were announced (§10). */
   onChild: ((accepted: Accepted, traceId: string | undefined) => void) | undefined = undefined
+  /** How much has come that had not come before: events, and answers to calls. */
+  progress = 0
   private outbox: Array<Frame> = []
+  private unwritten: Array<Pending> = []
+  /** Jobs that are no longer observed; what the runtime still sends of them is dropped. */
+  private readonly unobserved = new Set<string>()
   private readonly orphans = new Map<string, { readonly messages: Array<Orphan>; bytes: number }>()
   private orphanCount = 0
   private orphanBytes = 0
@@ -134,15 +149,23 @@ export class Core {
     return frames
   }
 
+  /** Requests among what {@link takeOutbox} has returned. */
+  takeUnwritten(): ReadonlyArray<Pending> {
+    if (this.unwritten.length === 0) return noRequests
+    const { unwritten } = this
+    this.unwritten = []
+    return unwritten
+  }
+
   get hasOutbox(): boolean {
     return this.outbox.length > 0
   }
 
   /** Queues a message that expects no answer. */
-  post<T extends Message.ClientMessageType>(type: T, payload: Message.ClientPayload<T>): string {
-    const id = this.options.newId()
-    this.outbox.push(Message.client(type, { id, session_id: this.sessionId }, payload))
-    return id
+  post<T extends Message.ClientMessageType>(type: T, payload: Message.ClientPayload<T>, jobId?: string): void {
+    this.outbox.push(
+      Message.client(type, { id: this.options.newId(), session_id: this.sessionId, job_id: jobId }, payload)
+    )
   }
 
   /** Queues a request; it is sent again after a reconnect until it is answered. */
@@ -154,6 +177,8 @@ export class Core {
   }
 
   private send(id: string, pending: Pending): void {
+    pending.sent = true
+    this.unwritten.push(pending)
     this.outbox.push(encode.frame(pending.type, id, this.sessionId, pending.request))
   }
 
@@ -161,6 +186,7 @@ export class Core {
   repeatPending(): void {
     const all = [...this.pending.values()]
     this.pending.clear()
+    for (const jobId of this.unobserved) this.post("job.unsubscribe", { job_id: jobId }, jobId)
     for (const pending of all) {
       const id = this.options.newId()
       this.pending.set(id, pending)
@@ -268,11 +294,13 @@ export class Core {
 
   private push(job: ClientJob, seq: number, payload: Event.EventPayload): void {
     if (job.end !== undefined) return
+    if (job.skip === 0) this.progress++
     job.push(Event.fromWire(job.jobId, seq, payload), this.options.eventBuffer)
     this.touched.add(job)
   }
 
   private keepOrphan(jobId: string, message: Orphan): void {
+    if (this.unobserved.has(jobId)) return
     if (this.orphanCount >= maxOrphans || this.orphanBytes + this.frameSize > maxOrphanBytes) return
     this.orphanCount++
     this.orphanBytes += this.frameSize
@@ -291,12 +319,20 @@ export class Core {
     return adopted
   }
 
+  /** Asks the runtime to end an observation. Nothing waits for its answer, which no text defines. */
+  unobserve(jobId: string): void {
+    if (this.unobserved.size >= maxAnnounced) this.unobserved.delete(this.unobserved.values().next().value ?? "")
+    this.unobserved.add(jobId)
+    if (this.welcomed) this.post("job.unsubscribe", { job_id: jobId }, jobId)
+  }
+
   /** Makes a job known; what has arrived of it already is taken in. */
   adopt(jobId: string, recovery: Recovery): ClientJob {
     const known = this.jobs.get(jobId)
     if (known !== undefined && known.end?._tag !== "lost") return known
     const job = new ClientJob(jobId, recovery)
     this.jobs.set(jobId, job)
+    this.unobserved.delete(jobId)
     this.adopted = true
     const kept = this.orphans.get(jobId)
     if (kept !== undefined) {
@@ -441,8 +477,15 @@ export class Core {
         const reason = error.details?.reason
         // These are about the session: the one request that waits is not refused by them, it is repeated.
         if (message.payload.request_id === undefined) {
-          if (reason === "slow_consumer") return none
-          if (error.code === "HEARTBEAT_LOST" || reason === "taken_over") return { _tag: "refused", error }
+          if (reason === "slow_consumer") return { _tag: "remarked", error }
+          if (
+            error.code === "HEARTBEAT_LOST" ||
+            error.code === "UNAUTHENTICATED" ||
+            reason === "taken_over" ||
+            reason === "credential_expired"
+          ) {
+            return { _tag: "refused", error }
+          }
         }
         const pending = this.match(message.envelope, undefined)
         if (pending !== undefined) {
@@ -454,7 +497,7 @@ export class Core {
           error.code === "RESUME_WINDOW_EXPIRED" ||
           error.code === "UNAUTHENTICATED" ||
           reason === "taken_over"
-        return fatal ? { _tag: "refused", error } : none
+        return { _tag: fatal ? "refused" : "remarked", error }
       }
       case "job.event":
         return none
@@ -471,6 +514,11 @@ export class Core {
         this.match(message.envelope, "job.submit")?.answered(message)
         return none
       }
+      case "job.unsubscribed":
+        this.unobserved.delete(message.envelope.job_id ?? message.payload.job_id ?? "")
+        // No request waits for it; one that it names by mistake must not wait for ever.
+        this.match(message.envelope, "job.unsubscribe")
+        return none
       default:
         this.match(message.envelope, answersTo.get(message.type))?.answered(message)
         return none
@@ -511,6 +559,7 @@ export class Core {
 
   /** Forgets the session that could not be resumed; jobs and requests stay. */
   forgetSession(): void {
+    this.unobserved.clear()
     this.sessionId = undefined
     this.resumeToken = undefined
     this.lastSeq = 0

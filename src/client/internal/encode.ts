@@ -111,6 +111,9 @@ export const bounded = (text: string, maxBytes: number): Either.Either<string, I
     : Either.left(invalid("payload", `the request has over ${most} encoded bytes, more than one frame may have`))
 }
 
+/** The encoded bytes of a {@link request}'s frame, at most. */
+export const frameBytes = (request: string): number => bytesOf(request) + headBytes
+
 /** The frame of a {@link request}. `type`, `id` and `sessionId` do not come from a caller. */
 export const frame = (type: ClientMessageType, id: string, sessionId: string | undefined, request: string): string => {
   const session = sessionId === undefined ? "" : `"session_id":${JSON.stringify(sessionId)},`

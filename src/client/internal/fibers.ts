@@ -26,6 +26,10 @@ export const report = (message: string, cause: Cause.Cause<unknown>): Effect.Eff
     Effect.catchAllCause(() => Effect.void)
   )
 
+/** Logs a warning. A logger that fails costs the line. */
+export const warn = (message: string): Effect.Effect<void> =>
+  Effect.catchAllCause(Effect.logWarning(message), () => Effect.void)
+
 /** How a fiber failed, as the end of its connection; undefined where it ended because the connection did. */
 const failureOf = (name: string, exit: Exit.Exit<unknown, unknown>): CloseInfo | undefined => {
   if (Exit.isSuccess(exit)) return undefined

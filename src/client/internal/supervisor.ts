@@ -35,19 +35,22 @@ import { ClientClosed, type ClientError, SessionEnded } from "../ClientError.js"
 import type { ClientStatus } from "../ClientStatus.js"
 import type { Core, Reaction } from "./core.js"
 import * as encode from "./encode.js"
+import { Attempt, Ends, type Outcome as OutcomeOf } from "./ends.js"
 import * as Fibers from "./fibers.js"
+import * as FirstFrame from "./firstFrame.js"
 import * as Hello from "./hello.js"
+import { InFlight } from "./inFlight.js"
 import type { ClientJob } from "./job.js"
+import { Pace, type PaceOptions } from "./pace.js"
+import { Signal } from "./signal.js"
 import { textOf } from "./text.js"
 
 /** Options with every default filled in; times are milliseconds. */
-export interface SupervisorOptions extends Hello.HelloOptions {
+export interface SupervisorOptions extends Hello.HelloOptions, PaceOptions {
   readonly connectTimeout: number
   readonly handshakeTimeout: number
   readonly closeTimeout: number
-  readonly backoff: number
-  readonly maxBackoff: number
-  readonly maxAttempts: number
+  readonly requestTimeout: number
   readonly ackEvery: number
   readonly ackBytes: number
   readonly ackInterval: number
@@ -56,18 +59,17 @@ export interface SupervisorOptions extends Hello.HelloOptions {
     | { readonly sessionId: string; readonly resumeToken: Redacted.Redacted<string>; readonly lastEventSeq: number }
     | undefined
   readonly now: () => number
-  readonly random: Effect.Effect<number>
 }
 
 type Failure = ArcpError | ClientError
+type Outcome = OutcomeOf<Failure | undefined>
 
 /** So often the same number is asked for before it counts as gone. */
 const maxGaps = 3
-
-/** How one connection ended. */
-type Outcome =
-  | { readonly _tag: "again"; readonly code: number; readonly reason: string }
-  | { readonly _tag: "end"; readonly error: Failure | undefined }
+/** A connection that lives for so many milliseconds after its welcome is progress, whatever comes on it. */
+const steady = 10_000
+/** What follows a first frame that cannot be read has so many milliseconds to be better. */
+const afterGarbage = 1_000
 
 /** What the calls of a client need. */
 export interface Supervisor {
@@ -80,31 +82,9 @@ export interface Supervisor {
   readonly flush: () => void
   /** A consumer has taken events. */
   readonly consumed: () => void
+  /** Why a request cannot be sent to this runtime; undefined where it can. */
+  readonly refusal: (request: string) => ArcpError | undefined
   readonly close: Effect.Effect<void>
-}
-
-/** Something that one fiber waits for and others signal. A signal before the wait is not lost. */
-class Signal {
-  private set = false
-  private resume: (() => void) | undefined = undefined
-  readonly signal = (): void => {
-    const { resume } = this
-    if (resume === undefined) this.set = true
-    else {
-      this.resume = undefined
-      resume()
-    }
-  }
-  readonly wait: Effect.Effect<void> = Effect.async<void>((resume) => {
-    if (this.set) {
-      this.set = false
-      return resume(Effect.void)
-    }
-    this.resume = () => resume(Effect.void)
-    return Effect.sync(() => {
-      this.resume = undefined
-    })
-  })
 }
 
 /** Frames that are read without giving way to whoever has been told of a new job. */
@@ -128,17 +108,19 @@ export const supervise = (
     const closing = yield* Deferred.make<void>()
     let isClosing = false
     let ended: Failure | undefined
-    let attempt = 0
+    const pace = new Pace(options)
+    const inFlight = new InFlight(core, options.requestTimeout, options.now)
+    const ends = new Ends()
+    let everWelcomed = false
     let paused = false
     /** The session that a new one stands in for. */
     let replaced: string | undefined
+    /** Whether the next connection is made without a wait. */
+    let atOnce = false
     let resuming = false
     /** The number that a gap asked for, and how often in a row. */
     let missing = 0
     let gaps = 0
-    /** The number at the welcome, and whether the connections since the last new one have brought but gaps. */
-    let seqAtWelcome = 0
-    let stuck = false
 
     const given = options.resume === undefined ? undefined : Hello.checkResume(options.resume)
     if (given !== undefined && Either.isRight(given)) {
@@ -224,15 +206,18 @@ export const supervise = (
 
     /** Statuses that synchronous code has found; published by the reader. */
     const pendingStatus: Array<ClientStatus> = []
+    const warnings: Array<string> = []
     const publish = Effect.suspend(() =>
-      pendingStatus.length === 0
+      pendingStatus.length === 0 && warnings.length === 0
         ? Effect.void
-        : Effect.forEach(pendingStatus.splice(0), (s) => SubscriptionRef.set(status, s), { discard: true })
+        : Effect.zipRight(
+            Effect.forEach(pendingStatus.splice(0), (s) => SubscriptionRef.set(status, s), { discard: true }),
+            Effect.forEach(warnings.splice(0), Fibers.warn, { discard: true })
+          )
     )
 
     const onWelcome = (previous: string | undefined): void => {
-      if (!stuck) attempt = 0
-      seqAtWelcome = core.lastSeq
+      everWelcomed = true
       replaced ??= previous
       const sessionId = core.sessionId ?? ""
       if (replaced === undefined) {
@@ -244,6 +229,7 @@ export const supervise = (
         pendingStatus.push({ _tag: "Connected", sessionId })
         const before = replaced
         replaced = undefined
+        inFlight.forget()
         // First what was asked for before: recovery adds requests of its own, anew for each new session.
         for (const [id, pending] of core.pending) if (pending.recovers === true) core.pending.delete(id)
         core.repeatPending()
@@ -260,14 +246,13 @@ export const supervise = (
         }
       }
       if (error.code === "HEARTBEAT_LOST") return { _tag: "again", code: closeCodes.policy, reason: error.code }
+      // A resume is refused in many words. Only one of them is about the credential, and some ask for patience.
       const sessionIsGone =
         error.code === "RESUME_WINDOW_EXPIRED" ||
-        (resuming &&
-          !welcomed &&
-          (error.code === "INVALID_REQUEST" || error.code === "UNAUTHENTICATED") &&
-          !error.retryable)
+        (resuming && !welcomed && error.code !== "UNAUTHENTICATED" && !error.retryable)
       if (sessionIsGone && core.sessionId !== undefined) {
         replaced = core.sessionId
+        atOnce = true
         core.forgetSession()
         return { _tag: "again", code: closeCodes.policy, reason: error.code }
       }
@@ -283,7 +268,6 @@ export const supervise = (
 
     /** A gap is resumed from. Where that does not close it, what is missing is gone, as after the window's end. */
     const onGap = (expected: number): void => {
-      stuck = true
       gaps = expected === missing ? gaps + 1 : 1
       missing = expected
       if (gaps < maxGaps || core.sessionId === undefined) return
@@ -306,33 +290,56 @@ export const supervise = (
       return Effect.zipRight(taken.wait, Effect.suspend(wait))
     })
 
-    const heartbeats = (connection: Connection): Effect.Effect<void> =>
-      Effect.suspend(function tick(): Effect.Effect<void> {
-        const interval = core.heartbeatMillis
-        return Effect.zipRight(
-          Effect.sleep(interval / 2),
-          Effect.suspend(() => {
-            if (!core.welcomed || !core.features.has("heartbeat")) return Effect.suspend(tick)
-            const silent = options.now() - core.lastIn
-            if (silent >= 2 * interval && !paused) return connection.close(closeCodes.policy, "HEARTBEAT_LOST")
-            if (silent >= interval || options.now() - lastOut >= interval) {
-              core.post("session.ping", {
-                nonce: `hb_${options.newId()}`,
-                sent_at: formatTimestamp(options.now())
-              })
-              toSend.signal()
-            }
-            return Effect.suspend(tick)
-          })
-        )
-      })
+    const heartbeats = (connection: Connection, welcome: Signal): Effect.Effect<void> =>
+      // The interval is known with the welcome; until then the handshake's time counts.
+      Effect.zipRight(
+        welcome.wait,
+        Effect.suspend(function tick(): Effect.Effect<void> {
+          const interval = core.heartbeatMillis
+          return Effect.zipRight(
+            Effect.sleep(interval / 2),
+            Effect.suspend(() => {
+              if (!core.welcomed || !core.features.has("heartbeat")) return Effect.suspend(tick)
+              const silent = options.now() - core.lastIn
+              if (silent >= 2 * interval && !paused) return connection.close(closeCodes.policy, "HEARTBEAT_LOST")
+              if (silent >= interval || options.now() - lastOut >= interval) {
+                core.post("session.ping", {
+                  nonce: `hb_${options.newId()}`,
+                  sent_at: formatTimestamp(options.now())
+                })
+                toSend.signal()
+              }
+              return Effect.suspend(tick)
+            })
+          )
+        })
+      )
     let lastOut = 0
+    /** When the frames that are being written were handed over; undefined while none are. */
+    let writingSince: number | undefined
+
+    /** Looks after the time of what was sent; what cannot even be written is given as long again. */
+    const timeouts = (connection: Connection, attempt: Attempt): Effect.Effect<void> =>
+      Effect.suspend(function look(): Effect.Effect<void> {
+        const next = inFlight.expire(attempt.remark)
+        if (writingSince !== undefined && options.now() - writingSince >= 2 * options.requestTimeout) {
+          return connection.close(closeCodes.policy, "the runtime reads nothing")
+        }
+        return Effect.zipRight(Effect.sleep(next), Effect.suspend(look))
+      })
 
     const writer = (connection: Connection): Effect.Effect<void, ConnectionClosed> =>
       Effect.suspend(function next(): Effect.Effect<void, ConnectionClosed> {
         if (!core.hasOutbox) return Effect.zipRight(toSend.wait, Effect.suspend(next))
         lastOut = options.now()
-        return Effect.zipRight(connection.send(core.takeOutbox()), Effect.suspend(next))
+        writingSince = lastOut
+        const frames = core.takeOutbox()
+        const requests = core.takeUnwritten()
+        return Effect.flatMap(connection.send(frames), () => {
+          writingSince = undefined
+          inFlight.written(requests)
+          return next()
+        })
       })
 
     const acknowledging = Effect.forever(
@@ -370,23 +377,43 @@ export const supervise = (
           }
     }
 
-    const handshake = (connection: Connection): Effect.Effect<void> =>
-      Effect.zipRight(
-        Effect.sleep(options.handshakeTimeout),
-        Effect.suspend(() =>
-          core.welcomed ? Effect.void : connection.close(closeCodes.policy, "no welcome came in time")
+    const handshake = (connection: Connection, attempt: Attempt, garbage: Signal): Effect.Effect<void> =>
+      Effect.sleep(options.handshakeTimeout).pipe(
+        Effect.raceFirst(Effect.zipRight(garbage.wait, Effect.sleep(afterGarbage))),
+        Effect.zipRight(
+          Effect.suspend(() => {
+            if (core.welcomed) return Effect.void
+            attempt.gaveUp = true
+            return connection.close(closeCodes.policy, "no welcome came in time")
+          })
         )
       )
 
     /** One connection. Its outcome is settled by a frame, else by how the connection ends. */
     const connectOnce: Effect.Effect<Outcome> = Effect.suspend(() => {
       let outcome: Outcome | undefined
+      const attempt = new Attempt()
+      const welcome = new Signal()
+      const garbage = new Signal()
+      const progressBefore = core.progress
+      inFlight.begin()
+      writingSince = undefined
       const react = (reaction: Reaction): void => {
         switch (reaction._tag) {
           case "none":
             return
           case "welcomed":
+            attempt.welcomedAt = options.now()
+            welcome.signal()
             return onWelcome(reaction.previous)
+          case "remarked": {
+            const { code, message } = reaction.error
+            attempt.remark = oneLine(`${code}: ${message}`)
+            // Some runtimes do not know `session.close`, and say so.
+            if (isClosing) return react({ _tag: "closed" })
+            warnings.push(`the runtime reports ${attempt.remark}`)
+            return
+          }
           case "refused":
             outcome = onRefused(reaction.error, core.welcomed)
             return
@@ -412,10 +439,6 @@ export const supervise = (
       /** What follows from the frames of one chunk. */
       const reacted = (connection: Connection): Effect.Effect<void> => {
         core.flush()
-        if (stuck && core.welcomed && core.lastSeq > seqAtWelcome) {
-          stuck = false
-          attempt = 0
-        }
         const due =
           core.unackedBytes >= options.ackBytes ||
           // The first comparison is cheap, and the second cannot hold without it.
@@ -434,6 +457,11 @@ export const supervise = (
         return Effect.suspend(function next(): Effect.Effect<void> {
           while (at < frames.length && outcome === undefined) {
             const frame = frames[at++]!
+            if (!attempt.heard) {
+              attempt.heard = true
+              attempt.garbage = FirstFrame.undecodable(frame)
+              if (attempt.garbage !== undefined) garbage.signal()
+            }
             if (!(frame instanceof BadFrame)) react(core.read(frame))
             // Whoever has just been told of a job begins to consume it before many of its events come.
             if (frames.length - at > few && core.takeAdopted()) return Effect.zipRight(turns, Effect.suspend(next))
@@ -455,37 +483,58 @@ export const supervise = (
           connection.closed
         )
       const connected = Effect.gen(function* () {
+        core.welcomed = false
+        core.takeOutbox()
+        // Before it dials: a token may take longer than the runtime waits for a hello.
+        const frame = yield* Effect.tapErrorCause(
+          Effect.timeoutFail(hello, {
+            duration: options.requestTimeout,
+            onTimeout: () => ({ message: `no token within ${options.requestTimeout} ms` })
+          }),
+          (cause) =>
+            Effect.suspend(() => {
+              // Such as the token's own defect; the next hello would meet it again.
+              if (isClosing || Cause.isFailure(cause)) return Effect.void
+              outcome = broken(cause)
+              return Fibers.report("the client could not authenticate", cause)
+            })
+        )
         const connection = yield* Effect.timeoutFail(connector.connect, {
           duration: options.connectTimeout,
           onTimeout: () => ({ message: `no connection within ${options.connectTimeout} ms` })
         })
-        core.welcomed = false
-        core.takeOutbox()
-        const frame = yield* Effect.tapErrorCause(hello, (cause) =>
-          Effect.suspend(() => {
-            // Such as the token's own defect; the next hello would meet it again.
-            if (isClosing || Cause.isFailure(cause)) return Effect.void
-            outcome = broken(cause)
-            return Fibers.report("the client could not authenticate", cause)
-          })
-        )
+        attempt.opened = true
         yield* connection.send([frame])
         lastOut = options.now()
         core.lastIn = lastOut
         return yield* Fibers.run(connection, reader(connection), {
           writer: writer(connection),
-          heartbeat: heartbeats(connection),
+          heartbeat: heartbeats(connection, welcome),
           acknowledgements: acknowledging,
-          handshake: handshake(connection)
+          handshake: handshake(connection, attempt, garbage),
+          timeouts: timeouts(connection, attempt)
         })
       })
+      /** How it ended, with what follows for the requests that it had. */
+      const judged = (code: number, reason: string): Outcome => {
+        const progressed =
+          core.progress > progressBefore ||
+          (attempt.welcomedAt !== undefined && options.now() - attempt.welcomedAt >= steady)
+        if (progressed) {
+          pace.progressed()
+          ends.progressed()
+        }
+        const blamed = inFlight.ended(code, progressed)
+        return outcome ?? ends.judge(attempt, code, attempt.because(reason), blamed, everWelcomed)
+      }
       return Effect.scoped(connected).pipe(
         Effect.matchCauseEffect({
-          onSuccess: ({ code, reason }) => Effect.succeed(outcome ?? { _tag: "again" as const, code, reason }),
-          onFailure: (cause) =>
-            isClosing && Cause.isInterrupted(cause)
-              ? Effect.failCause(cause as Cause.Cause<never>)
-              : Effect.succeed(outcome ?? failed(cause))
+          onSuccess: ({ code, reason }) => Effect.sync(() => judged(code, reason)),
+          onFailure: (cause) => {
+            if (isClosing && Cause.isInterrupted(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+            const end = failed(cause)
+            return Effect.sync(() => outcome ?? (end._tag === "end" ? end : judged(end.code, end.reason)))
+          }
         }),
         Effect.ensuring(
           Effect.sync(() => {
@@ -509,26 +558,33 @@ export const supervise = (
         )
       })
 
+    const warnOf = (attempt: number, delay: Duration.Duration, reason: string): Effect.Effect<void> =>
+      Fibers.warn(
+        `no session with ${textOf(connector.address)} after ${attempt} attempts: ${reason}; the next one in ${Duration.toMillis(delay)} ms`
+      )
+
     const run = Effect.suspend(function loop(): Effect.Effect<void> {
       return Effect.flatMap(connectOnce, (outcome) => {
         if (outcome._tag === "end") return end(outcome.error)
         if (isClosing) return end(undefined)
-        attempt++
-        if (attempt > options.maxAttempts) {
-          return end(
-            new SessionEnded({
-              reason: "gave_up",
-              message: `no session after ${options.maxAttempts} attempts, the last one: ${outcome.reason}`
-            })
-          )
-        }
         // A session that could not be resumed is replaced at once: the runtime is there.
-        if (replaced !== undefined && attempt === 1) return Effect.suspend(loop)
-        return Effect.flatMap(options.random, (random) => {
-          const longest = Math.min(options.backoff * 2 ** (attempt - 1), options.maxBackoff)
-          const delay = Duration.millis(Math.round(longest / 2 + (longest / 2) * random))
+        if (atOnce) {
+          atOnce = false
+          return Effect.suspend(loop)
+        }
+        return Effect.flatMap(pace.next(outcome.code, outcome.reason), (delay) => {
+          const { attempt } = pace
+          if (delay === undefined) {
+            return end(
+              new SessionEnded({
+                reason: "gave_up",
+                message: oneLine(`no session after ${attempt - 1} attempts, the last one: ${outcome.reason}`)
+              })
+            )
+          }
           return SubscriptionRef.set(status, { _tag: "Disconnected", code: outcome.code, reason: outcome.reason }).pipe(
             Effect.zipRight(SubscriptionRef.set(status, { _tag: "Reconnecting", attempt, delay })),
+            Effect.zipRight(attempt < 2 ? Effect.void : warnOf(attempt, delay, outcome.reason)),
             Effect.zipRight(Effect.sleep(delay)),
             Effect.zipRight(Effect.suspend(loop))
           )
@@ -573,6 +629,7 @@ export const supervise = (
       flush: () => {
         if (core.welcomed) toSend.signal()
       },
+      refusal: (request) => inFlight.refusal(request),
       consumed: () => {
         taken.signal()
         if (core.lastSeq > core.ackedSeq) toAcknowledge.signal()

@@ -1,0 +1,25 @@
+import * as Effect from "effect/Effect"
+
+/** Something that one fiber waits for and others signal. A signal before the wait is not lost. */
+export class Signal {
+  private set = false
+  private resume: (() => void) | undefined = undefined
+  readonly signal = (): void => {
+    const { resume } = this
+    if (resume === undefined) this.set = true
+    else {
+      this.resume = undefined
+      resume()
+    }
+  }
+  readonly wait: Effect.Effect<void> = Effect.async<void>((resume) => {
+    if (this.set) {
+      this.set = false
+      return resume(Effect.void)
+    }
+    this.resume = () => resume(Effect.void)
+    return Effect.sync(() => {
+      this.resume = undefined
+    })
+  })
+}
