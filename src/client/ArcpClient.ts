@@ -216,6 +216,7 @@ const make = (options: ClientOptions) =>
       features,
       eventBuffer: options.eventBuffer ?? 16_384,
       newId: () => ids.unsafeUlid(now()),
+      newTraceId: ids.unsafeTraceId,
       now
     })
     const connector = yield* Connector
@@ -344,10 +345,10 @@ const make = (options: ClientOptions) =>
         // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
         const name = spec !== undefined && core.features.has("agent_versions") ? asked.versioned : asked.name
         const key = asked.idempotencyKey ?? `auto_${yield* ids.secret}`
-        const trace = asked.trace ?? (yield* currentTrace)
+        const trace = asked.trace ?? (yield* currentTrace) ?? { traceId: ids.unsafeTraceId() }
         return yield* call(
           "job.submit",
-          { agent: name, input: encoded, ...options, idempotency_key: key },
+          { agent: name, input: encoded ?? null, ...options, idempotency_key: key },
           (message, request) => {
             const accepted = (message as Extract<Message.RuntimeMessage, { readonly type: "job.accepted" }>).payload
             const job = core.adopt(accepted.job_id, { _tag: "owner", submit: request })
@@ -358,7 +359,14 @@ const make = (options: ClientOptions) =>
               credentials: credentialsOf(accepted),
               cancel: (reason) =>
                 Effect.asVoid(
-                  call("job.cancel", { job_id: job.jobId, reason }, () => undefined, { jobId: job.jobId })
+                  call(
+                    "job.cancel",
+                    { job_id: job.jobId, reason: reason ?? "cancelled by the client" },
+                    () => undefined,
+                    {
+                      jobId: job.jobId
+                    }
+                  )
                 ) as Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
             }
             return handle

@@ -68,11 +68,12 @@ describe("a client against what should not be", () => {
     }).pipe(Effect.provide(client))
   )
 
-  it.scoped("§8.3 a gap ends the connection, and the resume asks for what comes after the last without one", () =>
+  it.scoped("§8.3 a gap of two seconds ends the connection, and the resume asks for what comes after the last without one", () =>
     Effect.gen(function* () {
       const { event, job, next, peer } = yield* withJob
       yield* event(1, "thought", { text: "1" })
       yield* event(3, "thought", { text: "3" })
+      yield* TestClock.adjust("2 seconds")
       yield* peer.ended
       yield* TestClock.adjust("1 second")
       const again = yield* welcomed(next)

@@ -8,6 +8,7 @@ import type { Accepted, JobError, Result } from "../../protocol/Job.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobEvent } from "../../protocol/Event.js"
 import type { ClientError } from "../ClientError.js"
+import { Copies } from "./numbers.js"
 
 /** How a job ended. */
 export type End =
@@ -44,6 +45,12 @@ export class ClientJob {
   recovering = false
   /** The highest session number that an event of this job had. */
   lastSeq = 0
+  /**
+   * Whose numbers its frames have: the session's, or a subscription's own. While it is asked for by a subscribe they are
+   * held, since only the answer tells.
+   */
+  numbering: "session" | "apart" | "held" = "session"
+  readonly copies = new Copies()
   readonly consumers = new Set<Consumer>()
   end: End | undefined = undefined
   /** The result as it streams in. */
@@ -75,6 +82,26 @@ export class ClientJob {
     this.events.push(event)
     if (event._tag === "result_chunk") this.chunk(event.body)
     if (this.events.length > maximum * 2) this.trim(maximum)
+  }
+
+  /** Takes an event in that others have overtaken: at its place, but behind what a consumer has taken. */
+  pushLate(event: JobEvent, maximum: number): void {
+    this.push(event, maximum)
+    let at = this.events.length - 1
+    if (this.events[at] !== event) return
+    let least = 0
+    for (const consumer of this.consumers) least = Math.max(least, consumer.at - this.dropped)
+    for (; at > least && this.events[at - 1]!.seq > event.seq; at--) this.events[at] = this.events[at - 1]!
+    this.events[at] = event
+  }
+
+  /** Whether a chunk is the one that comes next; the order of others is not known yet where numbers are missing. */
+  isNextChunk(body: unknown): boolean {
+    const { chunk_seq: seq, result_id: id } = (body ?? {}) as {
+      readonly chunk_seq?: unknown
+      readonly result_id?: unknown
+    }
+    return id === this.resultId ? seq === this.nextChunk : seq === 0 && (this.resultId === undefined || this.complete)
   }
 
   /** Lets go of the oldest events; never of one that a consumer has still to take. */
