@@ -4,9 +4,9 @@
  * Responsibility: jobs and their events, acknowledgements (§6.5); numbers are in `numbers` (§8.3), the matching of answers in
  * `match`. Everything is synchronous, so each frame is one atomic step.
  *
- * Order: an event is taken when it comes; a number seen before is dropped, one that stays missing asks for a resume. While
- * numbers are missing, a job's end and chunks out of their order wait for them: what is missing may be the job's. Events of an
- * unknown job are kept until its `job.accepted` has come, and those of a job whose subscribe is unanswered until the answer.
+ * Order: events are taken in the order of their numbers. A number seen before is dropped; a frame ahead of its number waits for
+ * those before it, and one that stays missing asks for a resume. Events of an unknown job are kept until its `job.accepted` has
+ * come, and those of a job whose subscribe is unanswered until the answer.
  */
 import * as Either from "effect/Either"
 import * as Envelope from "../../protocol/Envelope.js"
@@ -252,21 +252,13 @@ export class Core {
       this.deliver(frame)
       return none
     }
-    const waits = seq > this.lastSeq + 1 && this.mustWait(job, frame)
-    const place = waits && !this.kept.hasRoom(this.frameSize) ? "gap" : this.numbers.take(seq)
+    const place = seq > this.lastSeq + 1 && !this.kept.hasRoom(this.frameSize) ? "gap" : this.numbers.take(seq)
     if (place === "gap") return { _tag: "gap", expected: this.lastSeq + 1, got: seq }
-    if (place === "seen") return none
-    if (place === "ahead" && waits) this.kept.wait(frame, this.frameSize)
-    else this.deliver(frame)
+    // What is missing may be of the same job, whose events keep their order.
+    if (place === "ahead") this.kept.wait(frame, this.frameSize)
+    else if (place === "next") this.deliver(frame)
     this.placed(place)
     return none
-  }
-
-  /** While numbers are missing, they may be those of what comes before a job's end, or of the chunks before a chunk. */
-  private mustWait(job: ClientJob | undefined, frame: JobFrame): boolean {
-    if (frame.type !== "job.event") return true
-    const { body, kind } = frame.envelope.payload
-    return kind === "result_chunk" && job !== undefined && !job.isNextChunk(body)
   }
 
   /** Keeps a frame of a job whose subscribe is unanswered. */
@@ -338,8 +330,7 @@ export class Core {
     if (payload.kind === "delegate") this.announce(job.jobId, payload.body)
     const seq = raw.event_seq ?? 0
     const event = Event.fromWire(job.jobId, seq, payload)
-    if (seq < job.lastSeq && job.numbering === "session") job.pushLate(event, this.options.eventBuffer)
-    else job.push(event, this.options.eventBuffer)
+    job.push(event, this.options.eventBuffer)
     this.touched.add(job)
   }
 

@@ -84,26 +84,6 @@ export class ClientJob {
     if (this.events.length > maximum * 2) this.trim(maximum)
   }
 
-  /** Takes an event in that others have overtaken: at its place, but behind what a consumer has taken. */
-  pushLate(event: JobEvent, maximum: number): void {
-    this.push(event, maximum)
-    let at = this.events.length - 1
-    if (this.events[at] !== event) return
-    let least = 0
-    for (const consumer of this.consumers) least = Math.max(least, consumer.at - this.dropped)
-    for (; at > least && this.events[at - 1]!.seq > event.seq; at--) this.events[at] = this.events[at - 1]!
-    this.events[at] = event
-  }
-
-  /** Whether a chunk is the one that comes next; the order of others is not known yet where numbers are missing. */
-  isNextChunk(body: unknown): boolean {
-    const { chunk_seq: seq, result_id: id } = (body ?? {}) as {
-      readonly chunk_seq?: unknown
-      readonly result_id?: unknown
-    }
-    return id === this.resultId ? seq === this.nextChunk : seq === 0 && (this.resultId === undefined || this.complete)
-  }
-
   /** Lets go of the oldest events; never of one that a consumer has still to take. */
   private trim(maximum: number): void {
     let drop = this.events.length - maximum

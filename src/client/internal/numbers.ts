@@ -1,9 +1,9 @@
 /**
  * The numbers of a session's frames, as a client reads them (ARCP 1.1 §8.3), and the copies that some runtimes send.
  *
- * Order: a frame whose number is the next one is the rule and costs a comparison. A frame ahead of its number is taken too,
- * and its number is remembered; acknowledged and resumed from is the number below which nothing is missing. What is missing
- * for too long, or directly after a resume, is a gap.
+ * Order: a frame whose number is the next one is the rule and costs a comparison. A frame ahead of its number uses it up too:
+ * the number is remembered, and the frame waits for those before it. Acknowledged and resumed from is the number below which
+ * nothing is missing. What is missing for too long, or directly after a resume, is a gap.
  */
 
 /** Numbers that are remembered ahead of a missing one; with more of them it is a gap. */
