@@ -432,7 +432,7 @@ export class Core {
         const offered = payload.capabilities?.features ?? []
         this.features = new Set(intersect(this.options.features, offered))
         // Runtimes of this package name every request.
-        if (offered.some((f) => f === "artifacts" || f.startsWith("x-vendor.effect-arcp."))) this.matcher.names = true
+        this.matcher.willName = offered.some((f) => f === "artifacts" || f.startsWith("x-vendor.effect-arcp."))
         this.agents = (payload.capabilities?.agents ?? []).map((agent) =>
           typeof agent === "string" ? { name: agent } : agent
         )

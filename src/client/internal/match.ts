@@ -97,6 +97,8 @@ export class Matcher {
   readonly pending = new Map<string, Pending>()
   /** Whether this peer has named a request by its id: then it names each, and order tells nothing. */
   names = false
+  /** Whether it is known to do so before it has. */
+  willName = false
   /** Whether an error of this peer has named one. */
   private namesErrors = false
   private kept: Array<{ readonly error: ArcpError; readonly candidates: Set<Pending> }> = []
@@ -141,7 +143,8 @@ export class Matcher {
   traced(id: string, pending: Pending, newTraceId: (() => string) | undefined): string {
     const { request, traceId } = pending
     pending.sentTrace = undefined
-    if (traceId === undefined || newTraceId === undefined || this.names || this.takeTrace(id, traceId)) return request
+    if (traceId === undefined || newTraceId === undefined || this.names || this.willName || this.takeTrace(id, traceId))
+      return request
     const head = `"trace_id":"${traceId}"`
     if (!request.startsWith(head)) return request
     const fresh = newTraceId()

@@ -46,7 +46,7 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
     })
   }
   if (!core.features.has("subscribe")) {
-    if (recovery._tag === "owner") core.suspect(job).waits = "history"
+    if (recovery._tag === "owner") core.suspect(job).ask("history", core.lastIn)
     return submitAgain(lose)
   }
   // An owner's numbers are those of the session that owns the job. Where the one before this may or may not have become
@@ -59,10 +59,9 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
   job.recovering = recovery._tag === "owner"
   // Where no answer comes, the job is lost in the end.
   const suspect = core.suspect(job)
-  suspect.waits = "history"
+  suspect.ask("history", core.lastIn)
   const answered = (): void => {
-    suspect.waits = "news"
-    suspect.silent = 0
+    suspect.told()
     submitAgain(() => done(false))
   }
   subscribe(core, job, from, answered, lose)

@@ -58,6 +58,7 @@ export const judge = (
   if (isKnown) return end
   const byOrder = seq === undefined || !isForeign
   const verdict = fail(matcher.refused(envelope, byOrder), end)
-  if (verdict._tag !== "end" || jobId !== undefined) return verdict
+  // An end has a number and a job.
+  if (verdict._tag !== "end" || (jobId !== undefined && seq !== undefined)) return verdict
   return fail(matcher.match(envelope, undefined), kept)
 }

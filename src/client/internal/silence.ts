@@ -25,11 +25,12 @@ const tick = "1 second"
 const gapTicks = 2
 const heldGapTicks = 10
 /** Ticks after which a running job is looked for again, at most. */
-const maxPatience = 30
+const maxPatience = 60
 /** Ticks that an end may take after it was asked for. */
 const endPatience = 3
-/** Ticks that the runtime may leave a question about a job unanswered. */
-const maxUnanswered = 30
+/** Ticks that a runtime that sends other frames may leave a question about a job unanswered, and one that sends nothing. */
+const maxIgnored = 30
+const maxUnanswered = 300
 /** Rows of a page of the listing, and pages that are read. */
 const pageSize = 500
 const maxPages = 20
@@ -45,7 +46,7 @@ const called = (isSo: () => boolean, set: (wake: (() => void) | undefined) => vo
     return Effect.sync(() => set(undefined))
   })
 
-/** Ends the connection when a number stays missing; `onGap` is told which. Numbers that nobody reads yet are not missing. */
+/** Ends the connection when a number stays missing; `onGap` is told which. Numbers that are not read yet are not missing. */
 const watchNumbers = (
   core: Core,
   connection: Connection,
@@ -106,17 +107,16 @@ const endOf = (jobId: string, status: Suspect["status"]): ArcpError | ClientErro
 }
 
 /** Asks for silent jobs; `flush` sends what is asked. */
-const watchJobs = (core: Core, flush: () => void): Effect.Effect<never> => {
+const watchJobs = (core: Core, isPaused: () => boolean, flush: () => void): Effect.Effect<never> => {
   let listing = false
   /** Whether a suspicion still counts when the answer comes. */
   const counts = (job: ClientJob, suspect: Suspect): boolean => core.suspects.get(job) === suspect
 
   const askHistory = (job: ClientJob, suspect: Suspect): void => {
     suspect.asked = true
-    suspect.silent = 0
     if (!core.features.has("subscribe")) {
       if (suspect.status === "missing") return core.lose(job, endOf(job.jobId, suspect.status))
-      suspect.waits = "news"
+      suspect.told()
       suspect.patience = endPatience
       const { recovery } = job
       // The runtime knows the job, so that its key starts no second one.
@@ -132,7 +132,7 @@ const watchJobs = (core: Core, flush: () => void): Effect.Effect<never> => {
       }
       return
     }
-    suspect.waits = "history"
+    suspect.ask("history", core.lastIn)
     // An observer's numbers are not those of the owner's session: all is asked for, and what has been seen is passed over.
     const isOwner = job.recovery._tag === "owner"
     if (!isOwner) {
@@ -144,13 +144,11 @@ const watchJobs = (core: Core, flush: () => void): Effect.Effect<never> => {
       job,
       job.recovery._tag === "observer" ? job.recovery.from : job.lastSeq,
       () => {
-        suspect.waits = "news"
-        suspect.silent = 0
-        suspect.patience = isOver(suspect.status) ? endPatience : maxPatience
+        suspect.told()
+        suspect.patience = isOver(suspect.status) ? endPatience : suspect.patience * 2
       },
       (error) => {
-        suspect.waits = "news"
-        suspect.silent = 0
+        suspect.told()
         if (!counts(job, suspect)) return
         const isGone = "code" in error && error.code === "JOB_NOT_FOUND"
         if (isGone && !isOver(suspect.status)) core.lose(job, error)
@@ -162,8 +160,7 @@ const watchJobs = (core: Core, flush: () => void): Effect.Effect<never> => {
   /** What the runtime says of a job that was looked for. */
   const told = (job: ClientJob, suspect: Suspect, status: Suspect["status"]): void => {
     suspect.status = status
-    suspect.waits = "news"
-    suspect.silent = 0
+    suspect.told()
     if (isOver(status)) askHistory(job, suspect)
     else suspect.patience = Math.min(suspect.patience * 2, maxPatience)
   }
@@ -194,8 +191,7 @@ const watchJobs = (core: Core, flush: () => void): Effect.Effect<never> => {
       failed: () => {
         listing = false
         for (const [job, suspect] of looked()) {
-          suspect.waits = "news"
-          suspect.silent = 0
+          suspect.told()
           if (core.features.has("subscribe") && job.recovery._tag === "owner") askHistory(job, suspect)
           else core.suspects.delete(job)
         }
@@ -227,7 +223,7 @@ const watchJobs = (core: Core, flush: () => void): Effect.Effect<never> => {
     }
     suspect.silent++
     if (suspect.waits !== "news") {
-      if (suspect.silent < maxUnanswered) return
+      if (suspect.silent < (suspect.isIgnored(core.lastIn) ? maxIgnored : maxUnanswered)) return
       const message = `the runtime does not say what became of the job ${job.jobId}`
       return giveUp(job, new InternalError({ message, retryable: true }))
     }
@@ -239,7 +235,7 @@ const watchJobs = (core: Core, flush: () => void): Effect.Effect<never> => {
       else askHistory(job, suspect)
     } else if (suspect.status !== undefined && !suspect.asked && isOwner && core.features.has("subscribe")) {
       askHistory(job, suspect)
-    } else if (core.features.has("list_jobs")) suspect.waits = "listing"
+    } else if (core.features.has("list_jobs")) suspect.ask("listing", core.lastIn)
     else if (core.features.has("subscribe") && isOwner) askHistory(job, suspect)
     else core.suspects.delete(job)
   }
@@ -255,6 +251,8 @@ const watchJobs = (core: Core, flush: () => void): Effect.Effect<never> => {
       Effect.zipRight(Effect.sleep(tick)),
       Effect.zipRight(
         Effect.sync(() => {
+          // While nothing is read, nothing has stayed away.
+          if (isPaused()) return
           core.releaseOld()
           for (const [job, suspect] of [...core.suspects]) look(job, suspect)
           if (!listing && looked().length > 0) list(undefined, 1)
@@ -276,7 +274,10 @@ export const watch = (
     readonly flush: () => void
   }
 ): Effect.Effect<void> =>
-  Effect.all([watchNumbers(core, connection, options.isPaused, options.onGap), watchJobs(core, options.flush)], {
-    concurrency: 2,
-    discard: true
-  })
+  Effect.all(
+    [watchNumbers(core, connection, options.isPaused, options.onGap), watchJobs(core, options.isPaused, options.flush)],
+    {
+      concurrency: 2,
+      discard: true
+    }
+  )
