@@ -232,6 +232,7 @@ const make = (options: ClientOptions) =>
       features,
       eventBuffer: options.eventBuffer ?? 16_384,
       newId: () => ids.unsafeUlid(now()),
+      newTraceId: ids.unsafeTraceId,
       now
     })
     const connector = yield* Connector
@@ -361,6 +362,11 @@ const make = (options: ClientOptions) =>
       Effect.gen(function* () {
         const asked = yield* encode.reading("options", () => readSubmit(agent, submitOptions))
         const options = yield* encodeSubmit(asked)
+        const { requestTimeout } = asked
+        const timeout =
+          requestTimeout === undefined
+            ? undefined
+            : yield* encode.reading("options.requestTimeout", () => Duration.toMillis(requestTimeout))
         const { output, spec } = asked
         const wire = spec === undefined ? input : yield* encodeInput(spec.input, input)
         const encoded = wire === undefined ? undefined : yield* encode.json("payload.input", wire)
@@ -369,10 +375,10 @@ const make = (options: ClientOptions) =>
         // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
         const name = spec !== undefined && core.features.has("agent_versions") ? asked.versioned : asked.name
         const key = asked.idempotencyKey ?? `auto_${yield* ids.secret}`
-        const trace = asked.trace ?? (yield* currentTrace)
+        const trace = asked.trace ?? (yield* currentTrace) ?? { traceId: ids.unsafeTraceId() }
         return yield* call(
           "job.submit",
-          { agent: name, input: encoded, ...options, idempotency_key: key },
+          { agent: name, input: encoded ?? null, ...options, idempotency_key: key },
           (message, request) => {
             const accepted = (message as Extract<Message.RuntimeMessage, { readonly type: "job.accepted" }>).payload
             const job = core.adopt(accepted.job_id, { _tag: "owner", submit: request })
@@ -383,7 +389,14 @@ const make = (options: ClientOptions) =>
               credentials: credentialsOf(accepted),
               cancel: (reason) =>
                 Effect.asVoid(
-                  call("job.cancel", { job_id: job.jobId, reason }, () => undefined, { jobId: job.jobId })
+                  call(
+                    "job.cancel",
+                    { job_id: job.jobId, reason: reason ?? "cancelled by the client" },
+                    () => undefined,
+                    {
+                      jobId: job.jobId
+                    }
+                  )
                 ) as Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
             }
             return handle
@@ -391,7 +404,7 @@ const make = (options: ClientOptions) =>
           {
             trace,
             features: needed(name, options),
-            timeout: asked.requestTimeout === undefined ? undefined : Duration.toMillis(asked.requestTimeout)
+            timeout
           }
         )
       })
@@ -562,7 +575,8 @@ const needed = (
   }
 ): ReadonlyArray<string> => {
   const features: Array<string> = []
-  if (agent.includes("@")) features.push("agent_versions")
+  // What is not a string is refused where it is encoded.
+  if (typeof agent === "string" && agent.includes("@")) features.push("agent_versions")
   if (asked.lease_constraints !== undefined) features.push("lease_expires_at")
   const lease: unknown = asked.lease_request === undefined ? undefined : JSON.parse(asked.lease_request.text)
   if (typeof lease === "object" && lease !== null) {

@@ -197,6 +197,12 @@ export const isBody: { readonly [K in CoreEventKind]: (body: unknown) => boolean
 
 const coreKinds: ReadonlySet<string> = new Set(coreEventKinds)
 
+/** The body of a `delegate`; some runtimes name the child alone, which then stands for the delegation too. */
+export const delegateBody = (body: unknown): unknown =>
+  isObj(body) && body.delegate_id === undefined && isId(body.child_job_id)
+    ? { ...body, delegate_id: body.child_job_id }
+    : body
+
 /** Whether `kind` is one of the ten kinds of §8.2. */
 export const isCoreKind = (kind: string): kind is CoreEventKind => coreKinds.has(kind)
 
@@ -206,7 +212,11 @@ export const fromWire = (jobId: string, seq: number, payload: EventPayload): Job
   // A payload may come undecoded.
   const ts = typeof payload.ts === "string" ? payload.ts : ""
   if (!isCoreKind(kind)) return { _tag: "other", kind, jobId, seq, ts, body: payload.body, malformed: false }
-  if (!isBody[kind](payload.body)) return { _tag: "other", kind, jobId, seq, ts, body: payload.body, malformed: true }
+  if (!isBody[kind](payload.body)) {
+    const alias = kind === "delegate" ? delegateBody(payload.body) : payload.body
+    if (alias !== payload.body) return fromWire(jobId, seq, { ...payload, body: alias })
+    return { _tag: "other", kind, jobId, seq, ts, body: payload.body, malformed: true }
+  }
   if (kind === "log") {
     const body = payload.body as Bodies["log"]
     const level = body.level.toLowerCase()

@@ -7,6 +7,9 @@ import type * as AST from "effect/SchemaAST"
 /** An optional field; `null` from the wire counts as absent. */
 export const optional = <A, I, R>(schema: Schema.Schema<A, I, R>) => Schema.optionalWith(schema, { nullable: true })
 
+/** The message of an error; one that is missing is empty. */
+export const Message = Schema.optionalWith(Schema.String, { nullable: true, default: () => "" })
+
 const text = (maximum: number) =>
   Schema.String.pipe(Schema.maxLength(maximum, { description: `a string of at most ${maximum} characters` }))
 
@@ -150,6 +153,49 @@ export const WireLeaseConstraints: Schema.Schema<WireLeaseConstraints> = Schema.
   }
 )
 
+/** An amount of a budget: a number, or `"1.00"` or `"USD:1.00"` as some runtimes write it. */
+const counter = (currency: string, value: unknown): readonly [string, number] | undefined => {
+  if (typeof value === "number") return Number.isFinite(value) ? [currency, value] : undefined
+  const match = typeof value === "string" ? amount.exec(value) : null
+  if (match === null) return undefined
+  const number = Number(match[2])
+  return Number.isFinite(number) ? [match[1] ?? currency, number] : undefined
+}
+const amount = /^(?:([A-Za-z][A-Za-z0-9_.-]{0,63}):)?(-?\d{1,32}(?:\.\d{1,64})?)$/
+
+/** As some runtimes write them, too: `"USD:1.00"` alone, or a list of such. */
+const readBudget = (
+  input: unknown,
+  _: unknown,
+  ast: AST.Declaration
+): Either.Either<{ readonly [currency: string]: number }, ParseResult.ParseIssue> => {
+  const list =
+    typeof input === "string" ? [input] : Array.isArray(input) ? (input as ReadonlyArray<unknown>) : undefined
+  if (list === undefined && !isObject(input)) return Either.left(new ParseResult.Type(ast, input))
+  const entries: Array<readonly [string, number]> = []
+  const values: ReadonlyArray<readonly [string, unknown]> =
+    list === undefined ? Object.entries(input as object) : list.map((value) => ["", value])
+  for (const [key, value] of values) {
+    const read = counter(key, value)
+    if (read === undefined || read[0] === "") {
+      const issue = new ParseResult.Type(Finite.ast, value)
+      return Either.left(
+        list === undefined ? new ParseResult.Pointer(key, input, issue) : new ParseResult.Type(ast, input)
+      )
+    }
+    entries.push(read)
+  }
+  return Either.right(Object.fromEntries(entries))
+}
+
 /** Budget counters on the wire: currency to amount (ARCP 1.1 §9.6). */
-export const WireBudget = record(Finite)
+export const WireBudget: Schema.Schema<{ readonly [currency: string]: number }> = Schema.declare(
+  [],
+  { decode: () => readBudget, encode: () => readBudget },
+  {
+    description: "an object",
+    arbitrary: () => (fc) =>
+      fc.dictionary(fc.string({ minLength: 1 }), fc.double({ noNaN: true, noDefaultInfinity: true }))
+  }
+)
 export type WireBudget = typeof WireBudget.Type

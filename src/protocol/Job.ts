@@ -4,6 +4,8 @@ import { ErrorDetails } from "./Errors.js"
 import {
   Id,
   JsonObject,
+  Message,
+  NonNegative,
   optional,
   PositiveInt,
   Reason,
@@ -81,7 +83,7 @@ export type Result = typeof Result.Type
 export const JobError = Schema.Struct({
   final_status: optional(Schema.String),
   code: Schema.NonEmptyString,
-  message: Schema.String,
+  message: Message,
   retryable: optional(Schema.Boolean),
   details: optional(ErrorDetails),
   completed_at: optional(Schema.String)
@@ -109,7 +111,8 @@ export const Subscribed = Schema.Struct({
   parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
   trace_id: optional(Schema.String),
   subscribed_from: optional(Seq),
-  replayed: optional(Schema.Boolean)
+  /** Some runtimes tell how many events they replay, and number those of each subscription from 1. */
+  replayed: optional(Schema.Union(Schema.Boolean, NonNegative))
 })
 export type Subscribed = typeof Subscribed.Type
 

@@ -4,6 +4,7 @@ import { ErrorPayload } from "./Errors.js"
 import {
   Finite,
   Id,
+  Message,
   optional,
   PositiveInt,
   ResumePoint,
@@ -123,8 +124,7 @@ export const ListJobs = Schema.Struct({
 })
 export type ListJobs = typeof ListJobs.Type
 
-/** A job in a listing (§6.6). */
-export const JobInfo = Schema.Struct({
+const jobInfo = {
   job_id: Id,
   agent: Schema.String,
   status: JobStatus,
@@ -132,10 +132,22 @@ export const JobInfo = Schema.Struct({
   lease_constraints: optional(WireLeaseConstraints),
   budget: optional(WireBudget),
   parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
-  created_at: Schema.String,
   trace_id: optional(Schema.String),
   last_event_seq: optional(Finite)
-})
+}
+
+const Row = Schema.Struct({ ...jobInfo, created_at: Schema.String, submitted_at: optional(Schema.String) })
+
+/** A job in a listing (§6.6). `submitted_at` is accepted as another spelling of `created_at`. */
+export const JobInfo = Schema.transform(
+  Schema.Struct({ ...jobInfo, created_at: optional(Schema.String), submitted_at: optional(Schema.String) }),
+  Schema.typeSchema(Row),
+  {
+    strict: false,
+    decode: (row) => ({ ...row, created_at: row.created_at ?? row.submitted_at }),
+    encode: (row) => row
+  }
+)
 export type JobInfo = typeof JobInfo.Type
 
 /** `session.jobs` (§6.6). */
@@ -157,6 +169,7 @@ export type Closed = typeof Closed.Type
 /** `session.error` (1.0 §12): one refused request, or the end of the connection. */
 export const SessionError = Schema.Struct({
   ...ErrorPayload.fields,
+  message: Message,
   retryable: optional(Schema.Boolean),
   details: optional(ErrorPayload.fields.details.from),
   request_id: optional(Id)

@@ -371,6 +371,7 @@ describe("numbers", () => {
         const hellos: Array<object> = []
         yield* say.thought(1)
         yield* say.thought(3)
+        yield* TestClock.adjust("2 seconds")
         yield* peer.ended
         // However often it is asked, the second event does not come.
         yield* Effect.forkScoped(

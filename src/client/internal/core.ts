@@ -1,97 +1,48 @@
 /**
  * A client's session as a state machine without I/O: what came in, what waits for an answer, what is to be sent.
  *
- * Responsibility: matching replies to requests, keeping jobs and their events, numbering (§8.3), acknowledgements (§6.5).
- * Everything is synchronous, so each frame is one atomic step.
+ * Responsibility: jobs and their events, acknowledgements (§6.5); numbers are in `numbers` (§8.3), the matching of answers in
+ * `match`. Everything is synchronous, so each frame is one atomic step.
  *
- * Order: events are taken in the order of their numbers; a number seen before is dropped, a gap asks for a resume. Events
- * of a job that nobody knows yet are kept until its `job.accepted` has come.
+ * Order: events are taken in the order of their numbers. A number seen before is dropped; a frame ahead of its number waits for
+ * those before it, and one that stays missing asks for a resume. Events of an unknown job are kept until its `job.accepted` has
+ * come, and those of a job whose subscribe is unanswered until the answer.
  */
 import * as Either from "effect/Either"
 import * as Envelope from "../../protocol/Envelope.js"
-import { type ArcpError, fromWire, InternalError, type InvalidRequest, oneLine } from "../../protocol/Errors.js"
+import { type ArcpError, fromWire, InternalError, InvalidRequest } from "../../protocol/Errors.js"
 import { intersect } from "../../protocol/Features.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Event from "../../protocol/Event.js"
-import type { Accepted, JobError, Result } from "../../protocol/Job.js"
+import type { Accepted, JobError } from "../../protocol/Job.js"
 import * as Message from "../../protocol/Message.js"
-import { type AgentInfo, jobStatuses } from "../../protocol/Session.js"
+import { type AgentInfo, isTerminal, type JobStatus } from "../../protocol/Session.js"
 import type { Frame } from "../../transport/Connection.js"
-import { type ClientError, ResultInvalid } from "../ClientError.js"
+import type { ClientError } from "../ClientError.js"
+import { Announced } from "./announced.js"
 import * as encode from "./encode.js"
+import { endOf, type Terminal } from "./ends.js"
 import { ClientJob, type Recovery } from "./job.js"
+import { type JobFrame, Kept } from "./kept.js"
+import { answersTo, Matcher, type Pending } from "./match.js"
+import { Numbers, type Place } from "./numbers.js"
+import { none, type Reaction } from "./reaction.js"
+import { judge } from "./refusals.js"
+import { Remembered } from "./remembered.js"
+import { Suspect } from "./suspect.js"
 
-/** A request that waits for its answer. */
-export interface Pending {
-  readonly type: Message.ClientMessageType
-  /** Its frame but for the id and the session, encoded once (see `encode`). */
-  readonly request: string
-  /** What its answer may name. */
-  readonly jobId?: string | undefined
-  readonly traceId?: string | undefined
-  readonly nonce?: string | undefined
-  /** Called once, synchronously, when the answer is read: before any later frame is. */
-  readonly answered: (message: Message.RuntimeMessage) => void
-  readonly failed: (error: ArcpError | ClientError) => void
-  /** Whether it takes a job up in a new session; the next new session asks anew. */
-  readonly recovers?: boolean | undefined
-  /** Milliseconds that it may lie unanswered, where that is more than the client's `requestTimeout`. */
-  readonly timeout?: number | undefined
-  /** Whether it has been queued on the connection of the moment. */
-  sent?: boolean
-  /** When it was handed to the transport of the moment. */
-  writtenAt?: number | undefined
-  /** Connections in a row that ended after it had been sent. */
-  strikes?: number
-}
+export type { Pending } from "./match.js"
+export type { Reaction } from "./reaction.js"
 
-/** The request that a reply answers, by the reply's type. */
-const answersTo: ReadonlyMap<string, Message.ClientMessageType> = new Map([
-  ["job.accepted", "job.submit"],
-  ["session.jobs", "session.list_jobs"],
-  ["job.cancelled", "job.cancel"],
-  ["job.subscribed", "job.subscribe"],
-  ["artifact.ref", "artifact.put"],
-  ["artifact.data", "artifact.fetch"],
-  ["artifact.released", "artifact.release"]
-])
-
-/** A job's end that breaks its schema: the job has ended, and nobody knows how. */
-interface UnreadableEnd {
-  readonly type: "unreadable"
-  readonly envelope: Envelope.RawEnvelope
-  readonly error: InvalidRequest
-}
-
-type Terminal = (Message.RuntimeMessage & { readonly type: "job.result" | "job.error" }) | UnreadableEnd
-
-type Orphan = Terminal | (Message.RuntimeMessage & { readonly type: "job.event" })
-
-/** What a frame asks the connection's owner to do. */
-export type Reaction =
-  | { readonly _tag: "none" }
-  /** `previous`: the session that was to be resumed, where another one was given instead. */
-  | { readonly _tag: "welcomed"; readonly previous: string | undefined }
-  /** The runtime refused the session or ended it. */
-  | { readonly _tag: "refused"; readonly error: ArcpError }
-  /** The runtime said that something is wrong, and not with which request. */
-  | { readonly _tag: "remarked"; readonly error: ArcpError }
-  /** The numbers have a gap: drop the connection and resume. */
-  | { readonly _tag: "gap"; readonly expected: number; readonly got: number }
-  | { readonly _tag: "closed" }
-
-const none: Reaction = { _tag: "none" }
-const noRequests: ReadonlyArray<Pending> = []
-
-/** Events of jobs that are not known yet, at most this many. */
-const maxOrphans = 100_000
-
-/** Delegated jobs that were announced and of which nothing has come, at most this many. */
-const maxAnnounced = 1_024
-/** UTF-16 code units of messages of unknown jobs that are kept; beyond it they are dropped, as beyond their number. */
-const maxOrphanBytes = 67_108_864
+/** Job ids that are remembered: of jobs that have been known, and of those that have ended. */
+const maxRemembered = 16_384
+/** Ticks of `silence` that a job may be silent before it is asked for. */
+const patience = 2
 /** Messages that may wait to be sent before pings are passed over. */
 const maxPongs = 1_024
+/** Observations whose end the runtime has not confirmed, at most. */
+const maxUnobserved = 1_024
+const noRequests: ReadonlyArray<Pending> = []
 
 /** Bounds and ids that the core needs. */
 export interface CoreOptions {
@@ -99,6 +50,7 @@ export interface CoreOptions {
   readonly features: ReadonlyArray<string>
   readonly eventBuffer: number
   readonly newId: () => string
+  readonly newTraceId?: (() => string) | undefined
   readonly now: () => number
 }
 
@@ -106,8 +58,6 @@ export interface CoreOptions {
 export class Core {
   sessionId: string | undefined = undefined
   resumeToken: string | undefined = undefined
-  /** The highest number received without a gap. */
-  lastSeq = 0
   ackedSeq = 0
   /** What has come since the last acknowledgement, in UTF-16 code units; where frames come encoded. */
   unackedBytes = 0
@@ -119,27 +69,47 @@ export class Core {
   welcomed = false
   lastIn = 0
   readonly jobs = new Map<string, ClientJob>()
-  readonly pending = new Map<string, Pending>()
+  readonly numbers = new Numbers()
+  private readonly matcher = new Matcher()
+  readonly pending: Map<string, Pending> = this.matcher.pending
   /** Child jobs that were announced (§10). */
   onChild: ((accepted: Accepted, traceId: string | undefined) => void) | undefined = undefined
+  /** Numbers are missing. */
+  onOpen: (() => void) | undefined = undefined
+  /** Jobs that may be silent for ever: those of a resumed session, repeats, and those whose end was announced (see `silence`). */
+  readonly suspects = new Map<ClientJob, Suspect>()
+  onSuspect: (() => void) | undefined = undefined
   /** How much has come that had not come before: events, and answers to calls. */
   progress = 0
   private outbox: Array<Frame> = []
   private unwritten: Array<Pending> = []
   /** Jobs that are no longer observed; what the runtime still sends of them is dropped. */
   private readonly unobserved = new Set<string>()
-  private readonly orphans = new Map<string, { readonly messages: Array<Orphan>; bytes: number }>()
-  private orphanCount = 0
-  private orphanBytes = 0
+  private readonly kept = new Kept()
   /** The size of the frame that is being read, where it came encoded. */
   private frameSize = 0
   private adopted = false
-  private readonly announced = new Map<string, Accepted>()
+  /** Whether the session was begun by another process. */
+  private inherited = false
+  private readonly announced = new Announced()
   private readonly touched = new Set<ClientJob>()
+  private readonly known = new Remembered(maxRemembered)
+  private readonly ended = new Remembered(maxRemembered)
+  private readonly cancelling = new Remembered(maxRemembered)
+  /** Requests that were sent to another connection before, which may have taken them. */
+  private readonly repeated = new WeakSet<Pending>()
   private readonly options: CoreOptions
 
   constructor(options: CoreOptions) {
     this.options = options
+  }
+
+  /** The highest number below which nothing is missing. */
+  get lastSeq(): number {
+    return this.numbers.last
+  }
+  set lastSeq(seq: number) {
+    this.numbers.reset(seq)
   }
 
   /** Takes what is to be sent. */
@@ -163,14 +133,28 @@ export class Core {
 
   /** Queues a message that expects no answer. */
   post<T extends Message.ClientMessageType>(type: T, payload: Message.ClientPayload<T>, jobId?: string): void {
-    this.outbox.push(
-      Message.client(type, { id: this.options.newId(), session_id: this.sessionId, job_id: jobId }, payload)
-    )
+    const head = { id: this.options.newId(), session_id: this.sessionId, job_id: jobId }
+    this.outbox.push(Message.client(type, head, payload))
+  }
+
+  /** Asks the runtime to end an observation. Nothing waits for its answer, which no text defines. */
+  unobserve(jobId: string): void {
+    if (this.unobserved.size >= maxUnobserved) this.unobserved.delete(this.unobserved.values().next().value ?? "")
+    this.unobserved.add(jobId)
+    if (this.welcomed) this.post("job.unsubscribe", { job_id: jobId }, jobId)
   }
 
   /** Queues a request; it is sent again after a reconnect until it is answered. */
   request(pending: Pending): string {
     const id = this.options.newId()
+    const { jobId, type } = pending
+    if (type === "job.cancel" && jobId !== undefined) {
+      if (this.ended.has(jobId)) {
+        pending.failed(new InvalidRequest({ message: `job.cancel: the job ${jobId} has ended` }))
+        return id
+      }
+      this.cancelling.add(jobId)
+    }
     this.pending.set(id, pending)
     if (this.welcomed) this.send(id, pending)
     return id
@@ -179,16 +163,25 @@ export class Core {
   private send(id: string, pending: Pending): void {
     pending.sent = true
     this.unwritten.push(pending)
-    this.outbox.push(encode.frame(pending.type, id, this.sessionId, pending.request))
+    const { jobId, recovers, type } = pending
+    if (type === "job.subscribe" && jobId !== undefined) {
+      const job = this.jobs.get(jobId)
+      if (job === undefined || recovers === true) {
+        if (job !== undefined) job.numbering = "held"
+        this.kept.startHold(jobId, pending)
+        this.onSuspect?.()
+      }
+    }
+    const request = type === "job.submit" ? this.matcher.traced(id, pending, this.options.newTraceId) : pending.request
+    this.outbox.push(encode.frame(type, id, this.sessionId, request))
   }
 
   /** Sends every unanswered request again, under new ids. */
   repeatPending(): void {
-    const all = [...this.pending.values()]
-    this.pending.clear()
     for (const jobId of this.unobserved) this.post("job.unsubscribe", { job_id: jobId }, jobId)
-    for (const pending of all) {
+    for (const pending of this.matcher.takeAll()) {
       const id = this.options.newId()
+      this.repeated.add(pending)
       this.pending.set(id, pending)
       this.send(id, pending)
     }
@@ -214,102 +207,157 @@ export class Core {
     } else raw = frame
     if (raw.type === "job.event") return this.event(raw)
     const decoded = Message.decodeRuntime(raw)
-    // What a later version of the protocol sends is not this client's business.
     if (Either.isLeft(decoded)) return this.undecodable(raw, decoded.left)
-    return this.message(decoded.right)
+    const message = decoded.right
+    if (message.type === "job.result" || message.type === "job.error") return this.terminal(message)
+    const reaction = this.message(message)
+    if (this.holdsFrames) this.releaseAnswered()
+    // Every frame with a number uses it up (§8.3), also a reply.
+    if (reaction._tag !== "none" && reaction._tag !== "remarked") return reaction
+    const used = this.use(raw)
+    return used._tag === "none" ? reaction : used
   }
 
+  /** What a later version of the protocol sends is passed over; of what is known, the request that it answers has failed. */
   private undecodable(raw: Envelope.RawEnvelope, error: InvalidRequest): Reaction {
     if (raw.type === "job.result" || raw.type === "job.error") {
       return this.terminal({ type: "unreadable", envelope: raw, error })
     }
     const to = answersTo.get(raw.type)
-    // A child's announcement answers nobody.
+    // A child's announcement answers no request.
     if ((to !== undefined && typeof raw.payload.parent_job_id !== "string") || raw.type === "session.error") {
-      this.match(raw, to)?.failed(
-        new InternalError({ message: `the answer ${raw.type} cannot be read: ${error.message}`, retryable: false })
-      )
+      this.matcher
+        .match(raw, to)
+        ?.failed(
+          new InternalError({ message: `the answer ${raw.type} cannot be read: ${error.message}`, retryable: false })
+        )
     } else {
       const id = raw.payload.request_id
-      if (typeof id === "string") this.settle(id)?.failed(error)
+      if (typeof id === "string") this.matcher.settle(id)?.failed(error)
     }
-    return raw.event_seq === undefined
-      ? none
-      : this.numbered(raw.event_seq) === "gap"
-        ? { _tag: "gap", expected: this.lastSeq + 1, got: raw.event_seq }
-        : none
+    if (this.holdsFrames) this.releaseAnswered()
+    return this.use(raw)
   }
 
-  private numbered(seq: number): "new" | "seen" | "gap" {
-    if (seq <= this.lastSeq) return "seen"
-    if (seq > this.lastSeq + 1) return "gap"
-    this.lastSeq = seq
-    return "new"
-  }
-
-  private event(raw: Envelope.RawEnvelope): Reaction {
-    const { event_seq: seq, job_id: jobId, payload } = raw
+  /** Uses up the number of a frame that is no job's event or end. */
+  private use({ event_seq: seq }: Envelope.RawEnvelope): Reaction {
     if (seq === undefined) return none
-    switch (this.numbered(seq)) {
-      case "seen":
-        return none
-      case "gap":
-        return { _tag: "gap", expected: this.lastSeq + 1, got: seq }
-      case "new":
-    }
-    if (jobId === undefined || typeof payload.kind !== "string") return none
-    if (payload.kind === "delegate") this.announce(jobId, payload.body)
-    const job = this.jobs.get(jobId) ?? this.announcedChild(jobId)
-    if (job === undefined) {
-      this.keepOrphan(jobId, { type: "job.event", envelope: raw, payload: payload as unknown as Event.EventPayload })
-      return none
-    }
-    this.push(job, seq, payload as unknown as Event.EventPayload)
+    const place = this.numbers.take(seq)
+    if (place === "gap") return { _tag: "gap", expected: this.lastSeq + 1, got: seq }
+    this.placed(place)
     return none
   }
 
-  /** A delegated job's `job.accepted` is no event and is not replayed; the `delegate` event, which names the child, is. */
-  private announce(parentJobId: string, body: unknown): void {
-    if (!Event.isBody.delegate(body)) return
-    const { agent, child_job_id: jobId, delegate_id, lease_request } = body as Event.Bodies["delegate"]
-    if (jobId === undefined || this.jobs.has(jobId)) return
-    if (this.announced.size >= maxAnnounced) this.announced.delete(this.announced.keys().next().value ?? "")
-    this.announced.set(jobId, {
-      job_id: jobId,
-      agent,
-      ...(lease_request === undefined ? {} : { lease: lease_request }),
-      parent_job_id: parentJobId,
-      delegate_id
-    })
+  /** After a number has been taken: what waited for it, or that others are missing. */
+  private placed(place: Place): void {
+    if (place === "next") for (const frame of this.kept.takeDue(this.lastSeq)) this.deliver(frame)
+    if (this.numbers.open) this.onOpen?.()
+  }
+
+  private event(raw: Envelope.RawEnvelope): Reaction {
+    const { event_seq: seq, job_id: jobId } = raw
+    if (seq === undefined) return none
+    const { numbers } = this
+    const job = jobId === undefined ? undefined : this.jobs.get(jobId)
+    // The rule, and the hot path: the next number, of a job that is known.
+    if (job !== undefined && seq === numbers.last + 1 && !numbers.open && job.numbering === "session") {
+      numbers.last = seq
+      this.push(job, raw)
+      return none
+    }
+    return this.numbered({ type: "job.event", envelope: raw })
+  }
+
+  /** A job's frame out of the rule: of a job that is not known, with another number than the next, or that waits. */
+  private numbered(frame: JobFrame): Reaction {
+    const { event_seq: seq, job_id: jobId } = frame.envelope
+    if (jobId !== undefined && this.holdsFrames && this.hold(jobId, frame)) return none
+    const job = jobId === undefined ? undefined : this.jobs.get(jobId)
+    if (job?.numbering === "apart" || seq === undefined) {
+      this.deliver(frame)
+      return none
+    }
+    const place = seq > this.lastSeq + 1 && !this.kept.hasRoom(this.frameSize) ? "gap" : this.numbers.take(seq)
+    if (place === "gap") return { _tag: "gap", expected: this.lastSeq + 1, got: seq }
+    // What is missing may be of the same job, whose events keep their order.
+    if (place === "ahead") this.kept.wait(frame, this.frameSize)
+    else if (place === "next") this.deliver(frame)
+    this.placed(place)
+    return none
+  }
+
+  /** Keeps a frame of a job whose subscribe is unanswered. */
+  private hold(jobId: string, frame: JobFrame): boolean {
+    const hold = this.kept.holds.get(jobId)
+    if (hold === undefined) return false
+    if (this.matcher.waits(hold.pending) && this.kept.hold(jobId, frame, this.frameSize)) return true
+    this.release(jobId, false)
+    return false
+  }
+
+  /** Takes in what was held of a job, by the session's numbers or apart from them. */
+  private release(jobId: string, apart: boolean): void {
+    if (!this.kept.holds.has(jobId)) return
+    const job = this.jobs.get(jobId)
+    if (job !== undefined) job.numbering = apart ? "apart" : "session"
+    // A number that is missing here is looked for when it has been missing for long.
+    for (const frame of this.kept.takeHold(jobId)) this.numbered(frame)
+  }
+
+  /** What was held for subscribes that have failed or that the caller no longer waits for. */
+  releaseAnswered(): void {
+    for (const [jobId, { pending }] of this.kept.holds) if (!this.matcher.waits(pending)) this.release(jobId, false)
+  }
+
+  /** What was held for subscribes whose answer does not come. Called once a second. */
+  releaseOld(): void {
+    this.releaseAnswered()
+    for (const jobId of this.kept.oldHolds()) this.release(jobId, false)
+  }
+
+  /** Whether frames may be held for subscribes. */
+  get holdsFrames(): boolean {
+    return this.kept.holds.size > 0
+  }
+
+  /** Gives a frame to its job, or keeps it until the job is known. */
+  private deliver(frame: JobFrame): void {
+    const { envelope } = frame
+    const { job_id: jobId, payload } = envelope
+    // What comes after a job's end is none of it.
+    if (jobId === undefined || this.ended.has(jobId) || this.unobserved.has(jobId)) return
+    const job = this.jobs.get(jobId) ?? this.announcedChild(jobId)
+    if (frame.type !== "job.event") {
+      if (job === undefined) this.kept.orphan(jobId, frame, this.frameSize)
+      else this.finish(job, frame)
+    } else if (job !== undefined) this.push(job, envelope)
+    else if (typeof payload.kind === "string") {
+      if (payload.kind === "delegate") this.announce(jobId, payload.body)
+      this.kept.orphan(jobId, frame, this.frameSize)
+    }
   }
 
   /** The child whose first message has come without its `job.accepted`: that was lost with a connection. */
   private announcedChild(jobId: string): ClientJob | undefined {
-    const accepted = this.announced.get(jobId)
+    const accepted = this.announced.take(jobId)
     if (accepted === undefined) return undefined
-    this.announced.delete(jobId)
     this.onChild?.(accepted, undefined)
     return this.jobs.get(jobId)
   }
 
-  private push(job: ClientJob, seq: number, payload: Event.EventPayload): void {
-    if (job.end !== undefined) return
-    if (job.skip === 0) this.progress++
-    job.push(Event.fromWire(job.jobId, seq, payload), this.options.eventBuffer)
-    this.touched.add(job)
+  private announce(parentJobId: string, body: unknown): void {
+    this.announced.add(parentJobId, body, (jobId) => this.jobs.has(jobId))
   }
 
-  private keepOrphan(jobId: string, message: Orphan): void {
-    if (this.unobserved.has(jobId)) return
-    if (this.orphanCount >= maxOrphans || this.orphanBytes + this.frameSize > maxOrphanBytes) return
-    this.orphanCount++
-    this.orphanBytes += this.frameSize
-    const kept = this.orphans.get(jobId)
-    if (kept === undefined) this.orphans.set(jobId, { messages: [message], bytes: this.frameSize })
-    else {
-      kept.messages.push(message)
-      kept.bytes += this.frameSize
-    }
+  private push(job: ClientJob, raw: Envelope.RawEnvelope): void {
+    const payload = raw.payload as unknown as Event.EventPayload
+    if (typeof payload.kind !== "string" || job.end !== undefined || job.copies.isCopy(raw.id)) return
+    if (payload.kind === "delegate") this.announce(job.jobId, payload.body)
+    if (job.skip === 0) this.progress++
+    const seq = raw.event_seq ?? 0
+    const event = Event.fromWire(job.jobId, seq, payload)
+    job.push(event, this.options.eventBuffer)
+    this.touched.add(job)
   }
 
   /** Whether a job has been made known since this was last asked. */
@@ -317,13 +365,6 @@ export class Core {
     const { adopted } = this
     this.adopted = false
     return adopted
-  }
-
-  /** Asks the runtime to end an observation. Nothing waits for its answer, which no text defines. */
-  unobserve(jobId: string): void {
-    if (this.unobserved.size >= maxAnnounced) this.unobserved.delete(this.unobserved.values().next().value ?? "")
-    this.unobserved.add(jobId)
-    if (this.welcomed) this.post("job.unsubscribe", { job_id: jobId }, jobId)
   }
 
   /** Makes a job known; what has arrived of it already is taken in. */
@@ -334,95 +375,65 @@ export class Core {
     this.jobs.set(jobId, job)
     this.unobserved.delete(jobId)
     this.adopted = true
-    const kept = this.orphans.get(jobId)
-    if (kept !== undefined) {
-      this.orphans.delete(jobId)
-      this.orphanCount -= kept.messages.length
-      this.orphanBytes -= kept.bytes
-      for (const message of kept.messages) {
-        if (message.type === "job.event") this.push(job, message.envelope.event_seq ?? 0, message.payload)
-        else this.finish(job, message)
-      }
-    }
+    this.ended.delete(jobId)
+    this.known.add(jobId)
+    for (const frame of this.kept.takeOrphans(jobId)) this.deliver(frame)
     return job
   }
 
   private finish(job: ClientJob, message: Terminal): void {
     const { jobId } = job
-    const invalid = (why: string): void =>
-      job.finish({ _tag: "lost", error: new ResultInvalid({ jobId, message: oneLine(why) }) })
-    if (message.type === "unreadable") {
-      invalid(`the end of the job cannot be read: ${message.error.message}`)
-    } else if (message.type === "job.result") {
-      const payload = message.payload as Result
-      const { final_status: status } = payload
-      // §7.3: the other words of the protocol say that there is no result.
-      if (status !== undefined && status !== "success" && (jobStatuses as ReadonlyArray<string>).includes(status)) {
-        invalid(`the job has a result and ended as ${status}: one of them is wrong`)
-      } else job.finish({ _tag: "result", payload })
-    } else {
-      const payload = message.payload as JobError
-      job.finish({ _tag: "error", payload, error: fromWire(payload) })
-    }
+    job.finish(endOf(jobId, message))
     // Handles keep the job; the client need not, once it has ended.
-    this.jobs.delete(job.jobId)
+    this.jobs.delete(jobId)
+    this.suspects.delete(job)
     this.touched.add(job)
+    this.ended.add(jobId)
+    if (this.cancelling.delete(jobId)) this.matcher.endCancels(jobId, job.end)
+  }
+
+  /** The client will hear no more of a job. */
+  lose(job: ClientJob, error: ArcpError | ClientError): void {
+    job.finish({ _tag: "lost", error })
+    if (this.jobs.get(job.jobId) === job) this.jobs.delete(job.jobId)
+    this.suspects.delete(job)
+    if (this.cancelling.delete(job.jobId)) this.matcher.endCancels(job.jobId, job.end)
+    job.notify()
+  }
+
+  /** Asks for a job, unless something of it comes in the next seconds. `status` is what it is said to have ended as. */
+  suspect(job: ClientJob, status?: JobStatus): Suspect {
+    const suspect = this.suspects.get(job) ?? new Suspect(job, patience)
+    suspect.status = status ?? suspect.status
+    suspect.silent = 0
+    this.suspects.set(job, suspect)
+    this.onSuspect?.()
+    return suspect
   }
 
   private terminal(message: Terminal): Reaction {
-    const { event_seq: seq, job_id: jobId } = message.envelope
-    if (seq !== undefined) {
-      const place = this.numbered(seq)
-      if (place === "gap") return { _tag: "gap", expected: this.lastSeq + 1, got: seq }
-      if (place === "seen") return none
-    }
-    if (jobId === undefined) return none
-    const job = this.jobs.get(jobId) ?? this.announcedChild(jobId)
-    if (job === undefined) this.keepOrphan(jobId, message)
-    else this.finish(job, message)
-    return none
+    if (message.type !== "job.error") return this.numbered(message)
+    const { envelope } = message
+    const error = fromWire(message.payload as JobError)
+    // Some runtimes refuse a session so.
+    if (!this.welcomed) return { _tag: "refused", error }
+    const { job_id: jobId } = envelope
+    const job = jobId === undefined ? undefined : this.jobs.get(jobId)
+    const isKnown =
+      job !== undefined ||
+      (jobId !== undefined && (this.announced.has(jobId) || this.known.has(jobId) || this.kept.hasOrphans(jobId)))
+    const verdict = judge(this.matcher, envelope, error, { job, isKnown, isForeign: this.inherited })
+    if (verdict._tag === "end") return this.numbered(message)
+    if (verdict._tag === "kept") this.keep(envelope, error)
+    else if (verdict.doubt && job !== undefined) this.suspect(job)
+    if (this.holdsFrames) this.releaseAnswered()
+    const used = this.use(envelope)
+    return used._tag === "none" && verdict._tag === "kept" ? { _tag: "remarked", error } : used
   }
 
-  private settle(id: string): Pending | undefined {
-    const pending = this.pending.get(id)
-    if (pending !== undefined) this.pending.delete(id)
-    return pending
-  }
-
-  /** The request that a reply answers: by the ids that published runtimes send, at last by order. */
-  private match(envelope: Envelope.RawEnvelope, type: Message.ClientMessageType | undefined): Pending | undefined {
-    const { details, reply_to, request_id } = envelope.payload
-    const named = [
-      request_id,
-      typeof details === "object" && details !== null && "request_id" in details ? details.request_id : undefined,
-      reply_to,
-      envelope.reply_to,
-      envelope.correlation_id,
-      envelope.id
-    ]
-    for (const id of named) {
-      if (typeof id !== "string") continue
-      const found = this.settle(id)
-      if (found === undefined) continue
-      // What is wrong about an artifact is told by who asked for it.
-      const ofArtifacts = found.type.startsWith("artifact.") && type?.startsWith("artifact.") === true
-      if (type === undefined || found.type === type || ofArtifacts) return found
-      found.failed(new InternalError({ message: `${found.type} was answered with ${envelope.type}`, retryable: false }))
-      return undefined
-    }
-    const said = named.slice(0, 5).some((id) => typeof id === "string")
-    const candidates = [...this.pending].filter(([, pending]) => type === undefined || type === pending.type)
-    if (envelope.trace_id !== undefined) {
-      const byTrace = candidates.filter(([, pending]) => pending.traceId === envelope.trace_id)
-      if (byTrace.length === 1) return this.settle(byTrace[0]![0])
-    }
-    // A reply that names a request which is not ours must not settle another one.
-    if (said) return undefined
-    const byJob = candidates.filter(([, pending]) => pending.jobId !== undefined && pending.jobId === envelope.job_id)
-    if (byJob.length > 0) return this.settle(byJob[0]![0])
-    return candidates.length === 1 || (candidates.length > 0 && type === "job.submit")
-      ? this.settle(candidates[0]![0])
-      : undefined
+  /** An error that is about no request in particular. */
+  private keep(envelope: Envelope.RawEnvelope, error: ArcpError): void {
+    this.matcher.keep(envelope, error)
   }
 
   private message(message: Message.RuntimeMessage): Reaction {
@@ -437,9 +448,18 @@ export class Core {
         }
         const previous = this.sessionId === sessionId ? undefined : this.sessionId
         if (previous !== undefined) this.forgetSession()
+        else if (this.sessionId !== undefined) {
+          this.inherited ||= this.known.size === 0
+          this.numbers.resumed()
+          this.suspects.clear()
+          for (const job of this.jobs.values()) this.suspect(job)
+        }
         this.sessionId = sessionId
         this.resumeToken = payload.resume_token
-        this.features = new Set(intersect(this.options.features, payload.capabilities?.features ?? []))
+        const offered = payload.capabilities?.features ?? []
+        this.features = new Set(intersect(this.options.features, offered))
+        // Runtimes of this package name every request.
+        this.matcher.willName = offered.some((f) => f === "artifacts" || f.startsWith("x-vendor.effect-arcp."))
         this.agents = (payload.capabilities?.agents ?? []).map((agent) =>
           typeof agent === "string" ? { name: agent } : agent
         )
@@ -459,15 +479,9 @@ export class Core {
           received_at: formatTimestamp(this.options.now())
         })
         return none
-      case "session.pong": {
-        for (const [id, pending] of this.pending) {
-          if (pending.nonce !== undefined && pending.nonce === message.payload.ping_nonce) {
-            this.pending.delete(id)
-            pending.answered(message)
-          }
-        }
+      case "session.pong":
+        this.matcher.pong(message.payload.ping_nonce)?.answered(message)
         return none
-      }
       case "session.closed":
       case "session.bye":
         return { _tag: "closed" }
@@ -487,7 +501,7 @@ export class Core {
             return { _tag: "refused", error }
           }
         }
-        const pending = this.match(message.envelope, undefined)
+        const pending = this.matcher.match(message.envelope, undefined)
         if (pending !== undefined) {
           pending.failed(error)
           return none
@@ -497,32 +511,60 @@ export class Core {
           error.code === "RESUME_WINDOW_EXPIRED" ||
           error.code === "UNAUTHENTICATED" ||
           reason === "taken_over"
-        return { _tag: fatal ? "refused" : "remarked", error }
+        if (fatal) return { _tag: "refused", error }
+        this.keep(message.envelope, error)
+        return { _tag: "remarked", error }
       }
-      case "job.event":
-        return none
-      case "job.result":
-      case "job.error":
-        return this.terminal(message)
       case "job.accepted": {
         const { payload } = message
         if (payload.parent_job_id !== undefined) {
-          this.announced.delete(payload.job_id)
+          this.announced.take(payload.job_id)
           this.onChild?.(payload, message.envelope.trace_id)
           return none
         }
-        this.match(message.envelope, "job.submit")?.answered(message)
+        const pending = this.matcher.match(message.envelope, "job.submit")
+        if (pending === undefined) return none
+        pending.answered(message)
+        // Of a repeat it may be that the job has ended, and that nothing follows.
+        const job = this.jobs.get(payload.job_id)
+        if (job !== undefined && this.mayRepeat(pending)) this.suspect(job)
+        return none
+      }
+      case "job.subscribed": {
+        const { current_status: status, job_id: jobId, replayed } = message.payload
+        const pending = this.matcher.match(message.envelope, "job.subscribe")
+        if (pending === undefined) return none
+        const isLive = this.jobs.has(jobId) && pending.recovers !== true
+        pending.answered(message)
+        const apart = typeof replayed === "number" && !isLive
+        this.release(pending.jobId ?? jobId, apart)
+        const job = this.jobs.get(jobId)
+        if (apart && job !== undefined) job.numbering = "apart"
+        if (job !== undefined && isTerminal(status)) this.suspect(job, status)
         return none
       }
       case "job.unsubscribed":
         this.unobserved.delete(message.envelope.job_id ?? message.payload.job_id ?? "")
         // No request waits for it; one that it names by mistake must not wait for ever.
-        this.match(message.envelope, "job.unsubscribe")
+        this.matcher.match(message.envelope, "job.unsubscribe")
+        return none
+      case "job.event":
+      case "job.result":
+      case "job.error":
         return none
       default:
-        this.match(message.envelope, answersTo.get(message.type))?.answered(message)
+        this.matcher.match(message.envelope, answersTo.get(message.type))?.answered(message)
         return none
     }
+  }
+
+  /** Whether a submit may have been made before: under its caller's own key, or over another connection. */
+  private mayRepeat(pending: Pending): boolean {
+    return (
+      pending.recovers === true ||
+      this.repeated.has(pending) ||
+      pending.request.lastIndexOf('"idempotency_key":"auto_') === -1
+    )
   }
 
   /** Tells the consumers of every job that has changed; once for many frames. */
@@ -541,6 +583,7 @@ export class Core {
   get processedSeq(): number {
     let seq = this.lastSeq
     for (const job of this.jobs.values()) {
+      if (job.numbering === "apart") continue
       const first = job.lag > this.options.eventBuffer / 2 ? job.firstUnconsumed : undefined
       if (first !== undefined && first <= this.lastSeq) seq = Math.min(seq, first - 1)
     }
@@ -562,24 +605,24 @@ export class Core {
     this.unobserved.clear()
     this.sessionId = undefined
     this.resumeToken = undefined
-    this.lastSeq = 0
+    this.inherited = false
+    this.numbers.reset(0)
     this.ackedSeq = 0
     this.unackedBytes = 0
-    this.orphans.clear()
-    this.orphanCount = 0
-    this.orphanBytes = 0
+    this.kept.clear()
+    this.suspects.clear()
+    for (const job of this.jobs.values()) job.numbering = "session"
   }
 
   /** Fails everything that waits: the client is at its end. */
   end(error: ArcpError | ClientError): void {
-    const waiting = [...this.pending.values()]
-    this.pending.clear()
-    for (const pending of waiting) pending.failed(error)
+    for (const pending of this.matcher.takeAll()) pending.failed(error)
     for (const job of this.jobs.values()) {
       job.finish({ _tag: "lost", error })
       this.touched.add(job)
     }
     this.jobs.clear()
+    this.suspects.clear()
     this.flush()
   }
 }

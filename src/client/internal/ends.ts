@@ -1,87 +1,45 @@
-/**
- * What the end of a connection means: come back, or give up, since what answers there is no runtime, refuses without a word, or
- * cannot take what this side has to send.
- *
- * A session that the runtime refuses by a message is judged where that message is read. Here is what no message says.
- */
-import { closeCodes } from "../../transport/Connection.js"
-import { SessionEnded } from "../ClientError.js"
+/** How a job ended, from the frame that says so (ARCP 1.1 §7.3). */
+import type * as Envelope from "../../protocol/Envelope.js"
+import { Cancelled, fromWire, type InvalidRequest, oneLine, Timeout } from "../../protocol/Errors.js"
+import type { JobError, Result } from "../../protocol/Job.js"
+import type * as Message from "../../protocol/Message.js"
+import { jobStatuses } from "../../protocol/Session.js"
+import { ResultInvalid } from "../ClientError.js"
+import type { End } from "./job.js"
 
-/** How one connection ended. */
-export type Outcome<E> =
-  | { readonly _tag: "again"; readonly code: number; readonly reason: string }
-  | { readonly _tag: "end"; readonly error: E }
-
-/** What is known of the connection of the moment. */
-export class Attempt {
-  /** Whether there was a connection. */
-  opened = false
-  /** Whether a frame came. */
-  heard = false
-  /** Why the first frame cannot be read. */
-  garbage: string | undefined = undefined
-  welcomedAt: number | undefined = undefined
-  /** Whether this side gave the handshake up. */
-  gaveUp = false
-  /** What the runtime said last that answers no request. */
-  remark: string | undefined = undefined
-
-  /** A reason with what the runtime said before. */
-  because(reason: string): string {
-    return this.remark === undefined ? reason : reason === "" ? this.remark : `${reason} (${this.remark})`
-  }
+/** A job's end that breaks its schema: the job has ended, and it cannot be told how. */
+interface UnreadableEnd {
+  readonly type: "unreadable"
+  readonly envelope: Envelope.RawEnvelope
+  readonly error: InvalidRequest
 }
 
-/** Connections in a row that another protocol answers before the client ends. */
-const maxGarbled = 3
-/** Connections that are closed without a word, before any welcome, before the client ends. */
-const maxBare = 5
-/** Connections in a row that 1009 ends, without a request that could be the reason, before the client ends. */
-const maxTooBig = 3
-/** Close codes by which a runtime says that it is worth coming back: going away, service restart, try again later. */
-const comeBack: ReadonlySet<number> = new Set([closeCodes.goingAway, 1012, closeCodes.tryAgainLater])
+export type Terminal = (Message.RuntimeMessage & { readonly type: "job.result" | "job.error" }) | UnreadableEnd
 
-/** Counts ends of one kind in a row. */
-export class Ends {
-  private garbled = 0
-  private bare = 0
-  private tooBig = 0
-
-  /** A connection has brought something. */
-  progressed(): void {
-    this.garbled = this.bare = this.tooBig = 0
+/** The end that a frame stands for. */
+export const endOf = (jobId: string, message: Terminal): End => {
+  const invalid = (why: string): End => ({
+    _tag: "lost",
+    error: new ResultInvalid({ jobId, message: oneLine(why) })
+  })
+  if (message.type === "unreadable") return invalid(`the end of the job cannot be read: ${message.error.message}`)
+  if (message.type === "job.error") {
+    const payload = message.payload as JobError
+    return { _tag: "error", payload, error: fromWire(payload) }
   }
-
-  /**
-   * Judges the end of a connection that no message of the runtime explains. `blamed`: a request has been found that ended it.
-   * `everWelcomed`: this client has had a session.
-   */
-  judge(attempt: Attempt, code: number, reason: string, blamed: boolean, everWelcomed: boolean): Outcome<SessionEnded> {
-    const end = (why: SessionEnded["reason"], message: string): Outcome<SessionEnded> => ({
-      _tag: "end",
-      error: new SessionEnded({ reason: why, message })
-    })
-    if (attempt.garbage !== undefined && attempt.welcomedAt === undefined) {
-      return ++this.garbled < maxGarbled
-        ? { _tag: "again", code, reason: `the first frame cannot be read: ${attempt.garbage}` }
-        : end("incompatible", `what answers is not a runtime of ARCP 1.x: ${attempt.garbage}`)
+  const payload = message.payload as Result
+  const { final_status: status, summary } = payload
+  if (status === "cancelled" || status === "timed_out") {
+    // Some runtimes say it so; a result that comes with it is none (§7.3).
+    const told = oneLine(summary ?? (status === "cancelled" ? "the job was cancelled" : "the job exceeded its time"))
+    const error = status === "cancelled" ? new Cancelled({ message: told }) : new Timeout({ message: told })
+    return {
+      _tag: "error",
+      payload: { final_status: status, code: error.code, message: told, completed_at: payload.completed_at },
+      error
     }
-    if (attempt.heard) this.garbled = this.bare = 0
-    if (code === closeCodes.tooBig && !blamed) {
-      if (++this.tooBig >= maxTooBig) {
-        return end(
-          "gave_up",
-          `${maxTooBig} connections in a row ended since a frame was too large (close 1009): raise maxFrameBytes of the transport on the side that reads it${reason === "" ? "" : `; the last one said: ${reason}`}`
-        )
-      }
-    }
-    const bare = attempt.opened && !attempt.heard && !everWelcomed && !attempt.gaveUp && !comeBack.has(code)
-    if (bare && ++this.bare >= maxBare) {
-      return end(
-        "refused",
-        `the runtime closed ${maxBare} connections without a word, the last one with ${code}${reason === "" ? "" : `, ${reason}`}: check the address, and the token`
-      )
-    }
-    return { _tag: "again", code, reason }
   }
+  return status !== undefined && status !== "success" && (jobStatuses as ReadonlyArray<string>).includes(status)
+    ? invalid(`the job has a result and ended as ${status}: one of them is wrong`)
+    : { _tag: "result", payload }
 }

@@ -8,6 +8,7 @@ import type { Accepted, JobError, Result } from "../../protocol/Job.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobEvent } from "../../protocol/Event.js"
 import type { ClientError } from "../ClientError.js"
+import { Copies } from "./numbers.js"
 
 /** How a job ended. */
 export type End =
@@ -44,6 +45,12 @@ export class ClientJob {
   recovering = false
   /** The highest session number that an event of this job had. */
   lastSeq = 0
+  /**
+   * Whose numbers its frames have: the session's, or a subscription's own. While it is asked for by a subscribe they are
+   * held, since only the answer tells.
+   */
+  numbering: "session" | "apart" | "held" = "session"
+  readonly copies = new Copies()
   readonly consumers = new Set<Consumer>()
   end: End | undefined = undefined
   /** The result as it streams in. */

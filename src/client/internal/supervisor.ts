@@ -4,9 +4,8 @@
  * Responsibility: one fiber that owns the connection of the moment, with a writer, a heartbeat and the acknowledgements
  * in that connection's scope. The rules of the session itself are in `core`.
  *
- * Order: after a welcome that resumes, unanswered requests are sent again. After a welcome of a new session, every live
- * job is first observed from the last event that was seen, then submitted again under its key, so that nothing is missed
- * between the two.
+ * Order: after a welcome that resumes, unanswered requests are sent again. After a welcome of a new session, they are too,
+ * and then every live job is taken up (see `recovery`).
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -33,16 +32,16 @@ import {
 } from "../../transport/Connection.js"
 import { ClientClosed, type ClientError, SessionEnded } from "../ClientError.js"
 import type { ClientStatus } from "../ClientStatus.js"
+import { Attempt, Ends, type Outcome as OutcomeOf } from "./attempt.js"
 import type { Core, Reaction } from "./core.js"
-import * as encode from "./encode.js"
-import { Attempt, Ends, type Outcome as OutcomeOf } from "./ends.js"
 import * as Fibers from "./fibers.js"
 import * as FirstFrame from "./firstFrame.js"
 import * as Hello from "./hello.js"
 import { InFlight } from "./inFlight.js"
-import type { ClientJob } from "./job.js"
 import { Pace, type PaceOptions } from "./pace.js"
+import * as Recovery from "./recovery.js"
 import { Signal } from "./signal.js"
+import * as Silence from "./silence.js"
 import { textOf } from "./text.js"
 
 /** Options with every default filled in; times are milliseconds. */
@@ -140,69 +139,11 @@ export const supervise = (
       )
     })
 
-    /** Takes one job up in a new session. */
-    const recoverJob = (job: ClientJob, done: (lost: boolean) => void): void => {
-      const lose = (error: Failure): void => {
-        job.finish({ _tag: "lost", error })
-        core.jobs.delete(job.jobId)
-        job.notify()
-        done(true)
-      }
-      const { recovery } = job
-      const submitAgain = (): void => {
-        if (recovery._tag === "observer" || job.end !== undefined) return done(false)
-        core.request({
-          type: "job.submit",
-          request: recovery.submit,
-          recovers: true,
-          answered: () => {
-            job.recovering = false
-            done(false)
-          },
-          failed: lose
-        })
-      }
-      if (!core.features.has("subscribe")) return submitAgain()
-      // An owner's numbers are those of the session that owns the job. Where the one before this may or may not have become
-      // that, everything is asked for, and what has been seen is passed over.
-      const anew = recovery._tag === "observer" || job.recovering
-      const from = recovery._tag === "observer" ? recovery.from : job.recovering ? 0 : job.lastSeq
-      job.skip = anew ? job.received : 0
-      job.lastSeq = 0
-      job.recovering = recovery._tag === "owner"
-      const request = encode.request({ job_id: job.jobId, history: true, from_event_seq: from }, { job_id: job.jobId })
-      if (Either.isLeft(request)) return lose(request.left)
-      core.request({
-        type: "job.subscribe",
-        request: request.right,
-        jobId: job.jobId,
-        recovers: true,
-        answered: submitAgain,
-        failed: lose
+    const recover = (previousSessionId: string): void =>
+      Recovery.recover(core, (jobs, lost) => {
+        const sessionId = core.sessionId ?? ""
+        pendingStatus.push({ _tag: "SessionReplaced", sessionId, previousSessionId, recovered: jobs - lost, lost })
       })
-    }
-
-    const recover = (previousSessionId: string): void => {
-      const jobs = [...core.jobs.values()]
-      let left = jobs.length
-      let lost = 0
-      const report = (): void => {
-        pendingStatus.push({
-          _tag: "SessionReplaced",
-          sessionId: core.sessionId ?? "",
-          previousSessionId,
-          recovered: jobs.length - lost,
-          lost
-        })
-      }
-      if (left === 0) return report()
-      for (const job of jobs) {
-        recoverJob(job, (isLost) => {
-          if (isLost) lost++
-          if (--left === 0) report()
-        })
-      }
-    }
 
     /** Statuses that synchronous code has found; published by the reader. */
     const pendingStatus: Array<ClientStatus> = []
@@ -512,7 +453,8 @@ export const supervise = (
           heartbeat: heartbeats(connection, welcome),
           acknowledgements: acknowledging,
           handshake: handshake(connection, attempt, garbage),
-          timeouts: timeouts(connection, attempt)
+          timeouts: timeouts(connection, attempt),
+          silence: Silence.watch(core, connection, { isPaused: () => paused, onGap, flush: toSend.signal })
         })
       })
       /** How it ended, with what follows for the requests that it had. */
