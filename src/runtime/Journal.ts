@@ -171,9 +171,11 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
             session.seq - limits.bufferedEvents,
             session.byteMarks.upTo(session.bytes - limits.bufferedBytes)
           )
-          const first = runs.find((run) => run.lastSeq > needed)
-          if (first !== undefined)
-            upTo = Math.min(upTo, first.firstJobSeq + Math.max(0, needed - first.firstSeq + 1) - 1)
+          // All of them: where a history was replayed once more, later runs have earlier events.
+          for (const run of runs) {
+            if (run.lastSeq <= needed) continue
+            upTo = Math.min(upTo, run.firstJobSeq + Math.max(0, needed - run.firstSeq + 1) - 1)
+          }
         }
         const freed = job.byteMarks.at(upTo) - job.trimmedBytes
         // Not for a little.
@@ -188,7 +190,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
             builder.trims.push({ jobId: job.jobId, upTo })
             for (const { runs, session } of job.attachments.values()) {
               for (const run of runs) {
-                if (run.firstJobSeq > upTo) break
+                if (run.firstJobSeq > upTo) continue
                 const last = Math.min(run.lastSeq, run.firstSeq + (upTo - run.firstJobSeq))
                 if (last > session.floorSeq) session.floorSeq = last
               }

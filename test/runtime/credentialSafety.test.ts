@@ -72,7 +72,7 @@ describe("what a provisioner may answer", () => {
       const issued = { ...good, ...wrong }
       const { credentials, ledger, revoked } = yield* answering([issued])
       const error = yield* Effect.flip(credentials.issue(request("job_1")))
-      expect([error.code, error.retryable]).toEqual(["INTERNAL_ERROR", false])
+      expect([error.code, error.retryable, error.details?.permanent]).toEqual(["INTERNAL_ERROR", true, true])
       yield* TestClock.adjust(0)
       expect(revoked).toEqual([issued.handle])
       expect(credentials.of("job_1")).toEqual([])
