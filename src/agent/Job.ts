@@ -282,9 +282,8 @@ const startChild = <In, InWire, Out, OutWire>(
       typeof agent === "string"
         ? (child.result as Effect.Effect<Out, ArcpError>)
         : Effect.flatMap(child.result, (output) =>
-            Effect.mapError(
-              Schema.decodeUnknown(agent.output)(output),
-              (error) => permanentError(Message.describe(error, `the result of ${child.agent}`))
+            Effect.mapError(Schema.decodeUnknown(agent.output)(output), (error) =>
+              permanentError(Message.describe(error, `the result of ${child.agent}`))
             )
           )
     return { ...child, result }

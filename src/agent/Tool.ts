@@ -71,9 +71,8 @@ export const make = <In, InWire, Out, OutWire>(
           (error) => new InvalidRequest({ message: Message.describe(error, `the input of ${name}`) })
         )
         const result = yield* Job.callTool(name, encoded)
-        return yield* Effect.mapError(
-          decodeOutput(result),
-          (error) => permanentError(Message.describe(error, `the output of ${name}`))
+        return yield* Effect.mapError(decodeOutput(result), (error) =>
+          permanentError(Message.describe(error, `the output of ${name}`))
         )
       })
   } as unknown as ToolClass<In, InWire, Out, OutWire>

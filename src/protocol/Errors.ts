@@ -229,7 +229,8 @@ export const toWire = (error: ArcpError): ErrorPayload => {
   return {
     code,
     message: oneLine(typeof message === "string" ? message : Text.ofUnknown(message)),
-    retryable: code === "INTERNAL_ERROR" || (code !== "LEASE_EXPIRED" && code !== "BUDGET_EXHAUSTED" && retryable === true),
+    retryable:
+      code === "INTERNAL_ERROR" || (code !== "LEASE_EXPIRED" && code !== "BUDGET_EXHAUSTED" && retryable === true),
     ...(details === undefined ? {} : { details })
   }
 }

@@ -364,7 +364,9 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           const name = AgentName.parse(payload.agent)
           if (Either.isLeft(name)) return Effect.fail(name.left)
           if (name.right.version !== undefined && !session.features.has("agent_versions")) {
-            return Effect.fail(new InvalidRequest({ message: "payload.agent: the feature agent_versions was not negotiated" }))
+            return Effect.fail(
+              new InvalidRequest({ message: "payload.agent: the feature agent_versions was not negotiated" })
+            )
           }
           const agent = registry.resolve(name.right)
           if (Either.isLeft(agent)) return Effect.fail(agent.left)

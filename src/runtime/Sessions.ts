@@ -118,7 +118,9 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         }
         const { agents_omitted } = inventory(info.agents(), true, limits.maxFrameBytes)
         if (agents_omitted !== undefined)
-          yield* Effect.logWarning(`welcomes leave out ${agents_omitted} agents: raise Limits.maxFrameBytes to show all`)
+          yield* Effect.logWarning(
+            `welcomes leave out ${agents_omitted} agents: raise Limits.maxFrameBytes to show all`
+          )
         const sessions = new Map<string, LiveSession>()
         const perPrincipal = new Map<string, number>()
         let stopping = false

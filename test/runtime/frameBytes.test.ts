@@ -57,9 +57,7 @@ const agents = Layer.mergeAll(
         case "vendor":
           return failure(job.event("x-vendor.test.long", { long }))
         case "artifact_ref":
-          return failure(
-            job.artifactRef({ uri: `arcp://artifact/${long}`, contentType: "text/plain", byteSize: 1 })
-          )
+          return failure(job.artifactRef({ uri: `arcp://artifact/${long}`, contentType: "text/plain", byteSize: 1 }))
         case "tool_call":
           return failure(job.toolCall("search", { long }))
         case "tool_result":
@@ -209,26 +207,28 @@ for (const [name, options] of backends) {
       }).pipe(Effect.provide(main))
     )
 
-    it.scoped("§6.2 a client without result_chunk gets a streamed result inline, or an error where it does not fit", () =>
-      Effect.gen(function* () {
-        const peer = yield* hello({ features: without("result_chunk") })
-        const fits = yield* run(peer, "stream", { unit: "€", count: 1_000, pieces: 3 })
-        expect(fits.payload.result).toBe("€".repeat(3_000))
-        // Few bytes that grow when they are escaped, and many bytes.
-        for (const made of [
-          { unit: "\u0001", count: 200_000 },
-          { unit: "x", count: 500_000, pieces: 2 },
-          { unit: "x", count: 800_000, encoding: "base64" }
-        ]) {
-          const end = yield* run(peer, "stream", made)
-          expect(end.payload).toMatchObject({
-            code: "INTERNAL_ERROR",
-            retryable: true,
-            details: { permanent: true }
-          })
-        }
-        expect(largest(peer)).toBeLessThanOrEqual(1_000_000)
-      }).pipe(Effect.provide(main))
+    it.scoped(
+      "§6.2 a client without result_chunk gets a streamed result inline, or an error where it does not fit",
+      () =>
+        Effect.gen(function* () {
+          const peer = yield* hello({ features: without("result_chunk") })
+          const fits = yield* run(peer, "stream", { unit: "€", count: 1_000, pieces: 3 })
+          expect(fits.payload.result).toBe("€".repeat(3_000))
+          // Few bytes that grow when they are escaped, and many bytes.
+          for (const made of [
+            { unit: "\u0001", count: 200_000 },
+            { unit: "x", count: 500_000, pieces: 2 },
+            { unit: "x", count: 800_000, encoding: "base64" }
+          ]) {
+            const end = yield* run(peer, "stream", made)
+            expect(end.payload).toMatchObject({
+              code: "INTERNAL_ERROR",
+              retryable: true,
+              details: { permanent: true }
+            })
+          }
+          expect(largest(peer)).toBeLessThanOrEqual(1_000_000)
+        }).pipe(Effect.provide(main))
     )
 
     it.scoped("§6.2 an observer without result_chunk gets the result of a job that streamed inline, or why not", () =>
@@ -277,9 +277,7 @@ describe("§14 bounds that are changed", () => {
       expect(end.payload.result.length).toBe(2_000_000)
       expect((yield* run(peer, "emit", { as: "log", unit: "€", count: 600_000 })).payload.result).toBe("passed")
     }).pipe(
-      Effect.provide(
-        over({ limits: { maxFrameBytes: 3_000_000, inlineResult: 2_500_000, eventPayload: 2_500_000 } })
-      )
+      Effect.provide(over({ limits: { maxFrameBytes: 3_000_000, inlineResult: 2_500_000, eventPayload: 2_500_000 } }))
     )
   )
 
@@ -287,7 +285,9 @@ describe("§14 bounds that are changed", () => {
     Effect.gen(function* () {
       const limits = yield* Effect.provide(Limits, Limits.layer({ maxFrameBytes: 3_000_000 }))
       expect([limits.inlineResult, limits.eventPayload, limits.resultChunk]).toEqual([2_998_976, 2_998_976, 2_998_976])
-      expect(() => Limits.layer({ maxFrameBytes: 4_095 })).toThrow("maxFrameBytes must be a whole number, at least 4096")
+      expect(() => Limits.layer({ maxFrameBytes: 4_095 })).toThrow(
+        "maxFrameBytes must be a whole number, at least 4096"
+      )
       const peer = yield* hello({ features })
       const end = yield* run(peer, "result", { unit: "x", count: 100_000 })
       expect(end.payload).toMatchObject({ code: "INTERNAL_ERROR", details: { permanent: true } })
@@ -316,7 +316,10 @@ describe("§14 bounds that are changed", () => {
       expect(cancelled).toMatchObject({ type: "job.cancelled", payload: { job_id: held.job_id } })
       const wide = { "fs.read": Array.from({ length: 200 }, (_, n) => `/data/folder-${n}/**`) }
       const refused = yield* submit(peer, "held", { unit: "x", count: 1 }, { lease_request: wide })
-      expect(refused.payload).toMatchObject({ code: "INVALID_REQUEST", message: expect.stringContaining("lease_request") })
+      expect(refused.payload).toMatchObject({
+        code: "INVALID_REQUEST",
+        message: expect.stringContaining("lease_request")
+      })
       expect(largest(peer)).toBeLessThanOrEqual(5_000)
     }).pipe(Effect.provide(over({ limits: { maxFrameBytes: 5_000 } })))
   )
@@ -329,7 +332,9 @@ describe("§14 bounds that are changed", () => {
         expect(shown.length).toBeGreaterThan(50)
         expect(shown.length + omitted).toBe(500)
         expect(bytesOf(peer.welcome)).toBeLessThanOrEqual(10_000)
-        expect((yield* run(peer, "agent-of-a-name-that-is-long-499", "hosted all the same")).payload.result).toBe("hosted all the same")
+        expect((yield* run(peer, "agent-of-a-name-that-is-long-499", "hosted all the same")).payload.result).toBe(
+          "hosted all the same"
+        )
       }
     }).pipe(
       Effect.provide(
@@ -337,7 +342,9 @@ describe("§14 bounds that are changed", () => {
           limits: { maxFrameBytes: 10_000 },
           agents: Layer.mergeAll(
             Layer.empty,
-            ...Array.from({ length: 500 }, (_, n) => Agent.untyped(`agent-of-a-name-that-is-long-${n}`, (input) => Effect.succeed(input)))
+            ...Array.from({ length: 500 }, (_, n) =>
+              Agent.untyped(`agent-of-a-name-that-is-long-${n}`, (input) => Effect.succeed(input))
+            )
           )
         })
       )
@@ -347,7 +354,11 @@ describe("§14 bounds that are changed", () => {
   it.scoped("a session.error before the welcome fits too", () =>
     Effect.gen(function* () {
       const peer = yield* dial
-      const id = yield* peer.send("session.hello", { auth: { scheme: "bearer", token: "wrong" } }, { id: "\u0001".repeat(256) })
+      const id = yield* peer.send(
+        "session.hello",
+        { auth: { scheme: "bearer", token: "wrong" } },
+        { id: "\u0001".repeat(256) }
+      )
       yield* peer.next("session.error")
       expect(id).toBeDefined()
       expect(largest(peer)).toBeLessThanOrEqual(4_096)

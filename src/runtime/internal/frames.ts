@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { IdsService } from "../../protocol/Ids.js"
 import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
-import { assembled, mustAssemble } from "./assembled.js"
 import * as FrameSize from "./frameSize.js"
+import { inlined, isStreamed } from "./inlined.js"
 import { type EndedJob, isLive, type LiveSession, type SessionRun } from "./model.js"
 
 type StoreService = Context.Tag.Service<Store>
@@ -100,6 +100,7 @@ export const ready = (
   let at = cursor
   // As negotiated now: the session may have been resumed over a transport that must not carry secrets (§14).
   const secrets = session.features.has("provisioned_credentials")
+  const chunks = session.features.has("result_chunk")
   while (at < upTo && frames.length < maxEvents && chars < maxChars) {
     const run = recentRun(session, at + 1)
     if (run === undefined || !isLive(run.job)) break
@@ -116,7 +117,8 @@ export const ready = (
           ? (job.ownerPayloads.get(jobSeq) ?? payload)
           : payload
       const isEnd = jobSeq === job.terminalSeq
-      if (isEnd && mustAssemble(session, job.terminalType, own)) {
+      // Its chunks are read from the store.
+      if (isEnd && !chunks && isStreamed(own)) {
         return frames.length === 0 ? undefined : { frames, cursor: at }
       }
       at++
@@ -172,9 +174,10 @@ const fromStore = (
         const type = typeOf(segment.class)
         for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
           const stored: FrameSize.EventFrame = { type, payload: segment.payloads[jobSeq - segment.firstSeq]! }
-          const whole = mustAssemble(session, type, stored.payload)
-            ? yield* assembled(stored.payload, { jobId: job.jobId, end: jobSeq, room: bounds.result }, store)
-            : stored
+          const whole =
+            type === "job.result" && isStreamed(stored.payload) && !session.features.has("result_chunk")
+              ? yield* inlined(store, job.jobId, jobSeq, stored.payload, bounds.result)
+              : stored
           const sent = FrameSize.fits(whole.payload, bounds.payload)
             ? whole
             : FrameSize.event(whole.type, whole.payload, bounds.payload)

@@ -18,7 +18,14 @@ import * as Amount from "../../authority/Amount.js"
 import * as Canonical from "../../authority/Canonical.js"
 import type { Capability } from "../../authority/Capability.js"
 import * as Lease from "../../authority/Lease.js"
-import { type ArcpError, InvalidRequest, isArcpError, oneLine, PermissionDenied, toWire } from "../../protocol/Errors.js"
+import {
+  type ArcpError,
+  InvalidRequest,
+  isArcpError,
+  oneLine,
+  PermissionDenied,
+  toWire
+} from "../../protocol/Errors.js"
 import * as Text from "../../protocol/Text.js"
 import type { Budgets } from "../Budgets.js"
 import type { Leases } from "../Leases.js"
