@@ -225,7 +225,8 @@ export const toWire = (error: ArcpError): ErrorPayload => {
   const given = Text.property(error, "details")
   const retryable = Text.property(error, "retryable")
   const told = given === undefined ? undefined : tellable(given)
-  const details = code === "INTERNAL_ERROR" && retryable === false ? { ...told, permanent: true } : told
+  const isPermanent = code === "INTERNAL_ERROR" && (retryable === false || Text.property(given, "permanent") === true)
+  const details = isPermanent ? { ...told, permanent: true } : told
   return {
     code,
     message: oneLine(typeof message === "string" ? message : Text.ofUnknown(message)),

@@ -177,6 +177,8 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
             upTo = Math.min(upTo, run.firstJobSeq + Math.max(0, needed - run.firstSeq + 1) - 1)
           }
         }
+        // The last event stays: a history that lacks its beginning always has something that says so.
+        upTo = Math.min(upTo, job.seq - 1)
         const freed = job.byteMarks.at(upTo) - job.trimmedBytes
         // Not for a little.
         if (upTo - job.trimmedTo < limits.historyEvents / 2 && freed < limits.historyBytes / 2) return

@@ -148,7 +148,7 @@ export interface LimitsShape {
   /** How many bytes of events of ended jobs are kept. */
   readonly retainEndedBytes: number
   /**
-   * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` that is not retryable. The default fits the
+   * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` and `details.permanent`. The default fits the
    * transports' frames of 4 MiB as base64; with more, raise their frame limits on both sides.
    */
   readonly artifactBytes: number

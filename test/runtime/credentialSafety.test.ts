@@ -103,9 +103,10 @@ describe("what a provisioner may answer", () => {
         new ProvisionError({ message: "internal host 10.0.0.1", explanation: "no such model", retryable: false })
       )
       const error = yield* Effect.flip(credentials.issue(request("job_1")))
-      expect([error.message, error.retryable]).toEqual([
+      expect([error.message, error.retryable, error.details]).toEqual([
         "the job's credentials could not be provisioned: no such model",
-        false
+        true,
+        { permanent: true }
       ])
     })
   )
