@@ -14,7 +14,7 @@ import type { Canonical } from "../authority/Canonical.js"
 import type { Capability } from "../authority/Capability.js"
 import * as AgentName from "../protocol/AgentName.js"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
-import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
+import { type ArcpError, type InternalError, InvalidRequest, permanentError } from "../protocol/Errors.js"
 import type { LogLevel } from "../protocol/Event.js"
 import type { WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import * as Message from "../protocol/Message.js"
@@ -282,13 +282,8 @@ const startChild = <In, InWire, Out, OutWire>(
       typeof agent === "string"
         ? (child.result as Effect.Effect<Out, ArcpError>)
         : Effect.flatMap(child.result, (output) =>
-            Effect.mapError(
-              Schema.decodeUnknown(agent.output)(output),
-              (error) =>
-                new InternalError({
-                  message: Message.describe(error, `the result of ${child.agent}`),
-                  retryable: false
-                })
+            Effect.mapError(Schema.decodeUnknown(agent.output)(output), (error) =>
+              permanentError(Message.describe(error, `the result of ${child.agent}`))
             )
           )
     return { ...child, result }

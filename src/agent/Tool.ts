@@ -21,7 +21,7 @@ import * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
+import { type ArcpError, InvalidRequest, permanentError } from "../protocol/Errors.js"
 import * as Message from "../protocol/Message.js"
 import { sift } from "./Guard.js"
 import { called } from "./internal/called.js"
@@ -71,9 +71,8 @@ export const make = <In, InWire, Out, OutWire>(
           (error) => new InvalidRequest({ message: Message.describe(error, `the input of ${name}`) })
         )
         const result = yield* Job.callTool(name, encoded)
-        return yield* Effect.mapError(
-          decodeOutput(result),
-          (error) => new InternalError({ message: Message.describe(error, `the output of ${name}`), retryable: false })
+        return yield* Effect.mapError(decodeOutput(result), (error) =>
+          permanentError(Message.describe(error, `the output of ${name}`))
         )
       })
   } as unknown as ToolClass<In, InWire, Out, OutWire>

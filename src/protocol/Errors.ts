@@ -160,10 +160,17 @@ export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()(
   readonly code = "UNAUTHENTICATED"
 }
 
-/** ARCP 1.1 §12 `INTERNAL_ERROR`. Retryable, but where a bound of the runtime was reached (1.0 §14). */
+/**
+ * ARCP 1.1 §12 `INTERNAL_ERROR`. Always retryable on the wire (§12); where a repeat would fail in the same way, `details.permanent` is
+ * true (1.0 §14): see {@link permanentError}.
+ */
 export class InternalError extends Schema.TaggedError<InternalError>()("InternalError", fields("INTERNAL_ERROR")) {
   readonly code = "INTERNAL_ERROR"
 }
+
+/** An `INTERNAL_ERROR` that a naive retry cannot change, such as a result over its limit: `details.permanent` is true (1.0 §14). */
+export const permanentError = (message: string, details?: ErrorDetails): InternalError =>
+  new InternalError({ message, details: { ...details, permanent: true } })
 
 /**
  * An error whose code is not in the table of §12: an agent's own failure with a vendor-specific code, or a code that a
@@ -209,17 +216,23 @@ const maxCodeLength = 128
 
 /**
  * The payload that goes over the wire: plain data, made by a total function. The error may come from user code, with getters that
- * throw or fields of other types. `retryable` of `LEASE_EXPIRED` and `BUDGET_EXHAUSTED` is always false (§12).
+ * throw or fields of other types. `retryable` of `LEASE_EXPIRED` and `BUDGET_EXHAUSTED` is always false, that of `INTERNAL_ERROR` always
+ * true (§12): one that says otherwise gets `details.permanent`.
  */
 export const toWire = (error: ArcpError): ErrorPayload => {
   const code = Text.textProperty(error, "code", maxCodeLength) ?? "INTERNAL_ERROR"
   const message = Text.property(error, "message")
-  const details = Text.property(error, "details")
+  const given = Text.property(error, "details")
+  const retryable = Text.property(error, "retryable")
+  const told = given === undefined ? undefined : tellable(given)
+  const isPermanent = code === "INTERNAL_ERROR" && (retryable === false || Text.property(given, "permanent") === true)
+  const details = isPermanent ? { ...told, permanent: true } : told
   return {
     code,
     message: oneLine(typeof message === "string" ? message : Text.ofUnknown(message)),
-    retryable: code !== "LEASE_EXPIRED" && code !== "BUDGET_EXHAUSTED" && Text.property(error, "retryable") === true,
-    ...(details === undefined ? {} : { details: tellable(details) })
+    retryable:
+      code === "INTERNAL_ERROR" || (code !== "LEASE_EXPIRED" && code !== "BUDGET_EXHAUSTED" && retryable === true),
+    ...(details === undefined ? {} : { details })
   }
 }
 

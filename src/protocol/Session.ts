@@ -80,7 +80,9 @@ export const Welcome = Schema.Struct({
     Schema.Struct({
       encodings: optional(Schema.Array(Schema.String)),
       features: optional(Schema.Array(Schema.String)),
-      agents: optional(Schema.Array(Schema.Union(Schema.String, AgentInfo)))
+      agents: optional(Schema.Array(Schema.Union(Schema.String, AgentInfo))),
+      /** How many agents a welcome leaves out, since it would be larger than a frame may be. */
+      agents_omitted: optional(Finite)
     })
   )
 })

@@ -21,7 +21,7 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { ArtifactOptions, ArtifactRef, StoredArtifactRef } from "../agent/Job.js"
 import * as Artifact from "../protocol/Artifact.js"
-import { InternalError, InvalidRequest, JobNotFound } from "../protocol/Errors.js"
+import { InternalError, InvalidRequest, JobNotFound, permanentError } from "../protocol/Errors.js"
 import { formatTimestamp, parseTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import { type ArtifactRecord, ArtifactStore, isArtifactId, type StoredArtifact } from "../store/ArtifactStore.js"
@@ -77,10 +77,9 @@ const stepSize = 100
 
 /** The refusal of one that is over the cap. */
 export const tooLarge = (limits: LimitsShape): InternalError =>
-  new InternalError({
-    message: `payload.data: an artifact has at most ${limits.artifactBytes} bytes here`,
-    retryable: false,
-    details: { reason: "artifact_too_large", max_bytes: limits.artifactBytes }
+  permanentError(`payload.data: an artifact has at most ${limits.artifactBytes} bytes here`, {
+    reason: "artifact_too_large",
+    max_bytes: limits.artifactBytes
   })
 
 const notFound = new JobNotFound({
@@ -275,7 +274,7 @@ const make = (impatient: typeof ArtifactStore.Service) =>
           )
         : notFound
 
-    const damaged = new InternalError({ message: "the artifact is damaged in the store", retryable: false })
+    const damaged = permanentError("the artifact is damaged in the store")
 
     const fetch: ArtifactsService["fetch"] = (principalId, artifactId) =>
       Effect.zipRight(visible(principalId, artifactId), store.get(artifactId)).pipe(

@@ -13,6 +13,7 @@
  * none; a child whose parent is ending or has been stopped meanwhile is not started. That children end before their parent
  * does is the runner's concern.
  */
+import { Buffer } from "node:buffer"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -34,9 +35,10 @@ import { Budgets } from "./Budgets.js"
 import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import type { LiveSession } from "./internal/model.js"
+import * as FrameSize from "./internal/frameSize.js"
 import { newJob } from "./internal/newJob.js"
 import { attachOwner, detach } from "./internal/owner.js"
-import { eventPayload, toolResultBody } from "./internal/payload.js"
+import { eventPayload, failedResultBody } from "./internal/payload.js"
 import type { Outcome, Running } from "./internal/running.js"
 import { pause } from "./internal/turn.js"
 import { JobRunner } from "./JobRunner.js"
@@ -77,6 +79,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
       const limits = yield* Limits
       const { reached, reaching } = yield* Meter
       const runner = yield* JobRunner
+      const room = FrameSize.bodyRoom(limits)
 
       /** The agent, where the lease lets the job delegate to it; its version is what the lease is matched against. */
       const permitted = (running: Running, agent: string): Either.Either<AgentRegistration, ArcpError> =>
@@ -214,7 +217,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
           const hasRoom = journal.emit(
             live,
             "event",
-            eventPayload('"tool_result"', now, JSON.stringify(toolResultBody(delegateId, { error })))
+            eventPayload('"tool_result"', now, failedResultBody(delegateId, error, limits))
           )
           runner.refused(parent, error)
           return Effect.zipRight(hasRoom ? Effect.void : journal.room(live), Effect.fail(error))
@@ -245,10 +248,10 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
           const copy = yield* copied(given, asked)
           const { input, options } = copy
           const refusedBody = body(delegateId, undefined, agentName, copy.text, copy.asked)
-          if (refusedBody.length > limits.eventPayload) {
+          if (!FrameSize.fits(refusedBody, room)) {
             reached("eventPayload")
             return yield* new InvalidRequest({
-              message: `input: the delegation is ${refusedBody.length} characters long, at most ${limits.eventPayload} are allowed`
+              message: `input: the delegation has ${Buffer.byteLength(refusedBody)} bytes, at most ${room} are allowed: keep the input as an artifact`
             })
           }
           const refused = (error: ArcpError) => refuse(parent, delegateId, refusedBody, error)
@@ -299,6 +302,10 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
               remaining: Effect.sync(() => running.budget)
             })
           ).pipe(
+            Effect.flatMap(() => {
+              const wrong = FrameSize.tooManyCredentials(record.accepted, credentials.wire(jobId), limits)
+              return wrong === undefined ? Effect.void : Effect.fail(wrong)
+            }),
             Effect.onError(() => abandoned),
             Effect.catchAll(refused)
           )
@@ -421,9 +428,13 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
           })
           if (Either.isLeft(prepared)) {
             const delegateId = `del_${ids.unsafeUlid(deadlines.now())}`
-            const text =
-              Either.isRight(copy) && copy.right.text.length <= limits.eventPayload ? copy.right.text : "null"
-            const refusedBody = body(delegateId, undefined, agentName, text, { lease: "{}", constraints: undefined })
+            const asked = { lease: "{}", constraints: undefined }
+            const text = Either.isRight(copy) ? copy.right.text : "null"
+            const whole = body(delegateId, undefined, agentName, text, asked)
+            // What is refused need not be reported whole.
+            const refusedBody = FrameSize.fits(whole, room)
+              ? whole
+              : body(delegateId, undefined, String(agentName).slice(0, 256), "null", asked)
             return refuse(running, delegateId, refusedBody, prepared.left)
           }
           return Effect.zipRight(

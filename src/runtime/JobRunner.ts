@@ -38,7 +38,7 @@ import { inSpan } from "./internal/jobSpan.js"
 import type { LiveJob } from "./internal/model.js"
 import { nodeDrivers } from "./internal/nodeDrivers.js"
 import { internal, outcomeOf, parentEnded, restarted, runtimeEnd, stopped, tooLong } from "./internal/outcomes.js"
-import { eventPayload, toolResultBody } from "./internal/payload.js"
+import { eventPayload, failedResultBody } from "./internal/payload.js"
 import { tellRotated } from "./internal/rotated.js"
 import type { Outcome, Running, Stop } from "./internal/running.js"
 import { runsAgain, takeUp } from "./internal/takeUp.js"
@@ -399,7 +399,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       /** No call stays without its result. */
       const closeCalls = (running: Running, error: ArcpError): void => {
         for (const callId of running.openCalls) {
-          const body = JSON.stringify(toolResultBody(callId, { error }))
+          const body = failedResultBody(callId, error, limits)
           journal.emit(running.live, "event", eventPayload('"tool_result"', deadlines.now(), body))
         }
         running.openCalls.clear()

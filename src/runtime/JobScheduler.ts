@@ -40,6 +40,7 @@ import { Store, type StoreError } from "../store/Store.js"
 import { BackPressure } from "./BackPressure.js"
 import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
+import * as FrameSize from "./internal/frameSize.js"
 import { sha256 } from "./internal/hash.js"
 import { isTerminal } from "../protocol/Session.js"
 import type { LiveJob, LiveSession } from "./internal/model.js"
@@ -210,6 +211,11 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             parent: undefined
           })
           const { jobId } = record
+          const room = FrameSize.replyRoom(limits)
+          if (!FrameSize.fits(record.accepted, room)) {
+            const message = `payload.lease_request: a reply that shows it has at most ${room} bytes here`
+            return Effect.fail(new InvalidRequest({ message }))
+          }
           const announce = (): void => {
             running.queued = true
             const start = runner.add(running)
@@ -253,7 +259,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             }),
             () =>
               Effect.suspend(() => {
-                const late = full()
+                const late = full() ?? FrameSize.tooManyCredentials(record.accepted, credentials.wire(jobId), limits)
                 if (late === undefined) return Effect.sync(announce)
                 credentials.revoke(jobId)
                 return Effect.fail(late)
@@ -358,7 +364,9 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           const name = AgentName.parse(payload.agent)
           if (Either.isLeft(name)) return Effect.fail(name.left)
           if (name.right.version !== undefined && !session.features.has("agent_versions")) {
-            return Effect.fail(new InvalidRequest({ message: "payload.agent: agent_versions was not negotiated" }))
+            return Effect.fail(
+              new InvalidRequest({ message: "payload.agent: the feature agent_versions was not negotiated" })
+            )
           }
           const agent = registry.resolve(name.right)
           if (Either.isLeft(agent)) return Effect.fail(agent.left)

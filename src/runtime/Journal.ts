@@ -171,10 +171,14 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
             session.seq - limits.bufferedEvents,
             session.byteMarks.upTo(session.bytes - limits.bufferedBytes)
           )
-          const first = runs.find((run) => run.lastSeq > needed)
-          if (first !== undefined)
-            upTo = Math.min(upTo, first.firstJobSeq + Math.max(0, needed - first.firstSeq + 1) - 1)
+          // All of them: where a history was replayed once more, later runs have earlier events.
+          for (const run of runs) {
+            if (run.lastSeq <= needed) continue
+            upTo = Math.min(upTo, run.firstJobSeq + Math.max(0, needed - run.firstSeq + 1) - 1)
+          }
         }
+        // The last event stays: a history that lacks its beginning always has something that says so.
+        upTo = Math.min(upTo, job.seq - 1)
         const freed = job.byteMarks.at(upTo) - job.trimmedBytes
         // Not for a little.
         if (upTo - job.trimmedTo < limits.historyEvents / 2 && freed < limits.historyBytes / 2) return
@@ -188,7 +192,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
             builder.trims.push({ jobId: job.jobId, upTo })
             for (const { runs, session } of job.attachments.values()) {
               for (const run of runs) {
-                if (run.firstJobSeq > upTo) break
+                if (run.firstJobSeq > upTo) continue
                 const last = Math.min(run.lastSeq, run.firstSeq + (upTo - run.firstJobSeq))
                 if (last > session.floorSeq) session.floorSeq = last
               }

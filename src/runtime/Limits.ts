@@ -7,7 +7,10 @@ import * as Context from "effect/Context"
 import * as Layer from "effect/Layer"
 import * as Artifact from "../protocol/Artifact.js"
 
-/** The bounds. Times are milliseconds, sizes are bytes of UTF-8 (counted as UTF-16 code units where that is cheaper). */
+/**
+ * The bounds. Times are milliseconds, sizes are bytes of UTF-8 (counted as UTF-16 code units where that is cheaper and nothing is sent
+ * of it).
+ */
 export interface LimitsShape {
   /** Time for the first frame of a connection; then it is closed (1008). */
   readonly handshakeTimeout: number
@@ -37,8 +40,18 @@ export interface LimitsShape {
    * loopback interface has the bound in all only.
    */
   readonly failedAuthenticationsPerAddress: number
-  /** Bytes of one page of a listing, its envelope included; the page ends before the job that would exceed it. */
-  readonly frameBytes: number
+  /**
+   * Encoded bytes of one frame that the runtime sends, its envelope included; at least 4,096. ARCP announces no frame size, and other
+   * implementations read at most 1 MiB. A page of a listing ends before the job that would exceed it, chunks are cut, and what cannot
+   * be divided fails: {@link eventPayload}, {@link inlineResult}. Bytes of artifacts are exempt ({@link artifactBytes}).
+   */
+  readonly maxFrameBytes: number
+  /**
+   * Bytes of a page of a listing alone, as before there was {@link maxFrameBytes}, which counts too.
+   *
+   * @deprecated use `maxFrameBytes`
+   */
+  readonly frameBytes?: number
   /** Replies of one connection that have not been sent; the connection is not read meanwhile. */
   readonly replies: number
   /** As {@link replies}, in bytes. */
@@ -74,11 +87,20 @@ export interface LimitsShape {
   readonly concurrentRequests: number
   /** Jobs in one page of a listing. */
   readonly listPage: number
-  /** Size of an inline result; a larger one ends the job with `INTERNAL_ERROR`, a streamed result is the way. */
+  /**
+   * Encoded bytes of an inline result as JSON; a larger one ends the job with `INTERNAL_ERROR` and `details.permanent`, a streamed
+   * result is the way. At most what fits a frame: by default 1,024 bytes less than {@link maxFrameBytes}.
+   */
   readonly inlineResult: number
-  /** Size of one event's payload; a larger one fails the agent's call. */
+  /**
+   * Encoded bytes of one event's body as JSON; a larger one fails the agent's call with `InvalidRequest`. At most what fits a frame,
+   * as {@link inlineResult}.
+   */
   readonly eventPayload: number
-  /** Decoded size of one result chunk (§14). */
+  /**
+   * Decoded bytes of one result chunk (§14); a longer one is cut. A chunk that does not fit a frame once it is encoded is cut
+   * as well, never inside a character.
+   */
   readonly resultChunk: number
   /** Decoded size of a streamed result; a larger one ends the job with `INTERNAL_ERROR` (§14). */
   readonly resultTotal: number
@@ -126,7 +148,7 @@ export interface LimitsShape {
   /** How many bytes of events of ended jobs are kept. */
   readonly retainEndedBytes: number
   /**
-   * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` that is not retryable. The default fits the
+   * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` and `details.permanent`. The default fits the
    * transports' frames of 4 MiB as base64; with more, raise their frame limits on both sides.
    */
   readonly artifactBytes: number
@@ -161,7 +183,7 @@ export const defaults: LimitsShape = {
   unauthenticatedPerAddress: 64,
   failedAuthentications: 1_024,
   failedAuthenticationsPerAddress: 32,
-  frameBytes: 1_000_000,
+  maxFrameBytes: 1_000_000,
   replies: 1_024,
   replyBytes: 4_194_304,
   sessionsPerPrincipal: 1_000,
@@ -176,9 +198,9 @@ export const defaults: LimitsShape = {
   subscriptionsPerSession: 1_000,
   concurrentRequests: 64,
   listPage: 1_000,
-  inlineResult: 1_048_576,
-  eventPayload: 1_048_576,
-  resultChunk: 1_048_576,
+  inlineResult: 998_976,
+  eventPayload: 998_976,
+  resultChunk: 998_976,
   resultTotal: 1_073_741_824,
   steps: 10_000,
   stepResult: 1_048_576,
@@ -211,19 +233,30 @@ export const defaults: LimitsShape = {
   storeTime: 30_000
 }
 
+/** What is left of a frame for its envelope and for what is around a result, the body of an event or the data of a chunk. */
+export const frameHeadroom = 1_024
+
+/** An error without details fits such a frame, whatever it answers. */
+const leastFrameBytes = 4_096
+
 /** The bounds that hold. */
 export class Limits extends Context.Reference<Limits>()("effect-arcp/runtime/Limits", {
   defaultValue: (): LimitsShape => defaults
 }) {
-  /** The defaults with some of them changed. Dies at once with what is wrong where one is no bound. */
+  /**
+   * The defaults with some of them changed. Dies at once with what is wrong where one is an invalid bound. What is not named of
+   * `inlineResult`, `eventPayload` and `resultChunk` follows from `maxFrameBytes`.
+   */
   static readonly layer = (changes: Partial<LimitsShape>): Layer.Layer<never> => {
     for (const [name, value] of Object.entries(changes)) {
-      const least = mayBeZero.has(name) ? 0 : 1
+      const least = mayBeZero.has(name) ? 0 : name === "maxFrameBytes" ? leastFrameBytes : 1
       if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= least)) continue
       // edge: a layer that is made from a wrong number is a mistake of its program, not a failure of the running one
       throw new RangeError(`Limits: ${name} must be a whole number, at least ${least}; it is ${value}`)
     }
-    return Layer.succeed(Limits, { ...defaults, ...changes }) as Layer.Layer<never>
+    const payload = (changes.maxFrameBytes ?? defaults.maxFrameBytes) - frameHeadroom
+    const derived = { inlineResult: payload, eventPayload: payload, resultChunk: payload }
+    return Layer.succeed(Limits, { ...defaults, ...derived, ...changes }) as Layer.Layer<never>
   }
 }
 

@@ -35,6 +35,7 @@ import { Credentials } from "./Credentials.js"
 import { type Deadline, Deadlines } from "./Deadlines.js"
 import { Heartbeats } from "./Heartbeats.js"
 import { artifactAnswers } from "./internal/artifactAnswers.js"
+import * as FrameSize from "./internal/frameSize.js"
 import * as JobsPage from "./internal/jobsPage.js"
 import type { Link } from "./internal/link.js"
 import type { LiveSession } from "./internal/model.js"
@@ -97,6 +98,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const strangers = new Strangers(limits, deadlines.now, meter)
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
       const readLimits = { maxDepth: limits.jsonDepth }
+      const pageBytes = Math.min(limits.frameBytes ?? limits.maxFrameBytes, limits.maxFrameBytes)
 
       const head = (session: LiveSession | undefined, jobId?: string, traceId?: string): Message.Head => ({
         id: ids.unsafeUlid(deadlines.now()),
@@ -121,7 +123,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         state.done = true
         const code = error instanceof InternalError ? closeCodes.tryAgainLater : closeCodes.policy
         return connection
-          .send([errorFrame(undefined, error, requestId)])
+          .send([FrameSize.smaller(JSON.stringify(errorFrame(undefined, error, requestId)), limits.maxFrameBytes)])
           .pipe(Effect.ignore, Effect.zipRight(connection.close(code, error.code)))
       }
 
@@ -281,7 +283,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             const list = Effect.suspend(() => {
               const frame = JobsPage.frame(head(session), requestId)
               return Effect.flatMap(
-                subscriptions.list(session, message.payload, frame.room(limits.frameBytes)),
+                subscriptions.list(session, message.payload, frame.room(pageBytes)),
                 ({ nextCursor, rows }) => {
                   settled()
                   return link.postTaken(frame.text(rows, nextCursor))

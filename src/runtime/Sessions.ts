@@ -39,7 +39,9 @@ import type { Builder } from "./internal/builder.js"
 import { atEnd } from "./internal/atEnd.js"
 import { shuttingDown } from "./internal/drain.js"
 import * as Frames from "./internal/frames.js"
+import * as FrameSize from "./internal/frameSize.js"
 import { matches, sha256 } from "./internal/hash.js"
+import { inventory } from "./internal/inventory.js"
 import { Link } from "./internal/link.js"
 import { LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
@@ -110,6 +112,15 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         const limits = yield* Limits
         const meter = yield* Metrics.Meter
         const runFork = Runtime.runFork(yield* Effect.runtime<never>())
+        const bounds: Frames.FrameBounds = {
+          payload: FrameSize.payloadRoom(limits),
+          result: FrameSize.resultRoom(limits, FrameSize.summaryBytes)
+        }
+        const { agents_omitted } = inventory(info.agents(), true, limits.maxFrameBytes)
+        if (agents_omitted !== undefined)
+          yield* Effect.logWarning(
+            `welcomes leave out ${agents_omitted} agents: raise Limits.maxFrameBytes to show all`
+          )
         const sessions = new Map<string, LiveSession>()
         const perPrincipal = new Map<string, number>()
         let stopping = false
@@ -174,7 +185,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               return Effect.succeed(false)
             }
             const last = Math.min(session.seq, upTo)
-            const events = Frames.ready(session, link.cursor, last, ids, now)
+            const events = Frames.ready(session, link.cursor, last, ids, now, bounds)
             if (events !== undefined) {
               sending(events, now)
               return Effect.as(
@@ -183,7 +194,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               )
             }
             if (replies !== undefined) return Effect.as(connection.send(replies), true)
-            return Effect.flatMap(Frames.read(session, link.cursor, last, store, ids, now), (read) => {
+            return Effect.flatMap(Frames.read(session, link.cursor, last, store, ids, now, bounds), (read) => {
               if (read === undefined) {
                 link.post(
                   errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
@@ -270,9 +281,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               capabilities: {
                 encodings: ["json"],
                 features: [...session.features],
-                agents: session.features.has("agent_versions")
-                  ? info.agents().map(({ default: version, name, versions }) => ({ name, versions, default: version }))
-                  : info.agents().map(({ name }) => name)
+                ...inventory(info.agents(), session.features.has("agent_versions"), limits.maxFrameBytes)
               }
             }
           )

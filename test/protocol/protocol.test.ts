@@ -12,8 +12,10 @@ import {
   fromWire,
   Ids,
   isArcpError,
+  maxDetailsLength,
   Message,
   oneLine,
+  permanentError,
   toWire,
   Trace
 } from "../../src/protocol/index.js"
@@ -314,6 +316,32 @@ describe("§12 errors", () => {
     for (const code of ["LEASE_EXPIRED", "BUDGET_EXHAUSTED"]) {
       expect(toWire(fromWire({ code, message: "", retryable: true })).retryable).toBe(false)
     }
+  })
+
+  it("INTERNAL_ERROR is always retryable; one that says otherwise is permanent", () => {
+    expect(toWire(permanentError("m", { reason: "r" }))).toEqual({
+      code: "INTERNAL_ERROR",
+      message: "m",
+      retryable: true,
+      details: { reason: "r", permanent: true }
+    })
+    expect(toWire(fromWire({ code: "INTERNAL_ERROR", message: "m", retryable: false }))).toEqual({
+      code: "INTERNAL_ERROR",
+      message: "m",
+      retryable: true,
+      details: { permanent: true }
+    })
+    // Details that cannot be sent do not hide it.
+    const long = { long: "x".repeat(maxDetailsLength) }
+    expect(toWire(fromWire({ code: "INTERNAL_ERROR", message: "m", retryable: false, details: long }))).toMatchObject({
+      retryable: true,
+      details: { omitted: expect.any(String), permanent: true }
+    })
+    expect(toWire(fromWire({ code: "INTERNAL_ERROR", message: "m", retryable: true }))).toEqual({
+      code: "INTERNAL_ERROR",
+      message: "m",
+      retryable: true
+    })
   })
 
   it("messages are one bounded line", () => {

@@ -43,7 +43,7 @@ describe("artifacts: caps and retention", () => {
       expect(artifacts.usage("alice")).toEqual({ count: 1, bytes: 10 })
       expect(artifacts.usage("nobody")).toEqual({ count: 0, bytes: 0 })
       expect(yield* Effect.flip(artifacts.put("dora", { ...small, data: bytes(41) }))).toMatchObject({
-        retryable: false,
+        retryable: true,
         details: { reason: "artifact_too_large" }
       })
     }).pipe(
@@ -162,7 +162,7 @@ describe("artifacts: caps and retention", () => {
       const ref = yield* artifacts.put("alice", small)
       expect(yield* Effect.flip(artifacts.fetch("alice", ref.artifact_id))).toMatchObject({
         code: "INTERNAL_ERROR",
-        retryable: false
+        retryable: true
       })
     }).pipe(
       Effect.provide(

@@ -162,7 +162,7 @@ describe.each(backends)("artifacts over %s", (_name, options) => {
       for (const id of fetches) expect((yield* peer.reply(id)).payload.data).toBe(b64(data))
       expect((yield* put(peer, new Uint8Array(3_000_001))).payload).toMatchObject({
         code: "INTERNAL_ERROR",
-        retryable: false,
+        retryable: true,
         details: { reason: "artifact_too_large", max_bytes: 3_000_000 }
       })
       yield* barrier(peer)

@@ -72,7 +72,7 @@ describe("what a provisioner may answer", () => {
       const issued = { ...good, ...wrong }
       const { credentials, ledger, revoked } = yield* answering([issued])
       const error = yield* Effect.flip(credentials.issue(request("job_1")))
-      expect([error.code, error.retryable]).toEqual(["INTERNAL_ERROR", false])
+      expect([error.code, error.retryable, error.details?.permanent]).toEqual(["INTERNAL_ERROR", true, true])
       yield* TestClock.adjust(0)
       expect(revoked).toEqual([issued.handle])
       expect(credentials.of("job_1")).toEqual([])
@@ -103,9 +103,10 @@ describe("what a provisioner may answer", () => {
         new ProvisionError({ message: "internal host 10.0.0.1", explanation: "no such model", retryable: false })
       )
       const error = yield* Effect.flip(credentials.issue(request("job_1")))
-      expect([error.message, error.retryable]).toEqual([
+      expect([error.message, error.retryable, error.details]).toEqual([
         "the job's credentials could not be provisioned: no such model",
-        false
+        true,
+        { permanent: true }
       ])
     })
   )

@@ -48,6 +48,7 @@ describe.each(backends)("figures over %s", (_name, backend) => {
         }
       ])
       expect(end.payload).not.toHaveProperty("result")
-    }).pipe(Effect.provide(world({ ...backend(), agents: report })))
+      // The figure's chunks are larger than a frame is by default.
+    }).pipe(Effect.provide(world({ ...backend(), agents: report, limits: { maxFrameBytes: 2_000_000 } })))
   )
 })

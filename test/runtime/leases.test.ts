@@ -485,7 +485,7 @@ describe.each(backends)("leases over %s", (_name, backend) => {
         expect(told[0]).toMatchObject({ tool: "humanq.a", args: { how: "nothing" }, result: "done", error: undefined })
         expect(told.slice(1).map(({ error, result }) => [error.code, error.retryable, result])).toEqual([
           ["TOOL_BROKE", true, undefined],
-          ["INTERNAL_ERROR", false, undefined],
+          ["INTERNAL_ERROR", true, undefined],
           ["CANCELLED", false, undefined],
           ["PERMISSION_DENIED", false, undefined],
           ["PERMISSION_DENIED", false, undefined],

@@ -52,7 +52,7 @@ describe("§6.6 pages of a listing", () => {
     ["memory", () => MemoryStore.layer],
     ["SQLite", () => SqliteStore.layer({ filename: ":memory:" })]
   ] as const) {
-    it.scoped(`have at most frameBytes encoded bytes, and cursors lead through every job once (${name})`, () =>
+    it.scoped(`have at most maxFrameBytes encoded bytes, and cursors lead through every job once (${name})`, () =>
       Effect.gen(function* () {
         const peer = yield* hello({ features })
         const ids: Array<string> = []
@@ -66,7 +66,7 @@ describe("§6.6 pages of a listing", () => {
         // And no page is cut much earlier than it must be.
         expect(all.length).toBeLessThanOrEqual(8)
         expect((yield* pages(peer, { limit: 1 })).flatMap((page) => page.ids)).toEqual(ids)
-      }).pipe(Effect.provide(over({ store: store(), limits: { frameBytes: 60_000 } })))
+      }).pipe(Effect.provide(over({ store: store(), limits: { maxFrameBytes: 60_000 } })))
     )
   }
 
@@ -208,7 +208,7 @@ describe("§14 a peer that does not read its replies", () => {
           .map((reply) => reply.payload.request_id)
           .sort()
       ).toEqual(Array.from({ length: count }, (_, n) => `list-${n}`).sort())
-    }).pipe(Effect.provide(over({ store, transport, limits: { frameBytes: 100_000, replyBytes: 300_000 } })))
+    }).pipe(Effect.provide(over({ store, transport, limits: { maxFrameBytes: 100_000, replyBytes: 300_000 } })))
   })
 
   for (const [what, request] of [
@@ -267,7 +267,7 @@ describe("§14 a peer that does not read its replies", () => {
       yield* run(busy, "echo", 1)
       yield* turns(100)
       expect(listings.begun).toBeLessThan(100)
-    }).pipe(Effect.provide(over({ store, transport, limits: { frameBytes: 100_000, replyBytes: 300_000 } })))
+    }).pipe(Effect.provide(over({ store, transport, limits: { maxFrameBytes: 100_000, replyBytes: 300_000 } })))
   })
 })
 

@@ -162,7 +162,7 @@ describe.each(stores)("durable steps over %s", (_name, layer) => {
       const { result } = (yield* again.terminal(jobId)).payload
       expect(result.other).toMatchObject({
         code: "INTERNAL_ERROR",
-        retryable: false,
+        retryable: true,
         details: { reason: "step_changed", step: "count" },
         message:
           'step "count": its recorded result was written with another schema; a step whose result has changed needs another name'

@@ -15,23 +15,36 @@ const lone = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\ud
 /** Half a code point has no UTF-8: it becomes U+FFFD, as in every encoder. */
 const wellFormed = (text: string): string => (surrogate.test(text) ? text.replace(lone, "\ufffd") : text)
 
+/** Bytes that JSON makes of a code unit or code point in UTF-8. */
+const jsonWidth = (code: number, width: number): number =>
+  code >= 0x20
+    ? code === 0x22 || code === 0x5c
+      ? 2
+      : width
+    : code === 0x08 || code === 0x09 || code === 0x0a || code === 0x0c || code === 0x0d
+      ? 2
+      : 6
+
 const isHighSurrogate = (code: number): boolean => code >= 0xd800 && code <= 0xdbff
 
 /**
  * Turns strings and byte arrays into chunk data, in order. Text is never cut inside a code point, not even one that
- * arrives in two pieces.
+ * arrives in two pieces. A chunk has at most `maxBytes` decoded, and at most `maxEncoded` as the content of a JSON string: escapes
+ * make a byte six, base64 makes three bytes four.
  */
 export class Chunker {
   readonly encoding: Encoding
   /** Decoded bytes so far. */
   size = 0
   private readonly maxBytes: number
+  private readonly maxEncoded: number
   private carry = ""
   private readonly decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
-  constructor(encoding: Encoding, maxBytes: number) {
+  constructor(encoding: Encoding, maxBytes: number, maxEncoded: number) {
     this.encoding = encoding
-    this.maxBytes = maxBytes
+    this.maxBytes = encoding === "utf8" ? maxBytes : Math.max(1, Math.min(maxBytes, Math.floor(maxEncoded / 4) * 3))
+    this.maxEncoded = maxEncoded
   }
 
   /** The chunks that an element makes; bytes that are not UTF-8 are refused in a `utf8` stream. */
@@ -72,23 +85,32 @@ export class Chunker {
     if (text.length === 0) return []
     const length = utf8Length(text)
     this.size += length
-    if (length <= this.maxBytes) return [text]
+    if (length <= this.maxBytes && this.isShort(text, length)) return [text]
     const out: Array<string> = []
     let from = 0
     let bytes = 0
+    let encoded = 0
     for (let i = 0; i < text.length; ) {
       const code = text.codePointAt(i)!
       const width = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4
-      if (bytes + width > this.maxBytes) {
+      const json = jsonWidth(code, width)
+      if (i > from && (bytes + width > this.maxBytes || encoded + json > this.maxEncoded)) {
         out.push(text.slice(from, i))
         from = i
         bytes = 0
+        encoded = 0
       }
       bytes += width
+      encoded += json
       i += code > 0xffff ? 2 : 1
     }
     out.push(text.slice(from))
     return out
+  }
+
+  /** Whether the text is short enough once it is encoded; most are by their length. */
+  private isShort(text: string, length: number): boolean {
+    return length * 6 <= this.maxEncoded || utf8Length(JSON.stringify(text)) - 2 <= this.maxEncoded
   }
 
   private bytes(bytes: Uint8Array): ReadonlyArray<string> {

@@ -22,7 +22,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Amount from "../../authority/Amount.js"
 import * as Expiry from "../../authority/Expiry.js"
-import { BudgetExhausted, InternalError, InvalidRequest, LeaseExpired } from "../../protocol/Errors.js"
+import { BudgetExhausted, InternalError, InvalidRequest, LeaseExpired, permanentError } from "../../protocol/Errors.js"
 import type { IdsService } from "../../protocol/Ids.js"
 import type { CredentialLedger, LedgerRecord } from "../../store/CredentialLedger.js"
 import {
@@ -73,12 +73,12 @@ export interface CoreOptions {
   readonly notifyTimeout: number
 }
 
+const transient = (message: string) => new InternalError({ message })
 const closingError = () => new InternalError({ message: "the runtime is shutting down" })
 const notProvisioned = (error?: ProvisionError) =>
-  new InternalError({
-    message: `the job's credentials could not be provisioned${error?.explanation === undefined ? "" : `: ${error.explanation}`}`,
-    retryable: error?.retryable ?? true
-  })
+  (error?.retryable === false ? permanentError : transient)(
+    `the job's credentials could not be provisioned${error?.explanation === undefined ? "" : `: ${error.explanation}`}`
+  )
 
 export const makeCore = (
   ids: IdsService,
@@ -352,7 +352,7 @@ export const makeCore = (
         if (arrived.some(({ wrong }) => wrong !== undefined)) {
           discard(arrived)
           yield* complain(arrived)
-          return yield* new InternalError({ message: notProvisioned().message, retryable: false })
+          return yield* permanentError(notProvisioned().message)
         }
         if (!usable() || !(yield* writeLive(arrived)) || !usable()) {
           discard(arrived)

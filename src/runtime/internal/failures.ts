@@ -70,5 +70,5 @@ export const causeToArcpError = (cause: Cause.Cause<unknown>, upstream?: Upstrea
     onNone: () =>
       Cause.isInterruptedOnly(cause)
         ? new Cancelled({ message: "the call was interrupted" })
-        : (diedOfDenial(cause) ?? new InternalError({ message: "the call failed unexpectedly", retryable: false }))
+        : (diedOfDenial(cause) ?? new InternalError({ message: "the call failed unexpectedly" }))
   })

@@ -9,6 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { IdsService } from "../../protocol/Ids.js"
 import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
+import * as FrameSize from "./frameSize.js"
+import { inlined, isStreamed } from "./inlined.js"
 import { type EndedJob, isLive, type LiveSession, type SessionRun } from "./model.js"
 
 type StoreService = Context.Tag.Service<Store>
@@ -62,6 +64,14 @@ const recentRun = (session: LiveSession, seq: number): SessionRun | undefined =>
   return run.firstSeq <= seq && seq <= run.lastSeq ? run : undefined
 }
 
+/** What frames may have, in encoded bytes. */
+export interface FrameBounds {
+  /** Bytes of the payload of an event. */
+  readonly payload: number
+  /** Bytes of an inline result as JSON. */
+  readonly result: number
+}
+
 /** Reads on behind `cursor`, up to `upTo`. Must only be called while `cursor < upTo`; `upTo` is at most `session.seq`. */
 export const read = (
   session: LiveSession,
@@ -69,10 +79,11 @@ export const read = (
   upTo: number,
   store: StoreService,
   ids: IdsService,
-  now: number
+  now: number,
+  bounds: FrameBounds
 ): Effect.Effect<Frames | undefined, StoreError> => {
-  const fast = ready(session, cursor, upTo, ids, now)
-  return fast === undefined ? fromStore(session, cursor, upTo, store, ids, now) : Effect.succeed(fast)
+  const fast = ready(session, cursor, upTo, ids, now, bounds)
+  return fast === undefined ? fromStore(session, cursor, upTo, store, ids, now, bounds) : Effect.succeed(fast)
 }
 
 /** As {@link read}, at once; undefined where the store must be asked. */
@@ -81,13 +92,15 @@ export const ready = (
   cursor: number,
   upTo: number,
   ids: IdsService,
-  now: number
+  now: number,
+  bounds: FrameBounds
 ): Frames | undefined => {
   const frames: Array<string> = []
   let chars = 0
   let at = cursor
   // As negotiated now: the session may have been resumed over a transport that must not carry secrets (§14).
   const secrets = session.features.has("provisioned_credentials")
+  const chunks = session.features.has("result_chunk")
   while (at < upTo && frames.length < maxEvents && chars < maxChars) {
     const run = recentRun(session, at + 1)
     if (run === undefined || !isLive(run.job)) break
@@ -103,12 +116,24 @@ export const ready = (
         secrets && job.ownerPayloads !== undefined && job.ownerSessionId === session.sessionId
           ? (job.ownerPayloads.get(jobSeq) ?? payload)
           : payload
+      const isEnd = jobSeq === job.terminalSeq
+      // Its chunks are read from the store.
+      if (isEnd && !chunks && isStreamed(own)) {
+        return frames.length === 0 ? undefined : { frames, cursor: at }
+      }
       at++
-      frames.push(
-        `${jobSeq === job.terminalSeq ? headOf(session, job, job.terminalType) : head}${ids.unsafeUlid(
-          now
-        )}","event_seq":${at},"payload":${own}}`
-      )
+      if (FrameSize.fits(own, bounds.payload)) {
+        frames.push(
+          `${isEnd ? headOf(session, job, job.terminalType) : head}${ids.unsafeUlid(
+            now
+          )}","event_seq":${at},"payload":${own}}`
+        )
+      } else {
+        const cut = FrameSize.event(isEnd ? job.terminalType : "job.event", own, bounds.payload)
+        frames.push(
+          `${headOf(session, job, cut.type)}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${cut.payload}}`
+        )
+      }
       chars += own.length
       jobSeq++
     }
@@ -122,7 +147,8 @@ const fromStore = (
   upTo: number,
   store: StoreService,
   ids: IdsService,
-  now: number
+  now: number,
+  bounds: FrameBounds
 ): Effect.Effect<Frames | undefined, StoreError> =>
   Effect.gen(function* () {
     const deliveries = yield* store.deliveries(session.sessionId, cursor, 32)
@@ -145,12 +171,21 @@ const fromStore = (
       let jobSeq = from
       for (const segment of segments) {
         if (segment.firstSeq > jobSeq) break
-        const head = headOf(session, job, typeOf(segment.class))
+        const type = typeOf(segment.class)
         for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
-          const payload = segment.payloads[jobSeq - segment.firstSeq]!
+          const stored: FrameSize.EventFrame = { type, payload: segment.payloads[jobSeq - segment.firstSeq]! }
+          const whole =
+            type === "job.result" && isStreamed(stored.payload) && !session.features.has("result_chunk")
+              ? yield* inlined(store, job.jobId, jobSeq, stored.payload, bounds.result)
+              : stored
+          const sent = FrameSize.fits(whole.payload, bounds.payload)
+            ? whole
+            : FrameSize.event(whole.type, whole.payload, bounds.payload)
           at++
-          frames.push(`${head}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${payload}}`)
-          chars += payload.length
+          frames.push(
+            `${headOf(session, job, sent.type)}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${sent.payload}}`
+          )
+          chars += sent.payload.length
         }
       }
       if (jobSeq <= to) break

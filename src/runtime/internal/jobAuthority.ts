@@ -18,7 +18,14 @@ import * as Amount from "../../authority/Amount.js"
 import * as Canonical from "../../authority/Canonical.js"
 import type { Capability } from "../../authority/Capability.js"
 import * as Lease from "../../authority/Lease.js"
-import { type ArcpError, InvalidRequest, isArcpError, oneLine, PermissionDenied } from "../../protocol/Errors.js"
+import {
+  type ArcpError,
+  InvalidRequest,
+  isArcpError,
+  oneLine,
+  PermissionDenied,
+  toWire
+} from "../../protocol/Errors.js"
 import * as Text from "../../protocol/Text.js"
 import type { Budgets } from "../Budgets.js"
 import type { Leases } from "../Leases.js"
@@ -104,12 +111,18 @@ export interface JobAuthority {
 
 /** Makes them. */
 export const make = (running: Running, events: AuthorityEvents, deps: AuthorityDeps): JobAuthority => {
-  /** Tells the end of a call that is open; a result that does not fit an event is told by its size. */
+  /** Reports the end of a call that is open; of a result that does not fit an event its size is reported, of an error the message. */
   const close = (callId: string, outcome: Parameters<typeof toolResultBody>[1]): void => {
     if (!running.openCalls.delete(callId)) return
     const told = events.queue("tool_result", toolResultBody(callId, outcome))
     if (told instanceof InvalidRequest) {
-      events.queue("tool_result", toolResultBody(callId, { result: { omitted: told.message } }))
+      const omitted = { omitted: told.message }
+      events.queue(
+        "tool_result",
+        "error" in outcome
+          ? { call_id: callId, error: { ...toWire(outcome.error), details: omitted } }
+          : toolResultBody(callId, { result: omitted })
+      )
     }
   }
 

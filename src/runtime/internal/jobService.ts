@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import type { Gate } from "../../agent/Gate.js"
 import { type JobService, Streamed, type StreamResultOptions } from "../../agent/Job.js"
 import * as Amount from "../../authority/Amount.js"
-import { InternalError, InvalidRequest, oneLine } from "../../protocol/Errors.js"
+import { type InternalError, InvalidRequest, oneLine, permanentError } from "../../protocol/Errors.js"
 import { logLevels } from "../../protocol/Event.js"
 import * as ExtensionName from "../../protocol/ExtensionName.js"
 import type { IdsService } from "../../protocol/Ids.js"
@@ -20,6 +20,7 @@ import { type ArtifactsService, forJob } from "../Artifacts.js"
 import type { LimitsShape } from "../Limits.js"
 import type { MeterShape } from "../Metrics.js"
 import { Chunker, type Encoding } from "./chunks.js"
+import * as FrameSize from "./frameSize.js"
 import * as JobAuthority from "./jobAuthority.js"
 import type { LiveJob } from "./model.js"
 import { chunkBody, eventPayload, toolResultBody } from "./payload.js"
@@ -51,6 +52,9 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
   const { live } = running
   const { ids, limits, meter } = deps
   const { reached, reaching } = meter
+  const room = FrameSize.bodyRoom(limits)
+  const chunkRoom = FrameSize.chunkRoom(limits)
+  const inlineRoom = FrameSize.resultRoom(limits)
 
   /** Queues an event now, or says what is wrong with it; answers whether there is room for more. */
   const queue = (cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest => {
@@ -58,10 +62,10 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     if (json._tag === "NotJson") return new InvalidRequest({ message: `${kind}: the body is not JSON: ${json.why}` })
     if (json._tag === "Absent") return new InvalidRequest({ message: `${kind}: the body is not JSON` })
     const { text } = json
-    if (text.length > limits.eventPayload && cls !== "chunk") {
+    if (!FrameSize.fits(text, room)) {
       reached("eventPayload")
       return new InvalidRequest({
-        message: `${kind}: the event is ${text.length} characters long, at most ${limits.eventPayload} are allowed`
+        message: `${kind}: the event has ${Buffer.byteLength(text)} bytes, at most ${room} are allowed: keep it as an artifact, or stream it as the result`
       })
     }
     return deps.emit(live, cls, eventPayload(JSON.stringify(kind), deps.now(), text))
@@ -121,7 +125,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
       const emit = (data: string, encoding: Encoding, more: boolean) =>
         Effect.suspend(() => {
           if (whole) {
-            if (running.inlineStream || (chunker?.size ?? 0) <= limits.inlineResult) collected.push(data)
+            if (running.inlineStream || (chunker?.size ?? 0) <= inlineRoom) collected.push(data)
             else {
               whole = false
               collected.length = 0
@@ -143,26 +147,26 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
           { discard: true }
         )
       const totalName = running.inlineStream ? "inlineResult" : "resultTotal"
-      const totalLimit = limits[totalName]
+      const totalLimit = running.inlineStream ? inlineRoom : limits.resultTotal
       const checkTotal = (size: number) =>
         size <= totalLimit
           ? Effect.void
           : Effect.fail(
               reaching(
                 totalName,
-                new InternalError({
-                  message: running.inlineStream
+                permanentError(
+                  running.inlineStream
                     ? `the result is over the limit of ${totalLimit} bytes for a client without result_chunk`
-                    : `the streamed result is over the limit of ${totalLimit} bytes`,
-                  retryable: false
-                })
+                    : `the streamed result is over the limit of ${totalLimit} bytes`
+                )
               )
             )
       return Stream.runForEach(stream, (element) =>
         Effect.suspend(() => {
           const c = (chunker ??= new Chunker(
             options?.encoding ?? (typeof element === "string" ? "utf8" : "base64"),
-            limits.resultChunk
+            limits.resultChunk,
+            chunkRoom
           ))
           return Effect.flatMap(c.push(element), (chunks) =>
             Effect.zipRight(checkTotal(c.size), forward(chunks, c.encoding))
@@ -171,7 +175,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
       ).pipe(
         Effect.zipRight(
           Effect.suspend(() => {
-            const c = (chunker ??= new Chunker(options?.encoding ?? "utf8", limits.resultChunk))
+            const c = (chunker ??= new Chunker(options?.encoding ?? "utf8", limits.resultChunk, chunkRoom))
             return Effect.flatMap(c.end(), (chunks) =>
               Effect.zipRight(checkTotal(c.size), forward(chunks, c.encoding))
             ).pipe(

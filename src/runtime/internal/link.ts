@@ -11,9 +11,8 @@ import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
 import type { Connection, Frame } from "../../transport/Connection.js"
 import type { Deadline } from "../Deadlines.js"
+import { smaller } from "./frameSize.js"
 import { defer } from "./turn.js"
-
-const frameText = (frame: Frame): string => (typeof frame === "string" ? frame : JSON.stringify(frame))
 
 /** How much of the outbox goes into one write, in bytes; at least one frame. What is left stays counted here. */
 const batchBytes = 262_144
@@ -22,6 +21,8 @@ const batchBytes = 262_144
 export interface ReplyBounds {
   readonly replies: number
   readonly replyBytes: number
+  /** Encoded bytes of one frame; what {@link smaller} makes of it takes the place of a larger one. Default: any. */
+  readonly maxFrameBytes?: number
 }
 
 /** The sending side of one connection. */
@@ -80,6 +81,10 @@ export class Link {
     return this.gone || this.closing !== undefined
   }
 
+  private text(frame: Frame): string {
+    return smaller(typeof frame === "string" ? frame : JSON.stringify(frame), this.bounds.maxFrameBytes ?? Infinity)
+  }
+
   private count(text: string): number {
     const bytes = Buffer.byteLength(text)
     this.unsent++
@@ -90,7 +95,7 @@ export class Link {
   /** Queues a frame that is not an event. */
   post(frame: Frame): void {
     if (this.deaf) return
-    const text = frameText(frame)
+    const text = this.text(frame)
     this.outbox.push(text)
     this.outboxBytes += this.count(text)
     this.wake()
@@ -100,7 +105,7 @@ export class Link {
   postAfter(seq: number, frame: Frame): void {
     if (this.deaf) return
     if (seq <= this.cursor) return this.post(frame)
-    const text = frameText(frame)
+    const text = this.text(frame)
     this.behind.push({ seq, text, bytes: this.count(text) })
     this.wake()
   }

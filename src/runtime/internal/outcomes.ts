@@ -1,12 +1,15 @@
 /** What a handler's exit means for its job (ARCP 1.1 §7.3, §8.4). */
+import { Buffer } from "node:buffer"
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
 import { Streamed } from "../../agent/Job.js"
-import { Cancelled, InternalError, Timeout } from "../../protocol/Errors.js"
+import { Cancelled, InternalError, permanentError, Timeout } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Text from "../../protocol/Text.js"
 import type { LimitsShape } from "../Limits.js"
 import type { MeterShape } from "../Metrics.js"
+import * as FrameSize from "./frameSize.js"
+import { inlinePayload } from "./payload.js"
 import { diedOfDenial, toArcpError, type Upstream } from "./failures.js"
 import type { LiveJob } from "./model.js"
 import type { Outcome, Running, Stop } from "./running.js"
@@ -37,11 +40,14 @@ export const tooLong = ({ record }: LiveJob): Stop => ({
 })
 
 /** The end of a job whose agent failed unexpectedly; the message does not say how. */
-export const internal = (message: string, retryable = true): Outcome => ({
+export const internal = (message: string): Outcome => ({
   _tag: "error",
   status: "error",
-  error: new InternalError({ message, retryable })
+  error: new InternalError({ message })
 })
+
+/** The end of a job that would end so whenever it is repeated. */
+const permanently = (message: string): Outcome => ({ _tag: "error", status: "error", error: permanentError(message) })
 
 /** The outcome, and what to log where the handler failed unexpectedly. A reason to stop wins over everything. */
 export const outcomeOf = (
@@ -72,49 +78,56 @@ export const outcomeOf = (
 const resultOf = (running: Running, value: unknown, limits: LimitsShape, now: number, meter: MeterShape): Outcome => {
   const completed_at = formatTimestamp(now)
   const { stream } = running
+  const room = FrameSize.resultRoom(limits, stream?.summary === undefined ? 0 : FrameSize.summaryBytes)
+  const tooLong = (text: string, what: string): Outcome =>
+    meter.reaching(
+      "inlineResult",
+      permanently(`the result has ${Buffer.byteLength(text)} bytes as JSON, at most ${room} go inline: ${what}`)
+    )
   if (stream !== undefined) {
     const same = Text.isInstance(value, Streamed) && Text.property(value, "resultId") === stream.resultId
     if (!same || !stream.complete) {
-      return internal(
-        "the agent streamed a result and answered another: a handler returns what streamResult answered",
-        false
+      return permanently(
+        "the agent streamed a result and returned another: a handler returns what streamResult returned"
       )
     }
     const summary = stream.summary === undefined ? {} : { summary: stream.summary }
+    const inline = running.inlineStream ? JSON.stringify(stream.inline) : undefined
+    if (inline !== undefined && !FrameSize.fits(inline, room)) {
+      return tooLong(inline, "the client must negotiate result_chunk")
+    }
     return {
       _tag: "result",
-      payload: JSON.stringify(
-        running.inlineStream
-          ? { final_status: "success", result: stream.inline, ...summary, completed_at }
-          : { final_status: "success", result_id: stream.resultId, result_size: stream.size, ...summary, completed_at }
-      ),
+      payload:
+        inline === undefined
+          ? JSON.stringify({
+              final_status: "success",
+              result_id: stream.resultId,
+              result_size: stream.size,
+              ...summary,
+              completed_at
+            })
+          : inlinePayload(inline, stream.summary, completed_at),
       value:
         stream.inline === undefined
           ? {
               _tag: "lost",
-              error: new InternalError({
-                message: `the streamed result is ${stream.size} bytes long, at most ${limits.inlineResult} are handed to a parent`,
-                retryable: false
-              })
+              error: permanentError(
+                `the streamed result is ${stream.size} bytes long, at most ${room} are handed to a parent`
+              )
             }
           : { _tag: "value", value: stream.inline }
     }
   }
-  const tooLong = (length: number): Outcome => {
-    meter.reached("inlineResult")
-    return internal(
-      `the result is ${length} characters long, at most ${limits.inlineResult} go inline: stream it`,
-      false
-    )
-  }
-  if (typeof value === "string" && value.length > limits.inlineResult) return tooLong(value.length)
+  // The text of a string's JSON is longer than the string: it is not made where that is enough.
+  if (typeof value === "string" && value.length > room) return tooLong(value, "stream it")
   const json = Text.toJson(value)
-  if (json._tag === "NotJson") return internal(`the agent's result is not JSON: ${json.why}`, false)
+  if (json._tag === "NotJson") return permanently(`the agent's result is not JSON: ${json.why}`)
   const result = json._tag === "Json" ? json.text : "null"
-  if (result.length > limits.inlineResult) return tooLong(result.length)
+  if (!FrameSize.fits(result, room)) return tooLong(result, "stream it")
   return {
     _tag: "result",
-    payload: `{"final_status":"success","result":${result},"completed_at":"${completed_at}"}`,
+    payload: inlinePayload(result, undefined, completed_at),
     // A copy: what user code returned may throw, or be another value, when it is read again.
     value: { _tag: "value", value: running.parent === undefined ? undefined : (JSON.parse(result) as unknown) }
   }

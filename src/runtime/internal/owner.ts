@@ -11,7 +11,8 @@ export const attachOwner = (live: LiveJob, session: LiveSession): void => {
   live.owner = session
   live.ownerSessionId = session.sessionId
   session.owned.add(live)
-  if (!live.attachments.has(session.sessionId)) live.attachments.set(session.sessionId, { session, runs: [] })
+  if (!live.attachments.has(session.sessionId))
+    live.attachments.set(session.sessionId, { session, runs: [], link: session.link })
 }
 
 /** Takes a job away from every session. */

@@ -1,6 +1,8 @@
 /** Payloads of events as JSON text. */
 import { type ArcpError, toWire } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
+import type { LimitsShape } from "../Limits.js"
+import { bodyRoom, fits } from "./frameSize.js"
 
 /** The payload of a `job.event`; `kind` is JSON text. */
 export const eventPayload = (kind: string, millis: number, body: string): string =>
@@ -18,9 +20,23 @@ export const chunkBody = (
     encoding === "base64" ? `"${data}"` : JSON.stringify(data)
   },"encoding":"${encoding}","more":${more}}`
 
+/** The payload of a `job.result` whose result goes inline (§7.3); `result` is JSON text. */
+export const inlinePayload = (result: string, summary: string | undefined, completedAt: string): string =>
+  `{"final_status":"success","result":${result},${
+    summary === undefined ? "" : `"summary":${JSON.stringify(summary)},`
+  }"completed_at":"${completedAt}"}`
+
 // JSON leaves such a field out, and a tool_result has one of `result` and `error`.
 const hasNoJson = (value: unknown): boolean =>
   value === undefined || typeof value === "function" || typeof value === "symbol"
+
+/** The body of the `tool_result` of a failure as JSON text that fits an event: details that do not are left out. */
+export const failedResultBody = (callId: string, error: ArcpError, limits: LimitsShape): string => {
+  const text = JSON.stringify(toolResultBody(callId, { error }))
+  if (fits(text, bodyRoom(limits))) return text
+  const { details: _, ...rest } = toWire(error)
+  return JSON.stringify({ call_id: callId, error: { ...rest, details: { omitted: "the details are too long" } } })
+}
 
 /** The body of a `tool_result`. */
 export const toolResultBody = (

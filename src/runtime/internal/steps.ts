@@ -16,7 +16,7 @@ import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { JobService } from "../../agent/Job.js"
-import { InternalError, InvalidRequest } from "../../protocol/Errors.js"
+import { InternalError, InvalidRequest, permanentError } from "../../protocol/Errors.js"
 import * as Message from "../../protocol/Message.js"
 import * as Text from "../../protocol/Text.js"
 import type { StepRecord, StoreError } from "../../store/Store.js"
@@ -62,10 +62,9 @@ const fromText = (text: string): unknown => (text === "" ? undefined : JSON.pars
 const invalid = (message: string) => new InvalidRequest({ message })
 
 const changed = (name: string, what: string): InternalError =>
-  new InternalError({
-    message: `step ${JSON.stringify(name)}: ${what}; a step whose result has changed needs another name`,
-    retryable: false,
-    details: { reason: "step_changed", step: name }
+  permanentError(`step ${JSON.stringify(name)}: ${what}; a step whose result has changed needs another name`, {
+    reason: "step_changed",
+    step: name
   })
 
 /** The steps of one running job. */
