@@ -39,6 +39,7 @@ import { Ids } from "../protocol/Ids.js"
 import type { JobFilter, JobInfo } from "../protocol/Session.js"
 import type { Accepted } from "../protocol/Job.js"
 import * as Message from "../protocol/Message.js"
+import { packageName, packageVersion } from "../protocol/Package.js"
 import * as Trace from "../protocol/Trace.js"
 import { Connector } from "../transport/Connection.js"
 import type { ClientArtifacts } from "./Artifacts.js"
@@ -55,7 +56,7 @@ import { chunksOf, eventsOf, type Credential, type JobHandle, type ObservedJob, 
 
 /** How a client behaves. Every option has a default. */
 export interface ClientOptions {
-  /** Name and version in the hello. Default `effect-arcp`, `1.1.0`. */
+  /** Name and version in the hello. Default `effect-arcp` and the version of this package. */
   readonly client?: { readonly name: string; readonly version: string } | undefined
   /**
    * What to authenticate with (§6.1). `token` may be an Effect: it is run for every connection, so that a token can be
@@ -220,7 +221,7 @@ const make = (options: ClientOptions) =>
     })
     const connector = yield* Connector
     const session = yield* supervise(core, connector, {
-      client: options.client ?? { name: "effect-arcp", version: "1.1.0" },
+      client: options.client ?? { name: packageName, version: packageVersion },
       auth: options.auth,
       features,
       connectTimeout: Duration.toMillis(options.connectTimeout ?? "10 seconds"),

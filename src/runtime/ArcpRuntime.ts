@@ -20,6 +20,7 @@ import { ToolRegistry } from "../agent/ToolRegistry.js"
 import type { Authenticator } from "../auth/Authenticator.js"
 import type { Feature } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
+import { packageName, packageVersion } from "../protocol/Package.js"
 import { Store } from "../store/Store.js"
 import { Server } from "../transport/Connection.js"
 import { BackPressure } from "./BackPressure.js"
@@ -50,7 +51,7 @@ import { Subscriptions } from "./Subscriptions.js"
 export interface RuntimeOptions {
   /** Its name in the welcome (§6.2), and the tag `runtime` of its metrics. Default `effect-arcp`. */
   readonly name?: string | undefined
-  /** Its version in the welcome. Default this package's protocol version, `1.1.0`. */
+  /** Its version in the welcome. Default: the version of this package. */
   readonly version?: string | undefined
   /** Features that it offers; default all that it can keep. */
   readonly features?: ReadonlyArray<Feature> | undefined
@@ -67,8 +68,6 @@ export interface RuntimeOptions {
   /** How long issuing and revoking provisioned credentials may take (§9.8). */
   readonly credentials?: CredentialsOptions | undefined
 }
-
-const defaultName = "effect-arcp"
 
 const defaultFeatures: ReadonlyArray<Feature> = [
   "heartbeat",
@@ -96,8 +95,8 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
         provisioned_credentials: (yield* Credentials).available
       }
       return {
-        name: options.name ?? defaultName,
-        version: options.version ?? "1.1.0",
+        name: options.name ?? packageName,
+        version: options.version ?? packageVersion,
         features: (options.features ?? defaultFeatures).filter((feature) => can[feature] ?? true),
         heartbeatInterval: Duration.toMillis(options.heartbeatInterval ?? "30 seconds"),
         resumeWindow: Duration.toMillis(options.resumeWindow ?? "10 minutes"),
@@ -184,7 +183,7 @@ const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | S
     Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
-    Layer.provide(Meter.layer(options.name ?? defaultName)),
+    Layer.provide(Meter.layer(options.name ?? packageName)),
     withTotalUserCode,
     scheduled
   )
