@@ -5,6 +5,7 @@
  * (§6.5, §13.2). A body that breaks the protocol (a negative cost, progress below zero, a payload over the limit) fails
  * with `InvalidRequest`: nothing is emitted. When the job has been ended, every call interrupts its fiber.
  */
+import type * as BigDecimal from "effect/BigDecimal"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
@@ -98,8 +99,22 @@ export interface ChildJob<out Out> {
 export interface ReserveOptions<in A> {
   /** The metric's name, beginning with `cost.`. Default `cost.reserved`. */
   readonly name?: string | undefined
-  /** What the call really cost, in the currency that was reserved. Default: the whole reservation. */
-  readonly actual?: ((value: A) => string) | undefined
+  /**
+   * What the call really cost, in the currency that was reserved: an amount as in {@link Spending}, or its number alone. Default: the
+   * whole reservation, which is also charged where this is no amount, is in another currency, or throws.
+   */
+  readonly actual?: ((value: A) => string | number | BigDecimal.BigDecimal) | undefined
+  /** Runs where `actual` could not be used and the whole reservation was charged, with the reason. Its own failures are logged. */
+  readonly onUnsettled?: ((problem: InvalidRequest) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * Reports a cost: as text with its currency (`"0.0042 USD"`, `"USD:0.0042"`; a number may be spelled as JavaScript does, `"9e-7 USD"`),
+ * or as a number or `BigDecimal` and a currency. A number counts exactly as its shortest decimal spelling: 0.1 is one tenth.
+ */
+export interface Spending<R = never> {
+  (name: string, amount: string): Effect.Effect<void, InvalidRequest, R>
+  (name: string, amount: number | BigDecimal.BigDecimal, currency: string): Effect.Effect<void, InvalidRequest, R>
 }
 
 /** A provisioned credential as its job's agent sees it (§9.8). To be presented at `endpoint` only. */
@@ -203,14 +218,19 @@ export interface JobService {
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | Denial | InvalidRequest, R>
   /**
-   * Reports a cost (§9.6), exactly: `"0.0042 USD"` or `"USD:0.0042"`. The counter of its currency falls by it, also below zero;
-   * the next operation is refused then. Emits the `cost.*` metric and `cost.budget.remaining`.
+   * Reports a cost (§9.6), exactly; see {@link Spending}. The counter of its currency falls by it, also below zero; the next
+   * operation is refused then. Emits the `cost.*` metric and `cost.budget.remaining`. Fails with `InvalidRequest`, which names the
+   * field, where the amount is negative, NaN, infinite or unreadable, or the currency none.
+   *
+   * A job with a budget that has no such currency gets the metric all the same, uncounted, and once for each currency a `log` event
+   * of level `warn` that says so; so it is with a cost that {@link JobService.metric} reports without a currency.
    */
-  readonly spend: (name: string, amount: string) => Effect.Effect<void, InvalidRequest>
+  readonly spend: Spending
   /**
    * Holds an amount while a costly call runs, so that calls side by side cannot overspend together, and charges what it
    * really cost afterwards. Fails with `BUDGET_EXHAUSTED`, without running, where less is left. A call that fails or is
-   * interrupted is not charged.
+   * interrupted is not charged. A call that has succeeded answers its value, whatever comes of its settlement: a cost that cannot
+   * be read is the whole reservation, and a `log` event of level `warn` and {@link ReserveOptions.onUnsettled} say so.
    */
   readonly reserve: <A, E, R>(
     amount: string,
@@ -375,7 +395,11 @@ export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>()
     id: string,
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | Denial | InvalidRequest, R | Job> => Effect.flatMap(Job, (job) => job.model(id, effect))
-  static readonly spend = (name: string, amount: string) => Effect.flatMap(Job, (job) => job.spend(name, amount))
+  static readonly spend: Spending<Job> = (
+    name: string,
+    amount: string | number | BigDecimal.BigDecimal,
+    currency?: string
+  ) => Effect.flatMap(Job, (job) => job.spend(name, amount as number, currency as string))
   static readonly reserve = <A, E, R>(
     amount: string,
     effect: Effect.Effect<A, E, R>,

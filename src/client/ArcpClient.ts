@@ -41,13 +41,14 @@ import type { Accepted } from "../protocol/Job.js"
 import * as Message from "../protocol/Message.js"
 import { packageName, packageVersion } from "../protocol/Package.js"
 import * as Trace from "../protocol/Trace.js"
-import { Connector } from "../transport/Connection.js"
+import { Connector, type TransportError } from "../transport/Connection.js"
 import type { ClientArtifacts } from "./Artifacts.js"
 import * as Artifacts from "./Artifacts.js"
 import { ClientClosed, type ClientError, NotNegotiated, type SessionEnded } from "./ClientError.js"
 import type { ClientStatus } from "./ClientStatus.js"
 import type { Call } from "./internal/call.js"
 import { Core, type Pending } from "./internal/core.js"
+import * as checks from "./internal/checks.js"
 import * as encode from "./internal/encode.js"
 import type { ClientJob } from "./internal/job.js"
 import { supervise } from "./internal/supervisor.js"
@@ -205,8 +206,11 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
     Layer.provide(ArcpClient.layerWith(options), Ids.layer)
 }
 
-const make = (options: ClientOptions) =>
+const make = (given: ClientOptions) =>
   Effect.gen(function* () {
+    const wrong = checks.optionsProblem(given)
+    // Such a client ends at once, and every call on it fails with what is wrong.
+    const options = wrong === undefined ? given : checks.withoutNumbers(given)
     const ids = yield* Ids
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
@@ -220,7 +224,7 @@ const make = (options: ClientOptions) =>
       now
     })
     const connector = yield* Connector
-    const session = yield* supervise(core, connector, {
+    const session = yield* supervise(core, wrong === undefined ? connector : refusing(wrong), {
       client: options.client ?? { name: packageName, version: packageVersion },
       auth: options.auth,
       features,
@@ -336,7 +340,7 @@ const make = (options: ClientOptions) =>
     ): Effect.Effect<JobHandle<unknown>, ArcpError | ClientError> =>
       Effect.gen(function* () {
         const asked = yield* encode.reading("options", () => readSubmit(agent, submitOptions))
-        const options = yield* encodeSubmit(asked)
+        const options = yield* checks.encodeSubmit(asked)
         const { output, spec } = asked
         const wire = spec === undefined ? input : yield* encodeInput(spec.input, input)
         const encoded = wire === undefined ? undefined : yield* encode.json("payload.input", wire)
@@ -376,7 +380,7 @@ const make = (options: ClientOptions) =>
           const { pageSize = 100, ...rest } = yield* encode.reading("filter", () => ({ ...filter }))
           // Encoded once: every page is of the same listing.
           const asked = yield* encode.object("payload.filter", rest)
-          const limit = yield* encode.json("payload.limit", pageSize)
+          const limit = yield* checks.pageSize(pageSize)
           return Stream.paginateChunkEffect(undefined as string | undefined, (cursor) =>
             call(
               "session.list_jobs",
@@ -408,9 +412,7 @@ const make = (options: ClientOptions) =>
           from: subscribeOptions.fromEventSeq ?? 0,
           output: subscribeOptions.output
         }))
-        if (!Number.isSafeInteger(from)) {
-          return yield* new InvalidRequest({ message: "payload.from_event_seq: must be a whole number" })
-        }
+        yield* checks.fromEventSeq(from)
         return yield* call(
           "job.subscribe",
           { job_id: jobId, ...(history ? { history, from_event_seq: from } : {}) },
@@ -482,6 +484,12 @@ const make = (options: ClientOptions) =>
     return service
   })
 
+/** In the place of the transport where the options are wrong: the supervisor takes what is wrong with a request of its own for final. */
+const refusing = (wrong: InvalidRequest): Context.Tag.Service<Connector> => ({
+  connect: Effect.fail(wrong as unknown as TransportError),
+  address: "nowhere"
+})
+
 /** The result of a call, of its answer. */
 const taking = <A>(message: Message.RuntimeMessage, take: () => A): Effect.Effect<A, InternalError> =>
   Either.try({
@@ -516,25 +524,6 @@ const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown
         : { traceId: trace.traceId, parentSpanId: trace.parentSpanId, traceState: trace.traceState }
   }
 }
-
-/** The largest time that a date can hold, in milliseconds. */
-const maxTime = 8_640_000_000_000_000
-
-/** The optional fields of a submit. */
-const encodeSubmit = ({ expiresAt, lease, maxRuntimeSec }: ReturnType<typeof readSubmit>) =>
-  Effect.gen(function* () {
-    if (typeof expiresAt === "number" && !(Math.abs(expiresAt) <= maxTime)) {
-      return yield* new InvalidRequest({ message: "payload.lease_constraints.expires_at: is not a time" })
-    }
-    const expires_at = typeof expiresAt === "number" ? formatTimestamp(expiresAt) : expiresAt
-    return {
-      lease_request: lease === undefined ? undefined : yield* encode.json("payload.lease_request", lease),
-      lease_constraints:
-        expires_at === undefined ? undefined : yield* encode.object("payload.lease_constraints", { expires_at }),
-      max_runtime_sec:
-        maxRuntimeSec === undefined ? undefined : yield* encode.json("payload.max_runtime_sec", maxRuntimeSec)
-    }
-  })
 
 /** Input that does not fit its Schema is refused here, as the runtime would; so is one on which the Schema's code fails. */
 const encodeInput = (

@@ -4,7 +4,8 @@ import { describe, expect, it } from "@effect/vitest"
 import { bundleForBrowser } from "../bundle.js"
 
 /** Peers of the package that no browser has. */
-const native = /node_modules\/(ws|jose|better-sqlite3|@effect\/(platform-node|platform-node-shared|sql|sql-sqlite-node))\//
+const native =
+  /node_modules\/(ws|jose|better-sqlite3|@effect\/(platform-node|platform-node-shared|sql|sql-sqlite-node))\//
 
 describe("bundles for a browser", () => {
   for (const entry of ["protocol", "authority", "transport", "client", "agent"]) {

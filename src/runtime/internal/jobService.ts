@@ -9,7 +9,6 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Gate } from "../../agent/Gate.js"
 import { type JobService, Streamed, type StreamResultOptions } from "../../agent/Job.js"
-import * as Amount from "../../authority/Amount.js"
 import { InternalError, InvalidRequest, oneLine } from "../../protocol/Errors.js"
 import { logLevels } from "../../protocol/Event.js"
 import * as ExtensionName from "../../protocol/ExtensionName.js"
@@ -199,12 +198,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     if (!name.startsWith("cost.") || name.startsWith("cost.budget.")) {
       return event("metric", { name, value, unit, dimensions })
     }
-    if (value < 0) return invalid("metric.value: a cost is never negative")
-    const amount = Amount.fromMetric(value, unit ?? "")
-    // A cost without a currency is no charge: it is told, and no counter knows it.
-    return amount._tag === "Left"
-      ? event("metric", { name, value, unit, dimensions })
-      : authority.charge(name, amount.right, dimensions)
+    return authority.costs.metric(name, value, unit, dimensions)
   }
 
   const authority = JobAuthority.make(
