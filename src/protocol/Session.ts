@@ -134,7 +134,7 @@ export const JobInfo = Schema.Struct({
   parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
   created_at: Schema.String,
   trace_id: optional(Schema.String),
-  last_event_seq: optional(Finite)
+  last_event_seq: optional(ResumePoint)
 })
 export type JobInfo = typeof JobInfo.Type
 

@@ -20,6 +20,7 @@ import { ToolRegistry } from "../agent/ToolRegistry.js"
 import type { Authenticator } from "../auth/Authenticator.js"
 import type { Feature } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
+import { check as checkOptions } from "../protocol/Options.js"
 import { packageName, packageVersion } from "../protocol/Package.js"
 import { Store } from "../store/Store.js"
 import { Server } from "../transport/Connection.js"
@@ -84,6 +85,19 @@ const defaultFeatures: ReadonlyArray<Feature> = [
   "artifacts"
 ]
 
+/** Milliseconds that the welcome can tell: an endless time has no number in JSON. */
+const millis = (duration: Duration.DurationInput): number =>
+  Math.min(Duration.toMillis(duration), Number.MAX_SAFE_INTEGER)
+
+const checked = (options: RuntimeOptions): RuntimeOptions => {
+  checkOptions("ArcpRuntime", options, {
+    heartbeatInterval: "interval",
+    resumeWindow: "duration",
+    drainTime: "duration"
+  })
+  return options
+}
+
 /** What is offered: never what the layers at hand cannot keep. */
 const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, AgentRegistry | Artifacts | Credentials> =>
   Layer.effect(
@@ -98,8 +112,8 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
         name: options.name ?? packageName,
         version: options.version ?? packageVersion,
         features: (options.features ?? defaultFeatures).filter((feature) => can[feature] ?? true),
-        heartbeatInterval: Duration.toMillis(options.heartbeatInterval ?? "30 seconds"),
-        resumeWindow: Duration.toMillis(options.resumeWindow ?? "10 minutes"),
+        heartbeatInterval: millis(options.heartbeatInterval ?? "30 seconds"),
+        resumeWindow: millis(options.resumeWindow ?? "10 minutes"),
         agents: registry.inventory
       }
     })
@@ -178,7 +192,7 @@ const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | S
     Layer.provideMerge(Layer.mergeAll(Heartbeats.layer, Subscriptions.layer, Sessions.layer)),
     Layer.provideMerge(Layer.mergeAll(JobScheduler.layer, Delegation.layer)),
     Layer.provideMerge(JobRunner.layer),
-    Layer.provideMerge(Layer.mergeAll(BackPressure.layer, Leases.layer, infoLayer(options))),
+    Layer.provideMerge(Layer.mergeAll(BackPressure.layer, Leases.layer, infoLayer(checked(options)))),
     Layer.provideMerge(Layer.mergeAll(Budgets.layer, Credentials.layer(options.credentials))),
     Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),

@@ -216,6 +216,8 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
   const artifactRef: JobService["artifactRef"] = ({ byteSize, contentType, sha256: digest, uri }) => {
     if (digest !== undefined && !sha256.test(digest))
       return invalid("artifact_ref.sha256: must be 64 lower-case hex digits")
+    if (byteSize !== undefined && !(Number.isSafeInteger(byteSize) && byteSize >= 0))
+      return invalid("artifact_ref.byte_size: must be a whole number, 0 or greater")
     return event("artifact_ref", { uri, content_type: contentType, byte_size: byteSize, sha256: digest })
   }
 
