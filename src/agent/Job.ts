@@ -14,6 +14,7 @@ import type * as Stream from "effect/Stream"
 import type { Canonical } from "../authority/Canonical.js"
 import type { Capability } from "../authority/Capability.js"
 import * as AgentName from "../protocol/AgentName.js"
+import type { Priority } from "../protocol/Envelope.js"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import type { LogLevel } from "../protocol/Event.js"
@@ -160,6 +161,8 @@ export interface JobService {
   readonly leaseConstraints: WireLeaseConstraints | undefined
   /** 1 at first; greater when the runtime started the job again after a restart. */
   readonly attempt: number
+  /** The priority of the submit's envelope; undefined where the client gave none. A hint: nothing is scheduled by it. */
+  readonly priority: Priority | undefined
   readonly log: (message: string, level?: LogLevel) => Effect.Effect<void, InvalidRequest>
   readonly thought: (text: string) => Effect.Effect<void, InvalidRequest>
   readonly status: (phase: string, message?: string) => Effect.Effect<void, InvalidRequest>
@@ -184,6 +187,14 @@ export interface JobService {
   ) => Effect.Effect<StoredArtifactRef, InvalidRequest | InternalError>
   /** Emits an event of a vendor's kind (`x-vendor.<vendor>.<name>`) or an experimental one (`x-…`). */
   readonly event: (kind: string, body: unknown) => Effect.Effect<void, InvalidRequest>
+  /**
+   * Runs an effect whose events have this priority in their envelopes, those of tool calls, costs and forked fibers included. Chunks of
+   * a streamed result and the job's end have none. Fails with `InvalidRequest` where the priority is not known.
+   */
+  readonly withPriority: <A, E, R>(
+    priority: Priority,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | InvalidRequest, R>
   /**
    * Streams the result as `result_chunk` events (§8.4). Return what it answers from the handler. Each
    * string or byte array is one chunk; a longer one than the runtime's limit is cut, never inside a code point.
@@ -377,6 +388,11 @@ export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>()
   static readonly artifact = (bytes: Uint8Array, options: ArtifactOptions) =>
     Effect.flatMap(Job, (job) => job.artifact(bytes, options))
   static readonly event = (kind: string, body: unknown) => Effect.flatMap(Job, (job) => job.event(kind, body))
+  /** Gives the events of an effect a priority; see {@link JobService.withPriority}. */
+  static readonly withPriority = <A, E, R>(
+    priority: Priority,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | InvalidRequest, R | Job> => Effect.flatMap(Job, (job) => job.withPriority(priority, effect))
   static readonly streamResult = <E, R>(
     stream: Stream.Stream<string | Uint8Array, E, R>,
     options?: StreamResultOptions

@@ -29,6 +29,7 @@ import * as PubSub from "effect/PubSub"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import type { Priority } from "../protocol/Envelope.js"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, oneLine } from "../protocol/Errors.js"
@@ -130,6 +131,8 @@ export interface SubmitOptions {
   readonly maxRuntimeSec?: number | undefined
   /** Default: the current span's trace. */
   readonly trace?: Trace.TraceContext | undefined
+  /** The priority of the submit's envelope: a hint, which the runtime keeps with the job. Default: none. */
+  readonly priority?: Priority | undefined
 }
 
 /** Options of a subscription (§7.6). */
@@ -138,6 +141,8 @@ export interface SubscribeOptions<Out, OutWire> {
   readonly history?: boolean | undefined
   /** Only what came after this number of the owner's session; with `history`. Default 0. */
   readonly fromEventSeq?: number | undefined
+  /** The priority of the request's envelope: a hint. Default: none. */
+  readonly priority?: Priority | undefined
   /** Decodes the result. */
   readonly output?: Schema.Schema<Out, OutWire> | undefined
 }
@@ -250,11 +255,12 @@ const make = (given: ClientOptions) =>
      */
     const call: Call = (type, payload, answered, more = {}) =>
       Effect.suspend(() => {
-        const { jobId, nonce, trace } = more
+        const { jobId, nonce, priority, trace } = more
         const request = Either.flatMap(
           encode.request(payload, {
             job_id: jobId,
             trace_id: trace?.traceId,
+            priority,
             extensions: trace === undefined ? undefined : Trace.toExtensions(trace)
           }),
           (text) => encode.bounded(text, maxFrameBytes)
@@ -348,6 +354,7 @@ const make = (given: ClientOptions) =>
         if (spec !== undefined && core.sessionId === undefined) yield* session.connected
         // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
         const name = spec !== undefined && core.features.has("agent_versions") ? asked.versioned : asked.name
+        const priority = yield* checks.priority(asked.priority)
         const key = asked.idempotencyKey ?? `auto_${yield* ids.secret}`
         const trace = asked.trace ?? (yield* currentTrace)
         return yield* call(
@@ -368,7 +375,7 @@ const make = (given: ClientOptions) =>
             }
             return handle
           },
-          { trace }
+          { trace, priority }
         )
       })
 
@@ -407,12 +414,14 @@ const make = (given: ClientOptions) =>
     ): Effect.Effect<ObservedJob<Out>, ArcpError | ClientError> =>
       Effect.gen(function* () {
         yield* checkJobId(jobId)
-        const { from, history, output } = yield* encode.reading("options", () => ({
+        const { from, history, output, priority } = yield* encode.reading("options", () => ({
           history: subscribeOptions.history ?? false,
           from: subscribeOptions.fromEventSeq ?? 0,
+          priority: subscribeOptions.priority,
           output: subscribeOptions.output
         }))
         yield* checks.fromEventSeq(from)
+        const urgency = yield* checks.priority(priority)
         return yield* call(
           "job.subscribe",
           { job_id: jobId, ...(history ? { history, from_event_seq: from } : {}) },
@@ -421,7 +430,7 @@ const make = (given: ClientOptions) =>
             const job = core.adopt(jobId, { _tag: "observer", from: history ? from : (facts.subscribed_from ?? 0) })
             return observed(job, facts, output)
           },
-          { jobId, feature: "subscribe" }
+          { jobId, feature: "subscribe", priority: urgency }
         )
       })
 
@@ -508,7 +517,7 @@ const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
 const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown>, options: SubmitOptions) => {
   const spec = typeof agent === "string" ? undefined : { input: agent.input, output: agent.output }
   const name = typeof agent === "string" ? agent : agent.agentName
-  const { expiresAt, idempotencyKey, lease, maxRuntimeSec, trace } = options
+  const { expiresAt, idempotencyKey, lease, maxRuntimeSec, priority, trace } = options
   return {
     spec,
     output: spec?.output,
@@ -518,6 +527,7 @@ const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown
     idempotencyKey,
     lease,
     maxRuntimeSec,
+    priority,
     trace:
       trace === undefined
         ? undefined

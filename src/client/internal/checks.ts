@@ -6,6 +6,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Decimal from "../../protocol/Decimal.js"
+import * as Envelope from "../../protocol/Envelope.js"
 import { InvalidRequest } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Options from "../../protocol/Options.js"
@@ -36,6 +37,12 @@ export const pageSize = (value: unknown): Either.Either<number | undefined, Inva
 /** `from_event_seq` of a subscription (§7.6). */
 export const fromEventSeq = (value: unknown): Either.Either<number | undefined, InvalidRequest> =>
   whole("payload.from_event_seq", value, 0)
+
+/** The priority of a message's envelope. */
+export const priority = (value: unknown): Either.Either<Envelope.Priority | undefined, InvalidRequest> =>
+  value === undefined || Envelope.isPriority(value)
+    ? Either.right(value)
+    : invalid("priority", `one of ${Envelope.priorities.join(", ")}`)
 
 /** `expires_at` (§9.5): milliseconds since the epoch become a time; a text is the runtime's to judge. */
 const expiry = (value: unknown): Either.Either<unknown, InvalidRequest> =>

@@ -238,7 +238,7 @@ export class Core {
       this.keepOrphan(jobId, { type: "job.event", envelope: raw, payload: payload as unknown as Event.EventPayload })
       return none
     }
-    this.push(job, seq, payload as unknown as Event.EventPayload)
+    this.push(job, seq, payload as unknown as Event.EventPayload, raw.priority)
     return none
   }
 
@@ -266,9 +266,9 @@ export class Core {
     return this.jobs.get(jobId)
   }
 
-  private push(job: ClientJob, seq: number, payload: Event.EventPayload): void {
+  private push(job: ClientJob, seq: number, payload: Event.EventPayload, priority: unknown): void {
     if (job.end !== undefined) return
-    job.push(Event.fromWire(job.jobId, seq, payload), this.options.eventBuffer)
+    job.push(Event.fromWire(job.jobId, seq, payload, priority), this.options.eventBuffer)
     this.touched.add(job)
   }
 
@@ -304,7 +304,8 @@ export class Core {
       this.orphanCount -= kept.messages.length
       this.orphanBytes -= kept.bytes
       for (const message of kept.messages) {
-        if (message.type === "job.event") this.push(job, message.envelope.event_seq ?? 0, message.payload)
+        if (message.type === "job.event")
+          this.push(job, message.envelope.event_seq ?? 0, message.payload, message.envelope.priority)
         else this.finish(job, message)
       }
     }

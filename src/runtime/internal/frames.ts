@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import type { IdsService } from "../../protocol/Ids.js"
 import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
 import { type EndedJob, isLive, type LiveSession, type SessionRun } from "./model.js"
+import { isPrioritized, prioritizedEnd } from "./payload.js"
 
 type StoreService = Context.Tag.Service<Store>
 
@@ -104,10 +105,11 @@ export const ready = (
           ? (job.ownerPayloads.get(jobSeq) ?? payload)
           : payload
       at++
+      const before = jobSeq === job.terminalSeq ? headOf(session, job, job.terminalType) : head
       frames.push(
-        `${jobSeq === job.terminalSeq ? headOf(session, job, job.terminalType) : head}${ids.unsafeUlid(
-          now
-        )}","event_seq":${at},"payload":${own}}`
+        isPrioritized(own)
+          ? `${before}${ids.unsafeUlid(now)}","event_seq":${at},${prioritizedEnd(own)}`
+          : `${before}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${own}}`
       )
       chars += own.length
       jobSeq++
@@ -149,7 +151,11 @@ const fromStore = (
         for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
           const payload = segment.payloads[jobSeq - segment.firstSeq]!
           at++
-          frames.push(`${head}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${payload}}`)
+          frames.push(
+            isPrioritized(payload)
+              ? `${head}${ids.unsafeUlid(now)}","event_seq":${at},${prioritizedEnd(payload)}`
+              : `${head}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${payload}}`
+          )
           chars += payload.length
         }
       }

@@ -10,6 +10,7 @@ import * as Stream from "effect/Stream"
 import type { Gate } from "../../agent/Gate.js"
 import { type JobService, Streamed, type StreamResultOptions } from "../../agent/Job.js"
 import { InternalError, InvalidRequest, oneLine } from "../../protocol/Errors.js"
+import { isPriority, priorities, type Priority } from "../../protocol/Envelope.js"
 import { logLevels } from "../../protocol/Event.js"
 import * as ExtensionName from "../../protocol/ExtensionName.js"
 import type { IdsService } from "../../protocol/Ids.js"
@@ -21,7 +22,9 @@ import type { MeterShape } from "../Metrics.js"
 import { Chunker, type Encoding } from "./chunks.js"
 import * as JobAuthority from "./jobAuthority.js"
 import type { LiveJob } from "./model.js"
-import { chunkBody, eventPayload, toolResultBody } from "./payload.js"
+import { priorityOfJob } from "./newJob.js"
+import { chunkBody, eventPayload, prioritizedPayload, toolResultBody } from "./payload.js"
+import { currentPriority, withPriority } from "./priorities.js"
 import type { Running } from "./running.js"
 import { make as makeSteps, type StepDeps } from "./steps.js"
 import { pauseIfOver } from "./turn.js"
@@ -50,6 +53,8 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
   const { live } = running
   const { ids, limits, meter } = deps
   const { reached, reaching } = meter
+  /** Whether the agent has used priorities: until then no event looks for one. */
+  let prioritizing = false
 
   /** Queues an event now, or says what is wrong with it; answers whether there is room for more. */
   const queue = (cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest => {
@@ -63,7 +68,14 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
         message: `${kind}: the event is ${text.length} characters long, at most ${limits.eventPayload} are allowed`
       })
     }
-    return deps.emit(live, cls, eventPayload(JSON.stringify(kind), deps.now(), text))
+    const priority = prioritizing ? currentPriority() : undefined
+    return deps.emit(
+      live,
+      cls,
+      priority === undefined
+        ? eventPayload(JSON.stringify(kind), deps.now(), text)
+        : prioritizedPayload(priority, JSON.stringify(kind), deps.now(), text)
+    )
   }
 
   /** What an emitter waits for once its event is queued. */
@@ -231,6 +243,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     lease: running.lease.wire,
     leaseConstraints: running.lease.constraints,
     attempt: live.attempt,
+    priority: priorityOfJob(live.record),
     log: (message, level = "info") =>
       logLevels.includes(level)
         ? event("log", { level, message })
@@ -273,6 +286,12 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
       ExtensionName.isExtension(kind)
         ? event(kind, body ?? {})
         : invalid(`kind: must be x-vendor.<vendor>.<name> or x-<name>, the core kinds have their own calls`),
+    withPriority: <A, E, R>(priority: Priority, effect: Effect.Effect<A, E, R>) =>
+      Effect.suspend((): Effect.Effect<A, E | InvalidRequest, R> => {
+        if (!isPriority(priority)) return invalid(`priority: must be one of ${priorities.join(", ")}`)
+        prioritizing = true
+        return withPriority(effect, priority)
+      }),
     streamResult,
     step: makeSteps(running, { ...deps.steps, limits, meter })
   }
