@@ -2,11 +2,35 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { buildSync } from "esbuild"
+import { buildSync, type Metafile } from "esbuild"
 import { entriesOf, type Manifest } from "../scripts/manifest.js"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Manifest
+
+// The package by its own name is its sources, whatever an earlier build has left.
+const sources = Object.fromEntries(
+  [...entriesOf(manifest)].map(([entry, source]) => [`${manifest.name}/${entry}`, join(root, source)])
+)
+
+/** Bundles a program's text for a browser; a module that a browser does not have fails the build. */
+export const bundleForBrowser = (
+  program: string,
+  format: "esm" | "iife" = "esm"
+): { readonly text: string; readonly inputs: Metafile["inputs"] } => {
+  const { metafile, outputFiles } = buildSync({
+    absWorkingDir: root,
+    stdin: { contents: program, resolveDir: root, loader: "ts" },
+    bundle: true,
+    write: false,
+    metafile: true,
+    platform: "browser",
+    format,
+    logLevel: "silent",
+    alias: sources
+  })
+  return { text: outputFiles[0]!.text, inputs: metafile.inputs }
+}
 
 /** Bundles programs (their places in the repository, by their places in the answer's folder); code that they share stays one. */
 export const bundle = (programs: Readonly<Record<string, string>>): string => {
@@ -24,10 +48,7 @@ export const bundle = (programs: Readonly<Record<string, string>>): string => {
     platform: "node",
     format: "esm",
     logLevel: "error",
-    // The package by its own name is its sources, whatever an earlier build has left.
-    alias: Object.fromEntries(
-      [...entriesOf(manifest)].map(([entry, source]) => [`${manifest.name}/${entry}`, join(root, source)])
-    ),
+    alias: sources,
     // What is native, or loads what is, stays where it is.
     external: ["better-sqlite3", "bufferutil", "utf-8-validate"],
     banner: { js: `import{createRequire}from"node:module";const require=createRequire(import.meta.url);` }

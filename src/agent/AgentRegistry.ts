@@ -6,6 +6,8 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { AgentNotAvailable, AgentVersionNotAvailable, type InvalidRequest } from "../protocol/Errors.js"
 import * as AgentName from "../protocol/AgentName.js"
+import * as Options from "../protocol/Options.js"
+import * as Text from "../protocol/Text.js"
 import * as Hosted from "./internal/hosted.js"
 import type { Job, Streamed } from "./Job.js"
 
@@ -58,8 +60,8 @@ export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry"
   }
 >() {
   /**
-   * The registrations of the context in which it is built. A name or version that breaks the grammar, and two registrations of
-   * one version, are defects: the program is wrong.
+   * The registrations of the context in which it is built. A name or version that breaks the grammar, a `maxRunning` that is no whole
+   * number from 1 on, and two registrations of one version, are defects: the program is wrong.
    */
   static readonly layer: Layer.Layer<AgentRegistry> = Layer.effect(
     AgentRegistry,
@@ -85,6 +87,12 @@ const make = (registered: ReadonlyArray<AgentRegistration>): Effect.Effect<(type
       if (!AgentName.isName(agent.name) || !AgentName.isVersion(agent.version)) {
         return Effect.dieMessage(
           `the agent ${JSON.stringify(nameOf(agent))} cannot be registered: a name is [a-z0-9][a-z0-9._-]*, a version [a-zA-Z0-9.+_-]+`
+        )
+      }
+      const wrong = Options.problem(agent, { maxRunning: "count" })
+      if (wrong !== undefined) {
+        return Effect.dieMessage(
+          `the agent ${nameOf(agent)} cannot be registered: ${wrong.name} must be ${wrong.expected}; it is ${Text.ofUnknown(wrong.value, 64)}`
         )
       }
       const versions = byName.get(agent.name) ?? []

@@ -42,6 +42,7 @@ import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { check as checkOptions } from "../protocol/Options.js"
 import type { Gate } from "./Gate.js"
 import * as Checks from "./internal/fileChecks.js"
 import { both, type Capabilities, read, write } from "./internal/fileChecks.js"
@@ -83,6 +84,7 @@ export const make = (
   gate: Gate,
   options?: GuardedFileSystemOptions
 ): FileSystem.FileSystem => {
+  checkOptions("GuardedFileSystem", options ?? {}, { fileBytes: "size" })
   const checks = Checks.make(gate, options)
   const { alive, authorize, concluded, fileBytes, refuse, tempDirectory } = checks
 

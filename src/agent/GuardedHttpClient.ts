@@ -38,6 +38,7 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Address from "../authority/Address.js"
 import * as Canonical from "../authority/Canonical.js"
+import { check as checkOptions } from "../protocol/Options.js"
 import { requestDenied } from "./Denied.js"
 import type { Denial, Gate } from "./Gate.js"
 import * as BoundedResponse from "./internal/boundedResponse.js"
@@ -182,6 +183,11 @@ export const make = (
   gate: Gate,
   options?: GuardedHttpClientOptions
 ): HttpClient.HttpClient => {
+  checkOptions("GuardedHttpClient", options ?? {}, {
+    maxRedirects: "countOrZero",
+    maxResponseBytes: "size",
+    resolveTimeout: "duration"
+  })
   const maxRedirects = options?.maxRedirects ?? 10
   const maxBytes = options?.maxResponseBytes ?? 64 * 1024 * 1024
   const { preprocess, send } = halves(client)

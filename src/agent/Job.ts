@@ -5,6 +5,7 @@
  * (§6.5, §13.2). A body that breaks the protocol (a negative cost, progress below zero, a payload over the limit) fails
  * with `InvalidRequest`: nothing is emitted. When the job has been ended, every call interrupts its fiber.
  */
+import type * as BigDecimal from "effect/BigDecimal"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
@@ -13,6 +14,7 @@ import type * as Stream from "effect/Stream"
 import type { Canonical } from "../authority/Canonical.js"
 import type { Capability } from "../authority/Capability.js"
 import * as AgentName from "../protocol/AgentName.js"
+import type { Priority } from "../protocol/Envelope.js"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import { type ArcpError, type InternalError, InvalidRequest, permanentError } from "../protocol/Errors.js"
 import type { LogLevel } from "../protocol/Event.js"
@@ -98,8 +100,22 @@ export interface ChildJob<out Out> {
 export interface ReserveOptions<in A> {
   /** The metric's name, beginning with `cost.`. Default `cost.reserved`. */
   readonly name?: string | undefined
-  /** What the call really cost, in the currency that was reserved. Default: the whole reservation. */
-  readonly actual?: ((value: A) => string) | undefined
+  /**
+   * What the call really cost, in the currency that was reserved: an amount as in {@link Spending}, or its number alone. Default: the
+   * whole reservation, which is also charged where this is no amount, is in another currency, or throws.
+   */
+  readonly actual?: ((value: A) => string | number | BigDecimal.BigDecimal) | undefined
+  /** Runs where `actual` could not be used and the whole reservation was charged, with the reason. Its own failures are logged. */
+  readonly onUnsettled?: ((problem: InvalidRequest) => Effect.Effect<void>) | undefined
+}
+
+/**
+ * Reports a cost: as text with its currency (`"0.0042 USD"`, `"USD:0.0042"`; a number may be spelled as JavaScript does, `"9e-7 USD"`),
+ * or as a number or `BigDecimal` and a currency. A number counts exactly as its shortest decimal spelling: 0.1 is one tenth.
+ */
+export interface Spending<R = never> {
+  (name: string, amount: string): Effect.Effect<void, InvalidRequest, R>
+  (name: string, amount: number | BigDecimal.BigDecimal, currency: string): Effect.Effect<void, InvalidRequest, R>
 }
 
 /** A provisioned credential as its job's agent sees it (§9.8). To be presented at `endpoint` only. */
@@ -145,6 +161,8 @@ export interface JobService {
   readonly leaseConstraints: WireLeaseConstraints | undefined
   /** 1 at first; greater when the runtime started the job again after a restart. */
   readonly attempt: number
+  /** The priority of the submit's envelope; undefined where the client gave none. A hint: nothing is scheduled by it. */
+  readonly priority: Priority | undefined
   readonly log: (message: string, level?: LogLevel) => Effect.Effect<void, InvalidRequest>
   readonly thought: (text: string) => Effect.Effect<void, InvalidRequest>
   readonly status: (phase: string, message?: string) => Effect.Effect<void, InvalidRequest>
@@ -169,6 +187,14 @@ export interface JobService {
   ) => Effect.Effect<StoredArtifactRef, InvalidRequest | InternalError>
   /** Emits an event of a vendor's kind (`x-vendor.<vendor>.<name>`) or an experimental one (`x-…`). */
   readonly event: (kind: string, body: unknown) => Effect.Effect<void, InvalidRequest>
+  /**
+   * Runs an effect whose events have this priority in their envelopes, those of tool calls, costs and forked fibers included. Chunks of
+   * a streamed result and the job's end have none. Fails with `InvalidRequest` where the priority is not known.
+   */
+  readonly withPriority: <A, E, R>(
+    priority: Priority,
+    effect: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E | InvalidRequest, R>
   /**
    * Streams the result as `result_chunk` events (§8.4). Return what it answers from the handler. Each
    * string or byte array is one chunk; a longer one than the runtime's limit is cut, never inside a code point.
@@ -203,14 +229,19 @@ export interface JobService {
     effect: Effect.Effect<A, E, R>
   ) => Effect.Effect<A, E | Denial | InvalidRequest, R>
   /**
-   * Reports a cost (§9.6), exactly: `"0.0042 USD"` or `"USD:0.0042"`. The counter of its currency falls by it, also below zero;
-   * the next operation is refused then. Emits the `cost.*` metric and `cost.budget.remaining`.
+   * Reports a cost (§9.6), exactly; see {@link Spending}. The counter of its currency falls by it, also below zero; the next
+   * operation is refused then. Emits the `cost.*` metric and `cost.budget.remaining`. Fails with `InvalidRequest`, which names the
+   * field, where the amount is negative, NaN, infinite or unreadable, or the currency none.
+   *
+   * A job with a budget that has no such currency gets the metric all the same, uncounted, and once for each currency a `log` event
+   * of level `warn` that says so; so it is with a cost that {@link JobService.metric} reports without a currency.
    */
-  readonly spend: (name: string, amount: string) => Effect.Effect<void, InvalidRequest>
+  readonly spend: Spending
   /**
    * Holds an amount while a costly call runs, so that calls side by side cannot overspend together, and charges what it
    * really cost afterwards. Fails with `BUDGET_EXHAUSTED`, without running, where less is left. A call that fails or is
-   * interrupted is not charged.
+   * interrupted is not charged. A call that has succeeded answers its value, whatever comes of its settlement: a cost that cannot
+   * be read is the whole reservation, and a `log` event of level `warn` and {@link ReserveOptions.onUnsettled} say so.
    */
   readonly reserve: <A, E, R>(
     amount: string,
@@ -352,6 +383,11 @@ export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>()
   static readonly artifact = (bytes: Uint8Array, options: ArtifactOptions) =>
     Effect.flatMap(Job, (job) => job.artifact(bytes, options))
   static readonly event = (kind: string, body: unknown) => Effect.flatMap(Job, (job) => job.event(kind, body))
+  /** Gives the events of an effect a priority; see {@link JobService.withPriority}. */
+  static readonly withPriority = <A, E, R>(
+    priority: Priority,
+    effect: Effect.Effect<A, E, R>
+  ): Effect.Effect<A, E | InvalidRequest, R | Job> => Effect.flatMap(Job, (job) => job.withPriority(priority, effect))
   static readonly streamResult = <E, R>(
     stream: Stream.Stream<string | Uint8Array, E, R>,
     options?: StreamResultOptions
@@ -370,7 +406,11 @@ export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>()
     id: string,
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | Denial | InvalidRequest, R | Job> => Effect.flatMap(Job, (job) => job.model(id, effect))
-  static readonly spend = (name: string, amount: string) => Effect.flatMap(Job, (job) => job.spend(name, amount))
+  static readonly spend: Spending<Job> = (
+    name: string,
+    amount: string | number | BigDecimal.BigDecimal,
+    currency?: string
+  ) => Effect.flatMap(Job, (job) => job.spend(name, amount as number, currency as string))
   static readonly reserve = <A, E, R>(
     amount: string,
     effect: Effect.Effect<A, E, R>,

@@ -17,6 +17,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import { check as checkOptions } from "../protocol/Options.js"
 import * as Pinned from "./internal/pinned.js"
 import * as NodeResolver from "./NodeResolver.js"
 
@@ -24,8 +25,10 @@ import * as NodeResolver from "./NodeResolver.js"
 export type PinnedHttpClientOptions = Pinned.PinnedOptions
 
 /** The client, whose connections end with the scope. */
-export const make = (options?: PinnedHttpClientOptions): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
-  Pinned.make(NodeResolver.resolver, options)
+export const make = (options?: PinnedHttpClientOptions): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> => {
+  checkOptions("PinnedHttpClient", options ?? {}, { connectTimeout: "size", resolveTimeout: "size" })
+  return Pinned.make(NodeResolver.resolver, options)
+}
 
 /** As a service, with options. */
 export const layerWith = (options: PinnedHttpClientOptions): Layer.Layer<HttpClient.HttpClient> =>

@@ -13,6 +13,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as jose from "jose"
 import { Unauthenticated } from "../protocol/Errors.js"
+import { check as checkOptions } from "../protocol/Options.js"
 import { Authenticator, type AuthenticatorService, type AuthRequest } from "./Authenticator.js"
 import type { Principal } from "./Principal.js"
 
@@ -167,6 +168,7 @@ const fromSubject = (claims: Readonly<Record<string, unknown>>): Principal | und
 /** Verifies JWTs. Fails where the keys cannot be read, or do not go with the algorithms. */
 export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, JwtKeyError> =>
   Effect.map(keysOf(options.keys, options.algorithms), (keys) => {
+    checkOptions("Jwt", options, { clockTolerance: "duration" })
     const tolerance = Duration.toSeconds(options.clockTolerance ?? "30 seconds")
     const principalOf = options.principal ?? fromSubject
     const accepts = ({ scheme, token }: AuthRequest): boolean => {

@@ -7,6 +7,8 @@
 import * as BigDecimal from "effect/BigDecimal"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
+import * as Decimal from "../protocol/Decimal.js"
+import * as Text from "../protocol/Text.js"
 
 /** An amount of one currency, zero or more. */
 export interface Amount {
@@ -53,10 +55,9 @@ export const decimal = (text: string): Either.Either<BigDecimal.BigDecimal, Amou
     : Either.right(BigDecimal.make(BigInt(whole + fraction), fraction.length))
 }
 
-const make = (currency: string, text: string): Either.Either<Amount, AmountError> =>
-  isCurrency(currency)
-    ? Either.map(decimal(text), (value) => ({ currency, value }))
-    : fail('amount: the currency is not a letter followed by at most 31 letters, digits, "_", "." and "-"')
+const noCurrency = fail(
+  'currency: must be a letter followed by at most 31 letters, digits, "_", "." and "-", such as USD'
+)
 
 /**
  * Parses a lease's amount, `currency ":" decimal`.
@@ -66,15 +67,38 @@ const make = (currency: string, text: string): Either.Either<Amount, AmountError
  */
 export const parse = (text: string): Either.Either<Amount, AmountError> => {
   const colon = text.indexOf(":")
-  return colon === -1
-    ? fail("amount: not of the form CURRENCY:DECIMAL, such as USD:5.00")
-    : make(text.slice(0, colon), text.slice(colon + 1))
+  if (colon === -1) return fail("amount: not of the form CURRENCY:DECIMAL, such as USD:5.00")
+  const currency = text.slice(0, colon)
+  return isCurrency(currency)
+    ? Either.map(decimal(text.slice(colon + 1)), (value) => ({ currency, value }))
+    : fail('amount: the currency is not a letter followed by at most 31 letters, digits, "_", "." and "-"')
 }
 
-/** Parses what a charge is spelled as: `"0.0042 USD"` or `"USD:0.0042"`. */
+/**
+ * The value of a number as a program spells it: as {@link decimal}, and with an exponent, as `String(n)` spells small and large
+ * JavaScript numbers (`9e-7`, `1e+21`). Exact; an exponent of more than {@link Decimal.maxExponent} is refused.
+ */
+export const spelled = (text: string): Either.Either<BigDecimal.BigDecimal, AmountError> => {
+  if (!/e/i.test(text)) return decimal(text)
+  const read = Decimal.read(text)
+  return read === undefined
+    ? fail(`amount: not a number such as 0.0042 or 9e-7, with an exponent of at most ${Decimal.maxExponent}`)
+    : Either.right(BigDecimal.make(BigInt(read.digits), read.scale))
+}
+
+/**
+ * Parses what a charge is spelled as by a program: `"0.0042 USD"` or `"USD:0.0042"`. Unlike {@link parse}, which reads the wire,
+ * it takes every spelling of a JavaScript number that is not negative, such as `"9e-7 USD"`.
+ */
 export const parseSpend = (text: string): Either.Either<Amount, AmountError> => {
+  if (typeof text !== "string") return fail('amount: must be a text such as "0.0042 USD"')
   const space = text.indexOf(" ")
-  return space === -1 ? parse(text) : make(text.slice(space + 1), text.slice(0, space))
+  const colon = text.indexOf(":")
+  if (space === -1 && colon === -1) return fail('amount: not of the form "DECIMAL CURRENCY", such as "0.0042 USD"')
+  const currency = space === -1 ? text.slice(0, colon) : text.slice(space + 1)
+  return isCurrency(currency)
+    ? Either.map(spelled(space === -1 ? text.slice(colon + 1) : text.slice(0, space)), (value) => ({ currency, value }))
+    : fail('amount: the currency is not a letter followed by at most 31 letters, digits, "_", "." and "-"')
 }
 
 /**
@@ -87,6 +111,38 @@ export const fromNumber = (value: number): Either.Either<BigDecimal.BigDecimal, 
   const [mantissa, exponent = "0"] = String(value).split("e") as [string, string?]
   const [whole, fraction = ""] = mantissa.split(".") as [string, string?]
   return Either.right(BigDecimal.make(BigInt(whole + fraction), fraction.length - Number(exponent)))
+}
+
+/** Digits of a `BigDecimal` that a program passes, before and behind the point, at most: a thousand. */
+const maxScale = 1_000
+const maxUnscaled = 10n ** 1_000n
+
+/** Checks a `BigDecimal` of a program: zero or more, and not so long that it would take a while to print. */
+const fromBigDecimal = (value: BigDecimal.BigDecimal): Either.Either<BigDecimal.BigDecimal, AmountError> => {
+  const unscaled: unknown = Text.property(value, "value")
+  const scale: unknown = Text.property(value, "scale")
+  if (typeof unscaled !== "bigint" || typeof scale !== "number" || !Number.isSafeInteger(scale)) {
+    return fail("amount: not a BigDecimal")
+  }
+  if (unscaled < 0n) return fail("amount: negative")
+  return unscaled >= maxUnscaled || Math.abs(scale) > maxScale
+    ? fail(`amount: more than ${maxScale} digits`)
+    : Either.right(BigDecimal.make(unscaled, scale))
+}
+
+/**
+ * An amount of a program: a number, which counts as its shortest spelling, or a `BigDecimal`, and its currency. Negative amounts,
+ * NaN, infinities and what is no currency are refused; -0 is zero.
+ */
+export const of = (value: number | BigDecimal.BigDecimal, currency: string): Either.Either<Amount, AmountError> => {
+  if (typeof currency !== "string" || !isCurrency(currency)) return noCurrency
+  const exact =
+    typeof value === "number"
+      ? fromNumber(value)
+      : Text.attempt(() => BigDecimal.isBigDecimal(value), false)
+        ? fromBigDecimal(value)
+        : fail("amount: must be a number or a BigDecimal")
+  return Either.map(exact, (value) => ({ currency, value }))
 }
 
 /** The amount that a metric reports: a JSON number and its unit. */

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { Lease } from "../authority/index.js"
 import type { Principal } from "../auth/Principal.js"
+import * as Decimal from "../protocol/Decimal.js"
 import { WireLease } from "../protocol/Fields.js"
 import { type Exit, usage } from "./errors.js"
 
@@ -32,7 +33,7 @@ const others = "*"
 const anonymous = "anonymous:*"
 
 const compile = (from: string, lease: WireLease): Effect.Effect<Lease.Lease, Exit> =>
-  Effect.mapError(Lease.compile(lease), ({ message }) =>
+  Effect.mapError(Lease.compile(Decimal.plainBudget(lease)), ({ message }) =>
     usage(`${from}: ${message.replace(/^lease_request[.:] ?/, "")}`)
   )
 

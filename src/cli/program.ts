@@ -10,13 +10,11 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import { version as protocolVersion } from "../protocol/Envelope.js"
+import { packageName, packageVersion } from "../protocol/Package.js"
 import { Exit } from "./errors.js"
 import { serve } from "./serve.js"
 import { submit } from "./submit.js"
 import { visibleLines } from "./visible.js"
-
-/** This package's version. */
-export const packageVersion = "0.1.0"
 
 const version = Command.make(
   "version",
@@ -24,8 +22,8 @@ const version = Command.make(
   ({ json }) =>
     Console.log(
       json
-        ? JSON.stringify({ name: "effect-arcp", version: packageVersion, protocol: protocolVersion })
-        : `effect-arcp ${packageVersion} (ARCP ${protocolVersion})`
+        ? JSON.stringify({ name: packageName, version: packageVersion, protocol: protocolVersion })
+        : `${packageName} ${packageVersion} (ARCP ${protocolVersion})`
     )
 ).pipe(Command.withDescription("Print the versions of this program and of the protocol"))
 

@@ -110,7 +110,9 @@ export const serve = Command.make("serve", options, (args) =>
     }
     if (!args.path.startsWith("/")) return yield* usage("--path: must begin with /")
     if (args.port < 0 || args.port > 65_535) return yield* usage("--port: must be between 0 and 65535")
-    if (args.drain < 0) return yield* usage("--drain: must not be negative")
+    if (!(args.drain >= 0 && Number.isSafeInteger(args.drain))) {
+      return yield* usage("--drain: must be a whole number of seconds, 0 or greater")
+    }
     if (Option.isSome(args.storeKey) && Option.isNone(args.store)) {
       return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
     }

@@ -13,6 +13,7 @@ import { ArcpClient, type ClientError, type JobHandle } from "../client/index.js
 import { type ArcpError, isArcpError } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
 import type { WireLease } from "../protocol/Fields.js"
+import { packageVersion } from "../protocol/Package.js"
 import { WebSocketClient } from "../transport/node.js"
 import { failed, usage } from "./errors.js"
 import { readJson } from "./json.js"
@@ -138,7 +139,7 @@ export const submit = Command.make("submit", options, (args) =>
     }
     const token = yield* submitToken(args)
     const client = ArcpClient.layer({
-      client: { name: "arcp", version: "1.1.0" },
+      client: { name: "arcp", version: packageVersion },
       // A program that somebody waits for gives up when nobody answers.
       maxAttempts: 5,
       ...(token === undefined ? {} : { auth: { token } })

@@ -30,6 +30,7 @@ import * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import type { Priority } from "../protocol/Envelope.js"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, oneLine } from "../protocol/Errors.js"
@@ -40,14 +41,16 @@ import { Ids } from "../protocol/Ids.js"
 import type { JobFilter, JobInfo } from "../protocol/Session.js"
 import type { Accepted } from "../protocol/Job.js"
 import * as Message from "../protocol/Message.js"
+import { packageName, packageVersion } from "../protocol/Package.js"
 import * as Trace from "../protocol/Trace.js"
-import { Connector } from "../transport/Connection.js"
+import { Connector, type TransportError } from "../transport/Connection.js"
 import type { ClientArtifacts } from "./Artifacts.js"
 import * as Artifacts from "./Artifacts.js"
 import { ClientClosed, type ClientError, NotNegotiated, type SessionEnded } from "./ClientError.js"
 import type { ClientStatus, LostConnection } from "./ClientStatus.js"
 import type { Call } from "./internal/call.js"
 import { Core, type Pending } from "./internal/core.js"
+import * as checks from "./internal/checks.js"
 import * as encode from "./internal/encode.js"
 import type { ClientJob } from "./internal/job.js"
 import { supervise } from "./internal/supervisor.js"
@@ -56,7 +59,7 @@ import { chunksOf, eventsOf, type Credential, type JobHandle, type ObservedJob, 
 
 /** How a client behaves. Every option has a default. */
 export interface ClientOptions {
-  /** Name and version in the hello. Default `effect-arcp`, `1.1.0`. */
+  /** Name and version in the hello. Default `effect-arcp` and the version of this package. */
   readonly client?: { readonly name: string; readonly version: string } | undefined
   /**
    * What to authenticate with (§6.1). `token` may be an Effect: it is run for every connection, so that a token can be
@@ -144,6 +147,8 @@ export interface SubmitOptions {
   readonly trace?: Trace.TraceContext | undefined
   /** How long the submit may lie unanswered, where that is more than the client's `requestTimeout`: for a runtime that takes long to accept. */
   readonly requestTimeout?: Duration.DurationInput | undefined
+  /** The priority of the submit's envelope: a hint, which the runtime keeps with the job. Default: none. */
+  readonly priority?: Priority | undefined
 }
 
 /** Options of a subscription (§7.6). */
@@ -152,6 +157,8 @@ export interface SubscribeOptions<Out, OutWire> {
   readonly history?: boolean | undefined
   /** Only what came after this number of the owner's session; with `history`. Default 0. */
   readonly fromEventSeq?: number | undefined
+  /** The priority of the request's envelope: a hint. Default: none. */
+  readonly priority?: Priority | undefined
   /** Decodes the result. */
   readonly output?: Schema.Schema<Out, OutWire> | undefined
 }
@@ -220,8 +227,11 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
     Layer.provide(ArcpClient.layerWith(options), Ids.layer)
 }
 
-const make = (options: ClientOptions) =>
+const make = (given: ClientOptions) =>
   Effect.gen(function* () {
+    const wrong = checks.optionsProblem(given)
+    // Such a client ends at once, and every call on it fails with what is wrong.
+    const options = wrong === undefined ? given : checks.withoutNumbers(given)
     const ids = yield* Ids
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
@@ -236,8 +246,8 @@ const make = (options: ClientOptions) =>
       now
     })
     const connector = yield* Connector
-    const session = yield* supervise(core, connector, {
-      client: options.client ?? { name: "effect-arcp", version: "1.1.0" },
+    const session = yield* supervise(core, wrong === undefined ? connector : refusing(wrong), {
+      client: options.client ?? { name: packageName, version: packageVersion },
       auth: options.auth,
       features,
       connectTimeout: Duration.toMillis(options.connectTimeout ?? "10 seconds"),
@@ -264,11 +274,12 @@ const make = (options: ClientOptions) =>
      */
     const call: Call = (type, payload, answered, more = {}) =>
       Effect.suspend(() => {
-        const { features = [], jobId, nonce, timeout, trace } = more
+        const { features = [], jobId, nonce, priority, timeout, trace } = more
         const request = Either.flatMap(
           encode.request(payload, {
             job_id: jobId,
             trace_id: trace?.traceId,
+            priority,
             extensions: trace === undefined ? undefined : Trace.toExtensions(trace)
           }),
           (text) => encode.bounded(text, maxFrameBytes)
@@ -361,12 +372,8 @@ const make = (options: ClientOptions) =>
     ): Effect.Effect<JobHandle<unknown>, ArcpError | ClientError> =>
       Effect.gen(function* () {
         const asked = yield* encode.reading("options", () => readSubmit(agent, submitOptions))
-        const options = yield* encodeSubmit(asked)
-        const { requestTimeout } = asked
-        const timeout =
-          requestTimeout === undefined
-            ? undefined
-            : yield* encode.reading("options.requestTimeout", () => Duration.toMillis(requestTimeout))
+        const options = yield* checks.encodeSubmit(asked)
+        const timeout = yield* checks.timeout(asked.requestTimeout)
         const { output, spec } = asked
         const wire = spec === undefined ? input : yield* encodeInput(spec.input, input)
         const encoded = wire === undefined ? undefined : yield* encode.json("payload.input", wire)
@@ -374,6 +381,7 @@ const make = (options: ClientOptions) =>
         if (spec !== undefined && core.sessionId === undefined) yield* session.connected
         // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
         const name = spec !== undefined && core.features.has("agent_versions") ? asked.versioned : asked.name
+        const priority = yield* checks.priority(asked.priority)
         const key = asked.idempotencyKey ?? `auto_${yield* ids.secret}`
         const trace = asked.trace ?? (yield* currentTrace) ?? { traceId: ids.unsafeTraceId() }
         return yield* call(
@@ -401,11 +409,7 @@ const make = (options: ClientOptions) =>
             }
             return handle
           },
-          {
-            trace,
-            features: needed(name, options),
-            timeout
-          }
+          { trace, priority, features: checks.neededFeatures(name, options), timeout }
         )
       })
 
@@ -417,7 +421,7 @@ const make = (options: ClientOptions) =>
           const { pageSize = 100, ...rest } = yield* encode.reading("filter", () => ({ ...filter }))
           // Encoded once: every page is of the same listing.
           const asked = yield* encode.object("payload.filter", rest)
-          const limit = yield* encode.json("payload.limit", pageSize)
+          const limit = yield* checks.pageSize(pageSize)
           return Stream.paginateChunkEffect(undefined as string | undefined, (cursor) =>
             call(
               "session.list_jobs",
@@ -444,14 +448,14 @@ const make = (options: ClientOptions) =>
     ): Effect.Effect<ObservedJob<Out>, ArcpError | ClientError> =>
       Effect.gen(function* () {
         yield* checkJobId(jobId)
-        const { from, history, output } = yield* encode.reading("options", () => ({
+        const { from, history, output, priority } = yield* encode.reading("options", () => ({
           history: subscribeOptions.history ?? false,
           from: subscribeOptions.fromEventSeq ?? 0,
+          priority: subscribeOptions.priority,
           output: subscribeOptions.output
         }))
-        if (!Number.isSafeInteger(from)) {
-          return yield* new InvalidRequest({ message: "payload.from_event_seq: must be a whole number" })
-        }
+        yield* checks.fromEventSeq(from)
+        const urgency = yield* checks.priority(priority)
         return yield* call(
           "job.subscribe",
           { job_id: jobId, ...(history ? { history, from_event_seq: from } : {}) },
@@ -460,7 +464,7 @@ const make = (options: ClientOptions) =>
             const job = core.adopt(jobId, { _tag: "observer", from: history ? from : (facts.subscribed_from ?? 0) })
             return observed(job, facts, output)
           },
-          { jobId, features: ["subscribe"] }
+          { jobId, features: ["subscribe"], priority: urgency }
         )
       })
 
@@ -530,6 +534,12 @@ const make = (options: ClientOptions) =>
     return service
   })
 
+/** In the place of the transport where the options are wrong: the supervisor takes what is wrong with a request of its own for final. */
+const refusing = (wrong: InvalidRequest): Context.Tag.Service<Connector> => ({
+  connect: Effect.fail(wrong as unknown as TransportError),
+  address: "nowhere"
+})
+
 /** The result of a call, of its answer. */
 const taking = <A>(message: Message.RuntimeMessage, take: () => A): Effect.Effect<A, InternalError> =>
   Either.try({
@@ -548,7 +558,7 @@ const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
 const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown>, options: SubmitOptions) => {
   const spec = typeof agent === "string" ? undefined : { input: agent.input, output: agent.output }
   const name = typeof agent === "string" ? agent : agent.agentName
-  const { expiresAt, idempotencyKey, lease, maxRuntimeSec, requestTimeout, trace } = options
+  const { expiresAt, idempotencyKey, lease, maxRuntimeSec, priority, requestTimeout, trace } = options
   return {
     spec,
     output: spec?.output,
@@ -559,51 +569,13 @@ const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown
     lease,
     maxRuntimeSec,
     requestTimeout,
+    priority,
     trace:
       trace === undefined
         ? undefined
         : { traceId: trace.traceId, parentSpanId: trace.parentSpanId, traceState: trace.traceState }
   }
 }
-
-/** The features without which a submit asks for what the runtime may pass over (§6.2). */
-const needed = (
-  agent: string,
-  asked: {
-    readonly lease_request: encode.JsonText | undefined
-    readonly lease_constraints: encode.JsonText | undefined
-  }
-): ReadonlyArray<string> => {
-  const features: Array<string> = []
-  // What is not a string is refused where it is encoded.
-  if (typeof agent === "string" && agent.includes("@")) features.push("agent_versions")
-  if (asked.lease_constraints !== undefined) features.push("lease_expires_at")
-  const lease: unknown = asked.lease_request === undefined ? undefined : JSON.parse(asked.lease_request.text)
-  if (typeof lease === "object" && lease !== null) {
-    for (const capability of ["cost.budget", "model.use"])
-      if (Object.hasOwn(lease, capability)) features.push(capability)
-  }
-  return features
-}
-
-/** The largest time that a date can hold, in milliseconds. */
-const maxTime = 8_640_000_000_000_000
-
-/** The optional fields of a submit. */
-const encodeSubmit = ({ expiresAt, lease, maxRuntimeSec }: ReturnType<typeof readSubmit>) =>
-  Effect.gen(function* () {
-    if (typeof expiresAt === "number" && !(Math.abs(expiresAt) <= maxTime)) {
-      return yield* new InvalidRequest({ message: "payload.lease_constraints.expires_at: is not a time" })
-    }
-    const expires_at = typeof expiresAt === "number" ? formatTimestamp(expiresAt) : expiresAt
-    return {
-      lease_request: lease === undefined ? undefined : yield* encode.json("payload.lease_request", lease),
-      lease_constraints:
-        expires_at === undefined ? undefined : yield* encode.object("payload.lease_constraints", { expires_at }),
-      max_runtime_sec:
-        maxRuntimeSec === undefined ? undefined : yield* encode.json("payload.max_runtime_sec", maxRuntimeSec)
-    }
-  })
 
 /** Input that does not fit its Schema is refused here, as the runtime would; so is one on which the Schema's code fails. */
 const encodeInput = (

@@ -6,10 +6,28 @@
  * field and never echoes a value.
  */
 import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
 import { InvalidRequest } from "./Errors.js"
 
 /** What is emitted as `arcp`. */
 export const version = "1.1"
+
+/** What an envelope's `priority` may be, the least urgent first. */
+export const priorities = ["low", "normal", "high", "critical"] as const
+
+/**
+ * How urgent a message is to its sender: a hint for people and programs that look at it. Nothing is scheduled by it (ARCP 1.1 §1.2
+ * leaves that out). Absent means what `normal` means.
+ */
+export const Priority = Schema.Literal(...priorities)
+export type Priority = typeof Priority.Type
+
+/** Whether a value is a {@link Priority}. */
+export const isPriority = (value: unknown): value is Priority => (priorities as ReadonlyArray<unknown>).includes(value)
+
+/** The priority of an envelope; undefined where it has none, or one that is not known. */
+export const priorityOf = (envelope: { readonly priority?: unknown }): Priority | undefined =>
+  isPriority(envelope.priority) ? envelope.priority : undefined
 
 /** A JSON object, undecoded. */
 export type Json = { readonly [key: string]: unknown }
@@ -23,7 +41,7 @@ export interface RawEnvelope {
   readonly trace_id?: string | undefined
   readonly job_id?: string | undefined
   readonly event_seq?: number | undefined
-  /** Metadata of other implementations, carried and never required. */
+  /** A {@link Priority}, or what another implementation has there: see {@link priorityOf}. */
   readonly priority?: unknown
   /** Metadata by extension name, carried and never required. */
   readonly extensions?: Json | undefined

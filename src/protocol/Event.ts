@@ -5,6 +5,7 @@
  * holds that), so that an event costs no Schema interpretation.
  */
 import * as Schema from "effect/Schema"
+import { isPriority, type Priority } from "./Envelope.js"
 import { ErrorPayload } from "./Errors.js"
 import { type CoreEventKind, coreEventKinds } from "./ExtensionName.js"
 import { Finite, Id, JsonObject, NonNegative, optional, Seq, WireLease, WireLeaseConstraints } from "./Fields.js"
@@ -105,6 +106,8 @@ interface Common {
   readonly seq: number
   /** When it was emitted, as the runtime wrote it; empty where the runtime gave none. */
   readonly ts: string
+  /** The priority that the agent gave it; absent where it gave none, or one that is not known here. */
+  readonly priority?: Priority | undefined
 }
 
 /** An event of a core kind. */
@@ -206,8 +209,9 @@ export const delegateBody = (body: unknown): unknown =>
 /** Whether `kind` is one of the ten kinds of §8.2. */
 export const isCoreKind = (kind: string): kind is CoreEventKind => coreKinds.has(kind)
 
-/** The event that a `job.event` payload stands for. Never fails: what does not fit is an {@link OtherEvent}. */
-export const fromWire = (jobId: string, seq: number, payload: EventPayload): JobEvent => {
+/** The event that a `job.event` payload stands for, with its envelope's priority. Never fails: what does not fit is an {@link OtherEvent}. */
+export const fromWire = (jobId: string, seq: number, payload: EventPayload, priority?: unknown): JobEvent => {
+  if (priority !== undefined && isPriority(priority)) return { ...fromWire(jobId, seq, payload), priority }
   const { kind } = payload
   // A payload may come undecoded.
   const ts = typeof payload.ts === "string" ? payload.ts : ""

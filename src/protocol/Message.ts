@@ -110,11 +110,21 @@ const decodeWith = (
     : Either.left(new InvalidRequest({ message: describe(decoded.left, "payload") }))
 }
 
-/** Decodes what a client sent; an unknown type or a payload that breaks its schema is `INVALID_REQUEST` naming the field. */
-export const decodeClient = (envelope: Envelope.RawEnvelope): Either.Either<ClientMessage, InvalidRequest> =>
-  decodeWith(clientDecoders, envelope) as Either.Either<ClientMessage, InvalidRequest>
+/**
+ * Decodes what a client sent; an unknown type, a payload that breaks its schema or an unknown priority is `INVALID_REQUEST` naming the
+ * field.
+ */
+export const decodeClient = (envelope: Envelope.RawEnvelope): Either.Either<ClientMessage, InvalidRequest> => {
+  const { priority } = envelope
+  return priority === undefined || priority === null || Envelope.isPriority(priority)
+    ? (decodeWith(clientDecoders, envelope) as Either.Either<ClientMessage, InvalidRequest>)
+    : Either.left(new InvalidRequest({ message: `priority: must be one of ${Envelope.priorities.join(", ")}` }))
+}
 
-/** Decodes what a runtime sent; an unknown type or a payload that breaks its schema is `INVALID_REQUEST` naming the field. */
+/**
+ * Decodes what a runtime sent; an unknown type or a payload that breaks its schema is `INVALID_REQUEST` naming the field. An unknown
+ * priority is left to `Envelope.priorityOf`, which ignores it.
+ */
 export const decodeRuntime = (envelope: Envelope.RawEnvelope): Either.Either<RuntimeMessage, InvalidRequest> =>
   decodeWith(runtimeDecoders, envelope) as Either.Either<RuntimeMessage, InvalidRequest>
 
@@ -199,6 +209,7 @@ export interface Head {
   readonly trace_id?: string | undefined
   readonly job_id?: string | undefined
   readonly event_seq?: number | undefined
+  readonly priority?: Envelope.Priority | undefined
   readonly extensions?: Envelope.Json | undefined
 }
 
@@ -210,6 +221,7 @@ const make = (type: string, head: Head, payload: object): Envelope.RawEnvelope =
   ...(head.trace_id === undefined ? {} : { trace_id: head.trace_id }),
   ...(head.job_id === undefined ? {} : { job_id: head.job_id }),
   ...(head.event_seq === undefined ? {} : { event_seq: head.event_seq }),
+  ...(head.priority === undefined ? {} : { priority: head.priority }),
   ...(head.extensions === undefined ? {} : { extensions: head.extensions }),
   payload: payload as Envelope.Json
 })

@@ -135,7 +135,7 @@ const jobInfo = {
   budget: optional(WireBudget),
   parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
   trace_id: optional(Schema.String),
-  last_event_seq: optional(Finite)
+  last_event_seq: optional(ResumePoint)
 }
 
 const Row = Schema.Struct({ ...jobInfo, created_at: Schema.String, submitted_at: optional(Schema.String) })

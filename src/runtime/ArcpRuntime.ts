@@ -20,6 +20,8 @@ import { ToolRegistry } from "../agent/ToolRegistry.js"
 import type { Authenticator } from "../auth/Authenticator.js"
 import type { Feature } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
+import { check as checkOptions } from "../protocol/Options.js"
+import { packageName, packageVersion } from "../protocol/Package.js"
 import { Store } from "../store/Store.js"
 import { Server } from "../transport/Connection.js"
 import { BackPressure } from "./BackPressure.js"
@@ -50,7 +52,7 @@ import { Subscriptions } from "./Subscriptions.js"
 export interface RuntimeOptions {
   /** Its name in the welcome (§6.2), and the tag `runtime` of its metrics. Default `effect-arcp`. */
   readonly name?: string | undefined
-  /** Its version in the welcome. Default this package's protocol version, `1.1.0`. */
+  /** Its version in the welcome. Default: the version of this package. */
   readonly version?: string | undefined
   /** Features that it offers; default all that it can keep. */
   readonly features?: ReadonlyArray<Feature> | undefined
@@ -68,8 +70,6 @@ export interface RuntimeOptions {
   readonly credentials?: CredentialsOptions | undefined
 }
 
-const defaultName = "effect-arcp"
-
 const defaultFeatures: ReadonlyArray<Feature> = [
   "heartbeat",
   "ack",
@@ -85,6 +85,19 @@ const defaultFeatures: ReadonlyArray<Feature> = [
   "artifacts"
 ]
 
+/** Milliseconds that the welcome can tell: an endless time has no number in JSON. */
+const millis = (duration: Duration.DurationInput): number =>
+  Math.min(Duration.toMillis(duration), Number.MAX_SAFE_INTEGER)
+
+const checked = (options: RuntimeOptions): RuntimeOptions => {
+  checkOptions("ArcpRuntime", options, {
+    heartbeatInterval: "interval",
+    resumeWindow: "duration",
+    drainTime: "duration"
+  })
+  return options
+}
+
 /** What is offered: never what the layers at hand cannot keep. */
 const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, AgentRegistry | Artifacts | Credentials> =>
   Layer.effect(
@@ -96,11 +109,11 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
         provisioned_credentials: (yield* Credentials).available
       }
       return {
-        name: options.name ?? defaultName,
-        version: options.version ?? "1.1.0",
+        name: options.name ?? packageName,
+        version: options.version ?? packageVersion,
         features: (options.features ?? defaultFeatures).filter((feature) => can[feature] ?? true),
-        heartbeatInterval: Duration.toMillis(options.heartbeatInterval ?? "30 seconds"),
-        resumeWindow: Duration.toMillis(options.resumeWindow ?? "10 minutes"),
+        heartbeatInterval: millis(options.heartbeatInterval ?? "30 seconds"),
+        resumeWindow: millis(options.resumeWindow ?? "10 minutes"),
         agents: registry.inventory
       }
     })
@@ -179,12 +192,12 @@ const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | S
     Layer.provideMerge(Layer.mergeAll(Heartbeats.layer, Subscriptions.layer, Sessions.layer)),
     Layer.provideMerge(Layer.mergeAll(JobScheduler.layer, Delegation.layer)),
     Layer.provideMerge(JobRunner.layer),
-    Layer.provideMerge(Layer.mergeAll(BackPressure.layer, Leases.layer, infoLayer(options))),
+    Layer.provideMerge(Layer.mergeAll(BackPressure.layer, Leases.layer, infoLayer(checked(options)))),
     Layer.provideMerge(Layer.mergeAll(Budgets.layer, Credentials.layer(options.credentials))),
     Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
-    Layer.provide(Meter.layer(options.name ?? defaultName)),
+    Layer.provide(Meter.layer(options.name ?? packageName)),
     withTotalUserCode,
     scheduled
   )

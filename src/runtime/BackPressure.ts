@@ -21,6 +21,7 @@ import * as Layer from "effect/Layer"
 import { InternalError, toWire } from "../protocol/Errors.js"
 import { Ids } from "../protocol/Ids.js"
 import * as Message from "../protocol/Message.js"
+import { check as checkOptions } from "../protocol/Options.js"
 import { closeCodes } from "../transport/Connection.js"
 import { type Deadline, Deadlines } from "./Deadlines.js"
 import type { LiveJob, LiveSession } from "./internal/model.js"
@@ -55,9 +56,11 @@ const defaults: SlowConsumersShape = { policy: "throttle", patience: 600_000 }
 export class SlowConsumers extends Context.Reference<SlowConsumers>()("effect-arcp/runtime/SlowConsumers", {
   defaultValue: (): SlowConsumersShape => defaults
 }) {
-  /** The defaults with some of them changed. */
-  static readonly layer = (changes: Partial<SlowConsumersShape>): Layer.Layer<never> =>
-    Layer.succeed(SlowConsumers, { ...defaults, ...changes }) as Layer.Layer<never>
+  /** The defaults with some of them changed. Throws where the patience is no number of milliseconds. */
+  static readonly layer = (changes: Partial<SlowConsumersShape>): Layer.Layer<never> => {
+    checkOptions("SlowConsumers", changes, { patience: "size" })
+    return Layer.succeed(SlowConsumers, { ...defaults, ...changes }) as Layer.Layer<never>
+  }
 }
 
 /** The time from when a session met the mark until it is at half of it. */

@@ -29,6 +29,7 @@ import {
 } from "../protocol/Errors.js"
 import { Ids } from "../protocol/Ids.js"
 import type { Credential } from "../protocol/Job.js"
+import { check as checkOptions } from "../protocol/Options.js"
 import { CredentialLedger, type LedgerRecord, type LedgerState } from "../store/CredentialLedger.js"
 import type { StoreError } from "../store/Store.js"
 import { type Constraints, CredentialProvisioner } from "./CredentialProvisioner.js"
@@ -97,6 +98,18 @@ export interface CredentialsOptions {
   readonly retainRevoked?: Duration.DurationInput | undefined
 }
 
+const optionKinds = {
+  issueTimeout: "duration",
+  lateTimeout: "duration",
+  revokeTimeout: "duration",
+  retryDelay: "duration",
+  retryMaxDelay: "duration",
+  revokeConcurrency: "count",
+  notifyTimeout: "duration",
+  shutdownTimeout: "duration",
+  retainRevoked: "duration"
+} as const
+
 /** The credentials of the jobs. */
 export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
   Credentials,
@@ -145,8 +158,10 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
   }
 >() {
   /** Over the `CredentialProvisioner` and the `CredentialLedger` that are there, if they are. */
-  static readonly layer = (options: CredentialsOptions = {}): Layer.Layer<Credentials, never, Ids> =>
-    Layer.scoped(Credentials, make(options))
+  static readonly layer = (options: CredentialsOptions = {}): Layer.Layer<Credentials, never, Ids> => {
+    checkOptions("Credentials", options, optionKinds)
+    return Layer.scoped(Credentials, make(options))
+  }
 
   /**
    * What an upstream's error means in the protocol (§9.6, §13.7): `BUDGET_EXHAUSTED` for a credential whose budget is used up,

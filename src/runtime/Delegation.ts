@@ -25,6 +25,7 @@ import * as Delegated from "../authority/Delegated.js"
 import * as Lease from "../authority/Lease.js"
 import * as SystemFolders from "../authority/SystemFolders.js"
 import * as AgentName from "../protocol/AgentName.js"
+import * as Decimal from "../protocol/Decimal.js"
 import { type ArcpError, Cancelled, InternalError, InvalidRequest, PermissionDenied } from "../protocol/Errors.js"
 import { formatTimestamp, type WireLeaseConstraints } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
@@ -184,7 +185,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
               : Either.right(made._tag === "Json" ? made.text : otherwise)
           }
           const text = yield* json("input", input ?? null, "null")
-          const lease = yield* json("lease", options?.lease ?? {}, "{}")
+          const lease = Decimal.plainBudgetText(yield* json("lease", options?.lease ?? {}, "{}"))
           const { expiresAt, maxRuntimeSec } = options ?? {}
           if (!["undefined", "string", "number"].includes(typeof expiresAt)) {
             return yield* Either.left(new InvalidRequest({ message: "expiresAt: must be a text or a number" }))

@@ -34,6 +34,7 @@ import {
 } from "../protocol/Errors.js"
 import { Ids } from "../protocol/Ids.js"
 import type { Accepted, Submit } from "../protocol/Job.js"
+import type { Priority } from "../protocol/Envelope.js"
 import type { TraceContext } from "../protocol/Trace.js"
 import type { KeyRecord } from "../store/Store.js"
 import { Store, type StoreError } from "../store/Store.js"
@@ -59,6 +60,8 @@ export interface SubmitRequest {
   readonly requestId: string
   readonly payload: Submit
   readonly trace: TraceContext | undefined
+  /** Of the submit's envelope. */
+  readonly priority?: Priority | undefined
   /** Called once the job is durable, before its first event can be sent. */
   readonly accepted: (jobId: string, traceId: string, payload: Accepted) => void
   /** Called when the store did not take the job. */
@@ -208,6 +211,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             trace,
             now,
             inlineStream: !session.features.has("result_chunk"),
+            priority: request.priority,
             parent: undefined
           })
           const { jobId } = record

@@ -24,6 +24,7 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Amount from "../authority/Amount.js"
 import { formatTimestamp } from "../protocol/Fields.js"
+import { check as checkOptions } from "../protocol/Options.js"
 import {
   CredentialProvisioner,
   type Issued,
@@ -125,6 +126,7 @@ export const make = (
   options: LiteLlmOptions
 ): Effect.Effect<Context.Tag.Service<CredentialProvisioner>, never, HttpClient.HttpClient> =>
   Effect.map(HttpClient.HttpClient, (client) => {
+    checkOptions("LiteLlm", options, { requestTimeout: "duration" })
     const base = options.url.replace(/\/+$/, "")
     const endpoint = options.endpoint ?? `${base}/v1`
     const timeout = Duration.toMillis(options.requestTimeout ?? "8 seconds")

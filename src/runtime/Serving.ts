@@ -39,6 +39,7 @@ import * as FrameSize from "./internal/frameSize.js"
 import * as JobsPage from "./internal/jobsPage.js"
 import type { Link } from "./internal/link.js"
 import type { LiveSession } from "./internal/model.js"
+import type { KeptAccepted } from "./internal/newJob.js"
 import { isSignOfLife, Pace } from "./internal/pace.js"
 import * as Requests from "./internal/requests.js"
 import { Strangers } from "./internal/strangers.js"
@@ -305,13 +306,12 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                 requestId,
                 payload: message.payload,
                 trace: trace.right,
-                accepted: (jobId, traceId, payload) =>
-                  reply(
-                    Message.runtime("job.accepted", head(session, jobId, traceId), {
-                      request_id: requestId,
-                      ...payload
-                    })
-                  ),
+                priority: Envelope.priorityOf(envelope),
+                accepted: (jobId, traceId, kept: KeptAccepted) => {
+                  const { priority, ...payload } = kept
+                  const accepted = { ...head(session, jobId, traceId), priority: Envelope.priorityOf({ priority }) }
+                  reply(Message.runtime("job.accepted", accepted, { request_id: requestId, ...payload }))
+                },
                 failed
               })
             )

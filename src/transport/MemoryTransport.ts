@@ -11,6 +11,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import { check as checkOptions } from "../protocol/Options.js"
 import { closeCodes, type Connection, Connector, type Frame, Server, TransportError } from "./Connection.js"
 import { Acceptor } from "./internal/Acceptor.js"
 import { Endpoint, frameText } from "./internal/Endpoint.js"
@@ -24,6 +25,11 @@ export interface MemoryOptions {
 }
 
 const reference = (frame: Frame): Frame => frame
+
+const checked = (options: MemoryOptions): MemoryOptions => {
+  checkOptions("MemoryTransport", options, { capacity: "size" })
+  return options
+}
 
 /** Both ends of a new connection. Either end's close ends both. */
 const link = (options: MemoryOptions): readonly [client: Endpoint, server: Endpoint] => {
@@ -63,13 +69,14 @@ const link = (options: MemoryOptions): readonly [client: Endpoint, server: Endpo
 /** Two linked connections: what one sends the other receives. */
 export const makePair = (
   options: MemoryOptions = {}
-): Effect.Effect<readonly [client: Connection, server: Connection]> => Effect.sync(() => link(options))
+): Effect.Effect<readonly [client: Connection, server: Connection]> => Effect.sync(() => link(checked(options)))
 
 /** A server and a connector of that server. */
 export const make = (
   options: MemoryOptions = {}
 ): Effect.Effect<Context.Context<Server | Connector>, never, Scope.Scope> =>
   Effect.gen(function* () {
+    checked(options)
     const acceptor = new Acceptor()
     yield* Effect.addFinalizer(() => acceptor.shutdown)
     const connect: Effect.Effect<Connection, TransportError, Scope.Scope> = Effect.uninterruptible(

@@ -21,6 +21,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { check as checkOptions } from "../protocol/Options.js"
 import { closeCodes, type Connection, Connector, Server, TransportError } from "./Connection.js"
 import { Acceptor } from "./internal/Acceptor.js"
 import { Alarm } from "./internal/Alarm.js"
@@ -47,7 +48,17 @@ export interface Streams {
 /** How long after a broken output the input's end still makes it a clean end: a peer may close both at once. */
 const bothEndsMillis = 100
 
+const optionKinds = {
+  maxFrameBytes: "size",
+  highWaterBytes: "size",
+  inboundBytes: "size",
+  closeTimeout: "duration",
+  exitTimeout: "duration",
+  killTimeout: "duration"
+} as const
+
 const open = ({ input, output }: Streams, options: StreamOptions): Endpoint => {
+  checkOptions("StdioTransport", options, optionKinds)
   const limit = millis(options.closeTimeout ?? Duration.seconds(5))
   let inputEnded = false
   let outputFailed = false
@@ -302,7 +313,12 @@ const attempt = (options: SpawnOptions) =>
   })
 
 /** A connector whose every connection is a new child process. Closing the connection, or its scope, ends the child. */
-export const makeClient = (options: SpawnOptions): typeof Connector.Service => ({
+export const makeClient = (options: SpawnOptions): typeof Connector.Service => {
+  checkOptions("StdioTransport", options, optionKinds)
+  return connector(options)
+}
+
+const connector = (options: SpawnOptions): typeof Connector.Service => ({
   connect: dial(
     attempt(options),
     Duration.seconds(10),

@@ -17,6 +17,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { type ClientOptions, type PerMessageDeflateOptions, WebSocket } from "ws"
+import { check as checkOptions } from "../protocol/Options.js"
 import { closeCodes, type Connection, Connector, type TransportError } from "./Connection.js"
 import * as Address from "./internal/address.js"
 import { bytes, millis } from "./internal/bounds.js"
@@ -118,7 +119,20 @@ const attempt = (options: Options, target: Address.Target) =>
   })
 
 /** A connector to `options.url`. */
-export const make = (options: Options): typeof Connector.Service => ({
+export const make = (options: Options): typeof Connector.Service => {
+  checkOptions("WebSocketClient", options, optionKinds)
+  return connector(options)
+}
+
+const optionKinds = {
+  connectTimeout: "duration",
+  maxFrameBytes: "size",
+  highWaterBytes: "size",
+  inboundBytes: "size",
+  closeTimeout: "duration"
+} as const
+
+const connector = (options: Options): typeof Connector.Service => ({
   connect: Effect.suspend(() =>
     Either.match(Address.parse(options.url), {
       onLeft: (error) => Effect.fail(error),

@@ -13,6 +13,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import { check as checkOptions } from "../protocol/Options.js"
 import { BadFrame, closeCodes, type Connection, Connector, TransportError } from "./Connection.js"
 import * as Address from "./internal/address.js"
 import { receivedCode, sendableCode, sendableReason } from "./internal/closeFrame.js"
@@ -202,7 +203,21 @@ const close =
     )
 
 /** A connector to `options.url`. */
-export const make = (options: Options): typeof Connector.Service => ({
+export const make = (options: Options): typeof Connector.Service => {
+  checkOptions("WebSocketGlobal", options, optionKinds)
+  return connector(options)
+}
+
+const optionKinds = {
+  connectTimeout: "duration",
+  highWaterBytes: "size",
+  pollInterval: "duration",
+  maxInboundBytes: "size",
+  maxFrameBytes: "size",
+  closeTimeout: "duration"
+} as const
+
+const connector = (options: Options): typeof Connector.Service => ({
   connect: Effect.suspend(() =>
     Either.match(Address.parse(options.url), {
       onLeft: (error) => Effect.fail(error),

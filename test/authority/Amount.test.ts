@@ -69,8 +69,60 @@ describe("Amount", () => {
       const amount = Either.getOrThrow(Amount.parseSpend(text))
       expect(Amount.print(amount)).toBe("USD:0.0042")
     }
-    for (const text of ["USD 0.0042", "-1 USD", "1e3 USD", "1  USD", "NaN USD", "1 USD ", "1 USD EUR", "1"]) {
+    for (const text of ["USD 0.0042", "-1 USD", "1  USD", "NaN USD", "1 USD ", "1 USD EUR", "1"]) {
       expect(Either.isLeft(Amount.parseSpend(text))).toBe(true)
+    }
+  })
+
+  it.each([
+    ["9e-7 USD", "USD:0.0000009"],
+    ["USD:9e-7", "USD:0.0000009"],
+    ["1.5e-10 USD", "USD:0.00000000015"],
+    ["1e21 USD", "USD:1000000000000000000000"],
+    ["1e+21 USD", "USD:1000000000000000000000"],
+    ["1.25E2 USD", "USD:125"],
+    ["0e5 USD", "USD:0"]
+  ])("§9.6 a charge of %j is %s: numbers may be spelled as JavaScript spells them", (text, expected) => {
+    expect(Amount.print(Either.getOrThrow(Amount.parseSpend(text)))).toBe(expected)
+  })
+
+  it("§9.6 whatever a JavaScript number is spelled as is that number, and an exponent builds no giant", () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, noNaN: true, noDefaultInfinity: true }), (n) => {
+        const { value } = Either.getOrThrow(Amount.parseSpend(`${n} USD`))
+        expect(BigDecimal.equals(value, number(n))).toBe(true)
+      }),
+      { numRuns: 1000, examples: [[9e-7], [1e21], [Number.MAX_VALUE], [Number.MIN_VALUE], [2 ** 53]] }
+    )
+    for (const text of ["1e401", "1e-401", "1e999999999", "1e-999999999", "9e", "e5", "1e5.5", "1e 5", "1e--5"]) {
+      expect(why(Amount.parseSpend(`${text} USD`)), text).toMatch(/^amount: /)
+      expect(why(Amount.parse(`USD:${text}`)), text).toMatch(/^amount: /)
+    }
+  })
+
+  it("§9.6 a number or a BigDecimal with its currency is an amount, exactly", () => {
+    const print = (value: number | BigDecimal.BigDecimal) => Amount.print(Either.getOrThrow(Amount.of(value, "USD")))
+    expect([9e-7, 0.1, -0, 1e21, 5e-324].map(print)).toEqual([
+      "USD:0.0000009",
+      "USD:0.1",
+      "USD:0",
+      "USD:1000000000000000000000",
+      `USD:0.${"0".repeat(323)}5`
+    ])
+    expect(print(BigDecimal.unsafeFromString("0.000000000000000000000000000000000001"))).toBe(
+      `USD:0.${"0".repeat(35)}1`
+    )
+    for (const value of [Number.NaN, Infinity, -Infinity, -1, -5e-324, BigDecimal.make(-1n, 0)]) {
+      expect(why(Amount.of(value, "USD"))).toMatch(/^amount: /)
+    }
+    for (const value of [BigDecimal.make(1n, 1e9), BigDecimal.make(1n, -1e9), BigDecimal.make(1n, Number.NaN)]) {
+      expect(why(Amount.of(value, "USD"))).toMatch(/^amount: /)
+    }
+    for (const value of [null, undefined, {}, 1n, "1", [1], Proxy.revocable({}, {}).proxy]) {
+      expect(why(Amount.of(value as never, "USD"))).toMatch(/^amount: /)
+    }
+    for (const currency of ["", "US D", "$", "5USD", undefined, null, 5, {}]) {
+      expect(why(Amount.of(1, currency as never))).toMatch(/^currency: /)
     }
   })
 

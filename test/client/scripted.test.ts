@@ -4,6 +4,7 @@ import { Chunk, Effect, Either, Fiber, Layer, Option, Redacted, Schema, Stream, 
 import { Agent } from "../../src/agent/index.js"
 import { ArcpClient } from "../../src/client/index.js"
 import { Ids } from "../../src/protocol/index.js"
+import { packageName, packageVersion } from "../../src/protocol/Package.js"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 
@@ -49,6 +50,14 @@ const withJob = Effect.gen(function* () {
 })
 
 describe("a client against what should not be", () => {
+  it.scoped("§6.1 a hello names this package and its version", () =>
+    Effect.gen(function* () {
+      yield* ArcpClient
+      const { hello } = yield* welcomed(yield* accepting)
+      expect(hello.payload.client).toEqual({ name: packageName, version: packageVersion })
+    }).pipe(Effect.provide(client))
+  )
+
   it.scoped("§8.3 duplicates are dropped, and the highest number never goes back", () =>
     Effect.gen(function* () {
       const { event, job, peer, result } = yield* withJob

@@ -39,6 +39,19 @@ describe("numbers beyond those that count", () => {
     ],
     ["payload.result_size", (n: string) => frame("job.result", `{"result_id":"r","result_size":${n}}`)],
     [
+      "payload.jobs.0.last_event_seq",
+      (n: string) =>
+        frame(
+          "session.jobs",
+          `{"jobs":[{"job_id":"j","agent":"a","status":"running","created_at":"t","last_event_seq":${n}}]}`
+        )
+    ],
+    [
+      "payload.byte_size",
+      (n: string) =>
+        frame("artifact.ref", `{"artifact_id":"a","uri":"u","content_type":"a/b","byte_size":${n},"sha256":"s"}`)
+    ],
+    [
       "payload.subscribed_from",
       (n: string) => frame("job.subscribed", `{"job_id":"j","current_status":"running","subscribed_from":${n}}`)
     ]

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, TestClock } from "effect"
+import { packageVersion } from "../../src/protocol/Package.js"
 import { allFeatures, barrier, dial, hello, run, submit, withoutAck } from "./peer.js"
 import { backends } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
@@ -19,6 +20,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
       expect(peer.welcome.payload.capabilities.agents).toContain("echo")
       expect(peer.welcome.payload.resume_token.length).toBeGreaterThanOrEqual(24)
       expect(peer.welcome.payload.resume_window_sec).toBe(600)
+      expect(peer.welcome.payload.runtime.version).toBe(packageVersion)
     }).pipe(Effect.provide(main))
   )
 

@@ -1,6 +1,7 @@
 /** How the calls of a client reach its session. */
 import type * as Effect from "effect/Effect"
 import type { ArcpError } from "../../protocol/Errors.js"
+import type { Priority } from "../../protocol/Envelope.js"
 import type * as Message from "../../protocol/Message.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import type { ClientError } from "../ClientError.js"
@@ -17,6 +18,7 @@ export type Call = <A>(
   more?: {
     readonly jobId?: string | undefined
     readonly trace?: TraceContext | undefined
+    readonly priority?: Priority | undefined
     /** The `nonce` of a ping, by which its pong is matched. */
     readonly nonce?: string | undefined
     /** The features that must have been negotiated (ARCP 1.1 §6.2). */

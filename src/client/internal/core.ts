@@ -355,7 +355,7 @@ export class Core {
     if (payload.kind === "delegate") this.announce(job.jobId, payload.body)
     if (job.skip === 0) this.progress++
     const seq = raw.event_seq ?? 0
-    const event = Event.fromWire(job.jobId, seq, payload)
+    const event = Event.fromWire(job.jobId, seq, payload, raw.priority)
     job.push(event, this.options.eventBuffer)
     this.touched.add(job)
   }

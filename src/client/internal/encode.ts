@@ -80,6 +80,7 @@ export const object = (where: string | undefined, fields: Fields): Encoded => {
 export interface RequestHead {
   readonly job_id?: string | undefined
   readonly trace_id?: string | undefined
+  readonly priority?: Envelope.Priority | undefined
   readonly extensions?: Envelope.Json | undefined
 }
 

@@ -12,6 +12,7 @@ import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
 import * as FrameSize from "./frameSize.js"
 import { inlined, isStreamed } from "./inlined.js"
 import { type EndedJob, isLive, type LiveSession, type SessionRun } from "./model.js"
+import { isPrioritized, prioritizedEnd } from "./payload.js"
 
 type StoreService = Context.Tag.Service<Store>
 
@@ -26,6 +27,12 @@ export interface Frames {
 }
 
 const heads = new WeakMap<LiveSession, Map<string, string>>()
+
+/** An event's frame: its head up to the id, then id, number and payload, with the priority that the payload may carry. */
+const eventText = (head: string, id: string, at: number, payload: string): string =>
+  isPrioritized(payload)
+    ? `${head}${id}","event_seq":${at},${prioritizedEnd(payload)}`
+    : `${head}${id}","event_seq":${at},"payload":${payload}}`
 
 /** Everything of a frame before its id; the same for all events of a job in a session. */
 const headOf = (session: LiveSession, job: EndedJob, type: string): string => {
@@ -123,16 +130,10 @@ export const ready = (
       }
       at++
       if (FrameSize.fits(own, bounds.payload)) {
-        frames.push(
-          `${isEnd ? headOf(session, job, job.terminalType) : head}${ids.unsafeUlid(
-            now
-          )}","event_seq":${at},"payload":${own}}`
-        )
+        frames.push(eventText(isEnd ? headOf(session, job, job.terminalType) : head, ids.unsafeUlid(now), at, own))
       } else {
         const cut = FrameSize.event(isEnd ? job.terminalType : "job.event", own, bounds.payload)
-        frames.push(
-          `${headOf(session, job, cut.type)}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${cut.payload}}`
-        )
+        frames.push(eventText(headOf(session, job, cut.type), ids.unsafeUlid(now), at, cut.payload))
       }
       chars += own.length
       jobSeq++
@@ -182,9 +183,7 @@ const fromStore = (
             ? whole
             : FrameSize.event(whole.type, whole.payload, bounds.payload)
           at++
-          frames.push(
-            `${headOf(session, job, sent.type)}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${sent.payload}}`
-          )
+          frames.push(eventText(headOf(session, job, sent.type), ids.unsafeUlid(now), at, sent.payload))
           chars += sent.payload.length
         }
       }

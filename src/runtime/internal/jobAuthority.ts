@@ -26,9 +26,9 @@ import {
   PermissionDenied,
   toWire
 } from "../../protocol/Errors.js"
-import * as Text from "../../protocol/Text.js"
 import type { Budgets } from "../Budgets.js"
 import type { Leases } from "../Leases.js"
+import * as Costs from "./costs.js"
 import { causeToArcpError, toArcpError, type Upstream } from "./failures.js"
 import { toolResultBody } from "./payload.js"
 import type { Running } from "./running.js"
@@ -101,12 +101,7 @@ export interface JobAuthority {
     | "credentials"
   >
   readonly gate: Gate
-  /** Emits a cost as a metric and takes it from its counter. */
-  readonly charge: (
-    name: string,
-    amount: Amount.Amount,
-    dimensions?: Readonly<Record<string, unknown>> | undefined
-  ) => Effect.Effect<void, InvalidRequest>
+  readonly costs: Costs.Costs
 }
 
 /** Makes them. */
@@ -236,79 +231,13 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
   const tool: JobService["tool"] = (name, args, effect) =>
     call(name, args, () => deps.check(running, "tool.call", name), effect)
 
-  const charge = (
-    name: string,
-    amount: Amount.Amount,
-    dimensions?: Readonly<Record<string, unknown>> | undefined,
-    then?: () => void
-  ): Effect.Effect<void, InvalidRequest> =>
-    Effect.suspend(() => {
-      const chargeable = deps.chargeable(running, amount.currency)
-      if (Either.isLeft(chargeable)) return Effect.fail(chargeable.left)
-      const body = { name, value: Amount.toNumber(amount.value), unit: amount.currency, dimensions }
-      return events.push("metric", body, () => {
-        deps.charge(running, amount)
-        if (then !== undefined) then()
-      })
-    })
-
-  const parseAmount = (text: string): Either.Either<Amount.Amount, InvalidRequest> =>
-    Either.mapLeft(Amount.parseSpend(text), (error) => new InvalidRequest({ message: error.message }))
-
-  /** What user code says a call has cost. What it throws may be anything, and becomes a defect that Effect can hold. */
-  const actualAmount = <A>(actual: (value: A) => string, value: A): Effect.Effect<Amount.Amount, InvalidRequest> => {
-    try {
-      return parseAmount(actual(value))
-    } catch (defect) {
-      return Effect.die(new Error(`the actual cost could not be told: ${Text.ofUnknown(defect)}`))
-    }
-  }
-
-  const costName = (name: string): InvalidRequest | undefined =>
-    name.startsWith("cost.") && name.length > 5 && !name.startsWith("cost.budget.")
-      ? undefined
-      : new InvalidRequest({ message: `metric.name: a cost's name begins with "cost." and not with "cost.budget."` })
-
-  const spend: JobService["spend"] = (name, text) =>
-    Effect.suspend(() => {
-      const wrong = costName(name)
-      if (wrong !== undefined) return Effect.fail(wrong)
-      return Effect.flatMap(parseAmount(text), (amount) => charge(name, amount))
-    })
-
-  const reserve: JobService["reserve"] = (text, effect, options) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        const name = options?.name ?? "cost.reserved"
-        const wrong = costName(name)
-        if (wrong !== undefined) return yield* wrong
-        const amount = yield* parseAmount(text)
-        yield* deps.chargeable(running, amount.currency)
-        const args = { amount: Amount.print(amount) }
-        const state = deps.checkState(running)
-        if (Either.isLeft(state)) return yield* refuse("cost.budget", args, state.left)
-        const held = deps.hold(running, amount)
-        // Less is left than was asked for, but something is: no budget is spent.
-        if (Either.isLeft(held)) return yield* refuse("cost.budget", args, held.left, () => undefined)
-        const release = held.right
-        const value = yield* Effect.onError(restore(translated(effect, refusedUpstream)), () => Effect.sync(release))
-        // The call has run: where its cost cannot be told, it is what was held.
-        const known = yield* Effect.exit(
-          Effect.suspend(() =>
-            Effect.filterOrFail(
-              options?.actual === undefined ? Effect.succeed(amount) : actualAmount(options.actual, value),
-              ({ currency }) => currency === amount.currency,
-              () => new InvalidRequest({ message: `reserve: ${amount.currency} was reserved, the cost must be in it` })
-            )
-          )
-        )
-        const cost = Exit.isSuccess(known) ? known.value : amount
-        // Charged and let go of in one step: nobody can come between.
-        yield* Effect.ensuring(charge(name, cost, undefined, release), Effect.sync(release))
-        if (Exit.isFailure(known)) return yield* Effect.failCause(known.cause)
-        return value
-      })
-    )
+  const costs = Costs.make(running, events, {
+    ...deps,
+    // Less is left than was asked for, but something is: no budget is spent.
+    refuse: (args, error) => refuse("cost.budget", args, error, () => undefined),
+    refuseState: (args, error) => refuse("cost.budget", args, error),
+    translated: (effect) => translated(effect, refusedUpstream)
+  })
 
   const service: JobAuthority["service"] = {
     authorize,
@@ -328,8 +257,8 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
         (error) => toArcpError(error, deps.upstream(running))
       ),
     model: (id, effect) => Effect.zipRight(authorize("model.use", id), translated(effect, refusedUpstream)),
-    spend,
-    reserve,
+    spend: costs.spend,
+    reserve: costs.reserve,
     remaining: Effect.sync(() =>
       Object.fromEntries(
         Array.from(deps.available(running), ([currency, value]) => [currency, Amount.format(value)] as const)
@@ -339,5 +268,5 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
     handoff: (agent, input) => deps.handoff(running, agent, input),
     credentials: Effect.sync(() => deps.credentials(running))
   }
-  return { service, gate, charge }
+  return { service, gate, costs }
 }

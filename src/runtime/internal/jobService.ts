@@ -9,8 +9,8 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import type { Gate } from "../../agent/Gate.js"
 import { type JobService, Streamed, type StreamResultOptions } from "../../agent/Job.js"
-import * as Amount from "../../authority/Amount.js"
 import { type InternalError, InvalidRequest, oneLine, permanentError } from "../../protocol/Errors.js"
+import { isPriority, priorities, type Priority } from "../../protocol/Envelope.js"
 import { logLevels } from "../../protocol/Event.js"
 import * as ExtensionName from "../../protocol/ExtensionName.js"
 import type { IdsService } from "../../protocol/Ids.js"
@@ -23,7 +23,9 @@ import { Chunker, type Encoding } from "./chunks.js"
 import * as FrameSize from "./frameSize.js"
 import * as JobAuthority from "./jobAuthority.js"
 import type { LiveJob } from "./model.js"
-import { chunkBody, eventPayload, toolResultBody } from "./payload.js"
+import { priorityOfJob } from "./newJob.js"
+import { chunkBody, eventPayload, prioritizedPayload, toolResultBody } from "./payload.js"
+import { currentPriority, withPriority } from "./priorities.js"
 import type { Running } from "./running.js"
 import { make as makeSteps, type StepDeps } from "./steps.js"
 import { pauseIfOver } from "./turn.js"
@@ -55,6 +57,8 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
   const room = FrameSize.bodyRoom(limits)
   const chunkRoom = FrameSize.chunkRoom(limits)
   const inlineRoom = FrameSize.resultRoom(limits)
+  /** Whether the agent has used priorities: until then no event looks for one. */
+  let prioritizing = false
 
   /** Queues an event now, or says what is wrong with it; answers whether there is room for more. */
   const queue = (cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest => {
@@ -68,7 +72,14 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
         message: `${kind}: the event has ${Buffer.byteLength(text)} bytes, at most ${room} are allowed: keep it as an artifact, or stream it as the result`
       })
     }
-    return deps.emit(live, cls, eventPayload(JSON.stringify(kind), deps.now(), text))
+    const priority = prioritizing ? currentPriority() : undefined
+    return deps.emit(
+      live,
+      cls,
+      priority === undefined
+        ? eventPayload(JSON.stringify(kind), deps.now(), text)
+        : prioritizedPayload(priority, JSON.stringify(kind), deps.now(), text)
+    )
   }
 
   /** What an emitter waits for once its event is queued. */
@@ -203,12 +214,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     if (!name.startsWith("cost.") || name.startsWith("cost.budget.")) {
       return event("metric", { name, value, unit, dimensions })
     }
-    if (value < 0) return invalid("metric.value: a cost is never negative")
-    const amount = Amount.fromMetric(value, unit ?? "")
-    // A cost without a currency is no charge: it is told, and no counter knows it.
-    return amount._tag === "Left"
-      ? event("metric", { name, value, unit, dimensions })
-      : authority.charge(name, amount.right, dimensions)
+    return authority.costs.metric(name, value, unit, dimensions)
   }
 
   const authority = JobAuthority.make(
@@ -226,6 +232,8 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
   const artifactRef: JobService["artifactRef"] = ({ byteSize, contentType, sha256: digest, uri }) => {
     if (digest !== undefined && !sha256.test(digest))
       return invalid("artifact_ref.sha256: must be 64 lower-case hex digits")
+    if (byteSize !== undefined && !(Number.isSafeInteger(byteSize) && byteSize >= 0))
+      return invalid("artifact_ref.byte_size: must be a whole number, 0 or greater")
     return event("artifact_ref", { uri, content_type: contentType, byte_size: byteSize, sha256: digest })
   }
 
@@ -239,6 +247,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     lease: running.lease.wire,
     leaseConstraints: running.lease.constraints,
     attempt: live.attempt,
+    priority: priorityOfJob(live.record),
     log: (message, level = "info") =>
       logLevels.includes(level)
         ? event("log", { level, message })
@@ -281,6 +290,12 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
       ExtensionName.isExtension(kind)
         ? event(kind, body ?? {})
         : invalid(`kind: must be x-vendor.<vendor>.<name> or x-<name>, the core kinds have their own calls`),
+    withPriority: <A, E, R>(priority: Priority, effect: Effect.Effect<A, E, R>) =>
+      Effect.suspend((): Effect.Effect<A, E | InvalidRequest, R> => {
+        if (!isPriority(priority)) return invalid(`priority: must be one of ${priorities.join(", ")}`)
+        prioritizing = true
+        return withPriority(effect, priority)
+      }),
     streamResult,
     step: makeSteps(running, { ...deps.steps, limits, meter })
   }

@@ -2,6 +2,7 @@
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import * as Lease from "../../authority/Lease.js"
 import * as Amount from "../../authority/Amount.js"
+import { type Priority, priorityOf } from "../../protocol/Envelope.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import type { Accepted } from "../../protocol/Job.js"
 import type { TraceContext } from "../../protocol/Trace.js"
@@ -9,6 +10,15 @@ import type { JobRecord } from "../../store/Store.js"
 import { toText } from "../Budgets.js"
 import { LiveJob } from "./model.js"
 import { Running } from "./running.js"
+
+/** A reply as it is kept, with the priority of its envelope. */
+export interface KeptAccepted extends Accepted {
+  readonly priority?: Priority | undefined
+}
+
+/** The priority with which a job was submitted. */
+export const priorityOfJob = ({ accepted }: JobRecord): Priority | undefined =>
+  accepted.startsWith('{"priority":') ? priorityOf(JSON.parse(accepted) as KeptAccepted) : undefined
 
 /** What a new job is made of. */
 export interface NewJob {
@@ -28,6 +38,8 @@ export interface NewJob {
   /** Milliseconds since the epoch. */
   readonly now: number
   readonly inlineStream: boolean
+  /** Of the submit's envelope; kept with the reply. */
+  readonly priority?: Priority | undefined
   readonly parent: { readonly running: Running; readonly delegateId: string } | undefined
 }
 
@@ -37,7 +49,8 @@ export const newJob = (
 ): { readonly record: JobRecord; readonly live: LiveJob; readonly running: Running; readonly accepted: Accepted } => {
   const { agent, jobId, lease, now, parent, traceId } = job
   const budget = Lease.budgetOf(lease)
-  const accepted: Accepted = {
+  const accepted: KeptAccepted = {
+    ...(job.priority === undefined ? {} : { priority: job.priority }),
     job_id: jobId,
     agent: `${agent.name}@${agent.version}`,
     ...Lease.toWire(lease),

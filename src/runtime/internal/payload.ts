@@ -1,4 +1,5 @@
 /** Payloads of events as JSON text. */
+import type { Priority } from "../../protocol/Envelope.js"
 import { type ArcpError, toWire } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import type { LimitsShape } from "../Limits.js"
@@ -7,6 +8,19 @@ import { bodyRoom, fits } from "./frameSize.js"
 /** The payload of a `job.event`; `kind` is JSON text. */
 export const eventPayload = (kind: string, millis: number, body: string): string =>
   `{"kind":${kind},"ts":"${formatTimestamp(millis)}","body":${body}}`
+
+/** As {@link eventPayload}, of an event whose envelope has a priority. It is kept in front, so that {@link isPrioritized} is cheap. */
+export const prioritizedPayload = (priority: Priority, kind: string, millis: number, body: string): string =>
+  `{"priority":"${priority}",${eventPayload(kind, millis, body).slice(1)}`
+
+/** Whether a payload is one of {@link prioritizedPayload}: the first key of every other one is `kind` or `final_status`. */
+export const isPrioritized = (payload: string): boolean => payload.charCodeAt(2) === 112
+
+/** The end of a frame with a prioritized payload: `"priority":"high","payload":{…}}`. */
+export const prioritizedEnd = (payload: string): string => {
+  const comma = payload.indexOf(",")
+  return `${payload.slice(1, comma)},"payload":{${payload.slice(comma + 1)}}`
+}
 
 /** The body of a `result_chunk` (§8.4). Base64 needs no escapes, and is as long as the result. */
 export const chunkBody = (

@@ -9,6 +9,7 @@ import type { AddressInfo, Server as NetServer, Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import * as Duration from "effect/Duration"
 import { type PerMessageDeflateOptions, type ServerOptions, type WebSocket, WebSocketServer } from "ws"
+import { check as checkOptions } from "../../protocol/Options.js"
 import { Acceptor } from "./Acceptor.js"
 import { bytes, millis } from "./bounds.js"
 import type { Endpoint } from "./Endpoint.js"
@@ -61,6 +62,15 @@ export const defaults = {
   handshakeTimeout: Duration.seconds(10)
 }
 
+const optionKinds = {
+  maxFrameBytes: "size",
+  maxConnections: "countOrZero",
+  highWaterBytes: "size",
+  inboundBytes: "size",
+  closeTimeout: "duration",
+  handshakeTimeout: "duration"
+} as const
+
 export interface WsAcceptor {
   readonly path: string
   readonly acceptor: Acceptor
@@ -69,6 +79,7 @@ export interface WsAcceptor {
 }
 
 export const make = (options: WsServerOptions): WsAcceptor => {
+  checkOptions("WebSocketServer", options, optionKinds)
   const acceptor = new Acceptor()
   const maxConnections = options.maxConnections ?? defaults.maxConnections
   const maxFrameBytes = bytes(options.maxFrameBytes ?? defaults.maxFrameBytes)
