@@ -24,9 +24,9 @@ export type Peer = typeof Peer.Type
 export const Auth = Schema.Struct({ scheme: optional(ShortText), token: optional(Token) })
 export type Auth = typeof Auth.Type
 
-/** What a client resumes (§6.3). */
+/** What a client resumes (§6.3). Without a session id it is found by its token. */
 export const ResumeRequest = Schema.Struct({
-  session_id: Id,
+  session_id: optional(Id),
   resume_token: Token,
   last_event_seq: optional(ResumePoint)
 })
@@ -72,6 +72,8 @@ export type AgentInfo = typeof AgentInfo.Type
 /** `session.welcome` (§6.2). */
 export const Welcome = Schema.Struct({
   runtime: optional(Peer),
+  session_id: optional(Id),
+  accepted_at: optional(Schema.String),
   resume_token: Token,
   resume_window_sec: optional(Finite),
   heartbeat_interval_sec: optional(Finite),
@@ -123,7 +125,7 @@ export const ListJobs = Schema.Struct({
 })
 export type ListJobs = typeof ListJobs.Type
 
-/** A job in a listing (§6.6). */
+/** A job in a listing (§6.6). Credentials that a row carries are not read: a listing is shown and logged. */
 export const JobInfo = Schema.Struct({
   job_id: Id,
   agent: Schema.String,
@@ -133,6 +135,7 @@ export const JobInfo = Schema.Struct({
   budget: optional(WireBudget),
   parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
   created_at: Schema.String,
+  submitted_at: optional(Schema.String),
   trace_id: optional(Schema.String),
   last_event_seq: optional(Finite)
 })

@@ -18,7 +18,7 @@ import * as Stream from "effect/Stream"
 import { AgentRegistry } from "../agent/AgentRegistry.js"
 import { ToolRegistry } from "../agent/ToolRegistry.js"
 import type { Authenticator } from "../auth/Authenticator.js"
-import type { Feature } from "../protocol/Features.js"
+import { agentErrors, type Feature } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
 import { Store } from "../store/Store.js"
 import { Server } from "../transport/Connection.js"
@@ -64,6 +64,12 @@ export interface RuntimeOptions {
    * ends in `INTERNAL_ERROR` with `details.reason: "runtime_shutdown"`. A runtime without running jobs stops at once.
    */
   readonly drainTime?: Duration.DurationInput | undefined
+  /**
+   * Whether clients of other SDKs are known by the shape of their hello and sent what they need beside the specification's fields:
+   * `output` beside `result` to Go, a `job.error` behind the refusal of a request to Java. Default `"auto"`; `"strict"`: every client is
+   * sent the same.
+   */
+  readonly peers?: "auto" | "strict" | undefined
   /** How long issuing and revoking provisioned credentials may take (§9.8). */
   readonly credentials?: CredentialsOptions | undefined
 }
@@ -82,7 +88,8 @@ const defaultFeatures: ReadonlyArray<Feature> = [
   "progress",
   "result_chunk",
   "agent_versions",
-  "artifacts"
+  "artifacts",
+  agentErrors
 ]
 
 /** What is offered: never what the layers at hand cannot keep. */
@@ -101,6 +108,7 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
         features: (options.features ?? defaultFeatures).filter((feature) => can[feature] ?? true),
         heartbeatInterval: Duration.toMillis(options.heartbeatInterval ?? "30 seconds"),
         resumeWindow: Duration.toMillis(options.resumeWindow ?? "10 minutes"),
+        peers: options.peers ?? "auto",
         agents: registry.inventory
       }
     })

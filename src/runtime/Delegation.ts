@@ -37,6 +37,7 @@ import type { LiveSession } from "./internal/model.js"
 import { newJob } from "./internal/newJob.js"
 import { attachOwner, detach } from "./internal/owner.js"
 import { eventPayload, toolResultBody } from "./internal/payload.js"
+import { hearsOfChildren } from "./internal/peers.js"
 import type { Outcome, Running } from "./internal/running.js"
 import { pause } from "./internal/turn.js"
 import { JobRunner } from "./JobRunner.js"
@@ -281,6 +282,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
             trace: traceOf(parent, spanId),
             now,
             inlineStream: parent.inlineStream,
+            provisioned: parent.provisioned,
             parent: { running: parent, delegateId }
           })
           // A child is known to its parent from here on: what ends the parent ends it.
@@ -289,7 +291,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
             letGo()
             runner.abandon(running)
           })
-          yield* Effect.interruptible(
+          const issued = Effect.suspend(() =>
             credentials.issue({
               jobId,
               principalId: record.principalId,
@@ -298,7 +300,8 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
               lease,
               remaining: Effect.sync(() => running.budget)
             })
-          ).pipe(
+          )
+          yield* Effect.interruptible(running.provisioned ? issued : Effect.void).pipe(
             Effect.onError(() => abandoned),
             Effect.catchAll(refused)
           )
@@ -346,7 +349,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
               },
               committed: () => {
                 const owner = announcedTo
-                if (owner?.link !== undefined) {
+                if (owner?.link !== undefined && hearsOfChildren(owner)) {
                   const issued = owner.features.has("provisioned_credentials") ? credentials.wire(jobId) : []
                   owner.link.postAfter(
                     announcedAt,

@@ -527,6 +527,9 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
           const { agent, budget, lease, live } = running
           stopIfOver(running)
           if (running.finished) return Effect.void
+          // Of a job whose session is gone it is not known: it may need them.
+          running.provisioned = live.owner === undefined || live.owner.features.has("provisioned_credentials")
+          if (!running.provisioned) return Effect.sync(() => startAgain(running))
           const issued = credentials.issue({
             jobId: live.jobId,
             principalId: live.record.principalId,

@@ -207,6 +207,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             trace,
             now,
             inlineStream: !session.features.has("result_chunk"),
+            provisioned: session.features.has("provisioned_credentials"),
             parent: undefined
           })
           const { jobId } = record
@@ -242,7 +243,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
               }
             })
           }
-          if (!credentials.available) return Effect.sync(announce)
+          if (!credentials.available || !running.provisioned) return Effect.sync(announce)
           return Effect.flatMap(
             credentials.issue({
               jobId,

@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import type { IdsService } from "../../protocol/Ids.js"
 import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
 import { type EndedJob, isLive, type LiveSession, type SessionRun } from "./model.js"
+import { terminalFor } from "./peers.js"
 
 type StoreService = Context.Tag.Service<Store>
 
@@ -105,9 +106,13 @@ export const ready = (
           : payload
       at++
       frames.push(
-        `${jobSeq === job.terminalSeq ? headOf(session, job, job.terminalType) : head}${ids.unsafeUlid(
-          now
-        )}","event_seq":${at},"payload":${own}}`
+        jobSeq === job.terminalSeq
+          ? `${headOf(session, job, job.terminalType)}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${terminalFor(
+              session,
+              job.terminalType,
+              own
+            )}}`
+          : `${head}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${own}}`
       )
       chars += own.length
       jobSeq++
@@ -145,9 +150,10 @@ const fromStore = (
       let jobSeq = from
       for (const segment of segments) {
         if (segment.firstSeq > jobSeq) break
-        const head = headOf(session, job, typeOf(segment.class))
+        const type = typeOf(segment.class)
+        const head = headOf(session, job, type)
         for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
-          const payload = segment.payloads[jobSeq - segment.firstSeq]!
+          const payload = terminalFor(session, type, segment.payloads[jobSeq - segment.firstSeq]!)
           at++
           frames.push(`${head}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${payload}}`)
           chars += payload.length

@@ -28,6 +28,7 @@ export interface NewJob {
   /** Milliseconds since the epoch. */
   readonly now: number
   readonly inlineStream: boolean
+  readonly provisioned: boolean
   readonly parent: { readonly running: Running; readonly delegateId: string } | undefined
 }
 
@@ -80,6 +81,7 @@ export const newJob = (
     lease,
     budget,
     inlineStream: job.inlineStream,
+    provisioned: job.provisioned,
     parent: parent?.running
   })
   return { record, live, running, accepted }

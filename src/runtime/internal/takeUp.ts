@@ -72,6 +72,7 @@ export const takeUp = (
     lease: Either.getOrElse(lease, () => Lease.emptyLease),
     budget: fromText(state.budget),
     inlineStream: false,
+    provisioned: true,
     parent
   })
   running.queued = true
