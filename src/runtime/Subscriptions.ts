@@ -14,10 +14,11 @@ import * as Runtime from "effect/Runtime"
 import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../protocol/Errors.js"
 import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
-import type { Subscribe, Subscribed } from "../protocol/Job.js"
+import type { Credential, Subscribe, Subscribed } from "../protocol/Job.js"
 import { isTerminal, type JobInfo, type ListJobs } from "../protocol/Session.js"
 import { Store, type StoredJob } from "../store/Store.js"
 import { wireBudget } from "./Budgets.js"
+import { Credentials } from "./Credentials.js"
 import { shuttingDown } from "./internal/drain.js"
 import * as JobsPage from "./internal/jobsPage.js"
 import { acceptedParts, type LiveJob, type LiveSession, type Run } from "./internal/model.js"
@@ -44,6 +45,11 @@ interface Found {
 }
 
 const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
+
+/** Credentials where a session may be shown them. */
+interface Shown {
+  readonly credentials?: ReadonlyArray<Credential>
+}
 
 const encodeCursor = (jobId: string): string => Encoding.encodeBase64Url(`1:${jobId}`)
 
@@ -80,7 +86,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
     ) => Effect.Effect<{ readonly rows: ReadonlyArray<string>; readonly nextCursor: string | null }, ArcpError>
   }
 >() {
-  static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner> = Layer.effect(
+  static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner | Credentials> = Layer.effect(
     Subscriptions,
     Effect.gen(function* () {
       const store = yield* Store
@@ -89,6 +95,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const limits = yield* Limits
       const { reached } = yield* Meter
       const policy = yield* ObservationPolicy
+      const credentials = yield* Credentials
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
       const find = (session: LiveSession, jobId: string): Effect.Effect<Found, ArcpError> =>
@@ -119,7 +126,22 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           decision: visibility
         })
 
-      const descriptor = (stored: StoredJob, live: LiveJob | undefined, replayed: boolean): Subscribed => {
+      /** Live credentials of a job: for its submitter alone, where its session negotiated them, which takes a secure transport (§7.6, §14). */
+      const credentialsOf = (
+        session: LiveSession,
+        { jobId, principalId }: StoredJob["record"]
+      ): Shown => {
+        if (principalId !== session.principal.id || !session.features.has("provisioned_credentials")) return {}
+        const issued = credentials.wire(jobId)
+        return issued.length === 0 ? {} : { credentials: issued }
+      }
+
+      const descriptor = (
+        session: LiveSession,
+        stored: StoredJob,
+        live: LiveJob | undefined,
+        replayed: boolean
+      ): Subscribed => {
         const { record, state } = stored
         const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
         const budget = wireBudget(live?.budget ?? state.budget)
@@ -130,6 +152,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           lease: JSON.parse(record.lease) as WireLease,
           ...(constraints === undefined ? {} : { lease_constraints: constraints }),
           ...(budget === undefined ? {} : { budget }),
+          ...credentialsOf(session, record),
           parent_job_id: record.parentJobId ?? null,
           trace_id: record.traceId,
           subscribed_from: live?.lastOwnerSeq ?? state.lastOwnerSeq,
@@ -232,6 +255,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               if (!missed)
                 return callbacks.subscribed(
                   descriptor(
+                    session,
                     Option.getOrElse(ended, () => stored),
                     live,
                     history
@@ -273,10 +297,11 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           return Effect.void
         })
 
-      const info = ({ record, state }: StoredJob): JobInfo => {
+      const info = (session: LiveSession, { record, state }: StoredJob): JobInfo & Shown => {
         const live = runner.live(record.jobId)
         const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
         const budget = wireBudget(live?.budget ?? state.budget)
+        const createdAt = formatTimestamp(record.createdAt)
         return {
           job_id: record.jobId,
           agent: `${record.agent}@${record.version}`,
@@ -284,8 +309,11 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           lease: JSON.parse(record.lease) as WireLease,
           ...(constraints === undefined ? {} : { lease_constraints: constraints }),
           ...(budget === undefined ? {} : { budget }),
+          ...credentialsOf(session, record),
           parent_job_id: record.parentJobId ?? null,
-          created_at: formatTimestamp(record.createdAt),
+          created_at: createdAt,
+          // The same, as other clients read it.
+          submitted_at: createdAt,
           trace_id: record.traceId,
           last_event_seq: live?.lastOwnerSeq ?? state.lastOwnerSeq
         }
@@ -313,7 +341,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
             after,
             { rows: Math.min(request.limit ?? limits.listPage, limits.listPage), bytes },
             (afterJobId, limit) => Effect.mapError(store.jobs({ ...query, afterJobId, limit }), storeFailure),
-            info
+            (stored) => info(session, stored)
           )
           return { rows: page.rows, nextCursor: page.moreAfter === undefined ? null : encodeCursor(page.moreAfter) }
         })
