@@ -147,9 +147,7 @@ const readConstraints = (
     expiresAt = expiresAt === undefined ? text : earlier(expiresAt, text)
   }
   const others = Object.entries(input).filter(([key]) => !(spellings as ReadonlyArray<string>).includes(key))
-  return Either.right(
-    Object.fromEntries(expiresAt === undefined ? others : [["expires_at", expiresAt], ...others])
-  )
+  return Either.right(Object.fromEntries(expiresAt === undefined ? others : [["expires_at", expiresAt], ...others]))
 }
 
 export const WireLeaseConstraints: Schema.Schema<WireLeaseConstraints> = Schema.declare(

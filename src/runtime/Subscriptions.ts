@@ -127,10 +127,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         })
 
       /** Live credentials of a job: for its submitter alone, where its session negotiated them, which takes a secure transport (§7.6, §14). */
-      const credentialsOf = (
-        session: LiveSession,
-        { jobId, principalId }: StoredJob["record"]
-      ): Shown => {
+      const credentialsOf = (session: LiveSession, { jobId, principalId }: StoredJob["record"]): Shown => {
         if (principalId !== session.principal.id || !session.features.has("provisioned_credentials")) return {}
         const issued = credentials.wire(jobId)
         return issued.length === 0 ? {} : { credentials: issued }

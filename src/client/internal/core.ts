@@ -9,7 +9,14 @@
  */
 import * as Either from "effect/Either"
 import * as Envelope from "../../protocol/Envelope.js"
-import { type ArcpError, fromWire, InternalError, type InvalidRequest, oneLine } from "../../protocol/Errors.js"
+import {
+  type ArcpError,
+  fromJobError,
+  fromWire,
+  InternalError,
+  type InvalidRequest,
+  oneLine
+} from "../../protocol/Errors.js"
 import { intersect } from "../../protocol/Features.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Event from "../../protocol/Event.js"
@@ -326,7 +333,7 @@ export class Core {
       } else job.finish({ _tag: "result", payload })
     } else {
       const payload = message.payload as JobError
-      job.finish({ _tag: "error", payload, error: fromWire(payload) })
+      job.finish({ _tag: "error", payload, error: fromJobError(payload) })
     }
     // Handles keep the job; the client need not, once it has ended.
     this.jobs.delete(job.jobId)
