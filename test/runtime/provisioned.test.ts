@@ -446,46 +446,49 @@ describe.each(provisionedBackends)("provisioned credentials over %s", (_name, ba
       }).pipe(Effect.provide(provisioned(backend())))
     )
 
-    it.scoped("§7.6, §14 live credentials are shown to their submitter's sessions alone, in job.subscribed and listings", () =>
-      Effect.gen(function* () {
-        const owner = yield* hello()
-        const accepted = yield* keep(owner, "o")
-        const { rotate } = yield* Credentials
-        const { value } = yield* rotate(accepted.job_id!, accepted.payload.credentials[0].id)
-        const shown = [{ ...accepted.payload.credentials[0], value: Redacted.value(value) }]
-        const rowOf = (frame: Frame) => frame.payload.jobs.find((job: { job_id: string }) => job.job_id === accepted.job_id)
-        const second = yield* hello()
-        const told = yield* request(second, "job.subscribe", { job_id: accepted.job_id })
-        expect(told.payload.credentials).toEqual(shown)
-        const row = rowOf(yield* request(second, "session.list_jobs"))
-        expect(row.credentials).toEqual(shown)
-        expect(row.submitted_at).toBe(row.created_at)
-        const plain = yield* hello({ features: withoutFeature })
-        expect((yield* request(plain, "job.subscribe", { job_id: accepted.job_id })).payload).not.toHaveProperty(
-          "credentials"
-        )
-        expect(rowOf(yield* request(plain, "session.list_jobs"))).not.toHaveProperty("credentials")
-        // Another principal that may observe everything.
-        const bob = yield* hello({ token: "bob-token" })
-        const observed = yield* request(bob, "job.subscribe", { job_id: accepted.job_id })
-        expect(observed.type).toBe("job.subscribed")
-        expect(observed.payload).not.toHaveProperty("credentials")
-        expect(rowOf(yield* request(bob, "session.list_jobs"))).not.toHaveProperty("credentials")
-        yield* open("o")
-        yield* owner.terminal(accepted.job_id!)
-        yield* allRevoked
-        expect((yield* request(second, "job.subscribe", { job_id: accepted.job_id })).payload).not.toHaveProperty(
-          "credentials"
-        )
-        expect(rowOf(yield* request(second, "session.list_jobs"))).not.toHaveProperty("credentials")
-      }).pipe(
-        Effect.provide(
-          Layer.provide(
-            provisioned(backend()),
-            ObservationPolicy.layer({ visibility: () => "observe", listed: () => "all" })
+    it.scoped(
+      "§7.6, §14 live credentials are shown to their submitter's sessions alone, in job.subscribed and listings",
+      () =>
+        Effect.gen(function* () {
+          const owner = yield* hello()
+          const accepted = yield* keep(owner, "o")
+          const { rotate } = yield* Credentials
+          const { value } = yield* rotate(accepted.job_id!, accepted.payload.credentials[0].id)
+          const shown = [{ ...accepted.payload.credentials[0], value: Redacted.value(value) }]
+          const rowOf = (frame: Frame) =>
+            frame.payload.jobs.find((job: { job_id: string }) => job.job_id === accepted.job_id)
+          const second = yield* hello()
+          const told = yield* request(second, "job.subscribe", { job_id: accepted.job_id })
+          expect(told.payload.credentials).toEqual(shown)
+          const row = rowOf(yield* request(second, "session.list_jobs"))
+          expect(row.credentials).toEqual(shown)
+          expect(row.submitted_at).toBe(row.created_at)
+          const plain = yield* hello({ features: withoutFeature })
+          expect((yield* request(plain, "job.subscribe", { job_id: accepted.job_id })).payload).not.toHaveProperty(
+            "credentials"
+          )
+          expect(rowOf(yield* request(plain, "session.list_jobs"))).not.toHaveProperty("credentials")
+          // Another principal that may observe everything.
+          const bob = yield* hello({ token: "bob-token" })
+          const observed = yield* request(bob, "job.subscribe", { job_id: accepted.job_id })
+          expect(observed.type).toBe("job.subscribed")
+          expect(observed.payload).not.toHaveProperty("credentials")
+          expect(rowOf(yield* request(bob, "session.list_jobs"))).not.toHaveProperty("credentials")
+          yield* open("o")
+          yield* owner.terminal(accepted.job_id!)
+          yield* allRevoked
+          expect((yield* request(second, "job.subscribe", { job_id: accepted.job_id })).payload).not.toHaveProperty(
+            "credentials"
+          )
+          expect(rowOf(yield* request(second, "session.list_jobs"))).not.toHaveProperty("credentials")
+        }).pipe(
+          Effect.provide(
+            Layer.provide(
+              provisioned(backend()),
+              ObservationPolicy.layer({ visibility: () => "observe", listed: () => "all" })
+            )
           )
         )
-      )
     )
 
     it.scoped("§9.8.2 a child whose credentials fail is refused to its parent, and its budget is back", () =>
