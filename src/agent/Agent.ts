@@ -57,7 +57,8 @@ export interface AgentClass<In, InWire, Out, OutWire> extends AgentSpec<In, InWi
   /**
    * Hosts the agent. The handler runs in its own scope as one fiber; cancel, timeout and lease expiry interrupt it. It
    * answers the output, or what `Job.streamResult` answered. A failure that is one of the protocol's errors ends the job
-   * with that code, any other with `AGENT_FAILURE`, a defect with `INTERNAL_ERROR`.
+   * with that code, any other with `AGENT_FAILURE`, a defect with `INTERNAL_ERROR`. A client that did not offer
+   * `x-vendor.effect-arcp.agent_errors` gets a code of the agent's own as `INTERNAL_ERROR` with `details.agent_error`.
    */
   readonly toLayer: <E, R>(
     handler: (input: In) => Effect.Effect<Out | Streamed, E, R>,

@@ -6,7 +6,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { type ArcpError, fromWire, oneLine } from "../protocol/Errors.js"
+import { type ArcpError, fromJobError, oneLine } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
 import type { WireBudget, WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import * as Message from "../protocol/Message.js"
@@ -251,4 +251,4 @@ export const resultOf = <Out, OutWire>(
 }
 
 /** The error that a `job.error` stands for. */
-export const jobError = fromWire
+export const jobError = fromJobError

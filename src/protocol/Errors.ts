@@ -270,3 +270,21 @@ export const fromWire = (payload: {
   }
   return isErrorCode(code) ? new classes[code](common) : new VendorError({ code, ...common })
 }
+
+/**
+ * The error that a `job.error` stands for: an agent's own (1.0 §12), also where the runtime sent it as `INTERNAL_ERROR` with
+ * `details.agent_error`, as it does to a session that did not offer to take such codes.
+ */
+export const fromJobError = (payload: Parameters<typeof fromWire>[0]): ArcpError => {
+  const own = payload.code === "INTERNAL_ERROR" ? payload.details?.agent_error : undefined
+  if (typeof own !== "object" || own === null) return fromWire(payload)
+  const { code, details, retryable } = own as { readonly [key: string]: unknown }
+  if (typeof code !== "string" || code === "" || isErrorCode(code)) return fromWire(payload)
+  const isObject = typeof details === "object" && details !== null && !Array.isArray(details)
+  return fromWire({
+    code,
+    message: payload.message,
+    ...(typeof retryable === "boolean" ? { retryable } : {}),
+    ...(isObject ? { details: details as ErrorDetails } : {})
+  })
+}

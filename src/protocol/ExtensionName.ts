@@ -84,7 +84,7 @@ const core: ReadonlySet<string> = new Set<string>([
   ...coreEventKinds,
   ...coreCapabilities,
   ...coreFeatures,
-  ...extendedFeatures
+  ...extendedFeatures.filter((name) => !name.startsWith("x-"))
 ])
 
 const vendorName = /^x-vendor\.[a-z0-9][a-z0-9_-]*(\.[a-zA-Z0-9][a-zA-Z0-9_-]*)+$/

@@ -18,8 +18,11 @@ export const coreFeatures = [
 /** A feature of ARCP 1.1. */
 export type CoreFeature = (typeof coreFeatures)[number]
 
+/** A client that takes an agent's own error codes in `job.error` (1.0 §12); other sessions get `INTERNAL_ERROR` instead. */
+export const agentErrors = "x-vendor.effect-arcp.agent_errors"
+
 /** Features beyond the specification that this implementation negotiates by name. */
-export const extendedFeatures = ["artifacts"] as const
+export const extendedFeatures = ["artifacts", agentErrors] as const
 
 /** A feature beyond the specification. */
 export type ExtendedFeature = (typeof extendedFeatures)[number]

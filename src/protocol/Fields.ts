@@ -120,10 +120,18 @@ export const WireLease = record(Schema.Array(Schema.String))
 export type WireLease = typeof WireLease.Type
 
 /**
- * A lease's constraints on the wire (ARCP 1.1 §9.5). What is unknown is kept and not dropped, so that a lease is refused that
+ * A lease's constraints on the wire (ARCP 1.1 §9.5). `expiresAt` is read as `expires_at`; of both, the earlier counts. What is unknown is kept and not dropped, so that a lease is refused that
  * is to be bounded in a way that nobody here understands.
  */
 export type WireLeaseConstraints = { readonly expires_at?: string | undefined; readonly [key: string]: unknown }
+
+const spellings = ["expires_at", "expiresAt"] as const
+
+/** The earlier of two times; one that cannot be read counts, so that it is refused and not passed over. */
+const earlier = (a: string, b: string): string => {
+  const [left, right] = [parseTimestamp(a), parseTimestamp(b)]
+  return left === undefined || (right !== undefined && left <= right) ? a : b
+}
 
 const readConstraints = (
   input: unknown,
@@ -131,14 +139,18 @@ const readConstraints = (
   ast: AST.Declaration
 ): Either.Either<WireLeaseConstraints, ParseResult.ParseIssue> => {
   if (!isObject(input)) return Either.left(new ParseResult.Type(ast, input))
-  const { expires_at } = input
-  if (expires_at !== undefined && expires_at !== null && typeof expires_at !== "string") {
-    const issue = new ParseResult.Type(Schema.String.ast, expires_at)
-    return Either.left(new ParseResult.Pointer("expires_at", input, issue))
+  let expiresAt: string | undefined
+  for (const spelling of spellings) {
+    const text = input[spelling]
+    if (text === undefined || text === null) continue
+    if (typeof text !== "string") {
+      const issue = new ParseResult.Type(Schema.String.ast, text)
+      return Either.left(new ParseResult.Pointer(spelling, input, issue))
+    }
+    expiresAt = expiresAt === undefined ? text : earlier(expiresAt, text)
   }
-  return Either.right(
-    Object.fromEntries(Object.entries(input).filter(([key, value]) => key !== "expires_at" || value !== null))
-  )
+  const others = Object.entries(input).filter(([key]) => !(spellings as ReadonlyArray<string>).includes(key))
+  return Either.right(Object.fromEntries(expiresAt === undefined ? others : [["expires_at", expiresAt], ...others]))
 }
 
 export const WireLeaseConstraints: Schema.Schema<WireLeaseConstraints> = Schema.declare(
@@ -199,3 +211,13 @@ export const WireBudget: Schema.Schema<{ readonly [currency: string]: number }> 
   }
 )
 export type WireBudget = typeof WireBudget.Type
+
+/** A provisioned credential on the wire (ARCP 1.1 §9.8.1). `value` is a secret. */
+export const WireCredential = Schema.Struct({
+  id: Id,
+  scheme: Schema.String,
+  value: Schema.String,
+  endpoint: Schema.String,
+  profile: optional(Schema.String),
+  constraints: optional(JsonObject)
+})

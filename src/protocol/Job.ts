@@ -3,7 +3,6 @@ import * as Schema from "effect/Schema"
 import { ErrorDetails } from "./Errors.js"
 import {
   Id,
-  JsonObject,
   Message,
   NonNegative,
   optional,
@@ -12,6 +11,7 @@ import {
   Seq,
   ShortText,
   WireBudget,
+  WireCredential,
   WireLease,
   WireLeaseConstraints
 } from "./Fields.js"
@@ -29,14 +29,7 @@ export const Submit = Schema.Struct({
 export type Submit = typeof Submit.Type
 
 /** A provisioned credential (§9.8.1). `value` is a secret. */
-export const Credential = Schema.Struct({
-  id: Id,
-  scheme: Schema.String,
-  value: Schema.String,
-  endpoint: Schema.String,
-  profile: optional(Schema.String),
-  constraints: optional(JsonObject)
-})
+export const Credential = WireCredential
 export type Credential = typeof Credential.Type
 
 /** `job.accepted` (§7.1, §10). */

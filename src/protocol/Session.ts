@@ -25,9 +25,9 @@ export type Peer = typeof Peer.Type
 export const Auth = Schema.Struct({ scheme: optional(ShortText), token: optional(Token) })
 export type Auth = typeof Auth.Type
 
-/** What a client resumes (§6.3). */
+/** What a client resumes (§6.3). Without a session id it is found by its token. */
 export const ResumeRequest = Schema.Struct({
-  session_id: Id,
+  session_id: optional(Id),
   resume_token: Token,
   last_event_seq: optional(ResumePoint)
 })
@@ -73,6 +73,8 @@ export type AgentInfo = typeof AgentInfo.Type
 /** `session.welcome` (§6.2). */
 export const Welcome = Schema.Struct({
   runtime: optional(Peer),
+  session_id: optional(Id),
+  accepted_at: optional(Schema.String),
   resume_token: Token,
   resume_window_sec: optional(Finite),
   heartbeat_interval_sec: optional(Finite),
@@ -140,7 +142,10 @@ const jobInfo = {
 
 const Row = Schema.Struct({ ...jobInfo, created_at: Schema.String, submitted_at: optional(Schema.String) })
 
-/** A job in a listing (§6.6). `submitted_at` is accepted as another spelling of `created_at`. */
+/**
+ * A job in a listing (§6.6). `submitted_at` is accepted as another spelling of `created_at`. Credentials that a row carries are not read:
+ * a listing is shown and logged.
+ */
 export const JobInfo = Schema.transform(
   Schema.Struct({ ...jobInfo, created_at: optional(Schema.String), submitted_at: optional(Schema.String) }),
   Schema.typeSchema(Row),

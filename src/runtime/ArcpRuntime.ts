@@ -18,7 +18,7 @@ import * as Stream from "effect/Stream"
 import { AgentRegistry } from "../agent/AgentRegistry.js"
 import { ToolRegistry } from "../agent/ToolRegistry.js"
 import type { Authenticator } from "../auth/Authenticator.js"
-import type { Feature } from "../protocol/Features.js"
+import { agentErrors, type Feature } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
 import { check as checkOptions } from "../protocol/Options.js"
 import { packageName, packageVersion } from "../protocol/Package.js"
@@ -66,6 +66,12 @@ export interface RuntimeOptions {
    * ends in `INTERNAL_ERROR` with `details.reason: "runtime_shutdown"`. A runtime without running jobs stops at once.
    */
   readonly drainTime?: Duration.DurationInput | undefined
+  /**
+   * Whether clients of other SDKs are known by the shape of their hello and sent what they need beside the specification's fields:
+   * `output` beside `result` to Go, a `job.error` behind the refusal of a request to Java. Default `"auto"`; `"strict"`: every client is
+   * sent the same.
+   */
+  readonly peers?: "auto" | "strict" | undefined
   /** How long issuing and revoking provisioned credentials may take (§9.8). */
   readonly credentials?: CredentialsOptions | undefined
 }
@@ -82,7 +88,8 @@ const defaultFeatures: ReadonlyArray<Feature> = [
   "progress",
   "result_chunk",
   "agent_versions",
-  "artifacts"
+  "artifacts",
+  agentErrors
 ]
 
 /** Milliseconds that the welcome can tell: an endless time has no number in JSON. */
@@ -114,6 +121,7 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
         features: (options.features ?? defaultFeatures).filter((feature) => can[feature] ?? true),
         heartbeatInterval: millis(options.heartbeatInterval ?? "30 seconds"),
         resumeWindow: millis(options.resumeWindow ?? "10 minutes"),
+        peers: options.peers ?? "auto",
         agents: registry.inventory
       }
     })

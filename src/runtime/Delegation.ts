@@ -40,6 +40,7 @@ import * as FrameSize from "./internal/frameSize.js"
 import { newJob } from "./internal/newJob.js"
 import { attachOwner, detach } from "./internal/owner.js"
 import { eventPayload, failedResultBody } from "./internal/payload.js"
+import { hearsOfChildren } from "./internal/peers.js"
 import type { Outcome, Running } from "./internal/running.js"
 import { pause } from "./internal/turn.js"
 import { JobRunner } from "./JobRunner.js"
@@ -285,6 +286,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
             trace: traceOf(parent, spanId),
             now,
             inlineStream: parent.inlineStream,
+            provisioned: parent.provisioned,
             parent: { running: parent, delegateId }
           })
           // A child is known to its parent from here on: what ends the parent ends it.
@@ -293,7 +295,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
             letGo()
             runner.abandon(running)
           })
-          yield* Effect.interruptible(
+          const issued = Effect.suspend(() =>
             credentials.issue({
               jobId,
               principalId: record.principalId,
@@ -306,7 +308,9 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
             Effect.flatMap(() => {
               const wrong = FrameSize.tooManyCredentials(record.accepted, credentials.wire(jobId), limits)
               return wrong === undefined ? Effect.void : Effect.fail(wrong)
-            }),
+            })
+          )
+          yield* Effect.interruptible(running.provisioned ? issued : Effect.void).pipe(
             Effect.onError(() => abandoned),
             Effect.catchAll(refused)
           )
@@ -354,7 +358,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
               },
               committed: () => {
                 const owner = announcedTo
-                if (owner?.link !== undefined) {
+                if (owner?.link !== undefined && hearsOfChildren(owner)) {
                   const issued = owner.features.has("provisioned_credentials") ? credentials.wire(jobId) : []
                   owner.link.postAfter(
                     announcedAt,

@@ -41,7 +41,7 @@ import { internal, outcomeOf, parentEnded, restarted, runtimeEnd, stopped, tooLo
 import { eventPayload, failedResultBody } from "./internal/payload.js"
 import { tellRotated } from "./internal/rotated.js"
 import type { Outcome, Running, Stop } from "./internal/running.js"
-import { runsAgain, takeUp } from "./internal/takeUp.js"
+import { reissueOf, runsAgain, takeUp } from "./internal/takeUp.js"
 import { nameOf, Slots } from "./internal/slots.js"
 import { upstreamOf } from "./internal/upstreamErrors.js"
 import { Journal } from "./Journal.js"
@@ -524,17 +524,11 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       /** The values of an earlier process's credentials are gone with it, and have been revoked. */
       const issueAnew = (running: Running): Effect.Effect<void> =>
         Effect.suspend(() => {
-          const { agent, budget, lease, live } = running
           stopIfOver(running)
           if (running.finished) return Effect.void
-          const issued = credentials.issue({
-            jobId: live.jobId,
-            principalId: live.record.principalId,
-            agent: nameOf(agent),
-            lease,
-            remaining: Effect.sync(() => budget)
-          })
-          return Effect.match(issued, {
+          const request = reissueOf(running)
+          if (request === undefined) return Effect.sync(() => startAgain(running))
+          return Effect.match(credentials.issue(request), {
             onFailure: (error) => conclude(running, { _tag: "error", status: "error", error }),
             onSuccess: ({ length }) => {
               running.reissued = length > 0

@@ -212,6 +212,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             now,
             inlineStream: !session.features.has("result_chunk"),
             priority: request.priority,
+            provisioned: session.features.has("provisioned_credentials"),
             parent: undefined
           })
           const { jobId } = record
@@ -252,7 +253,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
               }
             })
           }
-          if (!credentials.available) return Effect.sync(announce)
+          if (!credentials.available || !running.provisioned) return Effect.sync(announce)
           return Effect.flatMap(
             credentials.issue({
               jobId,

@@ -15,6 +15,8 @@ export class RuntimeInfo extends Context.Tag("effect-arcp/runtime/RuntimeInfo")<
     readonly heartbeatInterval: number
     /** Milliseconds for which a session can be resumed after the last message (§6.3). */
     readonly resumeWindow: number
+    /** Whether clients of other SDKs are known by the shape of their hello. */
+    readonly peers: "auto" | "strict"
     readonly agents: () => ReadonlyArray<AgentEntry>
   }
 >() {}

@@ -41,6 +41,7 @@ import type { Link } from "./internal/link.js"
 import type { LiveSession } from "./internal/model.js"
 import type { KeptAccepted } from "./internal/newJob.js"
 import { isSignOfLife, Pace } from "./internal/pace.js"
+import * as Peers from "./internal/peers.js"
 import * as Requests from "./internal/requests.js"
 import { Strangers } from "./internal/strangers.js"
 import { asWork, pauseIfOver } from "./internal/turn.js"
@@ -48,6 +49,7 @@ import { authenticating } from "./internal/userCode.js"
 import { JobScheduler } from "./JobScheduler.js"
 import { Limits } from "./Limits.js"
 import { badMessages, Meter } from "./Metrics.js"
+import { RuntimeInfo } from "./RuntimeInfo.js"
 import { type Attached, Sessions } from "./Sessions.js"
 import { Subscriptions } from "./Subscriptions.js"
 
@@ -80,6 +82,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
     | BackPressure
     | Artifacts
     | Credentials
+    | RuntimeInfo
   > = Layer.effect(
     Serving,
     Effect.gen(function* () {
@@ -92,6 +95,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const deadlines = yield* Deadlines
       const credentials = yield* Credentials
       const ids = yield* Ids
+      const info = yield* RuntimeInfo
       const limits = yield* Limits
       const meter = yield* Meter
       const { count, reached, reaching } = meter
@@ -101,57 +105,58 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       const readLimits = { maxDepth: limits.jsonDepth }
       const pageBytes = Math.min(limits.frameBytes ?? limits.maxFrameBytes, limits.maxFrameBytes)
 
-      const head = (session: LiveSession | undefined, jobId?: string, traceId?: string): Message.Head => ({
+      const head = (session: LiveSession, jobId?: string, traceId?: string): Message.Head => ({
         id: ids.unsafeUlid(deadlines.now()),
-        session_id: session?.sessionId,
+        session_id: session.sessionId,
         job_id: jobId,
         trace_id: traceId
       })
 
-      const errorFrame = (session: LiveSession | undefined, error: ArcpError, requestId: string | undefined) =>
-        Message.runtime("session.error", head(session), {
+      const errorFrame = (head: Message.Head, error: ArcpError, requestId: string | undefined) =>
+        Message.runtime("session.error", head, {
           ...toWire(error),
           ...(requestId === undefined ? {} : { request_id: requestId })
         })
 
-      /** Refuses a connection that has no session. */
+      /** Refuses a connection that has no session. Its envelope carries a session id all the same (1.0 §5.1): peers drop it otherwise. */
       const refuse = (
         connection: Connection,
         state: Requests.State,
         error: ArcpError,
-        requestId: string | undefined
+        request: Envelope.RawEnvelope | undefined,
+        requestId = request?.id
       ) => {
         state.done = true
         const code = error instanceof InternalError ? closeCodes.tryAgainLater : closeCodes.policy
+        const now = deadlines.now()
+        const named = request === undefined ? undefined : Requests.namedSession(request)
+        const head = { id: ids.unsafeUlid(now), session_id: named ?? `sess_${ids.unsafeUlid(now)}` }
         return connection
-          .send([FrameSize.smaller(JSON.stringify(errorFrame(undefined, error, requestId)), limits.maxFrameBytes)])
+          .send([FrameSize.smaller(JSON.stringify(errorFrame(head, error, requestId)), limits.maxFrameBytes)])
           .pipe(Effect.ignore, Effect.zipRight(connection.close(code, error.code)))
       }
 
       const handshake = (connection: Connection, state: Requests.State, frame: Inbound, scope: Scope.Scope) =>
         Effect.gen(function* () {
-          const envelope = Requests.readFrame(frame, readLimits)
-          if (Either.isLeft(envelope)) {
-            return yield* refuse(connection, state, envelope.left.error, envelope.left.requestId)
+          const read = Requests.readFrame(frame, readLimits)
+          if (Either.isLeft(read)) {
+            return yield* refuse(connection, state, read.left.error, undefined, read.left.requestId)
           }
-          const requestId = envelope.right.id
-          const decoded = Message.decodeClient(envelope.right)
-          if (Either.isLeft(decoded)) return yield* refuse(connection, state, decoded.left, requestId)
+          const envelope = read.right
+          const decoded = Message.isClientType(envelope.type)
+            ? Message.decodeClient(envelope)
+            : Either.left(Requests.notAHello(envelope.type))
+          if (Either.isLeft(decoded)) return yield* refuse(connection, state, decoded.left, envelope)
           const message = decoded.right
           if (message.type !== "session.hello" && message.type !== "session.resume") {
-            return yield* refuse(
-              connection,
-              state,
-              new InvalidRequest({ message: "type: the first message must be session.hello or session.resume" }),
-              requestId
-            )
+            return yield* refuse(connection, state, Requests.notAHello(message.type), envelope)
           }
           const request = Requests.resumeOf(message)
-          if (Either.isLeft(request)) return yield* refuse(connection, state, request.left, requestId)
           const barred = strangers.barred(connection.remoteAddress)
           if (barred !== undefined) {
-            return yield* refuse(connection, state, new InternalError({ message: barred }), requestId)
+            return yield* refuse(connection, state, new InternalError({ message: barred }), envelope)
           }
+          const peer = info.peers === "auto" ? Peers.peerKind(envelope) : undefined
           const { auth } = message.payload
           const hello: Hello = message.payload
           const gone = new Unauthenticated({ message: "auth: the connection has ended" })
@@ -178,9 +183,9 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                     Effect.uninterruptible(
                       Effect.map(
                         Scope.extend(
-                          request.right === undefined
-                            ? sessions.open(connection, principal, hello)
-                            : sessions.resume(connection, principal, request.right, hello),
+                          request === undefined
+                            ? sessions.open(connection, principal, hello, peer)
+                            : sessions.resume(connection, principal, request, hello, peer),
                           scope
                         ),
                         (attached) => {
@@ -194,7 +199,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             ),
             Effect.catchAll((error) => {
               if (error instanceof Unauthenticated && !error.retryable && error !== gone) strangers.failed(connection)
-              return state.done ? Effect.void : refuse(connection, state, error, requestId)
+              return state.done ? Effect.void : refuse(connection, state, error, envelope)
             })
           )
           const { attached } = state
@@ -208,8 +213,11 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
 
       const reply = (link: Link, envelope: Envelope.RawEnvelope): void => link.post(envelope)
 
-      const fail = ({ link, session }: Attached, error: ArcpError, requestId: string): void =>
-        reply(link, errorFrame(session, error, requestId))
+      const fail = ({ link, session }: Attached, error: ArcpError, request: Envelope.RawEnvelope): void => {
+        reply(link, errorFrame(head(session), error, request.id))
+        const refusal = Peers.refusalFor(session, request, error)
+        if (refusal !== undefined) reply(link, refusal)
+      }
 
       /** Runs a request beside the reading; at the bound the reading waits. */
       const beside = (state: Requests.State, scope: Scope.Scope, request: Effect.Effect<void>): Effect.Effect<void> => {
@@ -237,8 +245,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         const { envelope } = message
         const requestId = envelope.id
         const asked = (bytes: number) =>
-          Requests.asked(link, message.type, bytes, (error) => fail(attached, error, requestId))
-        const refused = (error: ArcpError): Effect.Effect<void> => Effect.sync(() => fail(attached, error, requestId))
+          Requests.asked(link, message.type, bytes, (error) => fail(attached, error, envelope))
+        const refused = (error: ArcpError): Effect.Effect<void> => Effect.sync(() => fail(attached, error, envelope))
         switch (message.type) {
           case "session.ping":
             return Effect.sync(() =>
@@ -269,8 +277,14 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               backPressure.acknowledged(session)
             })
           }
-          case "session.close":
           case "session.bye":
+            return Effect.sync(() => {
+              state.done = true
+              // Nothing follows it (1.0 §6.4): what waits to be sent is found at a resume.
+              link.abandon()
+              link.end(closeCodes.normal, "session closed")
+            })
+          case "session.close":
             return Effect.sync(() => {
               state.done = true
               reply(link, Message.runtime("session.closed", head(session), { request_id: requestId }))
@@ -416,11 +430,18 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
       }
 
       /** A frame that is no message of a client; answered, and counted. */
-      const bad = (attached: Attached, state: Requests.State, error: InvalidRequest, requestId: string | undefined) =>
+      const bad = (
+        attached: Attached,
+        state: Requests.State,
+        error: InvalidRequest,
+        request: Envelope.RawEnvelope | undefined,
+        requestId?: string
+      ) =>
         Effect.sync(() => {
           const { link, session } = attached
           count(badMessages)
-          link.post(errorFrame(session, error, requestId))
+          if (request === undefined) link.post(errorFrame(head(session), error, requestId))
+          else fail(attached, error, request)
           if (++link.badFrames < limits.badFramesInARow) return
           state.done = true
           reached("badFramesInARow")
@@ -437,14 +458,16 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         link.lastIn = deadlines.now()
         session.lastSeenAt = link.lastIn
         const envelope = Requests.readFrame(frame, readLimits)
-        if (Either.isLeft(envelope)) return bad(attached, state, envelope.left.error, envelope.left.requestId)
+        if (Either.isLeft(envelope)) {
+          return bad(attached, state, envelope.left.error, undefined, envelope.left.requestId)
+        }
         const raw = envelope.right
         if (raw.session_id !== undefined && raw.session_id !== session.sessionId) {
           return bad(
             attached,
             state,
             new InvalidRequest({ message: "session_id: is not this connection's session" }),
-            raw.id
+            raw
           )
         }
         if (!Message.isClientType(raw.type)) {
@@ -457,11 +480,11 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                 ? `type: ${raw.type} is sent by runtimes only`
                 : "type: is not a message type of ARCP 1.1"
             }),
-            raw.id
+            raw
           )
         }
         const decoded = Message.decodeClient(raw)
-        if (Either.isLeft(decoded)) return bad(attached, state, decoded.left, raw.id)
+        if (Either.isLeft(decoded)) return bad(attached, state, decoded.left, raw)
         link.badFrames = 0
         if (!isSignOfLife(raw.type)) session.spokeAt = link.lastIn
         if (!link.confirmed) sessions.confirm(attached)

@@ -13,6 +13,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
@@ -22,10 +23,10 @@ import {
   type ArcpError,
   InternalError,
   InvalidRequest,
+  oneLine,
   PermissionDenied,
   ResumeWindowExpired,
-  toWire,
-  Unauthenticated
+  toWire
 } from "../protocol/Errors.js"
 import { intersect } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
@@ -40,14 +41,17 @@ import { atEnd } from "./internal/atEnd.js"
 import { shuttingDown } from "./internal/drain.js"
 import * as Frames from "./internal/frames.js"
 import * as FrameSize from "./internal/frameSize.js"
-import { matches, sha256 } from "./internal/hash.js"
+import { sha256 } from "./internal/hash.js"
 import { inventory } from "./internal/inventory.js"
 import { Link } from "./internal/link.js"
 import { LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
 import { attachOwner } from "./internal/owner.js"
+import type { PeerKind } from "./internal/peers.js"
+import { findResumed, notResumable, TokenIndex } from "./internal/resuming.js"
 import { openCallsOf, parentsFirst } from "./internal/takeUp.js"
 import { pause, pauseIfOver } from "./internal/turn.js"
+import { welcome } from "./internal/welcome.js"
 import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
 import { Limits } from "./Limits.js"
@@ -74,14 +78,16 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
     readonly open: (
       connection: Connection,
       principal: Principal,
-      hello: Hello
+      hello: Hello,
+      peer: PeerKind
     ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
     /** Resumes a session and posts its welcome (§6.3). A failure leaves the session as it is. */
     readonly resume: (
       connection: Connection,
       principal: Principal,
       request: ResumeRequest,
-      hello: Hello
+      hello: Hello,
+      peer: PeerKind
     ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
     /** The client has sent a frame: it holds the token of the last welcome. */
     readonly confirm: (attached: Attached) => void
@@ -122,18 +128,21 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             `welcomes leave out ${agents_omitted} agents: raise Limits.maxFrameBytes to show all`
           )
         const sessions = new Map<string, LiveSession>()
+        const tokens = new TokenIndex()
         const perPrincipal = new Map<string, number>()
         let stopping = false
         let connected = 0
 
         const add = (session: LiveSession) => {
           sessions.set(session.sessionId, session)
+          tokens.add(session)
           perPrincipal.set(session.principal.id, (perPrincipal.get(session.principal.id) ?? 0) + 1)
           meter.show(Metrics.sessions, sessions.size)
         }
 
         const drop = (session: LiveSession) => {
           if (!sessions.delete(session.sessionId)) return
+          tokens.remove(session)
           const left = (perPrincipal.get(session.principal.id) ?? 1) - 1
           if (left === 0) perPrincipal.delete(session.principal.id)
           else perPrincipal.set(session.principal.id, left)
@@ -269,23 +278,6 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             }
           )
 
-        const welcome = (session: LiveSession, token: string) =>
-          Message.runtime(
-            "session.welcome",
-            { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId },
-            {
-              runtime: { name: info.name, version: info.version },
-              resume_token: token,
-              resume_window_sec: Math.max(1, Math.floor(info.resumeWindow / 1000)),
-              heartbeat_interval_sec: Math.max(1, Math.round(info.heartbeatInterval / 1000)),
-              capabilities: {
-                encodings: ["json"],
-                features: [...session.features],
-                ...inventory(info.agents(), session.features.has("agent_versions"), limits.maxFrameBytes)
-              }
-            }
-          )
-
         /** Credentials go over encrypted transports only, or stay on this machine (§14). */
         const carries = ({ remoteAddress, secure }: Connection, feature: string) =>
           feature !== "provisioned_credentials" || secure || isLoopback(remoteAddress)
@@ -321,7 +313,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 () => void runFork(connection.close(code, reason))
               )
             }
-            link.post(welcome(session, token))
+            const now = deadlines.now()
+            link.post(welcome(info, session, token, ids.unsafeUlid(now), now, limits.maxFrameBytes))
             return Effect.as(pumped(session, link), { session, link })
           })
 
@@ -378,7 +371,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               : undefined
         }
 
-        const open = (connection: Connection, principal: Principal, hello: Hello) =>
+        const open = (connection: Connection, principal: Principal, hello: Hello, peer: PeerKind) =>
           Effect.gen(function* () {
             const refusal = refuseNew(principal)
             if (refusal !== undefined) return yield* refusal
@@ -405,25 +398,32 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(() => drop(session)) : Effect.void)),
                 Effect.mapError(storeFailure)
               )
+            session.peer = peer
             return yield* attach(session, new Link(connection, 0, now, limits), token)
           })
 
-        const resume = (connection: Connection, principal: Principal, request: ResumeRequest, hello: Hello) =>
+        /** Every reason has the same answer; the log has the reason. */
+        const refuseResume = ({ session_id }: ResumeRequest, principal: Principal, reason: string) =>
+          Effect.zipRight(
+            Effect.annotateLogs(Effect.logInfo(`a resume was refused: ${reason}`), {
+              principal: principal.id,
+              session_id: session_id === undefined ? "not named" : oneLine(session_id)
+            }),
+            notResumable()
+          )
+
+        const resume = (
+          connection: Connection,
+          principal: Principal,
+          request: ResumeRequest,
+          hello: Hello,
+          peer: PeerKind
+        ) =>
           Effect.gen(function* () {
             if (stopping) return yield* shuttingDown
-            const session = sessions.get(request.session_id)
-            if (session === undefined) {
-              return yield* new ResumeWindowExpired({
-                message: "resume.session_id: the session is not known (any more)"
-              })
-            }
-            const isCurrent = matches(request.resume_token, session.tokenHash)
-            const isPrevious = matches(request.resume_token, session.previousTokenHash)
-            const sameOwner =
-              session.principal.id === principal.id || (session.principal.anonymous && principal.anonymous)
-            if (!(isCurrent || isPrevious) || !sameOwner) {
-              return yield* new Unauthenticated({ message: "resume.resume_token: is not the token of this session" })
-            }
+            const found = findResumed(sessions, tokens, request, principal)
+            if (Either.isLeft(found)) return yield* refuseResume(request, principal, found.left)
+            const session = found.right
             const cursor = Math.max(0, request.last_event_seq ?? 0)
             if (cursor > session.seq) {
               return yield* new InvalidRequest({
@@ -438,7 +438,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               })
             }
             if (session.removed) {
-              return yield* new ResumeWindowExpired({ message: "resume.session_id: the session has expired" })
+              return yield* refuseResume(request, principal, "the session has ended meanwhile")
             }
             const token = `rt_${ids.unsafeSecret()}`
             const before = {
@@ -448,8 +448,10 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             }
             yield* journal
               .transact((builder) => {
-                session.previousTokenHash = sha256(request.resume_token)
-                session.tokenHash = sha256(token)
+                tokens.change(session, () => {
+                  session.previousTokenHash = sha256(request.resume_token)
+                  session.tokenHash = sha256(token)
+                })
                 // A resume that offers nothing keeps what there was, as far as the new connection may carry it.
                 session.features = new Set(
                   hello.capabilities?.features === undefined
@@ -464,13 +466,16 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               .pipe(
                 Effect.tapError(() =>
                   Effect.sync(() => {
-                    session.tokenHash = before.current
-                    session.previousTokenHash = before.previous
+                    tokens.change(session, () => {
+                      session.tokenHash = before.current
+                      session.previousTokenHash = before.previous
+                    })
                     session.features = before.features
                   })
                 ),
                 Effect.mapError(storeFailure)
               )
+            session.peer = peer
             const attached = yield* attach(session, new Link(connection, cursor, deadlines.now(), limits), token)
             meter.count(Metrics.resumes)
             // What it has seen is as good as acknowledged.
@@ -482,7 +487,9 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           if (link.confirmed) return
           link.confirmed = true
           if (session.link !== link || session.previousTokenHash === undefined) return
-          session.previousTokenHash = undefined
+          tokens.change(session, () => {
+            session.previousTokenHash = undefined
+          })
           journal.change({ write: (builder) => builder.session(session) })
         }
 

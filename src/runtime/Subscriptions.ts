@@ -14,10 +14,11 @@ import * as Runtime from "effect/Runtime"
 import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../protocol/Errors.js"
 import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
-import type { Subscribe, Subscribed } from "../protocol/Job.js"
+import type { Credential, Subscribe, Subscribed } from "../protocol/Job.js"
 import { isTerminal, type JobInfo, type ListJobs } from "../protocol/Session.js"
 import { Store, type StoredJob } from "../store/Store.js"
 import { wireBudget } from "./Budgets.js"
+import { Credentials } from "./Credentials.js"
 import { shuttingDown } from "./internal/drain.js"
 import * as FrameSize from "./internal/frameSize.js"
 import * as JobsPage from "./internal/jobsPage.js"
@@ -85,6 +86,11 @@ interface Found {
 
 const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
 
+/** Credentials where a session may be shown them. */
+interface Shown {
+  readonly credentials?: ReadonlyArray<Credential>
+}
+
 const encodeCursor = (jobId: string): string => Encoding.encodeBase64Url(`1:${jobId}`)
 
 const decodeCursor = (cursor: string): Either.Either<string, InvalidRequest> =>
@@ -120,7 +126,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
     ) => Effect.Effect<{ readonly rows: ReadonlyArray<string>; readonly nextCursor: string | null }, ArcpError>
   }
 >() {
-  static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner> = Layer.effect(
+  static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner | Credentials> = Layer.effect(
     Subscriptions,
     Effect.gen(function* () {
       const store = yield* Store
@@ -129,6 +135,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const limits = yield* Limits
       const { reached } = yield* Meter
       const policy = yield* ObservationPolicy
+      const credentials = yield* Credentials
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
       const find = (session: LiveSession, jobId: string): Effect.Effect<Found, ArcpError> =>
@@ -159,8 +166,20 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           decision: visibility
         })
 
+      /** Live credentials of a job: for its submitter alone, where its session negotiated them, which takes a secure transport (§7.6, §14). */
+      const credentialsOf = (session: LiveSession, { jobId, principalId }: StoredJob["record"]): Shown => {
+        if (principalId !== session.principal.id || !session.features.has("provisioned_credentials")) return {}
+        const issued = credentials.wire(jobId)
+        return issued.length === 0 ? {} : { credentials: issued }
+      }
+
       /** `replay` tells what follows; undefined: nothing does. */
-      const descriptor = (stored: StoredJob, live: LiveJob | undefined, replay: Replay | undefined): Subscribed => {
+      const descriptor = (
+        session: LiveSession,
+        stored: StoredJob,
+        live: LiveJob | undefined,
+        replay: Replay | undefined
+      ): Subscribed => {
         const { record, state } = stored
         const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
         const budget = wireBudget(live?.budget ?? state.budget)
@@ -171,6 +190,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           lease: JSON.parse(record.lease) as WireLease,
           ...(constraints === undefined ? {} : { lease_constraints: constraints }),
           ...(budget === undefined ? {} : { budget }),
+          ...credentialsOf(session, record),
           parent_job_id: record.parentJobId ?? null,
           trace_id: record.traceId,
           subscribed_from: replay === undefined ? (live?.lastOwnerSeq ?? state.lastOwnerSeq) : replayedFrom(replay),
@@ -288,7 +308,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
             committed: () => {
               if (!missed) {
                 const found = Option.getOrElse(ended, () => stored)
-                return callbacks.subscribed(descriptor(found, live, replay))
+                return callbacks.subscribed(descriptor(session, found, live, replay))
               }
               runFork(
                 Effect.catchAll(observe(session, payload, jobId, stored, callbacks), (error) =>
@@ -327,10 +347,11 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           return Effect.void
         })
 
-      const info = ({ record, state }: StoredJob): JobInfo => {
+      const info = (session: LiveSession, { record, state }: StoredJob): JobInfo & Shown => {
         const live = runner.live(record.jobId)
         const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
         const budget = wireBudget(live?.budget ?? state.budget)
+        const createdAt = formatTimestamp(record.createdAt)
         return {
           job_id: record.jobId,
           agent: `${record.agent}@${record.version}`,
@@ -338,8 +359,11 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           lease: JSON.parse(record.lease) as WireLease,
           ...(constraints === undefined ? {} : { lease_constraints: constraints }),
           ...(budget === undefined ? {} : { budget }),
+          ...credentialsOf(session, record),
           parent_job_id: record.parentJobId ?? null,
-          created_at: formatTimestamp(record.createdAt),
+          created_at: createdAt,
+          // The same, as other clients read it.
+          submitted_at: createdAt,
           trace_id: record.traceId,
           last_event_seq: live?.lastOwnerSeq ?? state.lastOwnerSeq
         }
@@ -371,7 +395,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
             after,
             { rows: Math.min(request.limit ?? limits.listPage, limits.listPage), bytes },
             (afterJobId, limit) => Effect.mapError(store.jobs({ ...query, afterJobId, limit }), storeFailure),
-            info
+            (stored) => info(session, stored)
           )
           const rows = page.rows.map((row) => FrameSize.row(row, FrameSize.replyRoom(limits)))
           return { rows, nextCursor: page.moreAfter === undefined ? null : encodeCursor(page.moreAfter) }

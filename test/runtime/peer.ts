@@ -16,7 +16,8 @@ export const allFeatures = [
   "provisioned_credentials",
   "progress",
   "result_chunk",
-  "agent_versions"
+  "agent_versions",
+  "x-vendor.effect-arcp.agent_errors"
 ]
 
 /** Of a client that is never slowed: one that negotiates `ack` has to acknowledge (§6.5). */

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Layer, TestClock } from "effect"
-import { Credentials } from "../../src/runtime/index.js"
+import { Deferred, Effect, Exit, Layer, Redacted, TestClock } from "effect"
+import { Credentials, ObservationPolicy } from "../../src/runtime/index.js"
 import { TestGateway } from "../../src/testing/index.js"
 import { barrier, eventsOf, type Frame, hello, type Peer, run, submit } from "./peer.js"
 import {
@@ -170,23 +170,17 @@ describe.each(provisionedBackends)("provisioned credentials over %s", (_name, ba
       )
     })
 
-    it.scoped("§9.8.1 who has not negotiated credentials is told none, while the agent has them", () =>
+    it.scoped("§6.2, §9.8 no credentials are issued for a session that did not negotiate them", () =>
       Effect.gen(function* () {
         const peer = yield* hello({ features: withoutFeature })
         expect(peer.welcome.payload.capabilities.features).not.toContain("provisioned_credentials")
         const accepted = yield* keep(peer, "f")
         expect(accepted.payload).not.toHaveProperty("credentials")
-        const { of, rotate } = yield* Credentials
         yield* peer.next("job.event", (f) => f.payload.body?.message === "waiting")
-        const [credential] = of(accepted.job_id!)
-        yield* rotate(accepted.job_id!, credential!.id)
-        expect((yield* rotated(peer)).payload.body).toEqual({
-          phase: "credential_rotated",
-          message: "a credential has a new value",
-          id: credential!.id
-        })
+        expect((yield* Credentials).of(accepted.job_id!)).toEqual([])
+        expect((yield* (yield* TestGateway).counts).issued).toBe(0)
         yield* open("f")
-        expect((yield* peer.terminal(accepted.job_id!)).payload.result).toBe(1)
+        yield* peer.terminal(accepted.job_id!)
         expect(heard(peer)).not.toContain("sk-test-")
       }).pipe(Effect.provide(provisioned(backend())))
     )
@@ -239,7 +233,7 @@ describe.each(provisionedBackends)("provisioned credentials over %s", (_name, ba
         return Effect.gen(function* () {
           const { rotate } = yield* Credentials
           const owner = yield* hello()
-          const observer = yield* hello()
+          const observer = yield* hello({ features: withoutFeature })
           const bob = yield* hello({ token: "bob-token" })
           const accepted = yield* keep(owner, "h", { idempotency_key: "h" })
           const [credential] = accepted.payload.credentials
@@ -249,7 +243,8 @@ describe.each(provisionedBackends)("provisioned credentials over %s", (_name, ba
           yield* rotate(accepted.job_id!, credential.id)
           const told = yield* rotated(owner)
           expect(told.payload.body).toMatchObject({ id: credential.id, value: expect.stringMatching(/^sk-test-/) })
-          const { value: _, ...body } = told.payload.body
+          const { details, value, ...body } = told.payload.body
+          expect(details).toEqual({ id: credential.id, value })
           expect((yield* rotated(observer)).payload.body).toEqual(body)
           for (const peer of [owner, observer, bob]) yield* request(peer, "session.list_jobs")
           const quoted = yield* run(owner, "quoted", {}, leased)
@@ -437,6 +432,63 @@ describe.each(provisionedBackends)("provisioned credentials over %s", (_name, ba
         expect((yield* gateway.counts).issued).toBe(3)
         yield* settled
       }).pipe(Effect.provide(provisioned(backend(), { runtime: { heartbeatInterval: "1 hour" } })))
+    )
+
+    it.scoped("§9.8.2 a child of a session that did not negotiate credentials has none either", () =>
+      Effect.gen(function* () {
+        const peer = yield* hello({ features: withoutFeature })
+        const accepted = yield* submit(peer, "parent", child("keeper", { name: "n" }), parentLease)
+        const delegated = yield* peer.next("job.accepted", (f) => f.payload.parent_job_id === accepted.job_id)
+        expect(delegated.payload).not.toHaveProperty("credentials")
+        yield* open("n")
+        yield* peer.terminal(accepted.job_id!)
+        expect((yield* (yield* TestGateway).counts).issued).toBe(0)
+      }).pipe(Effect.provide(provisioned(backend())))
+    )
+
+    it.scoped(
+      "§7.6, §14 live credentials are shown to their submitter's sessions alone, in job.subscribed and listings",
+      () =>
+        Effect.gen(function* () {
+          const owner = yield* hello()
+          const accepted = yield* keep(owner, "o")
+          const { rotate } = yield* Credentials
+          const { value } = yield* rotate(accepted.job_id!, accepted.payload.credentials[0].id)
+          const shown = [{ ...accepted.payload.credentials[0], value: Redacted.value(value) }]
+          const rowOf = (frame: Frame) =>
+            frame.payload.jobs.find((job: { job_id: string }) => job.job_id === accepted.job_id)
+          const second = yield* hello()
+          const told = yield* request(second, "job.subscribe", { job_id: accepted.job_id })
+          expect(told.payload.credentials).toEqual(shown)
+          const row = rowOf(yield* request(second, "session.list_jobs"))
+          expect(row.credentials).toEqual(shown)
+          expect(row.submitted_at).toBe(row.created_at)
+          const plain = yield* hello({ features: withoutFeature })
+          expect((yield* request(plain, "job.subscribe", { job_id: accepted.job_id })).payload).not.toHaveProperty(
+            "credentials"
+          )
+          expect(rowOf(yield* request(plain, "session.list_jobs"))).not.toHaveProperty("credentials")
+          // Another principal that may observe everything.
+          const bob = yield* hello({ token: "bob-token" })
+          const observed = yield* request(bob, "job.subscribe", { job_id: accepted.job_id })
+          expect(observed.type).toBe("job.subscribed")
+          expect(observed.payload).not.toHaveProperty("credentials")
+          expect(rowOf(yield* request(bob, "session.list_jobs"))).not.toHaveProperty("credentials")
+          yield* open("o")
+          yield* owner.terminal(accepted.job_id!)
+          yield* allRevoked
+          expect((yield* request(second, "job.subscribe", { job_id: accepted.job_id })).payload).not.toHaveProperty(
+            "credentials"
+          )
+          expect(rowOf(yield* request(second, "session.list_jobs"))).not.toHaveProperty("credentials")
+        }).pipe(
+          Effect.provide(
+            Layer.provide(
+              provisioned(backend()),
+              ObservationPolicy.layer({ visibility: () => "observe", listed: () => "all" })
+            )
+          )
+        )
     )
 
     it.scoped("§9.8.2 a child whose credentials fail is refused to its parent, and its budget is back", () =>

@@ -70,11 +70,15 @@ describe.each(provisionedBackends)("credentials and transports over %s", (_name,
     return Effect.gen(function* () {
       const far = yield* hello()
       expect(features(far)).not.toContain("provisioned_credentials")
-      expect((yield* keep(far, "a", { idempotency_key: "k" })).payload).not.toHaveProperty("credentials")
       network.open = false
       const near = yield* hello()
       expect(features(near)).toContain("provisioned_credentials")
-      expect((yield* keep(near, "a", { idempotency_key: "k" })).payload.credentials).toHaveLength(1)
+      const accepted = yield* keep(near, "a", { idempotency_key: "k" })
+      expect(accepted.payload.credentials).toHaveLength(1)
+      const id = yield* far.send("job.subscribe", { job_id: accepted.job_id })
+      expect((yield* far.reply(id)).payload).not.toHaveProperty("credentials")
+      yield* far.reply(yield* far.send("session.list_jobs"))
+      expect((yield* keep(far, "a", { idempotency_key: "k" })).payload).not.toHaveProperty("credentials")
       yield* barrier(far)
       expect(heard(far)).not.toContain("sk-test-")
     }).pipe(Effect.provide(provisioned(backend(), { transport: openNetwork(network) })))

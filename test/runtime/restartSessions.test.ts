@@ -52,7 +52,7 @@ describe("§6.3 after a kill a session", () => {
           auth: { scheme: "bearer", token: "alice-token" },
           resume: { session_id: peer.sessionId, resume_token: token, last_event_seq: 0 }
         })
-        expect((yield* late.reply(id)).payload.code).toBe("UNAUTHENTICATED")
+        expect((yield* late.reply(id)).payload.code).toBe("RESUME_WINDOW_EXPIRED")
       }
       expect((yield* resume(third, back, 0)).sessionId).toBe(peer.sessionId)
     })

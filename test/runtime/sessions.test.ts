@@ -79,12 +79,26 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
     }).pipe(Effect.provide(main))
   )
 
-  it.scoped("1.0 §6.4 bye is answered like close", () =>
+  it.scoped("1.0 §6.4 nothing follows a session.bye: the connection is closed, and the session can be resumed", () =>
     Effect.gen(function* () {
       const peer = yield* hello()
-      yield* peer.send("session.bye", {})
-      yield* peer.next("session.closed")
-      yield* peer.ended
+      const accepted = yield* submit(peer, "gate", { name: "bye" })
+      yield* peer.next("job.event", (f) => f.payload.body.message === "waiting")
+      const seen = peer.seen.length
+      // The job emits, and a reply is due, when the bye comes.
+      const unanswered = ["session.list_jobs", "session.bye", "session.ping"].map((type, i) =>
+        JSON.stringify({ arcp: "1.1", id: `bye-${i}`, type, payload: type === "session.ping" ? { nonce: "late" } : {} })
+      )
+      yield* Effect.ignore(peer.connection.send(unanswered))
+      yield* Deferred.succeed(gate("bye"), undefined)
+      expect((yield* peer.ended).code).toBe(1000)
+      const after = peer.seen.slice(seen).map(({ type }) => type)
+      expect(after).not.toContain("session.closed")
+      expect(after).not.toContain("session.pong")
+      const again = yield* hello({
+        resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
+      })
+      expect((yield* again.terminal(accepted.job_id!)).payload.result).toBe("bye")
     }).pipe(Effect.provide(main))
   )
 
@@ -157,9 +171,13 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
           [
             "alice-token",
             { session_id: peer.sessionId, resume_token: "rt_wrong", last_event_seq: 0 },
-            "UNAUTHENTICATED"
+            "RESUME_WINDOW_EXPIRED"
           ],
-          ["bob-token", { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }, "UNAUTHENTICATED"],
+          [
+            "bob-token",
+            { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 },
+            "RESUME_WINDOW_EXPIRED"
+          ],
           [
             "alice-token",
             { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 99 },
@@ -192,7 +210,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
         yield* second.drop
         const third = yield* dial
         yield* third.send("session.hello", { auth: { token: "alice-token" }, resume })
-        expect((yield* third.next("session.error")).payload.code).toBe("UNAUTHENTICATED")
+        expect((yield* third.next("session.error")).payload.code).toBe("RESUME_WINDOW_EXPIRED")
       }).pipe(Effect.provide(main))
     )
 

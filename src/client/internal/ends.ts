@@ -1,6 +1,6 @@
 /** How a job ended, from the frame that says so (ARCP 1.1 §7.3). */
 import type * as Envelope from "../../protocol/Envelope.js"
-import { Cancelled, fromWire, type InvalidRequest, oneLine, Timeout } from "../../protocol/Errors.js"
+import { Cancelled, fromJobError, type InvalidRequest, oneLine, Timeout } from "../../protocol/Errors.js"
 import type { JobError, Result } from "../../protocol/Job.js"
 import type * as Message from "../../protocol/Message.js"
 import { jobStatuses } from "../../protocol/Session.js"
@@ -25,7 +25,7 @@ export const endOf = (jobId: string, message: Terminal): End => {
   if (message.type === "unreadable") return invalid(`the end of the job cannot be read: ${message.error.message}`)
   if (message.type === "job.error") {
     const payload = message.payload as JobError
-    return { _tag: "error", payload, error: fromWire(payload) }
+    return { _tag: "error", payload, error: fromJobError(payload) }
   }
   const payload = message.payload as Result
   const { final_status: status, summary } = payload

@@ -13,6 +13,7 @@ import * as FrameSize from "./frameSize.js"
 import { inlined, isStreamed } from "./inlined.js"
 import { type EndedJob, isLive, type LiveSession, type SessionRun } from "./model.js"
 import { isPrioritized, prioritizedEnd } from "./payload.js"
+import { terminalFor } from "./peers.js"
 
 type StoreService = Context.Tag.Service<Store>
 
@@ -129,10 +130,11 @@ export const ready = (
         return frames.length === 0 ? undefined : { frames, cursor: at }
       }
       at++
-      if (FrameSize.fits(own, bounds.payload)) {
-        frames.push(eventText(isEnd ? headOf(session, job, job.terminalType) : head, ids.unsafeUlid(now), at, own))
+      const text = isEnd ? terminalFor(session, job.terminalType, own, bounds.payload) : own
+      if (FrameSize.fits(text, bounds.payload)) {
+        frames.push(eventText(isEnd ? headOf(session, job, job.terminalType) : head, ids.unsafeUlid(now), at, text))
       } else {
-        const cut = FrameSize.event(isEnd ? job.terminalType : "job.event", own, bounds.payload)
+        const cut = FrameSize.event(isEnd ? job.terminalType : "job.event", text, bounds.payload)
         frames.push(eventText(headOf(session, job, cut.type), ids.unsafeUlid(now), at, cut.payload))
       }
       chars += own.length
@@ -179,9 +181,10 @@ const fromStore = (
             type === "job.result" && isStreamed(stored.payload) && !session.features.has("result_chunk")
               ? yield* inlined(store, job.jobId, jobSeq, stored.payload, bounds.result)
               : stored
-          const sent = FrameSize.fits(whole.payload, bounds.payload)
-            ? whole
-            : FrameSize.event(whole.type, whole.payload, bounds.payload)
+          const text = terminalFor(session, whole.type, whole.payload, bounds.payload)
+          const sent = FrameSize.fits(text, bounds.payload)
+            ? { type: whole.type, payload: text }
+            : FrameSize.event(whole.type, text, bounds.payload)
           at++
           frames.push(eventText(headOf(session, job, sent.type), ids.unsafeUlid(now), at, sent.payload))
           chars += sent.payload.length

@@ -9,6 +9,7 @@ import type { JobStatus } from "../../protocol/Session.js"
 import type { JobRecord, SegmentClass, SessionRecord } from "../../store/Store.js"
 import { ByteMarks } from "./byteMarks.js"
 import type { Link } from "./link.js"
+import type { PeerKind } from "./peers.js"
 
 /** The session numbers `firstSeq..lastSeq` are the events from `firstJobSeq` on of one job. */
 export interface Run {
@@ -72,6 +73,8 @@ export class LiveSession {
   readonly owned = new Set<LiveJob>()
   /** Jobs that this session observes and that have not ended. */
   readonly observed = new Set<LiveJob>()
+  /** The SDK of the connected client, by the shape of its hello; a resume may come from another one. Not stored. */
+  peer: PeerKind = undefined
   /** Set when the session is gone for good. */
   removed = false
 

@@ -40,6 +40,7 @@ export interface NewJob {
   readonly inlineStream: boolean
   /** Of the submit's envelope; kept with the reply. */
   readonly priority?: Priority | undefined
+  readonly provisioned: boolean
   readonly parent: { readonly running: Running; readonly delegateId: string } | undefined
 }
 
@@ -93,6 +94,7 @@ export const newJob = (
     lease,
     budget,
     inlineStream: job.inlineStream,
+    provisioned: job.provisioned,
     parent: parent?.running
   })
   return { record, live, running, accepted }

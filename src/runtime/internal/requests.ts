@@ -56,24 +56,40 @@ export const readFrame = (
       ? Envelope.fromText(frame, limits)
       : Envelope.fromUnknown(frame)
 
-/** What a hello or a resume asks to resume (§6.3); undefined: nothing. */
-export const resumeOf = (
-  message: Extract<ClientMessage, { readonly type: "session.hello" | "session.resume" }>
-): Either.Either<ResumeRequest | undefined, InvalidRequest> => {
-  const { envelope, payload } = message
-  if (message.type === "session.hello" && message.payload.resume !== undefined) {
-    return Either.right(message.payload.resume)
+/** What a hello or a resume asks to resume (§6.3), in either spelling; undefined: nothing. */
+export const resumeOf = ({
+  envelope,
+  payload,
+  type
+}: Extract<ClientMessage, { readonly type: "session.hello" | "session.resume" }>): ResumeRequest | undefined => {
+  const nested = type === "session.hello" ? payload.resume : undefined
+  const token = nested?.resume_token ?? payload.resume_token
+  if (token === undefined) return undefined
+  return {
+    session_id: nested?.session_id ?? payload.session_id ?? envelope.session_id,
+    resume_token: token,
+    last_event_seq: nested === undefined ? payload.last_event_seq : nested.last_event_seq
   }
-  if (payload.resume_token === undefined) return Either.right(undefined)
-  const sessionId = payload.session_id ?? envelope.session_id
-  return sessionId === undefined
-    ? Either.left(new InvalidRequest({ message: "payload.session_id: is missing, a resume names its session" }))
-    : Either.right({
-        session_id: sessionId,
-        resume_token: payload.resume_token,
-        last_event_seq: payload.last_event_seq
-      })
 }
+
+const isId = (u: unknown): u is string => typeof u === "string" && u.length > 0 && u.length <= 256
+
+/** The session that a first frame names, also where its payload is refused; undefined where it names none. */
+export const namedSession = ({ payload, session_id }: Envelope.RawEnvelope): string | undefined => {
+  const resume = payload.resume as { readonly session_id?: unknown } | null | undefined
+  return [resume?.session_id, payload.session_id, session_id].find(isId)
+}
+
+/** Types of first frames of the protocol's drafts before 1.0, which opened a session otherwise. */
+const oldTypes: ReadonlySet<string> = new Set(["session.open", "session.authenticate"])
+
+/** Why a message cannot be the first of a connection (§6.1). */
+export const notAHello = (type: string): InvalidRequest =>
+  new InvalidRequest({
+    message: oldTypes.has(type)
+      ? `type: ${type} is the old dialect, ARCP before 1.0, which this runtime does not speak; it speaks ARCP ${Envelope.version}, whose first message is session.hello`
+      : "type: the first message must be session.hello or session.resume"
+  })
 
 /** What a request is refused with where its feature was not negotiated. */
 export const need = (session: LiveSession, feature: Feature): InvalidRequest | undefined =>

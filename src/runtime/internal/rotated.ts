@@ -28,10 +28,10 @@ export const tellRotated = (
       at = live.assigned
       if (live.owner?.features.has("provisioned_credentials") !== true) return
       live.ownerPayloads ??= new Map()
-      live.ownerPayloads.set(
-        at,
-        eventPayload('"status"', now, JSON.stringify({ ...body, value: Redacted.value(credential.value) }))
-      )
+      const value = Redacted.value(credential.value)
+      // Twice: clients read it from the body, or from its details.
+      const owned = { ...body, value, details: { id: credential.id, value } }
+      live.ownerPayloads.set(at, eventPayload('"status"', now, JSON.stringify(owned)))
     },
     committed: () => told?.()
   })

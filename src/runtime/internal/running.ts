@@ -48,6 +48,8 @@ export class Running {
   readonly lease: Lease
   /** The owner's connection did not negotiate `result_chunk`: a streamed result goes inline (§6.2). */
   inlineStream: boolean
+  /** Whether credentials are issued for it and its children: the session that submitted it negotiated them (§9.8). */
+  provisioned: boolean
   /** Whether its handler has been started. */
   begun = false
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
@@ -90,6 +92,7 @@ export class Running {
     readonly lease: Lease
     readonly budget: ReadonlyMap<string, BigDecimal.BigDecimal>
     readonly inlineStream: boolean
+    readonly provisioned: boolean
     readonly parent: Running | undefined
   }) {
     this.live = options.live
@@ -98,6 +101,7 @@ export class Running {
     this.lease = options.lease
     this.budget = new Map(options.budget)
     this.inlineStream = options.inlineStream
+    this.provisioned = options.provisioned
     this.parent = options.parent
     this.depth = options.parent === undefined ? 0 : options.parent.depth + 1
   }

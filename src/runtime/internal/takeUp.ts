@@ -10,6 +10,7 @@ import type { JobStatus } from "../../protocol/Session.js"
 import * as Text from "../../protocol/Text.js"
 import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
 import { fromText } from "../Budgets.js"
+import type { IssueRequest } from "../Credentials.js"
 import type { Leases } from "../Leases.js"
 import { LiveJob } from "./model.js"
 import { Running } from "./running.js"
@@ -72,6 +73,7 @@ export const takeUp = (
     lease: Either.getOrElse(lease, () => Lease.emptyLease),
     budget: fromText(state.budget),
     inlineStream: false,
+    provisioned: true,
     parent
   })
   running.queued = true
@@ -80,6 +82,24 @@ export const takeUp = (
   }
   for (const callId of openCalls) running.openCalls.add(callId)
   return { running, again }
+}
+
+/**
+ * What credentials to issue anew for a job that runs again; undefined where its session did not negotiate them. Of a job whose session is
+ * gone that is not known: it may need them.
+ */
+export const reissueOf = (running: Running): IssueRequest | undefined => {
+  const { agent, budget, lease, live } = running
+  running.provisioned = live.owner === undefined || live.owner.features.has("provisioned_credentials")
+  return running.provisioned
+    ? {
+        jobId: live.jobId,
+        principalId: live.record.principalId,
+        agent: `${agent.name}@${agent.version}`,
+        lease,
+        remaining: Effect.succeed(budget)
+      }
+    : undefined
 }
 
 const missing = (name: string, version: string): AgentRegistration => ({
