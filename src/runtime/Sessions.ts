@@ -183,17 +183,20 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               )
             }
             if (replies !== undefined) return Effect.as(connection.send(replies), true)
-            return Effect.flatMap(Frames.read(session, link.cursor, last, store, ids, now), (read) => {
-              if (read === undefined) {
-                link.post(
-                  errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
-                )
-                link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
-                return Effect.succeed(true)
+            return Effect.flatMap(
+              Frames.read(session, link.cursor, last, store, ids, now, limits.inlineResult),
+              (read) => {
+                if (read === undefined) {
+                  link.post(
+                    errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
+                  )
+                  link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
+                  return Effect.succeed(true)
+                }
+                sending(read, now)
+                return Effect.as(connection.send(read.frames), true)
               }
-              sending(read, now)
-              return Effect.as(connection.send(read.frames), true)
-            })
+            )
           })
           const sending = ({ cursor }: Frames.Frames, now: number): void => {
             link.cursor = cursor

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { IdsService } from "../../protocol/Ids.js"
 import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
+import { inlined, isStreamed } from "./inlined.js"
 import { type EndedJob, isLive, type LiveSession, type SessionRun } from "./model.js"
 
 type StoreService = Context.Tag.Service<Store>
@@ -62,17 +63,21 @@ const recentRun = (session: LiveSession, seq: number): SessionRun | undefined =>
   return run.firstSeq <= seq && seq <= run.lastSeq ? run : undefined
 }
 
-/** Reads on behind `cursor`, up to `upTo`. Must only be called while `cursor < upTo`; `upTo` is at most `session.seq`. */
+/**
+ * Reads on behind `cursor`, up to `upTo`. Must only be called while `cursor < upTo`; `upTo` is at most `session.seq`. A streamed result of
+ * at most `inlineResult` bytes goes inline to a session without `result_chunk`.
+ */
 export const read = (
   session: LiveSession,
   cursor: number,
   upTo: number,
   store: StoreService,
   ids: IdsService,
-  now: number
+  now: number,
+  inlineResult: number
 ): Effect.Effect<Frames | undefined, StoreError> => {
   const fast = ready(session, cursor, upTo, ids, now)
-  return fast === undefined ? fromStore(session, cursor, upTo, store, ids, now) : Effect.succeed(fast)
+  return fast === undefined ? fromStore(session, cursor, upTo, store, ids, now, inlineResult) : Effect.succeed(fast)
 }
 
 /** As {@link read}, at once; undefined where the store must be asked. */
@@ -88,6 +93,7 @@ export const ready = (
   let at = cursor
   // As negotiated now: the session may have been resumed over a transport that must not carry secrets (§14).
   const secrets = session.features.has("provisioned_credentials")
+  const chunks = session.features.has("result_chunk")
   while (at < upTo && frames.length < maxEvents && chars < maxChars) {
     const run = recentRun(session, at + 1)
     if (run === undefined || !isLive(run.job)) break
@@ -99,6 +105,10 @@ export const ready = (
     while (at < last && frames.length < maxEvents && chars < maxChars) {
       const payload = job.recent[jobSeq - job.recentFrom]
       if (payload === undefined) break
+      // Its chunks are read from the store.
+      if (jobSeq === job.terminalSeq && !chunks && isStreamed(payload)) {
+        return frames.length === 0 ? undefined : { frames, cursor: at }
+      }
       const own =
         secrets && job.ownerPayloads !== undefined && job.ownerSessionId === session.sessionId
           ? (job.ownerPayloads.get(jobSeq) ?? payload)
@@ -122,7 +132,8 @@ const fromStore = (
   upTo: number,
   store: StoreService,
   ids: IdsService,
-  now: number
+  now: number,
+  inlineResult: number
 ): Effect.Effect<Frames | undefined, StoreError> =>
   Effect.gen(function* () {
     const deliveries = yield* store.deliveries(session.sessionId, cursor, 32)
@@ -146,8 +157,17 @@ const fromStore = (
       for (const segment of segments) {
         if (segment.firstSeq > jobSeq) break
         const head = headOf(session, job, typeOf(segment.class))
+        const whole = segment.class !== "result" || session.features.has("result_chunk")
         for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
           const payload = segment.payloads[jobSeq - segment.firstSeq]!
+          if (!whole && isStreamed(payload)) {
+            const end = yield* inlined(store, delivery.jobId, jobSeq, payload, inlineResult)
+            at++
+            const first = headOf(session, job, end.type)
+            frames.push(`${first}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${end.payload}}`)
+            chars += end.payload.length
+            continue
+          }
           at++
           frames.push(`${head}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${payload}}`)
           chars += payload.length
