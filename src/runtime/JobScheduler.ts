@@ -36,7 +36,6 @@ import type { Accepted, Submit } from "../protocol/Job.js"
 import type { TraceContext } from "../protocol/Trace.js"
 import type { KeyRecord } from "../store/Store.js"
 import { Store, type StoreError } from "../store/Store.js"
-import { BackPressure } from "./BackPressure.js"
 import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import { isTerminal } from "../protocol/Session.js"
@@ -44,8 +43,8 @@ import { askedHash, sameAsked } from "./internal/asked.js"
 import type { LiveJob, LiveSession } from "./internal/model.js"
 import { shuttingDown } from "./internal/drain.js"
 import { newJob } from "./internal/newJob.js"
-import { attachOwner, detach } from "./internal/owner.js"
-import { replayEnd, runsOf } from "./internal/replay.js"
+import { attachOwner, detach, removeOwner } from "./internal/owner.js"
+import { replayChunks, replayEnd, runsOf } from "./internal/replay.js"
 import type { Running } from "./internal/running.js"
 import { JobRunner } from "./JobRunner.js"
 import { Journal } from "./Journal.js"
@@ -104,7 +103,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
   static readonly layer: Layer.Layer<
     JobScheduler,
     never,
-    Store | Journal | Deadlines | Ids | Leases | Credentials | AgentRegistry | JobRunner | BackPressure
+    Store | Journal | Deadlines | Ids | Leases | Credentials | AgentRegistry | JobRunner
   > = Layer.effect(
     JobScheduler,
     Effect.gen(function* () {
@@ -116,7 +115,6 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const credentials = yield* Credentials
       const registry = yield* AgentRegistry
       const runner = yield* JobRunner
-      const backPressure = yield* BackPressure
       const limits = yield* Limits
       const { reaching } = yield* Meter
       const keysInProgress = new Map<string, Deferred.Deferred<void>>()
@@ -301,7 +299,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           const heads =
             live === undefined ? yield* Effect.mapError(store.segmentHeads(record.jobId, 1, last), storeFailure) : []
           const accepted = JSON.parse(record.accepted) as Accepted
-          let moved: ReadonlyArray<LiveJob> = []
+          const fresh = new Map<LiveJob, { readonly owned: boolean; readonly attached: boolean }>()
           journal.change({
             write: (builder) => {
               if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)
@@ -310,18 +308,25 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
                 return replayEnd(builder, session, live, live.gated, live.trimmedTo, live.assigned)
               }
               // Its children's events belong to the same stream.
-              moved = [live, ...(running === undefined ? [] : descendants(running))]
-              for (const job of moved) {
+              for (const job of [live, ...(running === undefined ? [] : descendants(running))]) {
+                const before = fresh.get(job) ?? {
+                  owned: job.owners.includes(session),
+                  attached: job.attachments.has(session.sessionId)
+                }
+                fresh.set(job, before)
+                if (session.removed || before.owned) continue
+                // The rest of the result is of no use without its beginning.
+                if (!before.attached) replayChunks(builder, session, job, job.gated, job.trimmedTo + 1, job.assigned)
                 attachOwner(job, session)
                 builder.state(job)
               }
             },
-            committed: () => {
-              // They may have waited for their previous owner.
-              for (const job of moved) backPressure.release(job)
-              request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted))
-            },
-            failed: (error) => request.failed(storeFailure(error))
+            committed: () =>
+              request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted)),
+            failed: (error) => {
+              for (const [job, { owned }] of fresh) if (!owned) removeOwner(job, session)
+              request.failed(storeFailure(error))
+            }
           })
           return true
         })
@@ -405,7 +410,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           }
           const { live } = running
           if (live.record.principalId !== session.principal.id) return yield* unknown
-          if (live.ownerSessionId !== session.sessionId) {
+          if (!live.owners.includes(session)) {
             return yield* new PermissionDenied({
               message: `job_id: only the session that submitted ${jobId} may cancel it`
             })

@@ -43,7 +43,7 @@ import { matches, sha256 } from "./internal/hash.js"
 import { Link } from "./internal/link.js"
 import { LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
-import { attachOwner } from "./internal/owner.js"
+import { attachOwner, removeOwner } from "./internal/owner.js"
 import { openCallsOf, parentsFirst } from "./internal/takeUp.js"
 import { pause, pauseIfOver } from "./internal/turn.js"
 import { storeFailure } from "./JobScheduler.js"
@@ -133,13 +133,18 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         const remove = (session: LiveSession): void => {
           session.removed = true
           drop(session)
+          // What others own too has to be known as theirs.
+          const owned = [...session.owned].filter(({ owners }) => owners.length > 1)
           for (const live of [...session.owned, ...session.observed]) {
-            live.attachments.delete(session.sessionId)
-            if (live.owner === session) live.owner = undefined
+            session.observed.delete(live)
+            removeOwner(live, session)
           }
-          session.owned.clear()
-          session.observed.clear()
-          journal.change({ write: (builder) => builder.removeSession(session) })
+          journal.change({
+            write: (builder) => {
+              builder.removeSession(session)
+              for (const live of owned) builder.state(live)
+            }
+          })
         }
 
         const expireLater = (session: LiveSession): void => {
@@ -513,10 +518,11 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             for (const stored of parentsFirst(recovered.jobs)) {
               yield* pause
               const { jobId } = stored.record
-              const owner = sessions.get(stored.state.ownerSessionId)
+              const { otherOwners = [], ownerSessionId } = stored.state
+              const owners = [ownerSessionId, ...otherOwners].flatMap((id) => sessions.get(id) ?? [])
               const observers = observing.get(jobId) ?? []
               const attached = new Map<LiveSession, Array<Run>>()
-              for (const session of new Set(owner === undefined ? observers : [owner, ...observers])) {
+              for (const session of new Set([...owners, ...observers])) {
                 attached.set(
                   session,
                   (yield* store.deliveriesOfJob(session.sessionId, jobId)).map((run) => ({ ...run }))
@@ -533,7 +539,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 }
               }
               for (const [session, runs] of attached) live.attachments.set(session.sessionId, { session, runs })
-              if (owner !== undefined) attachOwner(live, owner)
+              for (const owner of owners) attachOwner(live, owner)
               for (const observer of observers) observer.observed.add(live)
             }
             yield* runner.resume

@@ -16,7 +16,7 @@ import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionD
 import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
 import type { Subscribe, Subscribed } from "../protocol/Job.js"
 import { isTerminal, type JobInfo, type ListJobs } from "../protocol/Session.js"
-import { Store, type StoredJob } from "../store/Store.js"
+import { Store, type StoreError, type StoredJob } from "../store/Store.js"
 import { wireBudget } from "./Budgets.js"
 import { shuttingDown } from "./internal/drain.js"
 import * as JobsPage from "./internal/jobsPage.js"
@@ -119,7 +119,18 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           decision: visibility
         })
 
-      const descriptor = (stored: StoredJob, live: LiveJob | undefined, replayed: boolean): Subscribed => {
+      /** The number of a job's last event in the asking session where that owns it, else in the first owner's (§6.6). */
+      const lastSeqFor = (session: LiveSession, live: LiveJob): number =>
+        live.owners[0] !== session && live.owners.includes(session)
+          ? (live.attachments.get(session.sessionId)?.runs.at(-1)?.lastSeq ?? 0)
+          : live.lastOwnerSeq
+
+      const descriptor = (
+        session: LiveSession,
+        stored: StoredJob,
+        live: LiveJob | undefined,
+        replayed: boolean
+      ): Subscribed => {
         const { record, state } = stored
         const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
         const budget = wireBudget(live?.budget ?? state.budget)
@@ -132,16 +143,18 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           ...(budget === undefined ? {} : { budget }),
           parent_job_id: record.parentJobId ?? null,
           trace_id: record.traceId,
-          subscribed_from: live?.lastOwnerSeq ?? state.lastOwnerSeq,
+          subscribed_from: live === undefined ? state.lastOwnerSeq : lastSeqFor(session, live),
           replayed
         }
       }
 
       const ownerRuns = (
+        session: LiveSession,
         live: LiveJob | undefined,
         stored: StoredJob
       ): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
-        const ownerId = live?.ownerSessionId ?? stored.state.ownerSessionId
+        const isOwner = live?.owners.includes(session) ?? stored.state.otherOwners?.includes(session.sessionId) === true
+        const ownerId = isOwner ? session.sessionId : (live?.ownerSessionId ?? stored.state.ownerSessionId)
         const attachment = live?.attachments.get(ownerId)
         return attachment !== undefined
           ? Effect.succeed(attachment.runs)
@@ -178,7 +191,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           }
           const history = payload.history === true && payload.from_event_seq !== "live"
           const from = typeof payload.from_event_seq === "number" ? payload.from_event_seq : 0
-          const after = history && from > 0 ? jobSeqAt(yield* ownerRuns(runner.live(jobId), stored), from) : 0
+          const after = history && from > 0 ? jobSeqAt(yield* ownerRuns(session, runner.live(jobId), stored), from) : 0
           // An ended job is read from the store as it is after the look-up: it cannot change any more.
           const ended =
             runner.live(jobId) === undefined
@@ -232,6 +245,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               if (!missed)
                 return callbacks.subscribed(
                   descriptor(
+                    session,
                     Option.getOrElse(ended, () => stored),
                     live,
                     history
@@ -265,7 +279,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           journal.change({
             write: (builder) => {
               session.observed.delete(live)
-              if (live.owner !== session) live.attachments.delete(session.sessionId)
+              if (!live.owners.includes(session)) live.attachments.delete(session.sessionId)
               builder.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId })
             },
             committed: done
@@ -273,23 +287,34 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           return Effect.void
         })
 
-      const info = ({ record, state }: StoredJob): JobInfo => {
-        const live = runner.live(record.jobId)
-        const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
-        const budget = wireBudget(live?.budget ?? state.budget)
-        return {
-          job_id: record.jobId,
-          agent: `${record.agent}@${record.version}`,
-          status: live?.status ?? state.status,
-          lease: JSON.parse(record.lease) as WireLease,
-          ...(constraints === undefined ? {} : { lease_constraints: constraints }),
-          ...(budget === undefined ? {} : { budget }),
-          parent_job_id: record.parentJobId ?? null,
-          created_at: formatTimestamp(record.createdAt),
-          trace_id: record.traceId,
-          last_event_seq: live?.lastOwnerSeq ?? state.lastOwnerSeq
+      const infoFor =
+        (session: LiveSession) =>
+        ({ record, state }: StoredJob): JobInfo => {
+          const live = runner.live(record.jobId)
+          const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
+          const budget = wireBudget(live?.budget ?? state.budget)
+          return {
+            job_id: record.jobId,
+            agent: `${record.agent}@${record.version}`,
+            status: live?.status ?? state.status,
+            lease: JSON.parse(record.lease) as WireLease,
+            ...(constraints === undefined ? {} : { lease_constraints: constraints }),
+            ...(budget === undefined ? {} : { budget }),
+            parent_job_id: record.parentJobId ?? null,
+            created_at: formatTimestamp(record.createdAt),
+            trace_id: record.traceId,
+            last_event_seq: live === undefined ? state.lastOwnerSeq : lastSeqFor(session, live)
+          }
         }
-      }
+
+      /** An ended job as a session sees it that was one of several owners: its own numbers count there. */
+      const numberedFor = (session: LiveSession, job: StoredJob): Effect.Effect<StoredJob, StoreError> =>
+        job.state.otherOwners?.includes(session.sessionId) !== true || runner.live(job.record.jobId) !== undefined
+          ? Effect.succeed(job)
+          : Effect.map(store.deliveriesOfJob(session.sessionId, job.record.jobId), (runs) => ({
+              record: job.record,
+              state: { ...job.state, lastOwnerSeq: runs.at(-1)?.lastSeq ?? 0 }
+            }))
 
       const list = (session: LiveSession, request: ListJobs, bytes: number) =>
         Effect.gen(function* () {
@@ -312,8 +337,15 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           const page = yield* JobsPage.gather(
             after,
             { rows: Math.min(request.limit ?? limits.listPage, limits.listPage), bytes },
-            (afterJobId, limit) => Effect.mapError(store.jobs({ ...query, afterJobId, limit }), storeFailure),
-            info
+            (afterJobId, limit) =>
+              Effect.mapError(
+                Effect.flatMap(
+                  store.jobs({ ...query, afterJobId, limit }),
+                  Effect.forEach((job) => numberedFor(session, job))
+                ),
+                storeFailure
+              ),
+            infoFor(session)
           )
           return { rows: page.rows, nextCursor: page.moreAfter === undefined ? null : encodeCursor(page.moreAfter) }
         })

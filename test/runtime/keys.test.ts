@@ -1,6 +1,6 @@
 /** §7.2 What an idempotency key stands for: what was asked, whatever a deploy has changed since, and the whole end of its job. */
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Layer, Option, Redacted, Schema, Stream } from "effect"
+import { Context, Deferred, Effect, Layer, Option, Redacted, Schema, Stream, TestClock } from "effect"
 import { createHash } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -115,6 +115,72 @@ describe.each(backends)("a repeated submit over %s", (_name, backend) => {
         yield* observer.send("job.subscribe", { job_id: texts.job_id, history: true })
         expect((yield* observer.terminal(texts.job_id!)).payload.result).toBe("abcd")
       }).pipe(Effect.provide(over({ limits: { inlineResult: 100 } })))
+  )
+
+  it.scoped("§7.2 of a job that streams gets the chunks before it and those after it, each once", () => {
+    const slow = Agent.untyped("slow-stream", () =>
+      Job.streamResult(
+        Stream.concat(
+          Stream.make("a", "b", "c"),
+          Stream.unwrap(Effect.as(Deferred.await(gate("slow-stream")), Stream.make("d", "e")))
+        )
+      )
+    )
+    return Effect.gen(function* () {
+      resetGates()
+      const rest = { idempotency_key: "middle" }
+      const one = yield* hello({ features })
+      const { job_id: id } = yield* submit(one, "slow-stream", null, rest)
+      // One chunk is held back, so that the last can say that it is the last.
+      yield* one.next("job.event", (f) => f.payload.body.data === "b")
+      const two = yield* hello({ features })
+      const three = yield* hello({ features: withoutChunks })
+      expect((yield* submit(two, "slow-stream", null, rest)).job_id).toBe(id)
+      yield* submit(two, "slow-stream", null, rest)
+      yield* submit(three, "slow-stream", null, rest)
+      yield* submit(two, "slow-stream", null, rest)
+      yield* Deferred.succeed(gate("slow-stream"), undefined)
+      yield* two.terminal(id!)
+      for (const peer of [two, one]) {
+        yield* peer.terminal(id!)
+        expect(told(peer, id!).filter((text) => text !== "running")).toEqual(["a", "b", "c", "d", "e", "job.result"])
+      }
+      // An owner without result_chunk has it inline, at the end.
+      expect((yield* three.terminal(id!)).payload.result).toBe("abcde")
+      expect(told(three, id!)).toEqual(["job.result"])
+    }).pipe(Effect.provide(over({ agents: slow })))
+  })
+
+  it.scoped(
+    "§7.2 §6.6 adds an owner: numbers are the asking owner's, and an owner that leaves for good leaves the job",
+    () =>
+      Effect.gen(function* () {
+        resetGates()
+        const rest = { idempotency_key: "owners" }
+        const one = yield* hello({ features })
+        const two = yield* hello({ features })
+        const watcher = yield* hello({ features })
+        yield* Effect.forEach([1, 2, 3], (n) => submit(two, "echo", n))
+        const { job_id: id } = yield* submit(one, "gate", { name: "owners" }, rest)
+        yield* one.next("job.event", (f) => f.payload.body.message === "waiting")
+        yield* submit(two, "gate", { name: "owners" }, rest)
+        yield* Effect.all([barrier(one), barrier(two)])
+        const numberOf = (peer: Peer) =>
+          Effect.map(
+            Effect.flatMap(peer.send("session.list_jobs", {}), peer.reply),
+            (page) => page.payload.jobs.find((job: { job_id: string }) => job.job_id === id).last_event_seq as number
+          )
+        // Nothing has come to the second owner since it asked.
+        expect([yield* numberOf(one), yield* numberOf(watcher), yield* numberOf(two)]).toEqual([2, 2, 0])
+        yield* one.drop
+        yield* TestClock.adjust("2 hours")
+        expect(yield* numberOf(two)).toBe(0)
+        yield* Deferred.succeed(gate("owners"), undefined)
+        yield* two.terminal(id!)
+        expect(told(two, id!)).toEqual(["through", "job.result"])
+        const last = eventsOf(two, id!).at(-1)!.event_seq
+        expect([yield* numberOf(two), yield* numberOf(watcher)]).toEqual([last, last])
+      }).pipe(Effect.provide(over({ runtime: { heartbeatInterval: 86_400_000 }, limits: { sweepEvery: 90_000_000 } })))
   )
 
   it.scoped("§7.2 of a pending job is its job, and starts nothing", () =>
@@ -283,6 +349,32 @@ describe("after a deploy a repeated submit", () => {
           return yield* (yield* client.submit("stream", input, { idempotencyKey: "s" })).result
         })
         expect(yield* Effect.provide(byClient, clientOf)).toBe("123")
+      }).pipe(Effect.provide(process), Effect.scoped)
+    })
+  )
+
+  it.scopedLive("§7.2 the sessions that submitted a job own it after a restart, and may cancel it", () =>
+    Effect.gen(function* () {
+      const folder = mkdtempSync(join(tmpdir(), "arcp-owners-"))
+      yield* Effect.addFinalizer(() => Effect.sync(() => rmSync(folder, { recursive: true, force: true })))
+      const again = Agent.untyped("again", () => Effect.never, { onRestart: "rerun" })
+      const process = Layer.fresh(
+        world({ agents: again, store: SqliteStore.layer({ filename: join(folder, "o.db") }) })
+      )
+      const { id, sessions } = yield* Effect.gen(function* () {
+        const sessions = [yield* hello({ features }), yield* hello({ features })]
+        let id = ""
+        for (const peer of sessions) id = (yield* submit(peer, "again", 1, { idempotency_key: "k" })).job_id!
+        yield* Effect.forEach(sessions, barrier)
+        return { id, sessions }
+      }).pipe(Effect.provide(process), Effect.scoped)
+      yield* Effect.gen(function* () {
+        const back = yield* Effect.forEach(sessions, (peer) =>
+          hello({ features, resume: { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 } })
+        )
+        const cancelled = yield* Effect.flatMap(back[1]!.send("job.cancel", { job_id: id }), back[1]!.reply)
+        expect(cancelled.type).toBe("job.cancelled")
+        for (const peer of back) expect((yield* peer.terminal(id)).payload.final_status).toBe("cancelled")
       }).pipe(Effect.provide(process), Effect.scoped)
     })
   )

@@ -110,7 +110,7 @@ export const ready = (
         return frames.length === 0 ? undefined : { frames, cursor: at }
       }
       const own =
-        secrets && job.ownerPayloads !== undefined && job.ownerSessionId === session.sessionId
+        secrets && job.ownerPayloads !== undefined && job.owners.includes(session)
           ? (job.ownerPayloads.get(jobSeq) ?? payload)
           : payload
       at++
