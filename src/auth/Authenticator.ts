@@ -13,6 +13,8 @@ import * as Redacted from "effect/Redacted"
 import { Unauthenticated } from "../protocol/Errors.js"
 import { Ids } from "../protocol/Ids.js"
 import type { Principal } from "./Principal.js"
+import * as Verdict from "./Verdict.js"
+import type { AuthenticationUnavailable } from "./Verdict.js"
 
 /** What a hello presents. */
 export interface AuthRequest {
@@ -22,12 +24,23 @@ export interface AuthRequest {
   readonly peer: { readonly transport: string; readonly secure: boolean; readonly remoteAddress?: string | undefined }
 }
 
-/** One way to authenticate. */
+/** One way to authenticate. `authenticate` is all that one of your own needs. */
 export interface AuthenticatorService {
-  /** The principal behind a hello, or `UNAUTHENTICATED` saying what is wrong without a secret. */
-  readonly authenticate: (request: AuthRequest) => Effect.Effect<Principal, Unauthenticated>
-  /** Whether this way is for such a request at all; {@link firstOf} asks the first that is. Default: always. */
+  /**
+   * The principal behind a hello. Fails with `UNAUTHENTICATED` where the credential itself was judged, saying what is wrong without a
+   * secret: a client gives up then. Fails with {@link AuthenticationUnavailable} where it could not be judged: a client tries again.
+   */
+  readonly authenticate: (request: AuthRequest) => Effect.Effect<Principal, Unauthenticated | AuthenticationUnavailable>
+  /**
+   * Whether a request is of this way's kind at all: where it is not, {@link firstOf} counts the way as `NotMine`, without asking it.
+   * Default: always.
+   */
   readonly accepts?: ((request: AuthRequest) => boolean) | undefined
+  /**
+   * What this way says among several ({@link firstOf}). Default: `authenticate`, whose success is `Accepted` and whose
+   * `UNAUTHENTICATED` is `Refused`.
+   */
+  readonly judge?: ((request: AuthRequest) => Effect.Effect<Verdict.Verdict, AuthenticationUnavailable>) | undefined
   /**
    * Whether it may admit principals that are `anonymous`. A runtime without a policy for them then warns at its start; where this is
    * absent, it warns when it sees the first one.
@@ -46,44 +59,61 @@ const hasToken = ({ scheme, token }: AuthRequest): boolean =>
 /** Bearer tokens: token to principal, or to a principal's id. */
 export type TokenTable = Readonly<Record<string, string | Principal>> | ReadonlyMap<string, string | Principal>
 
-/** Bearer tokens from a table. */
+const required = new Unauthenticated({ message: "auth.token: a bearer token is required" })
+const invalid = new Unauthenticated({ message: "auth.token: is not valid" })
+
+const bearerToken = (request: AuthRequest): Redacted.Redacted<string> | undefined =>
+  hasToken(request) ? request.token : undefined
+
+/** A way that is `judge`, by itself too. */
+const judging = (judge: NonNullable<AuthenticatorService["judge"]>): AuthenticatorService => ({
+  accepts: hasToken,
+  judge,
+  authenticate: (request) =>
+    Effect.flatMap(judge(request), (verdict) => Verdict.answer(verdict, hasToken(request) ? invalid : required))
+})
+
+/** Bearer tokens from a table. Among several ways an unknown token is `NotMine`: it may be another's. */
 export const bearer = (tokens: TokenTable): AuthenticatorService => {
   const entries = Array.from(tokens instanceof Map ? tokens : Object.entries(tokens)).map(([token, principal]) => ({
     digest: digest(token),
     principal: named(principal)
   }))
   return {
-    accepts: hasToken,
-    admitsAnonymous: entries.some(({ principal }) => principal.anonymous),
-    authenticate: (request) =>
-      Effect.suspend(() => {
-        if (!hasToken(request) || request.token === undefined) {
-          return Effect.fail(new Unauthenticated({ message: "auth.token: a bearer token is required" }))
-        }
-        const presented = digest(Redacted.value(request.token))
+    ...judging((request) =>
+      Effect.sync(() => {
+        const token = bearerToken(request)
+        const presented = digest(token === undefined ? "" : Redacted.value(token))
         let found: Principal | undefined
         // Every entry is compared, so that the time says nothing about which one fits.
         for (const entry of entries) if (timingSafeEqual(entry.digest, presented)) found = entry.principal
-        return found === undefined
-          ? Effect.fail(new Unauthenticated({ message: "auth.token: is not valid" }))
-          : Effect.succeed(found)
+        return found === undefined || token === undefined ? Verdict.notMine : Verdict.accepted(found)
       })
+    ),
+    admitsAnonymous: entries.some(({ principal }) => principal.anonymous)
   }
 }
 
-/** Bearer tokens that a function of yours verifies. What it fails with becomes `UNAUTHENTICATED`; its text is not sent. */
+/**
+ * Bearer tokens that a function of yours verifies. undefined: the token is not one of its own (`NotMine` among several ways). What it
+ * fails with becomes `UNAUTHENTICATED`, and its text is not sent; but with {@link AuthenticationUnavailable} or a `TimeoutException`
+ * nothing was judged, and a client tries again.
+ */
 export const bearerWith = <E>(
-  verify: (token: Redacted.Redacted<string>) => Effect.Effect<Principal | string, E>
-): AuthenticatorService => ({
-  accepts: hasToken,
-  authenticate: (request) =>
-    !hasToken(request) || request.token === undefined
-      ? Effect.fail(new Unauthenticated({ message: "auth.token: a bearer token is required" }))
-      : Effect.matchEffect(verify(request.token), {
-          onFailure: () => Effect.fail(new Unauthenticated({ message: "auth.token: is not valid" })),
-          onSuccess: (principal) => Effect.succeed(named(principal))
-        })
-})
+  verify: (token: Redacted.Redacted<string>) => Effect.Effect<Principal | string | undefined, E>
+): AuthenticatorService =>
+  judging((request) => {
+    const token = bearerToken(request)
+    if (token === undefined) return Effect.succeed(Verdict.notMine)
+    return Effect.matchEffect(
+      Effect.suspend(() => verify(token)),
+      {
+        onFailure: (error) => Verdict.ofOutcome(Effect.fail(Verdict.ofError(error))),
+        onSuccess: (principal) =>
+          Effect.succeed(principal === undefined ? Verdict.notMine : Verdict.accepted(named(principal)))
+      }
+    )
+  })
 
 /** Nobody has to say who they are: each session is a principal of its own, whatever the client claims. */
 export const anonymous: Effect.Effect<AuthenticatorService, never, Ids> = Effect.map(Ids, (ids) => ({
@@ -92,19 +122,29 @@ export const anonymous: Effect.Effect<AuthenticatorService, never, Ids> = Effect
   authenticate: () => Effect.map(ids.ulid, (id) => ({ id: `anonymous:${id}`, anonymous: true, claims: {} }))
 }))
 
+const judgeOf =
+  (request: AuthRequest) =>
+  (way: AuthenticatorService): Effect.Effect<Verdict.Verdict, AuthenticationUnavailable> =>
+    Effect.suspend(() =>
+      way.accepts?.(request) === false
+        ? Effect.succeed(Verdict.notMine)
+        : (way.judge?.(request) ?? Verdict.ofOutcome(way.authenticate(request)))
+    )
+
 /**
- * Several ways: the first that is for such a request decides. A wrong token never falls through to a weaker way, because
- * {@link anonymous} is only for requests without a token.
+ * Several ways. Each is asked, and says `Accepted`, `Refused` or `NotMine`: any `Refused` refuses, also where another accepts; of
+ * several that accept the first counts; where none does, and one is not available, authentication is not available. All refusals are the
+ * same `UNAUTHENTICATED`. A wrong token never falls through to a weaker way, because {@link anonymous} is only for requests without a
+ * token.
  */
-export const firstOf = (ways: ReadonlyArray<AuthenticatorService>): AuthenticatorService => ({
-  admitsAnonymous: ways.some((way) => way.admitsAnonymous === true),
-  authenticate: (request) => {
-    const way = ways.find((w) => w.accepts?.(request) ?? true)
-    return way === undefined
-      ? Effect.fail(new Unauthenticated({ message: "auth: no way to authenticate fits what was presented" }))
-      : way.authenticate(request)
+export const firstOf = (ways: ReadonlyArray<AuthenticatorService>): AuthenticatorService => {
+  const judge = (request: AuthRequest) => Verdict.all(ways.map(judgeOf(request)))
+  return {
+    admitsAnonymous: ways.some((way) => way.admitsAnonymous === true),
+    judge,
+    authenticate: (request) => Effect.flatMap(judge(request), (verdict) => Verdict.answer(verdict))
   }
-})
+}
 
 /** Whether two sessions belong to the same principal. Anonymous principals are only the same as themselves. */
 export const samePrincipal = (a: Principal, b: Principal): boolean => a.id === b.id && a.anonymous === b.anonymous
@@ -119,7 +159,7 @@ export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")
     Layer.sync(Authenticator, () => bearer(tokens))
   /** {@link bearerWith} as a layer. */
   static readonly layerBearerWith = <E>(
-    verify: (token: Redacted.Redacted<string>) => Effect.Effect<Principal | string, E>
+    verify: (token: Redacted.Redacted<string>) => Effect.Effect<Principal | string | undefined, E>
   ): Layer.Layer<Authenticator> => Layer.succeed(Authenticator, bearerWith(verify))
   /** {@link anonymous} as a layer: asks nobody anything, so ask for it knowingly. */
   static readonly layerAnonymous: Layer.Layer<Authenticator> = Layer.provide(

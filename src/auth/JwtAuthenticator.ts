@@ -16,6 +16,8 @@ import { Unauthenticated } from "../protocol/Errors.js"
 import { check as checkOptions } from "../protocol/Options.js"
 import { Authenticator, type AuthenticatorService, type AuthRequest } from "./Authenticator.js"
 import type { Principal } from "./Principal.js"
+import * as Text from "../protocol/Text.js"
+import * as Verdict from "./Verdict.js"
 
 /** The algorithms that can be asked for. */
 export const algorithms = [
@@ -79,6 +81,29 @@ const keyError = (message: string) => () => new JwtKeyError({ message })
 // edge: jose's own type of a key lookup
 type GetKey = (header: jose.JWSHeaderParameters, token: jose.FlattenedJWSInput) => Promise<jose.CryptoKey | Uint8Array>
 
+/** The key could not be looked up, which says nothing of the token. */
+class NoKeys extends Error {}
+
+/**
+ * A look-up in a key set, whose failures say nothing of the token. That the set has no key for it does, unless the set is one that may not
+ * be fetched again yet: the key may be a new one.
+ */
+const lookUp =
+  (keys: GetKey, coolingDown: () => boolean): GetKey =>
+  (header, token) => {
+    const cooling = coolingDown()
+    // edge: jose takes a function that answers a Promise
+    return keys(header, token).catch((error: unknown) => {
+      const unknownKey = error instanceof jose.errors.JWKSNoMatchingKey
+      // edge: jose passes on what a look-up rejects with
+      if (error instanceof jose.errors.JWKSMultipleMatchingKeys || (unknownKey && !cooling)) throw error
+      // edge: jose passes on what a look-up rejects with
+      throw new NoKeys(
+        unknownKey ? "the key set may not be fetched again yet, and lacks the key" : Text.ofUnknown(error, 256)
+      )
+    })
+  }
+
 const keysOf = (source: KeySource, algs: ReadonlyArray<Algorithm>): Effect.Effect<GetKey, JwtKeyError> => {
   const symmetric = algs.filter((alg) => alg.startsWith("HS"))
   if (algs.length === 0) return Effect.fail(new JwtKeyError({ message: "jwt: name at least one algorithm" }))
@@ -124,8 +149,14 @@ const keysOf = (source: KeySource, algs: ReadonlyArray<Algorithm>): Effect.Effec
     )
   }
   if ("jwksUrl" in source) {
-    const url = new URL(source.jwksUrl)
-    return Effect.succeed(jose.createRemoteJWKSet(url, { timeoutDuration: 5_000, cooldownDuration: 5_000 }) as GetKey)
+    const { jwksUrl } = source
+    return Effect.map(
+      Effect.try({
+        try: () => jose.createRemoteJWKSet(new URL(jwksUrl), { timeoutDuration: 5_000, cooldownDuration: 5_000 }),
+        catch: keyError("jwt: jwksUrl is not a URL")
+      }),
+      (remote) => lookUp(remote as GetKey, () => remote.coolingDown)
+    )
   }
   const set =
     "jwks" in source
@@ -140,7 +171,7 @@ const keysOf = (source: KeySource, algs: ReadonlyArray<Algorithm>): Effect.Effec
         )
   return Effect.flatMap(set, (jwks) =>
     Effect.try({
-      try: () => jose.createLocalJWKSet(jwks as jose.JSONWebKeySet) as GetKey,
+      try: () => lookUp(jose.createLocalJWKSet(jwks as jose.JSONWebKeySet) as GetKey, () => false),
       catch: keyError("jwt: this is no JSON Web Key Set")
     })
   )
@@ -158,58 +189,77 @@ const reason = (error: unknown): string =>
           ? "has no key here"
           : error instanceof jose.errors.JWSSignatureVerificationFailed
             ? "has a signature that does not fit"
-            : error instanceof jose.errors.JWKSTimeout
-              ? "cannot be verified now: the key set did not come"
-              : "is no valid JWT"
+            : "is no valid JWT"
+
+/** What jose fails with: a judgement of the token where it is one of jose's errors about it; anything else is about the keys. */
+const failure = (error: unknown): Unauthenticated | Verdict.AuthenticationUnavailable =>
+  error instanceof jose.errors.JOSEError
+    ? new Unauthenticated({ message: `auth.token: ${reason(error)}` })
+    : new Verdict.AuthenticationUnavailable({
+        message: `jwt: the keys are not available: ${error instanceof NoKeys ? error.message : Text.ofUnknown(error, 256)}`
+      })
+
+/** The `iss` that a token claims, without any proof; undefined where its middle part is not the JSON of an object. */
+const claimedIssuer = (token: string): unknown => {
+  const claims = Text.attempt<unknown, undefined>(() => jose.decodeJwt(token), undefined)
+  return claims === undefined ? undefined : Text.property(claims, "iss")
+}
 
 const fromSubject = (claims: Readonly<Record<string, unknown>>): Principal | undefined =>
   typeof claims.sub === "string" && claims.sub !== "" ? { id: claims.sub, anonymous: false, claims } : undefined
 
-/** Verifies JWTs. Fails where the keys cannot be read, or do not go with the algorithms. */
+/**
+ * Verifies JWTs. Fails where the keys cannot be read, or do not go with the algorithms. Where a key set cannot be fetched or read, a token
+ * is not judged: that is `AuthenticationUnavailable`. Among several ways a token of three base64url parts that claims a known issuer is its
+ * own (any issuer, where none is asked for); every other one is `NotMine`.
+ */
 export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, JwtKeyError> =>
   Effect.map(keysOf(options.keys, options.algorithms), (keys) => {
     checkOptions("Jwt", options, { clockTolerance: "duration" })
     const tolerance = Duration.toSeconds(options.clockTolerance ?? "30 seconds")
     const principalOf = options.principal ?? fromSubject
+    const issuers = options.issuer === undefined ? undefined : [options.issuer].flat()
     const accepts = ({ scheme, token }: AuthRequest): boolean => {
       if (token === undefined) return false
       const kind = scheme?.toLowerCase()
       if (kind !== undefined && kind !== "bearer" && kind !== "jwt") return false
       return kind === "jwt" || Redacted.value(token).split(".", 4).length === 3
     }
+    const isMine = (request: AuthRequest): boolean => {
+      if (request.token === undefined || !accepts(request)) return false
+      const token = Redacted.value(request.token)
+      if (token.length > maxTokenLength || !compact.test(token)) return false
+      return issuers === undefined || issuers.some((issuer) => issuer === claimedIssuer(token))
+    }
+    const authenticate: AuthenticatorService["authenticate"] = (request) =>
+      Effect.gen(function* () {
+        const token = request.token === undefined ? "" : Redacted.value(request.token)
+        if (token === "") return yield* new Unauthenticated({ message: "auth.token: a signed JWT is required" })
+        if (token.length > maxTokenLength) {
+          return yield* new Unauthenticated({ message: `auth.token: is longer than ${maxTokenLength} characters` })
+        }
+        if (!compact.test(token)) return yield* new Unauthenticated({ message: "auth.token: is no valid JWT" })
+        // edge: jose takes the time as a Date; it comes from Clock
+        const currentDate = DateTime.toDate(yield* DateTime.now)
+        const verified = yield* Effect.tryPromise({
+          try: () =>
+            jose.jwtVerify(token, keys as jose.JWTVerifyGetKey, {
+              algorithms: [...options.algorithms],
+              currentDate,
+              clockTolerance: tolerance,
+              requiredClaims: [...(options.required ?? ["sub", "exp"])],
+              ...(options.issuer === undefined ? {} : { issuer: options.issuer as string | Array<string> }),
+              ...(options.audience === undefined ? {} : { audience: options.audience as string | Array<string> })
+            }),
+          catch: failure
+        })
+        const principal = principalOf(verified.payload)
+        return principal ?? (yield* new Unauthenticated({ message: "auth.token: names no principal that is accepted" }))
+      })
     return {
       accepts,
-      authenticate: (request) =>
-        Effect.gen(function* () {
-          const token = request.token === undefined ? "" : Redacted.value(request.token)
-          if (token === "") return yield* new Unauthenticated({ message: "auth.token: a signed JWT is required" })
-          if (token.length > maxTokenLength) {
-            return yield* new Unauthenticated({ message: `auth.token: is longer than ${maxTokenLength} characters` })
-          }
-          if (!compact.test(token)) return yield* new Unauthenticated({ message: "auth.token: is no valid JWT" })
-          // edge: jose takes the time as a Date; it comes from Clock
-          const currentDate = DateTime.toDate(yield* DateTime.now)
-          const verified = yield* Effect.tryPromise({
-            try: () =>
-              jose.jwtVerify(token, keys as jose.JWTVerifyGetKey, {
-                algorithms: [...options.algorithms],
-                currentDate,
-                clockTolerance: tolerance,
-                requiredClaims: [...(options.required ?? ["sub", "exp"])],
-                ...(options.issuer === undefined ? {} : { issuer: options.issuer as string | Array<string> }),
-                ...(options.audience === undefined ? {} : { audience: options.audience as string | Array<string> })
-              }),
-            catch: (error) =>
-              new Unauthenticated({
-                message: `auth.token: ${reason(error)}`,
-                ...(error instanceof jose.errors.JWKSTimeout ? { retryable: true } : {})
-              })
-          })
-          const principal = principalOf(verified.payload)
-          return (
-            principal ?? (yield* new Unauthenticated({ message: "auth.token: names no principal that is accepted" }))
-          )
-        })
+      authenticate,
+      judge: (request) => (isMine(request) ? Verdict.ofOutcome(authenticate(request)) : Effect.succeed(Verdict.notMine))
     }
   })
 

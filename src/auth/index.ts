@@ -1,3 +1,4 @@
 /** Who a client is. */
 export * from "./Authenticator.js"
 export * from "./Principal.js"
+export { AuthenticationUnavailable, type Verdict } from "./Verdict.js"

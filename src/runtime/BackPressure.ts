@@ -1,7 +1,7 @@
 /**
  * Slow consumers slow the agent, not the process (ARCP 1.1 §6.5, §13.2).
  *
- * Responsibility: a job whose owner negotiated `ack`, and has fallen further behind than `Limits.ackLag` events or
+ * Responsibility: a job one of whose owners negotiated `ack`, and has fallen further behind than `Limits.ackLag` events or
  * `Limits.ackLagBytes`, says so once in a `status {phase: "back_pressure"}` and its `emit` waits until the lag is at half of
  * both marks. What has been emitted goes
  * out meanwhile; only the agent waits.
@@ -9,9 +9,9 @@
  * Order: the event that met the mark comes first, then the status, then whatever the agent emits once it goes on.
  *
  * Races and deadlocks closed here: an acknowledgement between the check and the wait is not missed, since a wait looks
- * whether its episode is still on; an owner that leaves, or whose job moves to another session, holds nobody; a job that
- * is being stopped waits for nobody, so that its finalizers can emit; the terminal message never passes here. Only the
- * owner counts: an observer that is behind is not waited for. A session that negotiated `ack` is measured from its start:
+ * whether its episode is still on; an owner that leaves holds nobody; of several owners the slowest counts; a job that
+ * is being stopped waits for nobody, so that its finalizers can emit; the terminal message never passes here. Only
+ * owners count: an observer that is behind is not waited for. A session that negotiated `ack` is measured from its start:
  * one that never acknowledges is a slow reader, for the patience at the longest. One without `ack` is not measured, since its
  * lag says nothing.
  */
@@ -83,7 +83,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
     readonly acknowledged: (session: LiveSession) => void
     /** The session is not connected any more: it is not waited for. */
     readonly left: (session: LiveSession) => void
-    /** The job is being stopped, has ended, or has another owner: its emitters go on. */
+    /** The job is being stopped or has ended: its emitters go on. */
     readonly release: (job: LiveJob) => void
   }
 >() {
@@ -97,8 +97,10 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
       const meter = yield* Metrics.Meter
       const { patience, policy } = yield* SlowConsumers
       const episodes = new Map<LiveSession, Episode>()
-      /** The episode that each waiting job is in. */
-      const held = new Map<LiveJob, Episode>()
+      /** The episodes that each waiting job is in: one for each owner that it waits for. */
+      const held = new Map<LiveJob, Set<Episode>>()
+      /** Jobs that wait for no one any more. */
+      const free = new WeakSet<LiveJob>()
 
       const lagOf = (session: LiveSession): number => session.seq - session.ackedSeq
       const bytesOf = (session: LiveSession): number => session.bytes - session.ackedBytes
@@ -108,18 +110,23 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         meter.reached(lagOf(session) > ackLag ? "ackLag" : "ackLagBytes")
       }
 
-      const release = (job: LiveJob): void => {
-        const episode = held.get(job)
-        if (episode === undefined) return
-        held.delete(job)
+      const leave = (episode: Episode, job: LiveJob): void => {
         const waiting = episode.jobs.get(job)
         episode.jobs.delete(job)
+        const all = held.get(job)
+        all?.delete(episode)
+        if (all?.size === 0) held.delete(job)
         if (waiting !== undefined) for (const resume of [...waiting]) resume()
+      }
+
+      const release = (job: LiveJob): void => {
+        free.add(job)
+        for (const episode of [...(held.get(job) ?? [])]) leave(episode, job)
       }
 
       const releaseAll = (episode: Episode): void => {
         episode.patience?.cancel()
-        for (const job of [...episode.jobs.keys()]) release(job)
+        for (const job of [...episode.jobs.keys()]) leave(episode, job)
       }
 
       const end = (episode: Episode): void => {
@@ -183,9 +190,12 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         if (waiting === undefined) {
           waiting = new Set()
           episode.jobs.set(job, waiting)
-          held.set(job, episode)
-          const body = { phase: "back_pressure", message: `consumer lag ${lagOf(owner)} events` }
-          journal.emit(job, "event", eventPayload('"status"', deadlines.now(), JSON.stringify(body)))
+          const all = held.get(job)
+          if (all === undefined) {
+            held.set(job, new Set([episode]))
+            const body = { phase: "back_pressure", message: `consumer lag ${lagOf(owner)} events` }
+            journal.emit(job, "event", eventPayload('"status"', deadlines.now(), JSON.stringify(body)))
+          } else all.add(episode)
         }
         const mine = waiting
         return Effect.async<void>((resume) => {
@@ -198,11 +208,21 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
       }
 
       const throttle = (job: LiveJob): Effect.Effect<void> | undefined => {
-        const { owner } = job
-        return owner === undefined ||
-          (owner.seq - owner.ackedSeq <= ackLag && owner.bytes - owner.ackedBytes <= ackLagBytes)
-          ? undefined
-          : slow(job, owner)
+        const { owners } = job
+        for (let i = 0; i < owners.length; i++) {
+          const owner = owners[i]!
+          if (owner.seq - owner.ackedSeq <= ackLag && owner.bytes - owner.ackedBytes <= ackLagBytes) continue
+          const wait = slow(job, owner)
+          if (wait === undefined) continue
+          // One after the other: together that is the slowest of them.
+          return owners.length === 1
+            ? wait
+            : Effect.zipRight(
+                wait,
+                Effect.suspend(() => (free.has(job) ? undefined : throttle(job)) ?? Effect.void)
+              )
+        }
+        return undefined
       }
 
       return {

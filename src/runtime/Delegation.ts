@@ -335,8 +335,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
               credentials.revoke(jobId)
               return resume(Effect.zipRight(abandoned, Effect.interrupt))
             }
-            let announcedAt = 0
-            let announcedTo: LiveSession | undefined
+            let announced: ReadonlyArray<{ readonly owner: LiveSession; readonly at: number }> = []
             running.queued = true
             runner.addChild(running)
             letGo()
@@ -347,21 +346,19 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
                   "event",
                   eventPayload('"delegate"', now, body(delegateId, jobId, agentName, copy.text, copy.asked))
                 )
-                const { owner } = parentLive
-                announcedTo = owner
-                announcedAt = owner?.assigned ?? 0
+                announced = parentLive.owners.map((owner) => ({ owner, at: owner.assigned }))
                 builder.job(record)
-                if (owner !== undefined) attachOwner(live, owner)
+                for (const { owner } of announced) attachOwner(live, owner)
                 builder.state(parentLive)
                 builder.state(live)
                 runner.writeStart(running, builder)
               },
               committed: () => {
-                const owner = announcedTo
-                if (owner?.link !== undefined && hearsOfChildren(owner)) {
+                for (const { at, owner } of announced) {
+                  if (owner.link === undefined || !hearsOfChildren(owner)) continue
                   const issued = owner.features.has("provisioned_credentials") ? credentials.wire(jobId) : []
                   owner.link.postAfter(
-                    announcedAt,
+                    at,
                     Message.runtime(
                       "job.accepted",
                       {

@@ -496,8 +496,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const startAgain = (running: Running): void => {
         // It may have been cancelled while its credentials were being issued.
         if (running.finished || running.outcome !== undefined) return
-        const { owner } = running.live
-        running.inlineStream = owner !== undefined && !owner.features.has("result_chunk")
+        const { owners } = running.live
+        running.inlineStream = owners.length > 0 && owners.every(({ features }) => !features.has("result_chunk"))
         closeCalls(running, restarted)
         if (!add(running)) return
         journal.change({

@@ -4,8 +4,8 @@
  * Responsibility: a submit becomes a job or a refusal; a job waits for a slot, runs as one fiber and ends exactly once,
  * whatever ends it.
  *
- * Order: a submit is validated and its lease admitted, the agent resolved, then the job, its key and its first event
- * are one change of the journal; `job.accepted` is posted when that is durable, and the handler starts after it.
+ * Order: the idempotency key is looked up, the submit validated, the agent resolved and the lease admitted, then the job, its key and
+ * its first event are one change of the journal; `job.accepted` is posted when that is durable, and the handler starts after it.
  *
  * Races closed here: two submits with one key are one job (the second waits for the first); the first reason to stop a
  * job counts, and a job that was stopped cannot report success; the slot is free after the grace even when the handler
@@ -22,7 +22,6 @@ import { type AgentRegistration, AgentRegistry } from "../agent/AgentRegistry.js
 import type * as Lease from "../authority/Lease.js"
 import * as Withheld from "../authority/Withheld.js"
 import * as AgentName from "../protocol/AgentName.js"
-import * as CanonicalJson from "../protocol/CanonicalJson.js"
 import {
   type ArcpError,
   Cancelled,
@@ -38,16 +37,16 @@ import type { Priority } from "../protocol/Envelope.js"
 import type { TraceContext } from "../protocol/Trace.js"
 import type { KeyRecord } from "../store/Store.js"
 import { Store, type StoreError } from "../store/Store.js"
-import { BackPressure } from "./BackPressure.js"
 import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
 import * as FrameSize from "./internal/frameSize.js"
-import { sha256 } from "./internal/hash.js"
 import { isTerminal } from "../protocol/Session.js"
+import { askedHash, sameAsked } from "./internal/asked.js"
 import type { LiveJob, LiveSession } from "./internal/model.js"
 import { shuttingDown } from "./internal/drain.js"
 import { newJob } from "./internal/newJob.js"
-import { attachOwner, detach } from "./internal/owner.js"
+import { attachOwner, detach, removeOwner } from "./internal/owner.js"
+import { replayChunks, replayEnd, runsOf } from "./internal/replay.js"
 import type { Running } from "./internal/running.js"
 import { JobRunner } from "./JobRunner.js"
 import { Journal } from "./Journal.js"
@@ -66,6 +65,20 @@ export interface SubmitRequest {
   readonly accepted: (jobId: string, traceId: string, payload: Accepted) => void
   /** Called when the store did not take the job. */
   readonly failed: (error: ArcpError) => void
+}
+
+/** An idempotency key that is being used for the first time. */
+interface Key {
+  readonly key: string
+  readonly hash: string
+  /** Called when the job's change is queued: from then on the change releases the key, whatever becomes of the request. */
+  readonly queued: () => void
+  readonly done: () => void
+}
+
+interface Resolved {
+  readonly agent: AgentRegistration
+  readonly input: unknown
 }
 
 /** The store could not be read or written: the caller may try again. */
@@ -94,7 +107,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
   static readonly layer: Layer.Layer<
     JobScheduler,
     never,
-    Store | Journal | Deadlines | Ids | Leases | Credentials | AgentRegistry | JobRunner | BackPressure
+    Store | Journal | Deadlines | Ids | Leases | Credentials | AgentRegistry | JobRunner
   > = Layer.effect(
     JobScheduler,
     Effect.gen(function* () {
@@ -106,28 +119,16 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const credentials = yield* Credentials
       const registry = yield* AgentRegistry
       const runner = yield* JobRunner
-      const backPressure = yield* BackPressure
       const limits = yield* Limits
       const { reaching } = yield* Meter
       const keysInProgress = new Map<string, Deferred.Deferred<void>>()
-
-      const parametersHash = (agent: string, payload: Submit): string =>
-        sha256(
-          CanonicalJson.canonicalize({
-            agent,
-            input: payload.input ?? null,
-            lease_request: payload.lease_request ?? {},
-            lease_constraints: payload.lease_constraints ?? {},
-            max_runtime_sec: payload.max_runtime_sec ?? null
-          })
-        )
 
       /** Admits the job, has its credentials issued, and queues everything that announces it. */
       const create = (
         session: LiveSession,
         request: SubmitRequest,
-        resolved: { readonly agent: AgentRegistration; readonly input: unknown },
-        key: { readonly key: string; readonly hash: string; readonly done: () => void } | undefined
+        resolved: Resolved,
+        key: Key | undefined
       ): Effect.Effect<void, ArcpError> =>
         Effect.suspend((): Effect.Effect<void, ArcpError> => {
           const { payload } = request
@@ -170,8 +171,8 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const createWith = (
         session: LiveSession,
         request: SubmitRequest,
-        resolved: { readonly agent: AgentRegistration; readonly input: unknown },
-        key: { readonly key: string; readonly hash: string; readonly done: () => void } | undefined,
+        resolved: Resolved,
+        key: Key | undefined,
         lease: Lease.Lease,
         now: number
       ): Effect.Effect<void, ArcpError> =>
@@ -223,6 +224,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           }
           const announce = (): void => {
             running.queued = true
+            key?.queued()
             const start = runner.add(running)
             journal.change({
               write: (builder) => {
@@ -285,7 +287,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const descendants = (running: Running): ReadonlyArray<LiveJob> =>
         [...running.children].flatMap((child) => (child.queued ? [child.live, ...descendants(child)] : []))
 
-      /** Answers a submit whose key is known (§7.2). */
+      /** Answers a submit whose key is known (§7.2); false where its job is gone. */
       const repeat = (session: LiveSession, request: SubmitRequest, key: KeyRecord, hash: string) =>
         Effect.gen(function* () {
           // Before the store is read: a job that ends meanwhile is known by what it has become, and not by what was read.
@@ -293,37 +295,49 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           const found = yield* Effect.mapError(store.job(key.jobId), storeFailure)
           if (Option.isNone(found)) return false
           const { record, state } = found.value
-          if (key.parametersHash !== hash) {
+          if (!sameAsked(key.parametersHash, hash, request.payload, record)) {
             return yield* new DuplicateKey({
               message: `idempotency_key: this key stands for ${record.jobId}, which was submitted with other parameters`,
               details: { job_id: record.jobId }
             })
           }
+          const running = runner.running(record.jobId)
+          // A job that is left to the next process can be asked for there.
+          if (running === undefined ? live === undefined && !isTerminal(state.status) : runner.left(running)) {
+            return yield* shuttingDown
+          }
+          const last = state.lastJobSeq
+          const heads =
+            live === undefined ? yield* Effect.mapError(store.segmentHeads(record.jobId, 1, last), storeFailure) : []
           const accepted = JSON.parse(record.accepted) as Accepted
-          let moved: ReadonlyArray<LiveJob> = []
+          const fresh = new Map<LiveJob, { readonly owned: boolean; readonly attached: boolean }>()
           journal.change({
             write: (builder) => {
+              if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)
               // By what is in the log so far: the end of a job that is ending may be queued behind this change.
-              if (live !== undefined && !builder.hasEnd(live)) {
-                const running = runner.running(record.jobId)
-                // Its children's events belong to the same stream.
-                moved = [live, ...(running === undefined ? [] : descendants(running))]
-                for (const job of moved) {
-                  attachOwner(job, session)
-                  builder.state(job)
+              if (builder.hasEnd(live)) {
+                return replayEnd(builder, session, live, live.gated, live.trimmedTo, live.assigned)
+              }
+              // Its children's events belong to the same stream.
+              for (const job of [live, ...(running === undefined ? [] : descendants(running))]) {
+                const before = fresh.get(job) ?? {
+                  owned: job.owners.includes(session),
+                  attached: job.attachments.has(session.sessionId)
                 }
-              } else {
-                const last = live === undefined ? state.lastJobSeq : live.assigned
-                // Told again, which is no event of the job: it does not count as its last (§6.6).
-                builder.deliver(session, { jobId: record.jobId, traceId: record.traceId }, last, last)
+                fresh.set(job, before)
+                if (session.removed || before.owned) continue
+                // The rest of the result is of no use without its beginning.
+                if (!before.attached) replayChunks(builder, session, job, job.gated, job.trimmedTo + 1, job.assigned)
+                attachOwner(job, session)
+                builder.state(job)
               }
             },
-            committed: () => {
-              // They may have waited for their previous owner.
-              for (const job of moved) backPressure.release(job)
-              request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted))
-            },
-            failed: (error) => request.failed(storeFailure(error))
+            committed: () =>
+              request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted)),
+            failed: (error) => {
+              for (const [job, { owned }] of fresh) if (!owned) removeOwner(job, session)
+              request.failed(storeFailure(error))
+            }
           })
           return true
         })
@@ -331,23 +345,24 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const submitWithKey = (
         session: LiveSession,
         request: SubmitRequest,
-        resolved: { readonly agent: AgentRegistration; readonly input: unknown },
         key: string
       ): Effect.Effect<void, ArcpError> =>
         Effect.suspend(() => {
           const slot = `${session.principal.id}\u0000${key}`
           const inProgress = keysInProgress.get(slot)
           if (inProgress !== undefined) {
-            return Effect.zipRight(Deferred.await(inProgress), submitWithKey(session, request, resolved, key))
+            return Effect.zipRight(Deferred.await(inProgress), submitWithKey(session, request, key))
           }
           const done = Deferred.unsafeMake<void>(FiberId.none)
           keysInProgress.set(slot, done)
+          let queued = false
           const release = () => {
             keysInProgress.delete(slot)
             Deferred.unsafeDone(done, Effect.void)
           }
-          const hash = parametersHash(`${resolved.agent.name}@${resolved.agent.version}`, request.payload)
+          const hash = askedHash(request.payload)
           return Effect.mapError(store.key(session.principal.id, key), storeFailure).pipe(
+            // Before anything of the request is judged: what a deploy changes does not keep a submit from its job.
             Effect.flatMap((found) =>
               Option.isSome(found) && found.value.expiresAt > deadlines.now()
                 ? repeat(session, request, found.value, hash)
@@ -355,33 +370,39 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             ),
             Effect.flatMap((repeated) => {
               if (repeated) return Effect.sync(release)
-              return create(session, request, resolved, { key, hash, done: release })
+              return createResolved(session, request, { key, hash, queued: () => void (queued = true), done: release })
             }),
-            Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(release) : Effect.void))
+            Effect.onExit((exit) => (exit._tag === "Failure" && !queued ? Effect.sync(release) : Effect.void))
           )
         })
 
-      const submit = (session: LiveSession, request: SubmitRequest): Effect.Effect<void, ArcpError> =>
-        Effect.suspend(() => {
-          // A known key too: its job may be one that is left to the next process.
-          if (runner.draining()) return Effect.fail(shuttingDown)
-          const { payload } = request
-          const name = AgentName.parse(payload.agent)
-          if (Either.isLeft(name)) return Effect.fail(name.left)
-          if (name.right.version !== undefined && !session.features.has("agent_versions")) {
-            return Effect.fail(
+      const resolve = (session: LiveSession, { agent: asked, input }: Submit): Either.Either<Resolved, ArcpError> =>
+        Either.gen(function* () {
+          const name = yield* AgentName.parse(asked)
+          if (name.version !== undefined && !session.features.has("agent_versions")) {
+            return yield* Either.left(
               new InvalidRequest({ message: "payload.agent: the feature agent_versions was not negotiated" })
             )
           }
-          const agent = registry.resolve(name.right)
-          if (Either.isLeft(agent)) return Effect.fail(agent.left)
-          const input = agent.right.decode(payload.input ?? null)
-          if (Either.isLeft(input)) return Effect.fail(input.left)
-          const resolved = { agent: agent.right, input: input.right }
-          return payload.idempotency_key === undefined
-            ? create(session, request, resolved, undefined)
-            : submitWithKey(session, request, resolved, payload.idempotency_key)
+          const agent = yield* registry.resolve(name)
+          return { agent, input: yield* agent.decode(input ?? null) }
         })
+
+      const createResolved = (
+        session: LiveSession,
+        request: SubmitRequest,
+        key: Key | undefined
+      ): Effect.Effect<void, ArcpError> =>
+        Effect.suspend(() =>
+          runner.draining()
+            ? Effect.fail(shuttingDown)
+            : Effect.flatMap(resolve(session, request.payload), (resolved) => create(session, request, resolved, key))
+        )
+
+      const submit = (session: LiveSession, request: SubmitRequest): Effect.Effect<void, ArcpError> => {
+        const { idempotency_key: key } = request.payload
+        return key === undefined ? createResolved(session, request, undefined) : submitWithKey(session, request, key)
+      }
 
       const cancel = (
         session: LiveSession,
@@ -400,7 +421,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           }
           const { live } = running
           if (live.record.principalId !== session.principal.id) return yield* unknown
-          if (live.ownerSessionId !== session.sessionId) {
+          if (!live.owners.includes(session)) {
             return yield* new PermissionDenied({
               message: `job_id: only the session that submitted ${jobId} may cancel it`
             })

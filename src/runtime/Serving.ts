@@ -157,6 +157,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             return yield* refuse(connection, state, new InternalError({ message: barred }), envelope)
           }
           const peer = info.peers === "auto" ? Peers.peerKind(envelope) : undefined
+          state.greeted = true
           const { auth } = message.payload
           const hello: Hello = message.payload
           const gone = new Unauthenticated({ message: "auth: the connection has ended" })
@@ -169,7 +170,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               remoteAddress: connection.remoteAddress
             }
           }).pipe(
-            // An authenticator that takes longer than the connection lives is not waited for.
+            // An authenticator that takes longer than the connection lives is not waited for, nor is its end.
+            Effect.disconnect,
             Effect.raceFirst(Effect.zipRight(connection.closed, Effect.fail(gone)))
           )
           yield* authenticated.pipe(
@@ -552,10 +554,12 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             }
             const tooSlow = deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => {
               if (state.attached !== undefined || state.done) return
-              const message = `no session.hello came within ${limits.handshakeTimeout} ms`
-              runFork(
-                refuse(connection, state, reaching("handshakeTimeout", new InvalidRequest({ message })), undefined)
-              )
+              const time = `within ${limits.handshakeTimeout} ms`
+              // Nothing was judged, neither the hello nor its credential.
+              const error = state.greeted
+                ? new InternalError({ message: `the session could not be opened ${time}; try again` })
+                : new InvalidRequest({ message: `no session.hello came ${time}` })
+              runFork(refuse(connection, state, reaching("handshakeTimeout", error), undefined))
             })
             // Its inbound has ended, so its end is near. The transport cannot count.
             const tooLarge = Effect.map(connection.closed, ({ code }) => {

@@ -46,7 +46,7 @@ import { inventory } from "./internal/inventory.js"
 import { Link } from "./internal/link.js"
 import { LiveSession, type Run } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
-import { attachOwner } from "./internal/owner.js"
+import { attachOwner, removeOwner } from "./internal/owner.js"
 import type { PeerKind } from "./internal/peers.js"
 import { findResumed, notResumable, TokenIndex } from "./internal/resuming.js"
 import { openCallsOf, parentsFirst } from "./internal/takeUp.js"
@@ -153,13 +153,18 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         const remove = (session: LiveSession): void => {
           session.removed = true
           drop(session)
+          // What others own too has to be known as theirs.
+          const owned = [...session.owned].filter(({ owners }) => owners.length > 1)
           for (const live of [...session.owned, ...session.observed]) {
-            live.attachments.delete(session.sessionId)
-            if (live.owner === session) live.owner = undefined
+            session.observed.delete(live)
+            removeOwner(live, session)
           }
-          session.owned.clear()
-          session.observed.clear()
-          journal.change({ write: (builder) => builder.removeSession(session) })
+          journal.change({
+            write: (builder) => {
+              builder.removeSession(session)
+              for (const live of owned) builder.state(live)
+            }
+          })
         }
 
         const expireLater = (session: LiveSession): void => {
@@ -526,10 +531,11 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             for (const stored of parentsFirst(recovered.jobs)) {
               yield* pause
               const { jobId } = stored.record
-              const owner = sessions.get(stored.state.ownerSessionId)
+              const { otherOwners = [], ownerSessionId } = stored.state
+              const owners = [ownerSessionId, ...otherOwners].flatMap((id) => sessions.get(id) ?? [])
               const observers = observing.get(jobId) ?? []
               const attached = new Map<LiveSession, Array<Run>>()
-              for (const session of new Set(owner === undefined ? observers : [owner, ...observers])) {
+              for (const session of new Set([...owners, ...observers])) {
                 attached.set(
                   session,
                   (yield* store.deliveriesOfJob(session.sessionId, jobId)).map((run) => ({ ...run }))
@@ -546,7 +552,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
                 }
               }
               for (const [session, runs] of attached) live.attachments.set(session.sessionId, { session, runs })
-              if (owner !== undefined) attachOwner(live, owner)
+              for (const owner of owners) attachOwner(live, owner)
               for (const observer of observers) observer.observed.add(live)
             }
             yield* runner.resume

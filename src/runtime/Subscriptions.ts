@@ -16,7 +16,7 @@ import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionD
 import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
 import type { Credential, Subscribe, Subscribed } from "../protocol/Job.js"
 import { isTerminal, type JobInfo, type ListJobs } from "../protocol/Session.js"
-import { Store, type StoredJob } from "../store/Store.js"
+import { Store, type StoreError, type StoredJob } from "../store/Store.js"
 import { wireBudget } from "./Budgets.js"
 import { Credentials } from "./Credentials.js"
 import { shuttingDown } from "./internal/drain.js"
@@ -173,6 +173,12 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         return issued.length === 0 ? {} : { credentials: issued }
       }
 
+      /** The number of a job's last event in the asking session where that owns it, else in the first owner's (§6.6). */
+      const lastSeqFor = (session: LiveSession, live: LiveJob): number =>
+        live.owners[0] !== session && live.owners.includes(session)
+          ? (live.attachments.get(session.sessionId)?.runs.at(-1)?.lastSeq ?? 0)
+          : live.lastOwnerSeq
+
       /** `replay` tells what follows; undefined: nothing does. */
       const descriptor = (
         session: LiveSession,
@@ -193,16 +199,23 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           ...credentialsOf(session, record),
           parent_job_id: record.parentJobId ?? null,
           trace_id: record.traceId,
-          subscribed_from: replay === undefined ? (live?.lastOwnerSeq ?? state.lastOwnerSeq) : replayedFrom(replay),
+          subscribed_from:
+            replay !== undefined
+              ? replayedFrom(replay)
+              : live === undefined
+                ? state.lastOwnerSeq
+                : lastSeqFor(session, live),
           replayed: replay !== undefined
         }
       }
 
       const ownerRuns = (
+        session: LiveSession,
         live: LiveJob | undefined,
         stored: StoredJob
       ): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
-        const ownerId = live?.ownerSessionId ?? stored.state.ownerSessionId
+        const isOwner = live?.owners.includes(session) ?? stored.state.otherOwners?.includes(session.sessionId) === true
+        const ownerId = isOwner ? session.sessionId : (live?.ownerSessionId ?? stored.state.ownerSessionId)
         const attachment = live?.attachments.get(ownerId)
         return attachment !== undefined
           ? Effect.succeed(attachment.runs)
@@ -241,7 +254,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           }
           const history = payload.history === true && payload.from_event_seq !== "live"
           const from = typeof payload.from_event_seq === "number" ? payload.from_event_seq : 0
-          const ownersRuns = history ? yield* ownerRuns(runner.live(jobId), stored) : []
+          const ownersRuns = history ? yield* ownerRuns(session, runner.live(jobId), stored) : []
           const after = from > 0 ? jobSeqAt(ownersRuns, from) : 0
           // An ended job is read from the store as it is after the look-up: it cannot change any more.
           const ended =
@@ -339,7 +352,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           journal.change({
             write: (builder) => {
               session.observed.delete(live)
-              if (live.owner !== session) live.attachments.delete(session.sessionId)
+              if (!live.owners.includes(session)) live.attachments.delete(session.sessionId)
               builder.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId })
             },
             committed: done
@@ -365,9 +378,18 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           // The same, as other clients read it.
           submitted_at: createdAt,
           trace_id: record.traceId,
-          last_event_seq: live?.lastOwnerSeq ?? state.lastOwnerSeq
+          last_event_seq: live === undefined ? state.lastOwnerSeq : lastSeqFor(session, live)
         }
       }
+
+      /** An ended job as a session sees it that was one of several owners: its own numbers count there. */
+      const numberedFor = (session: LiveSession, job: StoredJob): Effect.Effect<StoredJob, StoreError> =>
+        job.state.otherOwners?.includes(session.sessionId) !== true || runner.live(job.record.jobId) !== undefined
+          ? Effect.succeed(job)
+          : Effect.map(store.deliveriesOfJob(session.sessionId, job.record.jobId), (runs) => ({
+              record: job.record,
+              state: { ...job.state, lastOwnerSeq: runs.at(-1)?.lastSeq ?? 0 }
+            }))
 
       const list = (session: LiveSession, request: ListJobs, bytes: number) =>
         Effect.gen(function* () {
@@ -394,7 +416,14 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           const page = yield* JobsPage.gather(
             after,
             { rows: Math.min(request.limit ?? limits.listPage, limits.listPage), bytes },
-            (afterJobId, limit) => Effect.mapError(store.jobs({ ...query, afterJobId, limit }), storeFailure),
+            (afterJobId, limit) =>
+              Effect.mapError(
+                Effect.flatMap(
+                  store.jobs({ ...query, afterJobId, limit }),
+                  Effect.forEach((job) => numberedFor(session, job))
+                ),
+                storeFailure
+              ),
             (stored) => info(session, stored)
           )
           const rows = page.rows.map((row) => FrameSize.row(row, FrameSize.replyRoom(limits)))

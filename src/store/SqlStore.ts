@@ -34,7 +34,7 @@ import {
 } from "./Store.js"
 
 const jobSelect = `SELECT j.job_id, j.principal_id, j.agent, j.version, j.created_at, j.data, s.status, s.owner_session_id,
-  s.started_at, s.ended_at, s.last_job_seq, s.last_owner_seq, s.attempt, s.budget, s.cancelled
+  s.started_at, s.ended_at, s.last_job_seq, s.last_owner_seq, s.attempt, s.budget, s.cancelled, s.other_owners
   FROM arcp_jobs j JOIN arcp_job_states s ON s.job_id = j.job_id`
 
 /** What one step of a purge deletes at most, but for the row that passes it. */
@@ -124,6 +124,7 @@ export const make = (
       s.budget === undefined ? null : sealer.seal(s.budget, `budget ${s.jobId}`),
       // The client's own words.
       s.cancelled === undefined ? null : sealer.seal(s.cancelled, `cancel ${s.jobId}`),
+      s.otherOwners === undefined || s.otherOwners.length === 0 ? null : s.otherOwners.join(","),
       0
     ]
     const segmentRow = (s: Segment): ReadonlyArray<Param> => {
@@ -172,7 +173,8 @@ export const make = (
             lastOwnerSeq: int(row.last_owner_seq),
             attempt: int(row.attempt),
             budget,
-            cancelled: cancelled === undefined ? undefined : yield* open(cancelled, `cancel ${jobId}`)
+            cancelled: cancelled === undefined ? undefined : yield* open(cancelled, `cancel ${jobId}`),
+            otherOwners: maybeText(row.other_owners)?.split(",")
           }
         }
       })

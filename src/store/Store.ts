@@ -88,6 +88,8 @@ export interface JobState {
   readonly budget: string | undefined
   /** The message of the cancel that was acknowledged: whoever takes the job up ends it, and does not start it again. */
   readonly cancelled: string | undefined
+  /** The sessions that own it beside `ownerSessionId`, in the order in which they came. Default: none. */
+  readonly otherOwners?: ReadonlyArray<string> | undefined
 }
 
 /** A job with its state. */

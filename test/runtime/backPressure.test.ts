@@ -200,7 +200,7 @@ describe.each(backends)("back-pressure over %s", (_name, backend) => {
     }).pipe(Effect.provide(main))
   )
 
-  it.scoped("§7.2 a job that moves to another session does not wait for the one before", () =>
+  it.scoped("§7.2 a job waits for the slowest of its owners that are connected", () =>
     Effect.gen(function* () {
       const one = yield* acknowledging()
       const two = yield* hello({ features: features.filter((f) => f !== "ack") })
@@ -209,6 +209,11 @@ describe.each(backends)("back-pressure over %s", (_name, backend) => {
       yield* one.next("job.event", isSignal)
       yield* standstill(one)
       expect((yield* submit(two, "counter", { count: 800 }, rest)).job_id).toBe(accepted.job_id)
+      const before = two.seen.length
+      yield* standstill(two)
+      expect(eventsOf(two, accepted.job_id!).some((frame) => frame.type === "job.result")).toBe(false)
+      expect(two.seen.length).toBeGreaterThanOrEqual(before)
+      yield* one.drop
       expect((yield* two.terminal(accepted.job_id!)).payload.result).toEqual({ count: 800 })
     }).pipe(Effect.provide(main))
   )

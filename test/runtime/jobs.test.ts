@@ -158,19 +158,29 @@ describe.each(backends)("jobs over %s", (_name, backend) => {
       }).pipe(Effect.provide(main))
     )
 
-    it.scoped("§7.2 the session that submits again becomes the owner: events and cancel authority move", () =>
-      Effect.gen(function* () {
-        const one = yield* hello()
-        const two = yield* hello()
-        const first = yield* submit(one, "gate", { name: "moves" }, { idempotency_key: "k4" })
-        const second = yield* submit(two, "gate", { name: "moves" }, { idempotency_key: "k4" })
-        expect(second.job_id).toBe(first.job_id)
-        const denied = yield* Effect.flatMap(one.send("job.cancel", { job_id: first.job_id }), one.reply)
-        expect(denied.payload.code).toBe("PERMISSION_DENIED")
-        const ok = yield* Effect.flatMap(two.send("job.cancel", { job_id: first.job_id }), two.reply)
-        expect(ok.type).toBe("job.cancelled")
-        expect((yield* two.terminal(first.job_id!)).payload.final_status).toBe("cancelled")
-      }).pipe(Effect.provide(main))
+    it.scoped(
+      "§7.2 the session that submits again becomes an owner too: both are sent events, and both may cancel",
+      () =>
+        Effect.gen(function* () {
+          const one = yield* hello()
+          const two = yield* hello()
+          const first = yield* submit(one, "gate", { name: "moves" }, { idempotency_key: "k4" })
+          const second = yield* submit(two, "gate", { name: "moves" }, { idempotency_key: "k4" })
+          expect(second.job_id).toBe(first.job_id)
+          const stranger = yield* hello()
+          const denied = yield* Effect.flatMap(stranger.send("job.cancel", { job_id: first.job_id }), stranger.reply)
+          expect(denied.payload.code).toBe("PERMISSION_DENIED")
+          const ok = yield* Effect.flatMap(two.send("job.cancel", { job_id: first.job_id }), two.reply)
+          expect(ok.type).toBe("job.cancelled")
+          for (const owner of [one, two]) {
+            expect((yield* owner.terminal(first.job_id!)).payload.final_status).toBe("cancelled")
+          }
+          const again = yield* submit(one, "gate", { name: "moves" }, { idempotency_key: "k4b" })
+          yield* submit(two, "gate", { name: "moves" }, { idempotency_key: "k4b" })
+          const first2 = yield* Effect.flatMap(one.send("job.cancel", { job_id: again.job_id }), one.reply)
+          expect(first2.type).toBe("job.cancelled")
+          yield* two.terminal(again.job_id!)
+        }).pipe(Effect.provide(main))
     )
 
     it.scoped("§7.2 a key counts for 24 hours", () =>

@@ -200,7 +200,8 @@ export class Builder {
         lastOwnerSeq: this.lastOwnerSeq(job),
         attempt: job.attempt,
         budget: job.budget,
-        cancelled: job.cancelled
+        cancelled: job.cancelled,
+        otherOwners: job.owners.length > 1 ? job.owners.slice(1).map(({ sessionId }) => sessionId) : undefined
       })
     }
     return {

@@ -121,7 +121,7 @@ export const ready = (
       const payload = job.recent[jobSeq - job.recentFrom]
       if (payload === undefined) break
       const own =
-        secrets && job.ownerPayloads !== undefined && job.ownerSessionId === session.sessionId
+        secrets && job.ownerPayloads !== undefined && job.owners.includes(session)
           ? (job.ownerPayloads.get(jobSeq) ?? payload)
           : payload
       const isEnd = jobSeq === job.terminalSeq

@@ -129,7 +129,9 @@ export class LiveJob {
   readonly jobId: string
   readonly traceId: string
   status: JobStatus
-  owner: LiveSession | undefined
+  /** The sessions that submitted it, the first one first; replaced, never changed. */
+  owners: ReadonlyArray<LiveSession> = []
+  /** The first owner's, also once it has left and none has come. */
   ownerSessionId: string
   startedAt: number | undefined
   endedAt: number | undefined = undefined

@@ -1,18 +1,33 @@
-/** Whose session a job's events go to. */
+/**
+ * Whose sessions a job's events go to: the one that submitted it, and those that submitted it again with its key (ARCP 1.1 §7.2).
+ *
+ * The first owner's numbers are the job's in listings and for observers (§6.6). Where it leaves for good, the next one is the first.
+ */
 import type { LiveJob, LiveSession } from "./model.js"
 
-/** Makes a session the owner of a job: its events go there from now on (§7.2). */
-export const attachOwner = (live: LiveJob, session: LiveSession): void => {
-  const previous = live.owner
-  if (previous !== undefined && previous !== session) {
-    previous.owned.delete(live)
-    if (!previous.observed.has(live)) live.attachments.delete(previous.sessionId)
-  }
-  live.owner = session
+const makeFirst = (live: LiveJob, session: LiveSession): void => {
+  if (live.ownerSessionId === session.sessionId) return
   live.ownerSessionId = session.sessionId
-  session.owned.add(live)
+  live.lastOwnerSeq = live.attachments.get(session.sessionId)?.runs.at(-1)?.lastSeq ?? 0
+}
+
+/** Makes a session an owner of a job, beside those that it has: the job's events go there too from now on. */
+export const attachOwner = (live: LiveJob, session: LiveSession): void => {
   if (!live.attachments.has(session.sessionId))
     live.attachments.set(session.sessionId, { session, runs: [], link: session.link })
+  if (live.owners.includes(session)) return
+  if (live.owners.length === 0) makeFirst(live, session)
+  live.owners = [...live.owners, session]
+  session.owned.add(live)
+}
+
+/** A session is an owner no more, and is sent no more of the job unless it observes it; the job goes on. */
+export const removeOwner = (live: LiveJob, session: LiveSession): void => {
+  session.owned.delete(live)
+  if (!session.observed.has(live)) live.attachments.delete(session.sessionId)
+  live.owners = live.owners.filter((owner) => owner !== session)
+  const [first] = live.owners
+  if (first !== undefined) makeFirst(live, first)
 }
 
 /** Takes a job away from every session. */
@@ -22,5 +37,5 @@ export const detach = (live: LiveJob): void => {
     session.observed.delete(live)
   }
   live.attachments.clear()
-  live.owner = undefined
+  live.owners = []
 }

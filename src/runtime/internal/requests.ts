@@ -15,6 +15,8 @@ import type { Pace } from "./pace.js"
 /** What one connection has come to. */
 export interface State {
   attached: Attached | undefined
+  /** Whether a hello or a resume has come: from then on the peer waits for the runtime. */
+  greeted: boolean
   /** Set once the connection is to be read no further. */
   done: boolean
   /** Requests that run beside the reading. */
@@ -31,6 +33,7 @@ export interface State {
 /** A connection that has just come. */
 export const begin = (pace: Pace): State => ({
   attached: undefined,
+  greeted: false,
   done: false,
   inFlight: 0,
   artifacts: undefined,

@@ -1,6 +1,6 @@
 /**
  * Telling that a credential has a new value (ARCP 1.1 §9.8.2, §14): an event without the value for everybody, which is stored,
- * and one with it in memory for the owner's session alone, where that has negotiated credentials.
+ * and one with it in memory for the owners' sessions alone, where they have negotiated credentials.
  */
 import type * as Context from "effect/Context"
 import * as Redacted from "effect/Redacted"
@@ -26,7 +26,7 @@ export const tellRotated = (
       if (at !== undefined) live.ownerPayloads?.delete(at)
       builder.event(live, "event", eventPayload('"status"', now, JSON.stringify(body)))
       at = live.assigned
-      if (live.owner?.features.has("provisioned_credentials") !== true) return
+      if (!live.owners.some(({ features }) => features.has("provisioned_credentials"))) return
       live.ownerPayloads ??= new Map()
       const value = Redacted.value(credential.value)
       // Twice: clients read it from the body, or from its details.

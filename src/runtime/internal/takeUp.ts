@@ -90,7 +90,7 @@ export const takeUp = (
  */
 export const reissueOf = (running: Running): IssueRequest | undefined => {
   const { agent, budget, lease, live } = running
-  running.provisioned = live.owner === undefined || live.owner.features.has("provisioned_credentials")
+  running.provisioned = live.owners[0] === undefined || live.owners[0].features.has("provisioned_credentials")
   return running.provisioned
     ? {
         jobId: live.jobId,

@@ -39,12 +39,21 @@ const copyOf = (principal: unknown): Principal | undefined => {
 
 const notAvailable = new InternalError({ message: "auth: authentication is not available; try again" })
 
-/** Who a client is, as plain data: the id and the claims as JSON has them. Claims that are no JSON are dropped. */
+/**
+ * Who a client is, as plain data: the id and the claims as JSON has them. Claims that are no JSON are dropped. What is not a judgement of
+ * the credential (any other error, a defect, an interruption from within) is `INTERNAL_ERROR`, which a client may try again.
+ */
 export const authenticating =
   (authenticator: AuthenticatorService) =>
   (request: AuthRequest): Effect.Effect<Principal, ArcpError> =>
     Effect.suspend(() => authenticator.authenticate(request)).pipe(
-      Effect.mapError((error): ArcpError => (isArcpError(error) ? plain(error) : notAvailable)),
+      Effect.catchAll((error): Effect.Effect<never, ArcpError> => {
+        if (isArcpError(error)) return Effect.fail(plain(error))
+        return Effect.zipRight(
+          Effect.logWarning(`authentication is not available: ${Text.ofUnknown(error, 256)}`),
+          Effect.fail(notAvailable)
+        )
+      }),
       Effect.flatMap((principal) => {
         const copy = copyOf(principal)
         if (copy !== undefined) return Effect.succeed(copy)
@@ -55,11 +64,13 @@ export const authenticating =
           Effect.fail(notAvailable)
         )
       }),
-      Effect.catchAllDefect((defect) =>
-        Effect.zipRight(
-          Effect.logError(`the authenticator failed unexpectedly: ${Text.ofUnknown(defect, 256)}`),
-          Effect.fail(notAvailable)
-        )
+      Effect.catchAllCause((cause) =>
+        cause._tag === "Fail"
+          ? Effect.fail(cause.error)
+          : Effect.zipRight(
+              Effect.logError(`the authenticator failed unexpectedly: ${Text.ofCause(cause, 256)}`),
+              Effect.fail(notAvailable)
+            )
       )
     )
 

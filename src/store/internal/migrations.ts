@@ -142,5 +142,10 @@ export const migrations: ReadonlyArray<Migration> = [
     id: 5,
     // Jobs that are gone, and whose events are still being deleted.
     statements: [`CREATE TABLE arcp_removed (job_id TEXT PRIMARY KEY)`]
+  },
+  {
+    id: 6,
+    // Session ids, separated by commas.
+    statements: [`ALTER TABLE arcp_job_states ADD COLUMN other_owners TEXT`]
   }
 ]

@@ -113,6 +113,7 @@ const stateColumns = [
   "attempt",
   "budget",
   "cancelled",
+  "other_owners",
   "bytes"
 ]
 const keyColumns = ["principal_id", "idempotency_key", "job_id", "parameters_hash", "expires_at"]
