@@ -9,8 +9,7 @@
  *
  * Race closed: what a child printed before it exited is read before the connection ends.
  *
- * Whoever serves on stdout must not print anything else there: have the logger write to stderr
- * (`Logger.withConsoleError(Logger.logfmtLogger)`).
+ * A server on the process's own stdout takes it from everything else in the process: see {@link takeStdout}.
  */
 import { type ChildProcessByStdio, spawn } from "node:child_process"
 import type { Readable, Writable } from "node:stream"
@@ -31,6 +30,7 @@ import { Inbox } from "./internal/Inbox.js"
 import * as lineEndpoint from "./internal/lineEndpoint.js"
 import { LineSplitter } from "./internal/LineSplitter.js"
 import { Settled } from "./internal/Settled.js"
+import * as stdout from "./internal/stdout.js"
 
 /** What both sides can be told. */
 export interface StreamOptions extends lineEndpoint.LineOptions {
@@ -84,8 +84,17 @@ export const fromStreams = (
     (endpoint) => endpoint.close(closeCodes.normal, "")
   )
 
-/** A server's options. */
+/** A server's options. Default streams: the process's stdin, and its stdout as {@link takeStdout} returns it. */
 export interface ServerOptions extends StreamOptions, Partial<Streams> {}
+
+/**
+ * Takes the process's stdout for frames and returns the stream to write them to. From then on, what anything else in the process writes
+ * to `process.stdout`, such as `console.log`, goes to stderr. Each call returns the same stream; it cannot be undone.
+ *
+ * {@link layerServer} does this by itself. Call it earlier where code runs before that which may print, such as modules that are loaded.
+ * Out of reach are writes to file descriptor 1 itself (`fs.writeSync(1, …)`) and child processes that inherit it.
+ */
+export const takeStdout: Effect.Effect<Writable> = Effect.sync(stdout.take)
 
 /**
  * A server of exactly one connection, which is there from the start. Its `connections` ends when that connection has ended:
@@ -103,7 +112,7 @@ export const layerServer = (options: ServerOptions = {}): Layer.Layer<Server> =>
       yield* Effect.acquireRelease(
         Effect.sync(() => {
           const endpoint = open(
-            { input: options.input ?? process.stdin, output: options.output ?? process.stdout },
+            { input: options.input ?? process.stdin, output: options.output ?? stdout.take() },
             options
           )
           acceptor.accept(endpoint)
