@@ -78,7 +78,8 @@ export const agentsOf = (
   module: Readonly<Record<string, unknown>>
 ): Either.Either<ReadonlyArray<AgentLayer>, string> => {
   const layers = new Set<AgentLayer>()
-  for (const name of Object.keys(module)) {
+  for (const name of Reflect.ownKeys(module)) {
+    if (typeof name !== "string") continue
     let found: Found
     try {
       found = look(module[name])

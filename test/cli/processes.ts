@@ -13,7 +13,8 @@ export const programs = bundle({
   "examples/agents": "examples/agents.ts",
   spy: "test/cli/fixtures/spy.ts",
   noisy: "test/cli/fixtures/noisy.ts",
-  several: "test/cli/fixtures/several.ts"
+  several: "test/cli/fixtures/several.ts",
+  broken: "test/cli/fixtures/broken.ts"
 })
 export const bin = join(programs, "cli/bin.js")
 
@@ -91,10 +92,12 @@ export interface Running {
   readonly pid: number
   readonly kill: (signal: NodeJS.Signals) => void
   readonly ended: Effect.Effect<Ran>
+  /** Waits until it has written this to stderr. */
+  readonly says: (text: string) => Effect.Effect<void>
 }
 
-/** `arcp submit`, once its job runs; killed with the scope. */
-export const submitting = (args: ReadonlyArray<string>, env: Environment = {}) =>
+/** `arcp submit`, once it has written this to stderr: by default that its job runs. Killed with the scope. */
+export const submitting = (args: ReadonlyArray<string>, env: Environment = {}, until = "status: running") =>
   Effect.map(
     Effect.acquireRelease(
       Effect.async<Running & { readonly child: ChildProcess }>((resume) => {
@@ -107,18 +110,24 @@ export const submitting = (args: ReadonlyArray<string>, env: Environment = {}) =
           resume(Effect.die(new Error(`submit ended: ${err}`)))
         })
         child.stdout?.on("data", (data) => (out += data))
+        let looks: Array<() => void> = []
+        const says: Running["says"] = (text) =>
+          Effect.async((done) => {
+            const look = () => void (err.includes(text) ? done(Effect.void) : looks.push(look))
+            look()
+          })
+        const look = () => {
+          if (!err.includes(until)) return
+          const kill = (signal: NodeJS.Signals) => void child.kill(signal)
+          resume(Effect.succeed({ child, pid: child.pid!, kill, ended: Deferred.await(ended), says }))
+        }
+        look()
         child.stderr?.on("data", (data) => {
           err += data
-          if (err.includes("status: running")) {
-            resume(
-              Effect.succeed({
-                child,
-                pid: child.pid!,
-                kill: (signal) => void child.kill(signal),
-                ended: Deferred.await(ended)
-              })
-            )
-          }
+          const waiting = looks
+          looks = []
+          for (const look of waiting) look()
+          look()
         })
       }),
       ({ child }) => Effect.sync(() => child.kill("SIGKILL"))
