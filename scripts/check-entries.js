@@ -15,6 +15,27 @@ for (const entry of entries) {
   if (Object.keys(loaded).length === 0) throw new Error(`${name}${entry.slice(1)} exports nothing`)
 }
 
+// Entries that must load where `ws` is not installed: here, for a resolver that does not find it. One that needs it shows that it works.
+const hooks =
+  'export const resolve = (specifier, context, next) => { if (specifier === "ws") throw new Error("ws is not installed"); return next(specifier, context) }'
+const register = `import { register } from "node:module"; register("data:text/javascript,${encodeURIComponent(hooks)}")`
+const withoutWs = (entry) =>
+  spawnSync(
+    process.execPath,
+    [
+      ...["--import", `data:text/javascript,${encodeURIComponent(register)}`],
+      ...["--input-type=module", "--eval", `await import(${JSON.stringify(`${name}/${entry}`)})`]
+    ],
+    { cwd: fileURLToPath(root), encoding: "utf8", timeout: 30_000 }
+  )
+for (const entry of ["transport", "transport/stdio", "client", "agent", "runtime"]) {
+  const { status, stderr } = withoutWs(entry)
+  if (status !== 0) throw new Error(`${name}/${entry} does not load without ws:\n${stderr}`)
+}
+if (!withoutWs("transport/ws").stderr.includes("ws is not installed")) {
+  throw new Error(`${name}/transport/ws loads without ws: the check checks nothing`)
+}
+
 for (const [program, path] of Object.entries(bin)) {
   const { status, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL(path, root)), "version"], {
     encoding: "utf8",

@@ -48,7 +48,7 @@ const rooms: Readonly<Record<string, Room>> = {
 
 /** Entries whose users have an optional peer. From every other entry it must be out of reach. */
 const optionalPeers: Readonly<Record<string, ReadonlyArray<string>>> = {
-  ws: ["transport/node", "transport/platform"],
+  ws: ["transport/node", "transport/ws", "transport/platform"],
   "@effect/platform-node": ["agent/node", "transport/platform"],
   "@effect/experimental": ["store/sql", "store/sqlite"],
   "@effect/sql": ["store/sql", "store/sqlite"],

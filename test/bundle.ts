@@ -32,8 +32,11 @@ export const bundleForBrowser = (
   return { text: outputFiles[0]!.text, inputs: metafile.inputs }
 }
 
-/** Bundles programs (their places in the repository, by their places in the answer's folder); code that they share stays one. */
-export const bundle = (programs: Readonly<Record<string, string>>): string => {
+/**
+ * Bundles programs (their places in the repository, by their places in the answer's folder); code that they share stays one. `external`
+ * packages are imported when the program runs.
+ */
+export const bundle = (programs: Readonly<Record<string, string>>, external: ReadonlyArray<string> = []): string => {
   // Where what is not bundled is found.
   const cache = join(root, "node_modules/.cache")
   mkdirSync(cache, { recursive: true })
@@ -50,7 +53,7 @@ export const bundle = (programs: Readonly<Record<string, string>>): string => {
     logLevel: "error",
     alias: sources,
     // What is native, or loads what is, stays where it is.
-    external: ["better-sqlite3", "bufferutil", "utf-8-validate"],
+    external: ["better-sqlite3", "bufferutil", "utf-8-validate", ...external],
     banner: { js: `import{createRequire}from"node:module";const require=createRequire(import.meta.url);` }
   })
   return folder

@@ -2,6 +2,7 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import { type Exit, usage } from "./errors.js"
+import { quoted } from "./values.js"
 
 /** Reads `JSON` or `@file`. */
 export const readJson = (option: string, text: string): Effect.Effect<unknown, Exit, FileSystem.FileSystem> =>
@@ -14,6 +15,11 @@ export const readJson = (option: string, text: string): Effect.Effect<unknown, E
       : text
     return yield* Effect.try({
       try: () => JSON.parse(json) as unknown,
-      catch: () => usage(`--${option}: is not valid JSON: give JSON, or @file`)
+      catch: () =>
+        usage(
+          text.startsWith("@")
+            ? `--${option}: ${text.slice(1)} does not hold valid JSON`
+            : `--${option} must be valid JSON, or @FILE, not ${quoted(text)}`
+        )
     })
   })

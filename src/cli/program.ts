@@ -1,9 +1,11 @@
 /** The `arcp` program: its commands and how it ends. */
 import * as CliConfig from "@effect/cli/CliConfig"
 import * as Command from "@effect/cli/Command"
+import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -11,20 +13,21 @@ import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import { version as protocolVersion } from "../protocol/Envelope.js"
 import { packageName, packageVersion } from "../protocol/Package.js"
-import { Exit } from "./errors.js"
-import { serve } from "./serve.js"
-import { submit } from "./submit.js"
+import * as Text from "../protocol/Text.js"
+import { Exit, exitCodes, usage } from "./errors.js"
+import { coloured, emptyOption, optionNames, parserConsole } from "./parserConsole.js"
+import { serve, serveOptions } from "./serve.js"
+import { submit, submitOptions } from "./submit.js"
 import { visibleLines } from "./visible.js"
 
-const version = Command.make(
-  "version",
-  { json: Options.boolean("json").pipe(Options.withDescription("print as JSON")) },
-  ({ json }) =>
-    Console.log(
-      json
-        ? JSON.stringify({ name: packageName, version: packageVersion, protocol: protocolVersion })
-        : `${packageName} ${packageVersion} (ARCP ${protocolVersion})`
-    )
+const versionOptions = { json: Options.boolean("json").pipe(Options.withDescription("print as JSON")) }
+
+const version = Command.make("version", versionOptions, ({ json }) =>
+  Console.log(
+    json
+      ? JSON.stringify({ name: packageName, version: packageVersion, protocol: protocolVersion })
+      : `${packageName} ${packageVersion} (ARCP ${protocolVersion})`
+  )
 ).pipe(Command.withDescription("Print the versions of this program and of the protocol"))
 
 /** The client of the hosted agents. Loaded where it is needed: it is most of what the program would load. */
@@ -35,26 +38,62 @@ const agentsHttpClient = Layer.unwrapEffect(
   )
 )
 
-const arcp = Command.make("arcp").pipe(
-  Command.withDescription("Agent Runtime Control Protocol: host agents and drive them"),
-  Command.withSubcommands([Command.provide(serve, agentsHttpClient), submit, version])
+const footer = HelpDoc.sequence(
+  HelpDoc.h1("EXIT CODES"),
+  exitCodes
+    .map(([code, meaning]) => HelpDoc.p(`${code}: ${meaning}`))
+    .reduce((above, line) => HelpDoc.sequence(above, line))
 )
 
-const run = Command.run(arcp, { name: "arcp", version: packageVersion })
+const known: Readonly<Record<string, ReadonlySet<string>>> = {
+  serve: optionNames(serveOptions),
+  submit: optionNames(submitOptions),
+  version: optionNames(versionOptions)
+}
+
+const run = (argv: ReadonlyArray<string>) =>
+  Effect.consoleWith((console) => {
+    const options = known[argv.find((arg) => Object.hasOwn(known, arg)) ?? ""] ?? new Set()
+    const empty = emptyOption(argv, options)
+    if (empty !== undefined) return usage(`${empty} must not be an empty text`)
+    const arcp = Command.make("arcp").pipe(
+      Command.withDescription("Agent Runtime Control Protocol: host agents and drive them"),
+      Command.withSubcommands([Command.provide(serve, agentsHttpClient), submit, version]),
+      // The parser's console is for the parser; what a command prints is nobody's to change.
+      Command.transformHandler((handler) => Effect.withConsole(handler, console))
+    )
+    return Command.run(arcp, { name: "arcp", version: packageVersion, footer })(argv).pipe(
+      Effect.withConsole(
+        parserConsole(console, {
+          argv,
+          known: options,
+          colours: coloured(process.stdout, process.env)
+        })
+      )
+    )
+  })
+
+const complain = (message: string) => Console.error(`arcp: ${visibleLines(message)}`)
 
 /**
- * Runs the program on `argv` (as `process.argv`) and answers its exit code: 0 on success, 1 when what was asked for
- * failed, 2 when it was asked wrongly. Logs go to stderr, since stdout carries results and, with `--stdio`, the protocol.
+ * Runs the program on `argv` (as `process.argv`) and returns its exit code, as {@link exitCodes} lists them. Logs go to stderr, since
+ * stdout carries results and, with `--stdio`, the protocol.
  */
 export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
   run(argv).pipe(
     Effect.as(0),
     Effect.catchAll((error) =>
       error instanceof Exit
-        ? Effect.as(Console.error(`arcp: ${visibleLines(error.message)}`), error.code)
+        ? Effect.as(complain(error.message), error.code)
         : ValidationError.isValidationError(error)
           ? Effect.succeed(2)
-          : Effect.as(Console.error(`arcp: ${visibleLines(String(error))}`), 1)
+          : Effect.as(complain(Text.ofUnknown(error)), 1)
+    ),
+    // Such as the defect of an agents' layer, or a service that it needs and that is not here.
+    Effect.catchAllCause((cause) =>
+      Cause.isInterrupted(cause)
+        ? Effect.failCause(cause)
+        : Effect.as(complain(`unexpected failure: ${Text.ofCause(cause)}`), 1)
     ),
     Effect.provide(
       Layer.mergeAll(

@@ -1,6 +1,8 @@
 /** `arcp serve`: a runtime on a WebSocket port, or on stdin and stdout. */
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as Path from "@effect/platform/Path"
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Console from "effect/Console"
@@ -11,18 +13,23 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import { anonymous, Authenticator, type AuthenticatorService, bearer } from "../auth/Authenticator.js"
 import { Ids } from "../protocol/Ids.js"
+import * as Text from "../protocol/Text.js"
 import { ArcpRuntime, LeasePolicy } from "../runtime/index.js"
 import { MemoryStore } from "../store/index.js"
 import { SqliteStore } from "../store/sqlite.js"
-import { Server } from "../transport/Connection.js"
-import { StdioTransport, WebSocketServer } from "../transport/node.js"
-import { failed, usage } from "./errors.js"
+import { Server, TransportError } from "../transport/Connection.js"
+import { StdioTransport } from "../transport/stdio.js"
+import type { LayerOptions } from "../transport/WebSocketServer.js"
+import { Exit, failed, usage } from "./errors.js"
+import { logLevel, withLogLevel } from "./logLevel.js"
 import { loadAgents, loadDemo } from "./modules.js"
 import { policyOf } from "./policy.js"
+import { Signals } from "./signals.js"
 import { serveTokens, takeVariable } from "./tokens.js"
+import { notEmpty, urlPath, wholeNumber } from "./values.js"
 import { visible } from "./visible.js"
 
-const options = {
+export const serveOptions = {
   tokenFile: Options.text("token-file").pipe(
     Options.withDescription(
       "a file of bearer tokens and whose they are, one TOKEN=PRINCIPAL a line; the environment variable ARCP_TOKENS may hold the same"
@@ -58,9 +65,9 @@ const options = {
     Options.withDescription("the address to listen on"),
     Options.withDefault("127.0.0.1")
   ),
-  port: Options.integer("port").pipe(
+  port: Options.text("port").pipe(
     Options.withDescription("the port to listen on; 0 picks a free one"),
-    Options.withDefault(7777)
+    Options.withDefault("7777")
   ),
   path: Options.text("path").pipe(Options.withDescription("the path of the endpoint"), Options.withDefault("/arcp")),
   stdio: Options.boolean("stdio").pipe(Options.withDescription("serve one client on stdin and stdout, no port")),
@@ -68,7 +75,7 @@ const options = {
     Options.withDescription("a SQLite file, so that jobs and sessions outlive the runtime; in memory when absent"),
     Options.optional
   ),
-  storeKey: Options.text("store-key-env").pipe(
+  storeKeyEnv: Options.text("store-key-env").pipe(
     Options.withDescription(
       "the environment variable that holds the key with which the store is encrypted: at least 32 random bytes, in any spelling"
     ),
@@ -78,11 +85,12 @@ const options = {
     Options.withDescription("a module that exports agent layers; repeatable"),
     Options.repeated
   ),
-  drain: Options.integer("drain").pipe(
+  drain: Options.text("drain").pipe(
     Options.withDescription("seconds that running jobs get when the program is told to stop (SIGTERM, SIGINT)"),
-    Options.withDefault(10)
+    Options.withDefault("10")
   ),
-  demo: Options.boolean("demo").pipe(Options.withDescription("host the demo agents"))
+  demo: Options.boolean("demo").pipe(Options.withDescription("host the demo agents")),
+  logLevel
 }
 
 /** The same server, telling when its connections have ended. */
@@ -95,11 +103,48 @@ const untilGone = (server: Layer.Layer<Server>, gone: Deferred.Deferred<void>): 
     })
   })
 
-export const serve = Command.make("serve", options, (args) =>
+/** Loaded where it is used: with `--stdio` the program needs no `ws`. */
+const listen = (options: LayerOptions) =>
+  Layer.unwrapEffect(
+    Effect.map(
+      Effect.promise(() => import("../transport/ws.js")),
+      ({ WebSocketServer }) => WebSocketServer.layer(options)
+    )
+  )
+
+/** Whether a port could not be opened since the address is not one of this machine. */
+const noSuchAddress = (error: unknown): boolean =>
+  error instanceof TransportError &&
+  error.operation === "listen" &&
+  ["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN"].includes(String(Text.property(error.cause, "code")))
+
+/** Refuses what cannot be the path of a store's file, before the agents are loaded. */
+const storeFile = (path: string) =>
   Effect.gen(function* () {
+    const fs = yield* FileSystem.FileSystem
+    const paths = yield* Path.Path
+    yield* notEmpty("store", path, "the path of a SQLite file")
+    if (path === ":memory:") return
+    const isFolder = (at: string) =>
+      Effect.map(
+        Effect.option(fs.stat(at)),
+        Option.exists(({ type }) => type === "Directory")
+      )
+    if (yield* isFolder(path)) return yield* usage(`--store must be a file, and ${path} is a folder`)
+    if (!(yield* isFolder(paths.dirname(paths.resolve(path))))) {
+      return yield* usage(`--store: the folder of ${path} does not exist: create it first`)
+    }
+  })
+
+export const serve = Command.make("serve", serveOptions, (args) =>
+  Effect.gen(function* () {
+    const signals = yield* Signals
+    signals.stopsCleanly = true
+    // Before anything of the agents' modules runs: stdout carries frames and nothing else.
+    if (args.stdio) yield* StdioTransport.takeStdout
     // Secrets are taken from the environment before any agents' module is loaded.
     const tokens = yield* serveTokens(args)
-    const encryptionKey = Option.isNone(args.storeKey) ? undefined : yield* takeVariable(args.storeKey.value)
+    const encryptionKey = Option.isNone(args.storeKeyEnv) ? undefined : yield* takeVariable(args.storeKeyEnv.value)
     if (tokens.size === 0 && !args.anonymous) {
       return yield* usage(
         "no client could connect: pass --token-file FILE or set ARCP_TOKENS (one TOKEN=PRINCIPAL a line), pass --token TOKEN=PRINCIPAL, or --anonymous to admit clients without a token"
@@ -108,21 +153,22 @@ export const serve = Command.make("serve", options, (args) =>
     if (args.agents.length === 0 && !args.demo) {
       return yield* usage("there is nothing to run: give --agents MODULE, or --demo for the demo agents")
     }
-    if (!args.path.startsWith("/")) return yield* usage("--path: must begin with /")
-    if (args.port < 0 || args.port > 65_535) return yield* usage("--port: must be between 0 and 65535")
-    if (!(args.drain >= 0 && Number.isSafeInteger(args.drain))) {
-      return yield* usage("--drain: must be a whole number of seconds, 0 or greater")
-    }
-    if (Option.isSome(args.storeKey) && Option.isNone(args.store)) {
+    const path = yield* urlPath("path", args.path)
+    const port = yield* wholeNumber("port", args.port, 0, 65_535)
+    const drain = yield* wholeNumber("drain", args.drain, 0, 86_400)
+    const host = yield* notEmpty("host", args.host, "an address of this machine")
+    if (Option.isSome(args.store)) yield* storeFile(args.store.value)
+    if (Option.isSome(args.storeKeyEnv) && Option.isNone(args.store)) {
       return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
     }
     // Never on the command line, where every process of the machine can read it.
-    if (Option.isSome(args.storeKey) && encryptionKey === undefined) {
-      return yield* usage(`--store-key-env: the environment variable ${args.storeKey.value} is not set`)
+    if (Option.isSome(args.storeKeyEnv) && encryptionKey === undefined) {
+      return yield* usage(`--store-key-env: the environment variable ${args.storeKeyEnv.value} is not set`)
     }
     const modules = yield* Effect.forEach(args.agents, loadAgents)
     const demo = args.demo ? yield* loadDemo : undefined
-    const agents = [...modules.flat(), ...(demo?.agents ?? [])]
+    // What several modules export is hosted once.
+    const agents = [...new Set([...modules.flat(), ...(demo?.agents ?? [])])]
     const policy = yield* policyOf(args, { agents: args.agents.length > 0, demoFolder: demo?.folder })
     yield* Effect.forEach(policy.notice, (line) => Console.error(`arcp: ${visible(line)}`), { discard: true })
     const ways: Array<AuthenticatorService | Effect.Effect<AuthenticatorService, never, Ids>> = [
@@ -130,9 +176,7 @@ export const serve = Command.make("serve", options, (args) =>
       ...(args.anonymous ? [anonymous] : [])
     ]
     const gone = yield* Deferred.make<void>()
-    const server = args.stdio
-      ? untilGone(StdioTransport.layerServer(), gone)
-      : WebSocketServer.layer({ host: args.host, port: args.port, path: args.path })
+    const server = args.stdio ? untilGone(StdioTransport.layerServer(), gone) : listen({ host, port, path })
     const ready = Layer.effectDiscard(
       Effect.flatMap(Server, ({ address }) =>
         Console.error(args.stdio ? "serving on stdio" : `listening on ${address}`)
@@ -147,7 +191,7 @@ export const serve = Command.make("serve", options, (args) =>
       Layer.empty
     )
     const runtime = ready.pipe(
-      Layer.provideMerge(ArcpRuntime.layer({ name: "arcp", drainTime: args.drain * 1000 })),
+      Layer.provideMerge(ArcpRuntime.layer({ name: "arcp", drainTime: drain * 1000 })),
       Layer.provide(hosted),
       Layer.provide(Layer.provide(Authenticator.layerFirstOf(ways), Ids.layer)),
       Layer.provide(store),
@@ -157,10 +201,12 @@ export const serve = Command.make("serve", options, (args) =>
     // With --stdio the program ends with its one client.
     return yield* Effect.raceFirst(Layer.launch(runtime), Deferred.await(gone)).pipe(
       Effect.mapError((error) =>
-        failed(
-          error !== null && typeof error === "object" && "message" in error ? String(error.message) : String(error)
-        )
+        error instanceof Exit
+          ? error
+          : noSuchAddress(error)
+            ? usage(`--host must be an address of this machine, not ${JSON.stringify(host)}`)
+            : failed(Text.ofUnknown(error))
       )
     )
-  })
+  }).pipe((handler) => withLogLevel(handler, args.logLevel))
 ).pipe(Command.withDescription("Host agents: on a WebSocket port, or on stdin and stdout"))

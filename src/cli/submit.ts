@@ -3,6 +3,7 @@ import * as Args from "@effect/cli/Args"
 import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
@@ -14,14 +15,16 @@ import { type ArcpError, isArcpError } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
 import type { WireLease } from "../protocol/Fields.js"
 import { packageVersion } from "../protocol/Package.js"
-import { WebSocketClient } from "../transport/node.js"
-import { failed, usage } from "./errors.js"
+import { WebSocketClient } from "../transport/ws.js"
+import { Exit, failed, unreachable } from "./errors.js"
 import { readJson } from "./json.js"
+import { logLevel, withLogLevel } from "./logLevel.js"
+import { Signals } from "./signals.js"
 import { submitToken } from "./tokens.js"
+import { agentName, expiresAt, lease, notEmpty, webSocketUrl, wholeNumber } from "./values.js"
 import { json, visible, visibleLines } from "./visible.js"
 
-const options = {
-  agent: Args.text({ name: "AGENT" }).pipe(Args.withDescription("the agent, as name or name@version")),
+export const submitOptions = {
   tokenFile: Options.text("token-file").pipe(
     Options.withDescription("a file that holds the bearer token; the environment variable ARCP_TOKEN may hold it too"),
     Options.optional
@@ -49,8 +52,15 @@ const options = {
     Options.withDescription("an idempotency key: the same key and input is the same job"),
     Options.optional
   ),
-  json: Options.boolean("json").pipe(Options.withDescription("print events and result as JSON, one a line"))
+  connectTimeout: Options.text("connect-timeout").pipe(
+    Options.withDescription("seconds to wait for the session at most, over all attempts"),
+    Options.withDefault("15")
+  ),
+  json: Options.boolean("json").pipe(Options.withDescription("print events and result as JSON, one a line")),
+  logLevel
 }
+
+const agent = Args.text({ name: "AGENT" }).pipe(Args.withDescription("the agent, as name or name@version"))
 
 const told = (event: JobEvent): string => {
   switch (event._tag) {
@@ -130,44 +140,94 @@ const show = (job: JobHandle<unknown>, asked: Asked, asJson: boolean) =>
     )
   })
 
-export const submit = Command.make("submit", options, (args) =>
+/** How long one attempt to connect, and then the welcome, may take. */
+const longestAttempt = Duration.seconds(5)
+
+/** How to see a job again that goes on without this program. */
+const seenAgain = (job: JobHandle<unknown>, anonymous: boolean): string =>
+  anonymous
+    ? "it was submitted without a token, so it cannot be seen again"
+    : `to see it again, run the same command with --key ${job.idempotencyKey}`
+
+/** What becomes of the job when the program is told to stop, and how to see it again. */
+const farewell = (job: JobHandle<unknown> | undefined, submitted: boolean, anonymous: boolean): string =>
+  job === undefined
+    ? submitted
+      ? "stopped: the job has not been accepted yet, and may still run"
+      : "stopped: no job was submitted"
+    : `stopped: ${job.jobId} goes on; ${seenAgain(job, anonymous)}`
+
+/** How the program ends for an error of the client. */
+const exitOf = (error: ArcpError | ClientError, job: JobHandle<unknown> | undefined, anonymous: boolean): Exit => {
+  if (!isArcpError(error) && error._tag === "SessionEnded" && error.reason === "gave_up") {
+    return unreachable(
+      job === undefined
+        ? explain(error)
+        : `${explain(error)}; ${visible(`${job.jobId} may go on; ${seenAgain(job, anonymous)}`)}`
+    )
+  }
+  return failed(
+    anonymous && isArcpError(error) && error.code === "UNAUTHENTICATED"
+      ? `${explain(error)}; give --token-file FILE, set ARCP_TOKEN, or give --token TOKEN`
+      : explain(error)
+  )
+}
+
+export const submit = Command.make("submit", { ...submitOptions, agent }, (args) =>
   Effect.gen(function* () {
-    const input = Option.isNone(args.input) ? undefined : yield* readJson("input", args.input.value)
-    const lease = Option.isNone(args.lease) ? undefined : yield* readJson("lease", args.lease.value)
-    if (!/^wss?:\/\//.test(args.url) || !URL.canParse(args.url)) {
-      return yield* usage("--url: must be a ws:// or wss:// URL")
-    }
+    // First, so that no later failure leaves it in the environment.
     const token = yield* submitToken(args)
+    const agent = yield* agentName(args.agent)
+    const url = yield* webSocketUrl("url", args.url)
+    const input = Option.isNone(args.input) ? undefined : yield* readJson("input", args.input.value)
+    const asked: Asked = {
+      lease: Option.isNone(args.lease)
+        ? undefined
+        : yield* Effect.flatMap(readJson("lease", args.lease.value), (json) => lease("lease", json)),
+      expiresAt: Option.isNone(args.expiresAt) ? undefined : yield* expiresAt("expires-at", args.expiresAt.value)
+    }
+    const idempotencyKey = Option.isNone(args.key)
+      ? undefined
+      : yield* notEmpty("key", args.key.value, "an idempotency key")
+    const patience = yield* wholeNumber("connect-timeout", args.connectTimeout, 1, 3600)
+    const signals = yield* Signals
     const client = ArcpClient.layer({
       client: { name: "arcp", version: packageVersion },
-      // A program that somebody waits for gives up when nobody answers.
+      connectTimeout: longestAttempt,
+      handshakeTimeout: longestAttempt,
+      // A program that a person waits for gives up when no runtime answers.
       maxAttempts: 5,
       ...(token === undefined ? {} : { auth: { token } })
-    }).pipe(Layer.provide(WebSocketClient.layer({ url: args.url })))
+    }).pipe(Layer.provide(WebSocketClient.layer({ url })))
+    let submitted = false
+    let job: JobHandle<unknown> | undefined
     yield* Effect.gen(function* () {
       const arcp = yield* ArcpClient
-      const asked: Asked = {
-        lease: lease as WireLease | undefined,
-        expiresAt: Option.getOrUndefined(args.expiresAt)
-      }
-      const job = yield* arcp.submit(args.agent, input, { ...asked, idempotencyKey: Option.getOrUndefined(args.key) })
+      yield* Effect.timeoutFail(arcp.connected, {
+        duration: Duration.seconds(patience),
+        onTimeout: () =>
+          unreachable(
+            `no session with ${url.replace(/\/\/[^/?#]*@/, "//")} within ${patience} seconds: is it an ARCP runtime?`
+          )
+      })
+      submitted = true
+      job = yield* arcp.submit(agent, input, { ...asked, idempotencyKey })
       yield* show(job, asked, args.json)
     }).pipe(
+      Effect.onInterrupt(() =>
+        signals.received() === undefined
+          ? Effect.void
+          : Console.error(visible(`arcp: ${farewell(job, submitted, token === undefined)}`))
+      ),
       Effect.provide(client),
-      Effect.catchAll((error) =>
-        Effect.zipRight(
+      Effect.catchAll((error) => {
+        if (error instanceof Exit) return Effect.fail(error)
+        const told =
           args.json && isArcpError(error)
             ? Console.log(json({ type: "error", code: error.code, message: error.message, retryable: error.retryable }))
-            : Effect.void,
-          Effect.fail(
-            failed(
-              token === undefined && isArcpError(error) && error.code === "UNAUTHENTICATED"
-                ? `${explain(error)}; give --token-file FILE, set ARCP_TOKEN, or give --token TOKEN`
-                : explain(error)
-            )
-          )
-        )
-      )
+            : Effect.void
+        return Effect.zipRight(told, Effect.fail(exitOf(error, job, token === undefined)))
+      })
     )
-  })
+  }).pipe((handler) => withLogLevel(handler, args.logLevel))
 ).pipe(Command.withDescription("Submit a job, show its events, and print its result"))

@@ -38,6 +38,8 @@ export const closeCodes = {
   normal: 1000,
   /** The runtime shuts down; come back later. */
   goingAway: 1001,
+  /** What came was not the protocol. */
+  protocolError: 1002,
   /** No close frame came: the connection broke. */
   abnormal: 1006,
   /** Refused: authentication, resume, takeover, too many bad frames. */

@@ -5,33 +5,31 @@
  * connector that spawns a child for each connection and sees to its end.
  *
  * The streams carry no close codes. The end of the input is a clean end (1000); a broken pipe is 1006; the parent tells from
- * the child's exit: 1000 after exit code 0, else 1006. A line over the limit is 1009 on the side that reads it.
+ * the child's exit: 1000 after exit code 0, else 1006. A line over the limit is 1009 on the side that reads it. A child whose stdout
+ * does not begin with the protocol is 1002.
  *
  * Race closed: what a child printed before it exited is read before the connection ends.
  *
- * Whoever serves on stdout must not print anything else there: have the logger write to stderr
- * (`Logger.withConsoleError(Logger.logfmtLogger)`).
+ * A server on the process's own stdout takes it from everything else in the process: see {@link takeStdout}.
  */
-import { type ChildProcessByStdio, spawn } from "node:child_process"
 import type { Readable, Writable } from "node:stream"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { check as checkOptions } from "../protocol/Options.js"
 import { closeCodes, type Connection, Connector, Server, TransportError } from "./Connection.js"
 import { Acceptor } from "./internal/Acceptor.js"
 import { Alarm } from "./internal/Alarm.js"
 import { millis } from "./internal/bounds.js"
+import * as childEndpoint from "./internal/childEndpoint.js"
+import * as childStderr from "./internal/childStderr.js"
 import { dial } from "./internal/dial.js"
 import type { Endpoint } from "./internal/Endpoint.js"
-import { Inbox } from "./internal/Inbox.js"
 import * as lineEndpoint from "./internal/lineEndpoint.js"
-import { LineSplitter } from "./internal/LineSplitter.js"
 import { Settled } from "./internal/Settled.js"
+import * as stdout from "./internal/stdout.js"
 
 /** What both sides can be told. */
 export interface StreamOptions extends lineEndpoint.LineOptions {
@@ -95,8 +93,17 @@ export const fromStreams = (
     (endpoint) => endpoint.close(closeCodes.normal, "")
   )
 
-/** A server's options. */
+/** A server's options. Default streams: the process's stdin, and its stdout as {@link takeStdout} returns it. */
 export interface ServerOptions extends StreamOptions, Partial<Streams> {}
+
+/**
+ * Takes the process's stdout for frames and returns the stream to write them to. From then on, what anything else in the process writes
+ * to `process.stdout`, such as `console.log`, goes to stderr. Each call returns the same stream; it cannot be undone.
+ *
+ * {@link layerServer} does this by itself. Call it earlier where code runs before that which may print, such as modules that are loaded.
+ * Out of reach are writes to file descriptor 1 itself (`fs.writeSync(1, …)`) and child processes that inherit it.
+ */
+export const takeStdout: Effect.Effect<Writable> = Effect.sync(stdout.take)
 
 /**
  * A server of exactly one connection, which is there from the start. Its `connections` ends when that connection has ended:
@@ -114,7 +121,7 @@ export const layerServer = (options: ServerOptions = {}): Layer.Layer<Server> =>
       yield* Effect.acquireRelease(
         Effect.sync(() => {
           const endpoint = open(
-            { input: options.input ?? process.stdin, output: options.output ?? process.stdout },
+            { input: options.input ?? process.stdin, output: options.output ?? stdout.take() },
             options
           )
           acceptor.accept(endpoint)
@@ -140,15 +147,18 @@ export interface SpawnOptions extends lineEndpoint.LineOptions {
   readonly env?: { readonly [name: string]: string | Redacted.Redacted<string> } | undefined
   /** The child's working directory. Default: this process's. */
   readonly cwd?: string | undefined
-  /** The child's stderr: shown on ours, dropped, or handed over line by line. Default: `"inherit"`. */
+  /**
+   * The child's stderr: copied to ours, dropped, or handed over line by line. Default: `"inherit"`. Its end is quoted in the reason of a
+   * close, where the child fails.
+   */
   readonly stderr?: "inherit" | "ignore" | ((line: string) => Effect.Effect<void>) | undefined
-  /** After a close, how long the child may take to exit by itself before it gets SIGTERM. Default: 5 seconds. */
+  /** How long the child lets its running jobs go on when it is told to stop (`arcp serve --drain`). Default: 10 seconds. */
+  readonly drainTime?: Duration.DurationInput | undefined
+  /** After a close, how long the child may take to exit by itself before it gets SIGTERM. Default: {@link drainTime} and 5 seconds. */
   readonly exitTimeout?: Duration.DurationInput | undefined
-  /** After SIGTERM, how long before it gets SIGKILL. Default: 2 seconds. */
+  /** After SIGTERM, how long before it and all that it has started get SIGKILL. Default: {@link drainTime} and 5 seconds. */
   readonly killTimeout?: Duration.DurationInput | undefined
 }
-
-type Child = ChildProcessByStdio<Writable, Readable, Readable | null>
 
 const spawnError = (command: string, cause: NodeJS.ErrnoException): TransportError =>
   new TransportError({
@@ -163,129 +173,16 @@ const spawnError = (command: string, cause: NodeJS.ErrnoException): TransportErr
     cause
   })
 
-const start = (options: SpawnOptions): Child => {
-  const env: NodeJS.ProcessEnv = { ...process.env }
-  for (const [name, value] of Object.entries(options.env ?? {})) {
-    env[name] = Redacted.isRedacted(value) ? Redacted.value(value) : value
-  }
-  const stderr = options.stderr ?? "inherit"
-  return spawn(options.command, [...(options.args ?? [])], {
-    env,
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    stdio: ["pipe", "pipe", typeof stderr === "string" ? stderr : "pipe"],
-    windowsHide: true
-  }) as Child
-}
-
-/** How long the rest of a dead child's output may take: someone else may hold the pipe open. */
-const readOutMillis = 1000
-
-const childEndpoint = (child: Child, options: SpawnOptions): Endpoint => {
-  const exitLimit = millis(options.exitTimeout ?? Duration.seconds(5))
-  const killLimit = millis(options.killTimeout ?? Duration.seconds(2))
-  let exited: { readonly code: number; readonly reason: string } | undefined
-  let inputOver = false
-  let ending = false
-  const alarm = new Alarm()
-
-  const finish = (): void => {
-    endpoint.end(exited?.code ?? closeCodes.abnormal, exited?.reason ?? "the child process does not exit")
-  }
-  /** Asks the child to go, ever less politely. */
-  const terminate = (): void => {
-    if (ending || exited !== undefined) return
-    ending = true
-    child.stdin.end()
-    alarm.set(exitLimit, () => {
-      child.kill("SIGTERM")
-      alarm.set(killLimit, () => {
-        child.kill("SIGKILL")
-        alarm.set(readOutMillis, finish)
-      })
-    })
-  }
-  const inputEnds = (): void => {
-    inputOver = true
-    if (exited !== undefined) finish()
-    else terminate()
-  }
-
-  const { endpoint, readOut } = lineEndpoint.make(child.stdout, child.stdin, options, {
-    inputEnded: inputEnds,
-    inputFailed: inputEnds,
-    outputFailed: terminate,
-    shut: () => {
-      if (exited !== undefined && inputOver) finish()
-      else terminate()
-    }
-  })
-  endpoint.onEnd(() => alarm.clear())
-  child.once("exit", (code, signal) => {
-    exited =
-      code === 0
-        ? { code: closeCodes.normal, reason: "the child process has exited" }
-        : {
-            code: closeCodes.abnormal,
-            reason:
-              signal === null
-                ? `the child process exited with code ${code}`
-                : `the child process was ended by ${signal}`
-          }
-    alarm.clear()
-    if (inputOver || !endpoint.isOpen) return finish()
-    // bounded by what the pipe holds: read it out, also for a reader that is slow
-    alarm.set(readOutMillis, finish)
-    readOut()
-  })
-  return endpoint
-}
-
-/** Hands the child's stderr over, line by line and in order; a slow receiver holds the child back. */
-const forward = (
-  stderr: Readable,
-  to: (line: string) => Effect.Effect<void>,
-  scope: Scope.Scope
-): Effect.Effect<void> =>
-  Effect.gen(function* () {
-    const inbox = new Inbox<string>(() => stderr.resume())
-    let splitter = new LineSplitter(65_536)
-    stderr.on("data", (bytes: Uint8Array) => {
-      for (const line of splitter.push(bytes)) {
-        if (typeof line === "string") inbox.push(line)
-        else {
-          inbox.push("(a line that cannot be shown)")
-          if (line.description === "line too long") splitter = new LineSplitter(65_536)
-        }
-      }
-      if (inbox.length >= 256) stderr.pause()
-    })
-    stderr.on("error", () => inbox.end())
-    stderr.on("close", () => {
-      for (const line of splitter.end()) if (typeof line === "string") inbox.push(line)
-      inbox.end()
-    })
-    const fiber = yield* Effect.forkDaemon(Effect.interruptible(Stream.runForEach(inbox.stream, to)))
-    // runs after the child has ended: its last words are handed over too, if that goes quickly
-    yield* Scope.addFinalizer(
-      scope,
-      Effect.interruptible(Fiber.await(fiber)).pipe(
-        Effect.timeoutOption(Duration.millis(readOutMillis)),
-        Effect.zipRight(Effect.sync(() => stderr.destroy())),
-        Effect.zipRight(Fiber.interrupt(fiber))
-      )
-    )
-  })
-
 const attempt = (options: SpawnOptions) =>
   Effect.fnUntraced(function* (scope: Scope.Scope): Effect.fn.Return<Connection, TransportError> {
     const { endpoint, started } = yield* Effect.uninterruptible(
       Effect.gen(function* () {
         const child = yield* Effect.try({
-          try: () => start(options),
+          try: () => childEndpoint.start(options),
           catch: (cause) => spawnError(options.command, cause as NodeJS.ErrnoException)
         })
         // out of file descriptors, Node hands out a child without streams
-        if (!child.stdin || !child.stdout) {
+        if (!child.stdin || !child.stdout || !child.stderr) {
           child.on("error", () => {})
           return yield* spawnError(options.command, new Error("too many files are open"))
         }
@@ -294,9 +191,10 @@ const attempt = (options: SpawnOptions) =>
         const started = new Settled<void, TransportError>()
         child.once("spawn", () => started.settle(Effect.void))
         child.once("error", (cause) => started.settle(Effect.fail(spawnError(options.command, cause))))
-        const endpoint = childEndpoint(child, options)
-        if (typeof options.stderr === "function" && child.stderr !== null)
-          yield* forward(child.stderr, options.stderr, scope)
+        const endpoint = childEndpoint.make(child, options)
+        if (typeof options.stderr === "function") yield* childStderr.forward(child.stderr, options.stderr, scope)
+        else if (options.stderr === "ignore") childStderr.drop(child.stderr)
+        else childStderr.copy(child.stderr)
         yield* Scope.addFinalizer(
           scope,
           Effect.suspend(() => {
@@ -334,8 +232,12 @@ const connector = (options: SpawnOptions): typeof Connector.Service => ({
  * StdioTransport.layerClient({ command: "arcp", args: ["serve", "--stdio", "--demo"] })
  * ```
  *
- * When the scope closes: the child's stdin is closed; if it does not exit in `exitTimeout` it gets SIGTERM, and after
- * `killTimeout` SIGKILL.
+ * The child runs in a process group of its own. When the scope closes: its stdin is closed; if it does not exit in `exitTimeout` it gets
+ * SIGTERM, and after `killTimeout` its group gets SIGKILL. What it has started and left behind is ended with it, unless it has left the
+ * group (`setsid`).
+ *
+ * Lines of text before the first frame are passed on as frames, which a client ignores. A byte-order mark, text without a line end, or a
+ * frame without one end the connection with 1002 and a reason that quotes them.
  */
 export const layerClient = (options: SpawnOptions): Layer.Layer<Connector> =>
   Layer.succeed(Connector, makeClient(options))

@@ -1,6 +1,6 @@
 /**
- * The transports of Node: WebSocket server and client over `ws`, and stdio.
+ * The transports of Node in one: `effect-arcp/transport/ws` (which needs the package `ws`) and `effect-arcp/transport/stdio` (which
+ * does not).
  */
-export * as StdioTransport from "./StdioTransport.js"
-export * as WebSocketClient from "./WebSocketClient.js"
-export * as WebSocketServer from "./WebSocketServer.js"
+export * from "./stdio.js"
+export * from "./ws.js"

@@ -218,7 +218,8 @@ describe("arcp", () => {
               StdioTransport.layerClient({
                 command: process.execPath,
                 args: [bin, "serve", "--stdio", "--demo", "--anonymous"],
-                cwd: root
+                cwd: root,
+                stderr: "ignore"
               })
             )
           )

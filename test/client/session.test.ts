@@ -211,7 +211,9 @@ describe("what is no runtime", () => {
   ])("three connections in a row that begin with %s end the client with the reason", ([, text]) =>
     Effect.gen(function* () {
       const arcp = yield* ArcpClient
-      const count = yield* runtimeThat((peer) => Effect.zipRight(peer.expect("session.hello"), peer.sendText(String(text))))
+      const count = yield* runtimeThat((peer) =>
+        Effect.zipRight(peer.expect("session.hello"), peer.sendText(String(text)))
+      )
       const call = yield* Effect.fork(Effect.exit(arcp.submit("a")))
       for (let i = 0; i < 60; i++) yield* TestClock.adjust("100 millis")
       expect(failure(yield* Fiber.join(call))).toMatchObject({ _tag: "SessionEnded", reason: "incompatible" })

@@ -50,6 +50,8 @@ export interface EndpointOptions {
   readonly highWater: number
   /** Where the peer is held back, in the unit of {@link Endpoint.push}'s size. */
   readonly inboundBound: number
+  /** The reason of our own close, as it is reported. Default: as given. */
+  readonly explain?: ((reason: string) => string) | undefined
 }
 
 interface Sender {
@@ -170,7 +172,7 @@ export class Endpoint implements Connection {
   startClose(code: number, reason: string): boolean {
     if (this.state !== "open") return false
     this.state = "closing"
-    this.info = { code, reason }
+    this.info = { code, reason: this.options.explain?.(reason) ?? reason }
     this.failSenders()
     if (this.held) {
       this.held = false

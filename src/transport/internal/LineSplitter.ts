@@ -49,6 +49,16 @@ export class LineSplitter {
     return lines
   }
 
+  /** How many bytes the unfinished line has. */
+  get unfinished(): number {
+    return this.keptBytes
+  }
+
+  /** The beginning of the unfinished line, as text: at most this many bytes of it. */
+  peek(maxBytes: number): string {
+    return new TextDecoder().decode(this.kept.subarray(0, Math.min(this.keptBytes, maxBytes)))
+  }
+
   /** The unfinished line, when nothing more comes. */
   end(): Array<Line> {
     const lines: Array<Line> = []

@@ -6,9 +6,11 @@
  */
 import type { Readable, Writable } from "node:stream"
 import { BadFrame, closeCodes, type Frame } from "../Connection.js"
+import { Alarm } from "./Alarm.js"
 import { bytes } from "./bounds.js"
 import { Endpoint, frameText } from "./Endpoint.js"
 import { invalid, joinLines, type Line, LineSplitter, tooLong } from "./LineSplitter.js"
+import { peekBytes, type Prelude } from "./Prelude.js"
 
 export interface LineOptions {
   /** The longest line that is read, in bytes; a longer one ends the connection with 1009. Default: 4 MiB. */
@@ -28,13 +30,24 @@ export interface Hooks {
   readonly outputFailed: (reason: string) => void
   /** Flush, close, and end the endpoint in bounded time. */
   readonly shut: () => void
+  /** Looks at what comes before the first frame. */
+  readonly prelude?: Prelude | undefined
+  /** The reason of our own close, as it is reported. */
+  readonly explain?: ((reason: string) => string) | undefined
 }
 
 export interface LineEndpoint {
   readonly endpoint: Endpoint
   /** Reads what is left without holding the peer back: for when it is bounded by the peer's end. */
   readonly readOut: () => void
+  /** Whether no frame has come yet; false where nothing looks for that. */
+  readonly waitsForFirst: boolean
+  /** The beginning of the line that has not ended yet. */
+  readonly unfinished: () => string
 }
+
+/** How long the first line may stay without its end. */
+const firstLineMillis = 3000
 
 /** Stream errors after the connection's end have no other listener. Streams such as stdout outlive many connections. */
 const muted = new WeakSet<Readable | Writable>()
@@ -79,7 +92,8 @@ export const make = (input: Readable, output: Writable, options: LineOptions, ho
       transport: "stdio",
       secure: true,
       highWater: options.highWaterBytes ?? 256 * 1024,
-      inboundBound: options.inboundBytes ?? 1024 * 1024
+      inboundBound: options.inboundBytes ?? 1024 * 1024,
+      explain: hooks.explain
     }
   )
 
@@ -98,11 +112,44 @@ export const make = (input: Readable, output: Writable, options: LineOptions, ho
     }
   }
 
-  const onData = (data: Uint8Array): void => take(splitter.push(data))
+  /** Until the first frame has come. */
+  let prelude = hooks.prelude
+  const firstLine = new Alarm()
+  const unfinished = (): string => splitter.peek(peekBytes)
+  /** The output of the peer is not the protocol: the reader is told, and the connection ends. */
+  const giveUp = (why: string): void => {
+    if (inputDone) return
+    prelude = undefined
+    endpoint.push(new BadFrame(why), 64)
+    stopInput()
+    input.resume()
+    endpoint.endInbound(() => endpoint.startClose(closeCodes.protocolError, why))
+  }
+  const look = (prelude: Prelude, data: Uint8Array, lines: ReadonlyArray<Line>): void => {
+    firstLine.clear()
+    const mark = prelude.bytes(data)
+    if (mark !== undefined) return giveUp(mark)
+    for (const line of lines) {
+      const found = prelude.line(line)
+      if (found === "frame") return came()
+      if (found !== undefined) return giveUp(found.wrong)
+    }
+    if (splitter.unfinished > 0) firstLine.set(firstLineMillis, () => giveUp(prelude.unfinished(unfinished())))
+  }
+  const came = (): void => {
+    prelude = undefined
+  }
+  const onData = (data: Uint8Array): void => {
+    const lines = splitter.push(data)
+    if (prelude !== undefined) look(prelude, data, lines)
+    if (!inputDone) take(lines)
+  }
   const onInputEnd = (): void => {
     if (inputDone) return
     stopInput()
-    take(splitter.end())
+    const lines = splitter.end()
+    if (prelude !== undefined && lines.some((line) => prelude?.line(line) === "frame")) came()
+    take(lines)
     hooks.inputEnded()
   }
   const onInputFailure = (error?: Error): void => {
@@ -117,6 +164,7 @@ export const make = (input: Readable, output: Writable, options: LineOptions, ho
   }
   const stopInput = (): void => {
     inputDone = true
+    firstLine.clear()
     input.off("data", onData)
     input.off("end", onInputEnd)
     input.off("error", onInputFailure)
@@ -141,6 +189,10 @@ export const make = (input: Readable, output: Writable, options: LineOptions, ho
 
   return {
     endpoint,
+    get waitsForFirst() {
+      return prelude !== undefined
+    },
+    unfinished,
     readOut: () => {
       unheld = true
       if (!inputDone) input.resume()
