@@ -458,30 +458,32 @@ describe.each(backends)("budgets over %s", (_name, backend) => {
       }).pipe(Effect.provide(main))
     )
 
-    it.scoped("§9.6 of a job that is cancelled are let go; a defect while settling charges what was held and keeps the answer", () =>
-      Effect.gen(function* () {
-        const peer = yield* hello({ features })
-        const lease = { lease_request: { "cost.budget": ["USD:1"] } }
-        const steps = [
-          { do: "reserve", amount: "0.5 USD", steps: [{ do: "log", message: "calling" }, { do: "never" }] }
-        ]
-        const waiting = yield* submit(peer, "script", { steps }, lease)
-        yield* peer.next("job.event", (f) => f.payload.body.message === "calling")
-        yield* peer.send("job.cancel", { job_id: waiting.job_id })
-        yield* peer.terminal(waiting.job_id!)
-        expect(metrics(peer, waiting.job_id!)).toEqual([])
-        const dies = yield* run(
-          peer,
-          "script",
-          { steps: [{ do: "reserve", amount: "0.5 USD", actual: "die" }] },
-          lease
-        )
-        expect(dies.payload.result).toEqual(["ok"])
-        expect(metrics(peer, dies.job_id!)).toEqual(["cost.reserved 0.5 USD", "cost.budget.remaining 0.5 USD"])
-        yield* barrier(peer)
-        expect((yield* listed(peer, waiting.job_id!)).budget).toEqual({ USD: 1 })
-        expect((yield* listed(peer, dies.job_id!)).budget).toEqual({ USD: 0.5 })
-      }).pipe(Effect.provide(main))
+    it.scoped(
+      "§9.6 of a job that is cancelled are let go; a defect while settling charges what was held and keeps the answer",
+      () =>
+        Effect.gen(function* () {
+          const peer = yield* hello({ features })
+          const lease = { lease_request: { "cost.budget": ["USD:1"] } }
+          const steps = [
+            { do: "reserve", amount: "0.5 USD", steps: [{ do: "log", message: "calling" }, { do: "never" }] }
+          ]
+          const waiting = yield* submit(peer, "script", { steps }, lease)
+          yield* peer.next("job.event", (f) => f.payload.body.message === "calling")
+          yield* peer.send("job.cancel", { job_id: waiting.job_id })
+          yield* peer.terminal(waiting.job_id!)
+          expect(metrics(peer, waiting.job_id!)).toEqual([])
+          const dies = yield* run(
+            peer,
+            "script",
+            { steps: [{ do: "reserve", amount: "0.5 USD", actual: "die" }] },
+            lease
+          )
+          expect(dies.payload.result).toEqual(["ok"])
+          expect(metrics(peer, dies.job_id!)).toEqual(["cost.reserved 0.5 USD", "cost.budget.remaining 0.5 USD"])
+          yield* barrier(peer)
+          expect((yield* listed(peer, waiting.job_id!)).budget).toEqual({ USD: 1 })
+          expect((yield* listed(peer, dies.job_id!)).budget).toEqual({ USD: 0.5 })
+        }).pipe(Effect.provide(main))
     )
   })
 })
