@@ -96,6 +96,7 @@ export const ready = (
     let jobSeq = run.firstJobSeq + (at + 1 - run.firstSeq)
     if (jobSeq < job.recentFrom) break
     const head = headOf(session, job, "job.event")
+    const { prioritized } = job
     const last = Math.min(run.lastSeq, upTo)
     while (at < last && frames.length < maxEvents && chars < maxChars) {
       const payload = job.recent[jobSeq - job.recentFrom]
@@ -107,7 +108,8 @@ export const ready = (
       at++
       const before = jobSeq === job.terminalSeq ? headOf(session, job, job.terminalType) : head
       frames.push(
-        isPrioritized(own)
+        // In this order: to look into a text that was just put together copies it.
+        prioritized && isPrioritized(own)
           ? `${before}${ids.unsafeUlid(now)}","event_seq":${at},${prioritizedEnd(own)}`
           : `${before}${ids.unsafeUlid(now)}","event_seq":${at},"payload":${own}}`
       )

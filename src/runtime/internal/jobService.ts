@@ -53,8 +53,6 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
   const { live } = running
   const { ids, limits, meter } = deps
   const { reached, reaching } = meter
-  /** Whether the agent has used priorities: until then no event looks for one. */
-  let prioritizing = false
 
   /** Queues an event now, or says what is wrong with it; answers whether there is room for more. */
   const queue = (cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest => {
@@ -68,7 +66,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
         message: `${kind}: the event is ${text.length} characters long, at most ${limits.eventPayload} are allowed`
       })
     }
-    const priority = prioritizing ? currentPriority() : undefined
+    const priority = live.prioritized ? currentPriority() : undefined
     return deps.emit(
       live,
       cls,
@@ -289,7 +287,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     withPriority: <A, E, R>(priority: Priority, effect: Effect.Effect<A, E, R>) =>
       Effect.suspend((): Effect.Effect<A, E | InvalidRequest, R> => {
         if (!isPriority(priority)) return invalid(`priority: must be one of ${priorities.join(", ")}`)
-        prioritizing = true
+        live.prioritized = true
         return withPriority(effect, priority)
       }),
     streamResult,
