@@ -30,8 +30,9 @@ export interface Frames {
 const heads = new WeakMap<LiveSession, Map<string, string>>()
 
 /** An event's frame: its head up to the id, then id, number and payload, with the priority that the payload may carry. */
-const eventText = (head: string, id: string, at: number, payload: string): string =>
-  isPrioritized(payload)
+const eventText = (head: string, id: string, at: number, payload: string, prioritized: boolean): string =>
+  // In this order: to look into a text that was just put together copies it.
+  prioritized && isPrioritized(payload)
     ? `${head}${id}","event_seq":${at},${prioritizedEnd(payload)}`
     : `${head}${id}","event_seq":${at},"payload":${payload}}`
 
@@ -116,6 +117,7 @@ export const ready = (
     let jobSeq = run.firstJobSeq + (at + 1 - run.firstSeq)
     if (jobSeq < job.recentFrom) break
     const head = headOf(session, job, "job.event")
+    const { prioritized } = job
     const last = Math.min(run.lastSeq, upTo)
     while (at < last && frames.length < maxEvents && chars < maxChars) {
       const payload = job.recent[jobSeq - job.recentFrom]
@@ -132,10 +134,12 @@ export const ready = (
       at++
       const text = isEnd ? terminalFor(session, job.terminalType, own, bounds.payload) : own
       if (FrameSize.fits(text, bounds.payload)) {
-        frames.push(eventText(isEnd ? headOf(session, job, job.terminalType) : head, ids.unsafeUlid(now), at, text))
+        frames.push(
+          eventText(isEnd ? headOf(session, job, job.terminalType) : head, ids.unsafeUlid(now), at, text, prioritized)
+        )
       } else {
         const cut = FrameSize.event(isEnd ? job.terminalType : "job.event", text, bounds.payload)
-        frames.push(eventText(headOf(session, job, cut.type), ids.unsafeUlid(now), at, cut.payload))
+        frames.push(eventText(headOf(session, job, cut.type), ids.unsafeUlid(now), at, cut.payload, prioritized))
       }
       chars += own.length
       jobSeq++
@@ -186,7 +190,7 @@ const fromStore = (
             ? { type: whole.type, payload: text }
             : FrameSize.event(whole.type, text, bounds.payload)
           at++
-          frames.push(eventText(headOf(session, job, sent.type), ids.unsafeUlid(now), at, sent.payload))
+          frames.push(eventText(headOf(session, job, sent.type), ids.unsafeUlid(now), at, sent.payload, true))
           chars += sent.payload.length
         }
       }

@@ -57,8 +57,6 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
   const room = FrameSize.bodyRoom(limits)
   const chunkRoom = FrameSize.chunkRoom(limits)
   const inlineRoom = FrameSize.resultRoom(limits)
-  /** Whether the agent has used priorities: until then no event looks for one. */
-  let prioritizing = false
 
   /** Queues an event now, or says what is wrong with it; answers whether there is room for more. */
   const queue = (cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest => {
@@ -72,7 +70,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
         message: `${kind}: the event has ${Buffer.byteLength(text)} bytes, at most ${room} are allowed: keep it as an artifact, or stream it as the result`
       })
     }
-    const priority = prioritizing ? currentPriority() : undefined
+    const priority = live.prioritized ? currentPriority() : undefined
     return deps.emit(
       live,
       cls,
@@ -293,7 +291,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     withPriority: <A, E, R>(priority: Priority, effect: Effect.Effect<A, E, R>) =>
       Effect.suspend((): Effect.Effect<A, E | InvalidRequest, R> => {
         if (!isPriority(priority)) return invalid(`priority: must be one of ${priorities.join(", ")}`)
-        prioritizing = true
+        live.prioritized = true
         return withPriority(effect, priority)
       }),
     streamResult,

@@ -148,6 +148,8 @@ export class LiveJob {
   trimmedTo = 0
   lastOwnerSeq: number
   readonly attachments = new Map<string, Attachment>()
+  /** Whether its agent has used priorities in this process: until then no event looks for one. */
+  prioritized = false
   /** The newest payloads, those of the events `recentFrom..seq`. */
   recent: Array<string> = []
   recentFrom: number
