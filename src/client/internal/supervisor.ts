@@ -416,7 +416,7 @@ export const supervise = (
           heartbeat: heartbeats(connection),
           acknowledgements: acknowledging,
           handshake: handshake(connection),
-          silence: Silence.watch(core, connection, { isPaused: () => paused, onGap, flush: toSend.signal })
+          silence: Silence.watch(core, connection, { isPaused: () => paused, onGap, flush: toSend.signal, publish })
         })
       })
       return Effect.scoped(connected).pipe(
