@@ -106,8 +106,18 @@ const endOf = (jobId: string, status: Suspect["status"]): ArcpError | ClientErro
   }
 }
 
+/** What the connection's owner offers. */
+export interface WatchOptions {
+  /** Whether nothing is read for the moment, since consumers are behind. */
+  readonly isPaused: () => boolean
+  readonly onGap: (expected: number) => void
+  readonly flush: () => void
+  /** Publishes what a job's loss has made known. */
+  readonly publish: Effect.Effect<void>
+}
+
 /** Asks for silent jobs; `flush` sends what is asked. */
-const watchJobs = (core: Core, isPaused: () => boolean, flush: () => void): Effect.Effect<never> => {
+const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effect.Effect<never> => {
   let listing = false
   /** Whether a suspicion still counts when the answer comes. */
   const counts = (job: ClientJob, suspect: Suspect): boolean => core.suspects.get(job) === suspect
@@ -258,26 +268,15 @@ const watchJobs = (core: Core, isPaused: () => boolean, flush: () => void): Effe
           if (!listing && looked().length > 0) list(undefined, 1)
           flush()
         })
-      )
+      ),
+      Effect.zipRight(Effect.suspend(() => publish))
     )
   )
 }
 
 /** Runs as long as a connection does. */
-export const watch = (
-  core: Core,
-  connection: Connection,
-  options: {
-    /** Whether nothing is read for the moment, since consumers are behind. */
-    readonly isPaused: () => boolean
-    readonly onGap: (expected: number) => void
-    readonly flush: () => void
-  }
-): Effect.Effect<void> =>
-  Effect.all(
-    [watchNumbers(core, connection, options.isPaused, options.onGap), watchJobs(core, options.isPaused, options.flush)],
-    {
-      concurrency: 2,
-      discard: true
-    }
-  )
+export const watch = (core: Core, connection: Connection, options: WatchOptions): Effect.Effect<void> =>
+  Effect.all([watchNumbers(core, connection, options.isPaused, options.onGap), watchJobs(core, options)], {
+    concurrency: 2,
+    discard: true
+  })

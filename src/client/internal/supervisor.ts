@@ -454,7 +454,7 @@ export const supervise = (
           acknowledgements: acknowledging,
           handshake: handshake(connection, attempt, garbage),
           timeouts: timeouts(connection, attempt),
-          silence: Silence.watch(core, connection, { isPaused: () => paused, onGap, flush: toSend.signal })
+          silence: Silence.watch(core, connection, { isPaused: () => paused, onGap, flush: toSend.signal, publish })
         })
       })
       /** How it ended, with what follows for the requests that it had. */
