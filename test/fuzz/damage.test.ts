@@ -9,7 +9,7 @@ import { join } from "node:path"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { dial, hello, run, submit } from "../runtime/peer.js"
 import { world } from "../runtime/world.js"
-import { times } from "./mutations.js"
+import { runs } from "../support/properties.js"
 
 const folder = mkdtempSync(join(tmpdir(), "arcp-damage-"))
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
@@ -78,7 +78,7 @@ describe("a damaged SQLite store", () => {
       Effect.gen(function* () {
         const { filename, sessionId, token } = yield* whole
         const plans = fc.sample(fc.tuple(fc.constantFrom(...columns), fc.nat(), damage), {
-          numRuns: 20 * times,
+          numRuns: runs(20),
           seed: 11
         })
         const count = { refused: 0, started: 0 }

@@ -8,6 +8,7 @@ import { toLiteLlm } from "../../src/runtime/internal/liteLlmModels.js"
 import { CredentialLedger, unrevoked } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { masterKey, standIn } from "./liteLlmStandIn.js"
+import { runs } from "../support/properties.js"
 
 const request = (
   wire: Record<string, ReadonlyArray<string>>,
@@ -314,7 +315,7 @@ describe("model.use as LiteLLM's list", () => {
         const enforced = Glob.compileAll("name", mapped.right.enforced)
         expect(Glob.isSubset(Either.getOrThrow(enforced), lease)._tag).toBe("Subset")
       }),
-      { numRuns: 2000 }
+      { numRuns: runs(2000) }
     )
   })
 })

@@ -14,6 +14,7 @@ import {
   type StoreError
 } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
+import { runs } from "../support/properties.js"
 
 const root = mkdtempSync(join(tmpdir(), "arcp-artifacts-"))
 process.on("exit", () => rmSync(root, { recursive: true, force: true }))
@@ -237,7 +238,7 @@ describe.each(stores)("artifacts in %s", (_name, make) => {
               expect((yield* store.totals).reduce((sum, t) => sum + t.count, 0)).toBe(model.size)
             }).pipe(Effect.provide(make()), Effect.scoped, Effect.runPromise)
         ),
-        { numRuns: 15 }
+        { numRuns: runs(15) }
       )
     )
   )

@@ -12,6 +12,7 @@ import {
   unrevoked
 } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
+import { runs } from "../support/properties.js"
 
 const folder = mkdtempSync(join(tmpdir(), "arcp-ledger-"))
 let files = 0
@@ -156,7 +157,7 @@ describe("memory and SQLite agree", () => {
             )
           }
         ),
-        { numRuns: 60 }
+        { numRuns: runs(60) }
       )
     )
   )

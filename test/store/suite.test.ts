@@ -13,6 +13,7 @@ import {
   StoreError
 } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
+import { runs } from "../support/properties.js"
 
 const folder = mkdtempSync(join(tmpdir(), "arcp-store-"))
 let files = 0
@@ -391,7 +392,7 @@ describe("memory and SQLite agree", () => {
             )
           }
         ),
-        { numRuns: 100 }
+        { numRuns: runs(100) }
       )
     )
   )
