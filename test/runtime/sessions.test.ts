@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, TestClock } from "effect"
 import { allFeatures, barrier, dial, hello, run, submit, withoutAck } from "./peer.js"
-import { backends } from "./backends.js"
+import { closeCodeOver, transports } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
 beforeEach(resetGates)
 
-describe.each(backends)("sessions over %s", (_name, backend) => {
+describe.each(transports)("sessions over %s", (name, backend) => {
   const over = (options: WorldOptions) => world({ ...backend(), ...options })
   const main = over({})
 
@@ -37,7 +37,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
       const error = yield* peer.next("session.error")
       expect(error.payload.code).toBe("UNAUTHENTICATED")
       expect(JSON.stringify(error)).not.toContain("no-such-token")
-      expect((yield* peer.ended).code).toBe(1008)
+      expect((yield* peer.ended).code).toBe(closeCodeOver(name, 1008))
     }).pipe(Effect.provide(main))
   )
 
@@ -56,7 +56,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
       yield* Effect.yieldNow()
       yield* TestClock.adjust("11 seconds")
       expect((yield* peer.next("session.error")).payload.code).toBe("INVALID_REQUEST")
-      expect((yield* peer.ended).code).toBe(1008)
+      expect((yield* peer.ended).code).toBe(closeCodeOver(name, 1008))
     }).pipe(Effect.provide(main))
   )
 
@@ -215,7 +215,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
         })
         const error = yield* peer.next("session.error")
         expect(error.payload.details).toEqual({ reason: "taken_over" })
-        expect((yield* peer.ended).code).toBe(1008)
+        expect((yield* peer.ended).code).toBe(closeCodeOver(name, 1008))
         const id = yield* second.send("job.cancel", { job_id: accepted.payload.job_id })
         expect((yield* second.reply(id)).type).toBe("job.cancelled")
         const end = yield* second.terminal(accepted.payload.job_id)
@@ -295,7 +295,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
         }
         yield* barrier(peer)
         for (const text of [...bad, `{"arcp":"1.1","id":"c","type":"no.such","payload":{}}`]) yield* peer.raw(text)
-        expect((yield* peer.ended).code).toBe(1008)
+        expect((yield* peer.ended).code).toBe(closeCodeOver(name, 1008))
       }).pipe(Effect.provide(main))
     )
 
