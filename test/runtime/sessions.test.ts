@@ -309,6 +309,25 @@ describe.each(transports)("sessions over %s", (name, backend) => {
       }).pipe(Effect.provide(main))
     )
 
+    it.scoped(
+      "§5 every frame of the runtime from the welcome on has the session_id; a client's frame may leave it out",
+      () =>
+        Effect.gen(function* () {
+          const peer = yield* hello()
+          yield* peer.send("session.ping", { nonce: "without" })
+          yield* peer.send("session.ping", { nonce: "with" }, { session_id: peer.sessionId })
+          yield* run(peer, "counter", { count: 2 })
+          yield* run(peer, "fail")
+          yield* submit(peer, "nobody")
+          yield* Effect.flatMap(peer.send("session.list_jobs"), peer.reply)
+          yield* barrier(peer)
+          const pongs = peer.seen.filter((frame) => frame.type === "session.pong")
+          expect(pongs.map((frame) => frame.payload.ping_nonce).slice(0, 2)).toEqual(["without", "with"])
+          expect(new Set(peer.seen.map((frame) => frame.type)).size).toBeGreaterThan(6)
+          for (const frame of peer.seen) expect([frame.type, frame.session_id]).toEqual([frame.type, peer.sessionId])
+        }).pipe(Effect.provide(main))
+    )
+
     it.scoped("a foreign session_id is INVALID_REQUEST and names the field", () =>
       Effect.gen(function* () {
         const peer = yield* hello()
