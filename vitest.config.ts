@@ -27,6 +27,8 @@ export default defineConfig({
     isolate: false,
     poolOptions: { forks: { minForks: 1, maxForks: Math.max(2, availableParallelism() - 1) } },
     globals: false,
+    // Tests of live runtimes have the default logger. Nothing else is held back.
+    onConsoleLog: (text) => !/^timestamp=\S+ level=[A-Z]+ fiber=/.test(text),
     typecheck: { enabled: false },
     // Far above what any test takes on an idle machine: a busy one is slower, and not at fault.
     testTimeout: 120_000 * times,

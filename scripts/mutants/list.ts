@@ -157,7 +157,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: "record.createdAt > query.createdAfter",
     replace: "record.createdAt >= query.createdAfter",
     test: introspection,
-    title: "memory by reference, store in memory > §6.6 created_after"
+    title: "over memory by reference, store in memory §6.6 created_after"
   },
   {
     rule: "§6.6 created_after is exclusive, in SQL",
@@ -165,7 +165,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: '"j.created_at > ?"',
     replace: '"j.created_at >= ?"',
     test: introspection,
-    title: "memory encoded, SQLite in memory > §6.6 created_after"
+    title: "over memory encoded, SQLite in memory §6.6 created_after"
   },
   {
     rule: "§6.6 a listing shows the principal's own jobs",
@@ -178,12 +178,12 @@ export const mutants: ReadonlyArray<Mutant> = [
 
   // §7: jobs
   {
-    rule: "§7.3 a stop wins over what the handler answers",
+    rule: "§7.4 a cancelled job ends as cancelled",
     inside: "src/runtime/internal/outcomes.ts",
-    find: "if (running.stop !== undefined) return",
-    replace: "if (running.stop === null) return",
-    test: "test/runtime/regressions.test.ts",
-    title: "a cancelled job cannot report success"
+    find: '_tag: "error", status: reason.status',
+    replace: '_tag: "error", status: "error"',
+    test: jobs,
+    title: "§7.4 cancel is acknowledged"
   },
   {
     rule: "§7.3 max_runtime_sec is counted in seconds",
@@ -331,8 +331,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     inside: "src/authority/Lease.ts",
     find: 'if (set === undefined) return { _tag: "Denied", capability, target, reason: "capability" }',
     replace: 'if (set === undefined) return { _tag: "Allowed", capability, pattern: "**" }',
-    test: leases,
-    title: "§8.2 one tool_result for every call, however it ends; a refused tool is not run"
+    test: "test/authority/Lease.test.ts",
+    title: "§9.3 an operation that the lease does not name is refused"
   },
   {
     rule: "§9.4 a delegated pattern is a subset",
@@ -363,8 +363,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     inside: "src/authority/Expiry.ts",
     find: "millis > now ?",
     replace: "millis > 0 ?",
-    test: leases,
-    title: "§9.5 an expiry that is no time"
+    test: "test/authority/Expiry.test.ts",
+    title: "§9.5 an expiry lies in the future"
   },
   {
     rule: "§9.5 expires_at is UTC",
@@ -403,6 +403,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     inside: "src/authority/Amount.ts",
     find: 'if (value < 0) return fail("amount: negative")',
     replace: "",
+    test: "test/authority/Amount.test.ts",
+    title: "§9.6 negative numbers, NaN and infinities are refused"
+  },
+  {
+    rule: "§9.6 a negative cost is no event",
+    inside: "src/runtime",
+    find: 'if (value < 0) return invalid("metric.value: a cost is never negative")',
+    replace: 'if (value < -1e300) return invalid("metric.value: a cost is never negative")',
     test: budgets,
     title: "§9.6 a charge that is negative"
   },
@@ -446,7 +454,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     find: '(reused ? "its value is another credential\'s" : undefined)',
     replace: "undefined",
     test: credentialSafety,
-    title: "§9.8.2 a value is never reused across jobs"
+    title: "§9.8.2 a value that another job has is refused under a handle of its own too"
   },
   {
     rule: "§9.8.2 a rotation whose answer was lost leaves a key that works",

@@ -370,7 +370,7 @@ for (const { layer, name: client } of clients) {
               until: (aborted) => aborted === readers.length,
               schedule: Schedule.spaced("5 millis")
             }
-          ).pipe(Effect.timeout("5 seconds"))
+          ).pipe(Effect.timeout("1 minute"))
         })
       )
     }

@@ -1,8 +1,8 @@
 /**
- * What the guard of the hot path measures, beside what is recorded: `npm run bench:guard`. With `-- --record` it becomes what
- * is recorded: do that when the hot path has become faster, or slower for a reason.
+ * The guard of the hot path: `npm run bench:guard` measures it, shows it beside what is recorded, and fails where it has become
+ * too slow. With `-- --record` it becomes what is recorded: do that when the hot path has become faster, or slower for a reason.
  */
-import { lesser, measure, record, recorded } from "./measured.js"
+import { complaints, lesser, measure, record, recorded } from "./measured.js"
 
 const runs = 5
 
@@ -18,3 +18,11 @@ for (const [name, ratio] of Object.entries(ratios)) {
   )
 }
 if (process.argv.includes("--record")) record(ratios)
+else {
+  const wrong = complaints(ratios, before)
+  for (const line of wrong) console.error(line)
+  if (wrong.length > 0) {
+    console.error("if it has to be slower: npm run bench:guard -- --record")
+    process.exitCode = 1
+  }
+}

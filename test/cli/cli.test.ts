@@ -109,7 +109,7 @@ describe("arcp", () => {
         expect((yield* arcp("no-such-command")).code).toBe(2)
         expect((yield* arcp("serve", "--demo", "--anonymous", "--agents", "./no-such-module.js")).code).toBe(2)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -148,7 +148,7 @@ describe("arcp", () => {
         child.kill("SIGTERM")
         expect(yield* exit).toBe(0)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -198,7 +198,7 @@ describe("arcp", () => {
         expect(yield* hasty.exit).toBe(143)
         lasts.child.kill("SIGKILL")
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -224,7 +224,7 @@ describe("arcp", () => {
           )
         )
       ),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -266,6 +266,6 @@ describe("arcp", () => {
           expect(Chunk.size(yield* Stream.runCollect(history.events))).toBe(51)
         }).pipe(Effect.provide(connect))
       }),
-    60_000
+    120_000
   )
 })

@@ -62,7 +62,7 @@ describe("arcp serve: what jobs may be granted", () => {
         // With --stdio it is the protocol's.
         expect(served.out()).toBe("")
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -87,7 +87,7 @@ describe("arcp serve: what jobs may be granted", () => {
         expect(tool.err).toContain('tool.call: "x" was not granted')
         expect(tool.out).toContain("PERMISSION_DENIED")
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -106,7 +106,7 @@ describe("arcp serve: what jobs may be granted", () => {
         expect((yield* read(served, "/proc/uptime", ["/proc/**"], "b-token")).code).toBe(1)
         expect((yield* read(served, file, ["/**"], "c-token")).code).toBe(1)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -129,7 +129,7 @@ describe("arcp serve: what jobs may be granted", () => {
         expect((yield* read(served, file, ["/**"], "a-token")).code).toBe(1)
         expect((yield* read(served, file, [file], "")).code).toBe(0)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -143,7 +143,7 @@ describe("arcp serve: what jobs may be granted", () => {
         expect(closed.err).toContain('fs.read: "/proc/**" was not granted')
         expect(closed.code).toBe(1)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -172,7 +172,7 @@ describe("arcp serve: what jobs may be granted", () => {
           expect(ran.err).toContain(`the runtime narrowed the lease: ${capability}:`)
         }
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -199,7 +199,7 @@ describe("arcp serve: what jobs may be granted", () => {
           expect([args, ran.code, ran.err.includes("narrowed")]).toEqual([args, 0, false])
         }
       }),
-    60_000
+    120_000
   )
 
   it.live(
@@ -237,6 +237,6 @@ describe("arcp serve: what jobs may be granted", () => {
         expect(said[6]).toContain("JSON object")
         expect(said[7]).toContain('{"fs.read": ["/data/**"]}')
       }),
-    60_000
+    120_000
   )
 })

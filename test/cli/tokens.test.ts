@@ -61,7 +61,7 @@ describe("arcp serve: tokens", () => {
           expect((yield* echo(url, {}, "--token", token)).err).toContain("UNAUTHENTICATED")
         }
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -130,7 +130,7 @@ describe("arcp serve: tokens", () => {
         )
         expect(wrong).toEqual(wrong.map(() => 2))
       }),
-    60_000
+    120_000
   )
 
   it.live("the help shows the ways that hide a token before the one that shows it", () =>
@@ -171,6 +171,6 @@ describe("arcp submit: the token", () => {
         expect(several.code).toBe(2)
         expect(several.err).toContain("one line")
       }),
-    60_000
+    120_000
   )
 })

@@ -140,7 +140,7 @@ describe("§6, §7, §8.3 a whole session against its model", () => {
               Effect.provide(
                 connect.pipe(Layer.provideMerge(faulty), Layer.provideMerge(undisturbed), Layer.provideMerge(world()))
               ),
-              Effect.timeout("20 seconds"),
+              Effect.timeout("1 minute"),
               Effect.runPromise
             )
           ),

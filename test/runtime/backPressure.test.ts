@@ -321,7 +321,7 @@ describe("a client of this package under back-pressure", () => {
         expect(signals).toBeGreaterThan(0)
         expect(yield* job.result).toEqual({ count: 300_000 })
       }).pipe(Effect.provide(connected())),
-    30_000
+    120_000
   )
 
   it.scopedLive("§6.5 a consumer that runs a talkative job for each event of another does not stop it", () =>

@@ -98,6 +98,18 @@ describe("what a provisioner may answer", () => {
     })
   )
 
+  it.scoped("§9.8.2 a value that another job has is refused under a handle of its own too", () =>
+    Effect.gen(function* () {
+      let n = 0
+      const { credentials, revoked } = yield* answering(Effect.sync(() => [{ ...good, handle: `h${++n}` }]))
+      yield* credentials.issue(request("job_1"))
+      yield* Effect.flip(credentials.issue(request("job_2")))
+      yield* TestClock.adjust(0)
+      expect(revoked).toEqual(["h2"])
+      expect([credentials.of("job_1").length, credentials.of("job_2").length]).toEqual([1, 0])
+    })
+  )
+
   it.scoped("the submitter is told what the provisioner explains, and never its message", () =>
     Effect.gen(function* () {
       const { credentials } = yield* answering(

@@ -565,6 +565,6 @@ describe("fairness", () => {
         for (let i = 0; i < 5_000; i++) yield* run(peer, "echo", i)
         expect(peer.events().at(-1)!.event_seq).toBe(10_000)
       }).pipe(Effect.provide(world())),
-    60_000
+    120_000
   )
 })

@@ -488,7 +488,7 @@ describe("a SQLite file", () => {
           )).message
         ).toContain("folder")
       }),
-    20_000
+    120_000
   )
 })
 
