@@ -1,20 +1,19 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Redacted, Stream } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import { connect } from "node:net"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { ArcpClient } from "../../src/client/index.js"
 import { StdioTransport, WebSocketClient } from "../../src/transport/node.js"
 import { bundle } from "../bundle.js"
+import { scratch } from "../support/scratch.js"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 // The program with its demo agents beside it, as it is built; one process, so that a kill reaches the runtime itself.
 const bin = join(bundle({ "cli/bin": "src/cli/bin.ts", "examples/agents": "examples/agents.ts" }), "cli/bin.js")
-const folder = mkdtempSync(join(tmpdir(), "arcp-cli-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-cli-")
 
 interface Ran {
   readonly code: number | null

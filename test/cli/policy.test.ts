@@ -1,13 +1,12 @@
 /** What `arcp serve` lets jobs do. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync, realpathSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { arcp, programs, type Served, serve } from "./processes.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = realpathSync(mkdtempSync(join(tmpdir(), "arcp-cli-policy-")))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = realpathSync(scratch("arcp-cli-policy-"))
 writeFileSync(join(folder, "a.txt"), "a file")
 
 const tokens = ["--token", "a-token=alice", "--token", "b-token=bob"]

@@ -1,13 +1,12 @@
 /** Where the program takes tokens from, and who else can see them. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { chmodSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { arcp, programs, serve, submitting } from "./processes.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-cli-tokens-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-cli-tokens-")
 
 const fileOf = (name: string, text: string, mode = 0o600) => {
   const path = join(folder, name)

@@ -1,7 +1,5 @@
 /** The transports and stores that the suites of the runtime run over. */
 import { Context, Effect, Layer, Mailbox, Scope } from "effect"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { PassThrough } from "node:stream"
 import { MemoryStore } from "../../src/store/index.js"
@@ -10,9 +8,9 @@ import { type Connection, Connector, Server, TransportError } from "../../src/tr
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { StdioTransport, WebSocketClient, WebSocketServer } from "../../src/transport/node.js"
 import type { WorldOptions } from "./world.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-runtime-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-runtime-")
 let files = 0
 
 /** A real server on a free port, and a connector to it. */

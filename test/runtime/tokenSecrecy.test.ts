@@ -13,8 +13,7 @@ import {
   TestClock,
   Tracer
 } from "effect"
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Authenticator } from "../../src/auth/index.js"
 import { ArcpClient } from "../../src/client/index.js"
@@ -22,9 +21,9 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { Faults, layer as faulty } from "../../src/testing/FaultyTransport.js"
 import { dial, hello, run } from "./peer.js"
 import { world } from "./world.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-tokens-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-tokens-")
 
 /** Everything that is logged or traced while an effect runs, in every form in which it may be printed. */
 const overheard = <A, E, R>(effect: (said: Array<string>) => Effect.Effect<A, E, R>) =>
