@@ -7,6 +7,9 @@ import { entriesOf, type Manifest } from "./scripts/manifest.js"
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const manifest = JSON.parse(readFileSync(here("package.json"), "utf8")) as Manifest
 
+// Properties run so many times as often: see test/support/properties.ts.
+const times = Number(process.env["ARCP_FUZZ_RUNS"] ?? 1)
+
 export default defineConfig({
   resolve: {
     // tests may import what users import, from source
@@ -24,9 +27,12 @@ export default defineConfig({
     isolate: false,
     poolOptions: { forks: { minForks: 1, maxForks: Math.max(2, availableParallelism() - 1) } },
     globals: false,
+    // Tests of live runtimes have the default logger. Nothing else is held back.
+    onConsoleLog: (text) => !/^timestamp=\S+ level=[A-Z]+ fiber=/.test(text),
     typecheck: { enabled: false },
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
-    teardownTimeout: 10_000
+    // Far above what any test takes on an idle machine: a busy one is slower, and not at fault.
+    testTimeout: 120_000 * times,
+    hookTimeout: 120_000 * times,
+    teardownTimeout: 30_000
   }
 })

@@ -1,9 +1,10 @@
 /** Programs that tests start as processes, each in a file: they load ten times as fast as their many sources. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { buildSync, type Metafile } from "esbuild"
 import { entriesOf, type Manifest } from "../scripts/manifest.js"
+import { scratch } from "./support/scratch.js"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Manifest
@@ -40,8 +41,7 @@ export const bundle = (programs: Readonly<Record<string, string>>, external: Rea
   // Where what is not bundled is found.
   const cache = join(root, "node_modules/.cache")
   mkdirSync(cache, { recursive: true })
-  const folder = mkdtempSync(join(cache, "arcp-test-"))
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+  const folder = scratch("arcp-test-", cache)
   buildSync({
     absWorkingDir: root,
     entryPoints: programs,

@@ -103,7 +103,8 @@ export class CredentialProvisioner extends Context.Tag("effect-arcp/runtime/Cred
     readonly revoke: (handle: string) => Effect.Effect<void, RevokeError>
     /**
      * A new value in place of the one behind `handle`. The answer may carry the same handle, which says that the prior value
-     * is dead already. Without this function a rotation issues anew and revokes the old credential.
+     * is dead already. Without this function a rotation issues anew and revokes the old credential. When it fails without
+     * being `uncertain`, the prior value is still valid; otherwise `issue` is asked for another key in its place.
      */
     readonly rotate?: ((handle: string, request: ProvisionRequest) => Effect.Effect<Issued, ProvisionError>) | undefined
     /**

@@ -134,7 +134,10 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
     /**
      * Puts a new value behind a credential (§9.8.2): the listeners of `onRotated` hear it, then the prior value is revoked.
      * `INVALID_REQUEST` where the job has no such credential or has ended, `BUDGET_EXHAUSTED` and `LEASE_EXPIRED` where
-     * nothing could be issued any more, `INTERNAL_ERROR` where the provisioner fails; then the prior value stays.
+     * nothing could be issued any more, `INTERNAL_ERROR` where the provisioner fails; then the prior value stays. Where the
+     * answer of the provisioner's `rotate` was lost, the prior value may be invalid: another key is issued in its place,
+     * repeatedly until there is one or the job ends, and `onRotated` hears of it. Rotations of one credential run one after
+     * another; one that cannot begin within the issue time-out fails with `INTERNAL_ERROR`.
      */
     readonly rotate: (
       jobId: string,

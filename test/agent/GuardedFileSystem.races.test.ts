@@ -7,6 +7,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, type Scope, Stream } from "effect"
 import { refused } from "./gates.js"
 import { run, snapshot, world } from "./trees.js"
+import { runs, within } from "../support/properties.js"
 
 const bytes = new TextEncoder().encode("new")
 
@@ -156,7 +157,7 @@ describe("GuardedFileSystem, random programs", () => {
     }
   }
 
-  it("1.0 §14 no sequence of operations touches anything outside of the lease", { timeout: 120_000 }, () =>
+  it("1.0 §14 no sequence of operations touches anything outside of the lease", { timeout: within(120_000) }, () =>
     fc.assert(
       fc.asyncProperty(fc.array(command, { minLength: 5, maxLength: 25 }), (commands) =>
         Effect.gen(function* () {
@@ -173,11 +174,11 @@ describe("GuardedFileSystem, random programs", () => {
           }
         }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer), Effect.runPromise)
       ),
-      { numRuns: 150 }
+      { numRuns: runs(150) }
     )
   )
 
-  it("1.0 §14 links that somebody else strews change nothing about it", { timeout: 120_000 }, () =>
+  it("1.0 §14 links that somebody else strews change nothing about it", { timeout: within(120_000) }, () =>
     fc.assert(
       fc.asyncProperty(fc.array(fc.tuple(command, path, target), { minLength: 3, maxLength: 12 }), (steps) =>
         Effect.gen(function* () {
@@ -194,7 +195,7 @@ describe("GuardedFileSystem, random programs", () => {
           expect(outside()).toBe(before)
         }).pipe(Effect.scoped, Effect.provide(NodeFileSystem.layer), Effect.runPromise)
       ),
-      { numRuns: 100 }
+      { numRuns: runs(100) }
     )
   )
 })

@@ -13,6 +13,7 @@ import { deniedCause, GuardedHttpClient } from "../../src/agent/index.js"
 import { Canonical } from "../../src/authority/index.js"
 import { failure, gateOf, refused } from "./gates.js"
 import { clients, guarded, redirecting, server } from "./httpServers.js"
+import { runs } from "../support/properties.js"
 
 const text = (effect: Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError>) =>
   Effect.flatMap(effect, (response) => response.text)
@@ -369,7 +370,7 @@ for (const { layer, name: client } of clients) {
               until: (aborted) => aborted === readers.length,
               schedule: Schedule.spaced("5 millis")
             }
-          ).pipe(Effect.timeout("5 seconds"))
+          ).pipe(Effect.timeout("1 minute"))
         })
       )
     }
@@ -563,7 +564,7 @@ describe("GuardedHttpClient, what a client finds in its context", () => {
         if (Either.isLeft(canonical)) return
         expect(new URL(canonical.right).href).toBe(canonical.right)
       }),
-      { numRuns: 1000 }
+      { numRuns: runs(1000) }
     )
   })
 

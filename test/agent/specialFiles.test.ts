@@ -84,7 +84,7 @@ describe.skipIf(process.platform === "win32")("special files", () => {
           expect(statSync(join(inside, "pipe")).isFIFO()).toBe(true)
           expect(yield* fs.readFileString("a")).toBe("alpha")
         }),
-        20_000
+        120_000
       )
     }
 

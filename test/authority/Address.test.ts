@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import { BlockList, isIP } from "node:net"
 import { Address } from "../../src/authority/index.js"
+import { runs } from "../support/properties.js"
 
 /** The same ranges by Node's own implementation. */
 const reference = new BlockList()
@@ -118,7 +119,7 @@ describe("Address.isPublic", () => {
           expect(Address.isPublic(never), never).toBe(false)
         }
       }),
-      { numRuns: 2000 }
+      { numRuns: runs(2000) }
     )
   })
 
@@ -157,7 +158,7 @@ describe("Address.parse", () => {
         const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i]! << 8) | bytes[2 * i + 1]!).toString(16))
         expect(new URL(`http://[${groups.join(":")}]/`).hostname).toBe(new URL(`http://[${text}]/`).hostname)
       }),
-      { numRuns: 1000 }
+      { numRuns: runs(1000) }
     )
     expect(Address.parse("192.0.2.7")).toEqual([192, 0, 2, 7])
   })

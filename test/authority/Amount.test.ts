@@ -3,6 +3,7 @@ import * as BigDecimal from "effect/BigDecimal"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import * as Amount from "../../src/authority/Amount.js"
+import { runs } from "../support/properties.js"
 
 const value = (text: string) => Either.getOrThrow(Amount.decimal(text))
 const number = (n: number) => Either.getOrThrow(Amount.fromNumber(n))
@@ -154,7 +155,7 @@ describe("Amount", () => {
       fc.property(fc.double({ min: 0, noNaN: true, noDefaultInfinity: true }), (n) => {
         expect(Amount.toNumber(number(n))).toBe(n === 0 ? 0 : n)
       }),
-      { numRuns: 1000 }
+      { numRuns: runs(1000) }
     )
     fc.assert(
       fc.property(fc.bigInt({ min: 0n, max: 10n ** 30n - 1n }), fc.integer({ min: 0, max: 30 }), (digits, scale) => {

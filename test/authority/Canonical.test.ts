@@ -2,6 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import * as Canonical from "../../src/authority/Canonical.js"
+import { runs } from "../support/properties.js"
 
 const refused = (result: Either.Either<Canonical.Canonical, Canonical.CanonicalError>) =>
   Either.isLeft(result) ? result.left.message : `let through as ${result.right}`
@@ -244,7 +245,7 @@ describe("Canonical URLs", () => {
         expect(parsed.username + parsed.password + parsed.hash).toBe("")
         expect(decodeURI(parsed.pathname)).toBe(decodeURI(new URL(head + pieces.join("")).pathname))
       }),
-      { numRuns: 1000 }
+      { numRuns: runs(1000) }
     )
     expect(canonicals).toBeGreaterThan(300)
   })

@@ -6,6 +6,7 @@ import * as Canonical from "../../src/authority/Canonical.js"
 import * as Delegated from "../../src/authority/Delegated.js"
 import * as Lease from "../../src/authority/Lease.js"
 import type { WireLease } from "../../src/protocol/Fields.js"
+import { runs } from "../support/properties.js"
 
 const compile = (wire: WireLease, expires?: string) =>
   Either.getOrThrow(Lease.compile(wire, expires === undefined ? undefined : { expires_at: expires }))
@@ -261,7 +262,7 @@ describe("Delegated.narrow", () => {
           }
         }
       }),
-      { numRuns: 500 }
+      { numRuns: runs(500) }
     )
     expect(accepted).toBeGreaterThan(50)
   })

@@ -3,6 +3,7 @@ import * as Either from "effect/Either"
 import * as fc from "effect/FastCheck"
 import * as Glob from "../../src/authority/Glob.js"
 import { byRegExp, bySegments, texts } from "./reference.js"
+import { runs } from "../support/properties.js"
 
 const set = (kind: Glob.Kind, ...patterns: ReadonlyArray<string>) => Either.getOrThrow(Glob.compileAll(kind, patterns))
 
@@ -90,7 +91,7 @@ describe("Glob matching", () => {
             expect([pattern, other]).toEqual([pattern, undefined])
           }
         }),
-        { numRuns: 150 }
+        { numRuns: runs(150) }
       )
     }
   )
@@ -107,7 +108,7 @@ describe("Glob matching", () => {
           expect(match("path", pattern, text)).toBe(byRegExp("path", pattern)(text))
         }
       ),
-      { numRuns: 1000 }
+      { numRuns: runs(1000) }
     )
     expect(match("path", `/**/${"x".repeat(100)}/**/y`, `/a/${"x".repeat(100)}/b/y`)).toBe(true)
     expect(match("path", `/**/${"x".repeat(100)}/**/y`, `/a/${"x".repeat(99)}/b/y`)).toBe(false)
@@ -243,7 +244,7 @@ describe("Glob containment", () => {
           expect(other.some((pattern) => byRegExp(kind, pattern)(answer.witness))).toBe(false)
         }
       }),
-      { numRuns: 1500 }
+      { numRuns: runs(1500) }
     )
     expect(seen.Subset).toBeGreaterThan(10)
     expect(seen.NotSubset).toBeGreaterThan(10)
@@ -264,7 +265,7 @@ describe("Glob containment", () => {
           expect(Glob.isSubset(x, z)._tag).toBe("Subset")
         }
       }),
-      { numRuns: 1500 }
+      { numRuns: runs(1500) }
     )
     expect(chains).toBeGreaterThan(3)
   })

@@ -4,6 +4,7 @@ import * as fc from "effect/FastCheck"
 import * as Canonical from "../../src/authority/Canonical.js"
 import * as Glob from "../../src/authority/Glob.js"
 import * as Pattern from "../../src/authority/Pattern.js"
+import { runs } from "../support/properties.js"
 
 const reason = (result: Pattern.Result) => (Either.isLeft(result) ? result.left : `let through as ${result.right}`)
 
@@ -133,7 +134,7 @@ describe("Pattern", () => {
         expect(pattern.right).toBe(url.right)
         expect(Pattern.url(pattern.right)).toEqual(pattern)
       }),
-      { numRuns: 1000 }
+      { numRuns: runs(1000) }
     )
     expect(matched).toBeGreaterThan(500)
   })

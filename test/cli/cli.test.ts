@@ -1,20 +1,19 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Effect, Layer, Redacted, Stream } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { writeFileSync } from "node:fs"
 import { connect } from "node:net"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { ArcpClient } from "../../src/client/index.js"
 import { StdioTransport, WebSocketClient } from "../../src/transport/node.js"
 import { bundle } from "../bundle.js"
+import { scratch } from "../support/scratch.js"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 // The program with its demo agents beside it, as it is built; one process, so that a kill reaches the runtime itself.
 const bin = join(bundle({ "cli/bin": "src/cli/bin.ts", "examples/agents": "examples/agents.ts" }), "cli/bin.js")
-const folder = mkdtempSync(join(tmpdir(), "arcp-cli-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-cli-")
 
 interface Ran {
   readonly code: number | null
@@ -109,7 +108,7 @@ describe("arcp", () => {
         expect((yield* arcp("no-such-command")).code).toBe(2)
         expect((yield* arcp("serve", "--demo", "--anonymous", "--agents", "./no-such-module.js")).code).toBe(2)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -148,7 +147,7 @@ describe("arcp", () => {
         child.kill("SIGTERM")
         expect(yield* exit).toBe(0)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -198,7 +197,7 @@ describe("arcp", () => {
         expect(yield* hasty.exit).toBe(143)
         lasts.child.kill("SIGKILL")
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -225,7 +224,7 @@ describe("arcp", () => {
           )
         )
       ),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -267,6 +266,6 @@ describe("arcp", () => {
           expect(Chunk.size(yield* Stream.runCollect(history.events))).toBe(51)
         }).pipe(Effect.provide(connect))
       }),
-    60_000
+    120_000
   )
 })

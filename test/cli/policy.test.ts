@@ -1,13 +1,12 @@
 /** What `arcp serve` lets jobs do. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { mkdtempSync, readFileSync, realpathSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync, realpathSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { arcp, programs, type Served, serve } from "./processes.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = realpathSync(mkdtempSync(join(tmpdir(), "arcp-cli-policy-")))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = realpathSync(scratch("arcp-cli-policy-"))
 writeFileSync(join(folder, "a.txt"), "a file")
 
 const tokens = ["--token", "a-token=alice", "--token", "b-token=bob"]
@@ -62,7 +61,7 @@ describe("arcp serve: what jobs may be granted", () => {
         // With --stdio it is the protocol's.
         expect(served.out()).toBe("")
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -87,7 +86,7 @@ describe("arcp serve: what jobs may be granted", () => {
         expect(tool.err).toContain('tool.call: "x" was not granted')
         expect(tool.out).toContain("PERMISSION_DENIED")
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -106,7 +105,7 @@ describe("arcp serve: what jobs may be granted", () => {
         expect((yield* read(served, "/proc/uptime", ["/proc/**"], "b-token")).code).toBe(1)
         expect((yield* read(served, file, ["/**"], "c-token")).code).toBe(1)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -129,7 +128,7 @@ describe("arcp serve: what jobs may be granted", () => {
         expect((yield* read(served, file, ["/**"], "a-token")).code).toBe(1)
         expect((yield* read(served, file, [file], "")).code).toBe(0)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -143,7 +142,7 @@ describe("arcp serve: what jobs may be granted", () => {
         expect(closed.err).toContain('fs.read: "/proc/**" was not granted')
         expect(closed.code).toBe(1)
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -172,7 +171,7 @@ describe("arcp serve: what jobs may be granted", () => {
           expect(ran.err).toContain(`the runtime narrowed the lease: ${capability}:`)
         }
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -199,7 +198,7 @@ describe("arcp serve: what jobs may be granted", () => {
           expect([args, ran.code, ran.err.includes("narrowed")]).toEqual([args, 0, false])
         }
       }),
-    60_000
+    120_000
   )
 
   it.live(
@@ -237,6 +236,6 @@ describe("arcp serve: what jobs may be granted", () => {
         expect(said[6]).toContain("JSON object")
         expect(said[7]).toContain('{"fs.read": ["/data/**"]}')
       }),
-    60_000
+    120_000
   )
 })

@@ -2,17 +2,15 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { ArcpClient } from "../../src/client/index.js"
 import type { JobEvent } from "../../src/protocol/Event.js"
 import { WebSocketClient } from "../../src/transport/node.js"
 import { bundle } from "../bundle.js"
+import { scratch } from "../support/scratch.js"
 
 const programs = bundle({ "cli/bin": "src/cli/bin.ts", lasting: "test/cli/fixtures/lasting.ts" })
-const folder = mkdtempSync(join(tmpdir(), "arcp-restart-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-restart-")
 
 interface Process {
   readonly child: ChildProcess

@@ -1,13 +1,12 @@
 /** Where the program takes tokens from, and who else can see them. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { chmodSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { arcp, programs, serve, submitting } from "./processes.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-cli-tokens-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-cli-tokens-")
 
 const fileOf = (name: string, text: string, mode = 0o600) => {
   const path = join(folder, name)
@@ -61,7 +60,7 @@ describe("arcp serve: tokens", () => {
           expect((yield* echo(url, {}, "--token", token)).err).toContain("UNAUTHENTICATED")
         }
       }),
-    60_000
+    120_000
   )
 
   it.scopedLive(
@@ -130,7 +129,7 @@ describe("arcp serve: tokens", () => {
         )
         expect(wrong).toEqual(wrong.map(() => 2))
       }),
-    60_000
+    120_000
   )
 
   it.live("the help shows the ways that hide a token before the one that shows it", () =>
@@ -171,6 +170,6 @@ describe("arcp submit: the token", () => {
         expect(several.code).toBe(2)
         expect(several.err).toContain("one line")
       }),
-    60_000
+    120_000
   )
 })

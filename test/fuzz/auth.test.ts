@@ -5,7 +5,7 @@ import * as jose from "jose"
 import { type AuthenticatorService, bearer, firstOf } from "../../src/auth/index.js"
 import { Jwt } from "../../src/auth/jwt.js"
 import { Unauthenticated } from "../../src/protocol/index.js"
-import { times } from "./mutations.js"
+import { runs } from "../support/properties.js"
 
 const secret = "s".repeat(32)
 const key = new TextEncoder().encode(secret)
@@ -111,7 +111,7 @@ describe("authenticators", () => {
         [[es], signed]
       ] as const) {
         for (const [mutated, scheme] of fc.sample(fc.tuple(mutations(token, other), schemes), {
-          numRuns: 250 * times,
+          numRuns: runs(250),
           seed: 5
         })) {
           for (const way of ways) yield* refuses(way, mutated, scheme)
@@ -158,7 +158,7 @@ describe("authenticators", () => {
         ),
         fc.string({ unit: "binary", maxLength: 60 })
       )
-      for (const [token, scheme] of fc.sample(fc.tuple(tokens, schemes), { numRuns: 200 * times, seed: 6 })) {
+      for (const [token, scheme] of fc.sample(fc.tuple(tokens, schemes), { numRuns: runs(200), seed: 6 })) {
         yield* refuses(way, token, scheme)
       }
     })

@@ -22,8 +22,9 @@ import { ArcpClient } from "../../src/client/index.js"
 import { Ids, Message } from "../../src/protocol/index.js"
 import { Connector } from "../../src/transport/Connection.js"
 import { world } from "../runtime/world.js"
-import { mutation, times } from "./mutations.js"
+import { mutation } from "./mutations.js"
 import { isTyped } from "../client/typed.js"
+import { runs } from "../support/properties.js"
 
 interface Spoilt {
   readonly text: string
@@ -160,7 +161,7 @@ describe("a client", () => {
     "whose frames are spoilt never fails with a defect, never hangs, and tells no result that is not whole",
     () =>
       Effect.gen(function* () {
-        const plans = fc.sample(plan, { numRuns: 40 * times, seed: 3 })
+        const plans = fc.sample(plan, { numRuns: runs(40), seed: 3 })
         const count = { right: 0, failed: 0, unspoilt: 0 }
         const begin = (plans: ReadonlyArray<Plan>) =>
           Effect.gen(function* () {

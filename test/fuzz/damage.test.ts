@@ -3,16 +3,15 @@ import { describe, expect, it } from "@effect/vitest"
 import { layer as reactivity } from "@effect/experimental/Reactivity"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { Cause, Effect, Exit, FastCheck as fc, TestClock } from "effect"
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { copyFileSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { dial, hello, run, submit } from "../runtime/peer.js"
 import { world } from "../runtime/world.js"
-import { times } from "./mutations.js"
+import { runs } from "../support/properties.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-damage-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-damage-")
 
 const columns: ReadonlyArray<readonly [table: string, column: string]> = [
   ["arcp_sessions", "data"],
@@ -78,7 +77,7 @@ describe("a damaged SQLite store", () => {
       Effect.gen(function* () {
         const { filename, sessionId, token } = yield* whole
         const plans = fc.sample(fc.tuple(fc.constantFrom(...columns), fc.nat(), damage), {
-          numRuns: 20 * times,
+          numRuns: runs(20),
           seed: 11
         })
         const count = { refused: 0, started: 0 }

@@ -1,7 +1,7 @@
 /**
  * Hostile input: mutated real messages and rubbish, against the decoders and against whole runtimes.
  *
- * `ARCP_FUZZ_RUNS=100 npx vitest run test/fuzz` runs a hundred times as many.
+ * `ARCP_FUZZ_RUNS=100 npx vitest run test/fuzz` runs a hundred times as many (`test/support/properties`).
  */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, FastCheck as fc, Layer } from "effect"
@@ -15,7 +15,8 @@ import { MemoryStore } from "../../src/store/index.js"
 import { backends, webSocket } from "../runtime/backends.js"
 import { dial, eventsOf, hello, run, submit } from "../runtime/peer.js"
 import { world } from "../runtime/world.js"
-import { mutation, oddValue, times } from "./mutations.js"
+import { mutation, oddValue } from "./mutations.js"
+import { runs } from "../support/properties.js"
 
 /** What a real session sends. */
 const real: ReadonlyArray<Record<string, unknown>> = [
@@ -95,7 +96,7 @@ describe("decoders", () => {
         const again = Envelope.fromText(JSON.stringify(envelope.right))
         expect(Either.isRight(again)).toBe(true)
       }),
-      { numRuns: 3_000 * times }
+      { numRuns: runs(3_000) }
     )
     // Not everything is refused: the fuzzer reaches what is behind the first check.
     expect(accepted).toBeGreaterThan(100)
@@ -130,7 +131,7 @@ describe("decoders", () => {
           expect(Either.isEither(outcome)).toBe(true)
         }
       }),
-      { numRuns: 1_500 * times }
+      { numRuns: runs(1_500) }
     )
   })
 })
@@ -145,7 +146,7 @@ describe.each(backends)("whole sessions over %s", (_name, backend) => {
         const innocent = yield* hello()
         const job = yield* submit(innocent, "counter", { count: 2_000 })
         const hostile = yield* hello()
-        const texts = fc.sample(frames, { numRuns: 400 * times, seed: 42 })
+        const texts = fc.sample(frames, { numRuns: runs(400), seed: 42 })
         for (const text of texts) yield* hostile.raw(text)
         // It may have closed its session by a mutation of nothing at all; then it is closed, and not broken.
         const last = yield* dial
@@ -182,7 +183,7 @@ describe("sockets", () => {
             bytes: fc.uint8Array({ minLength: 1, maxLength: 120 }),
             cuts: fc.array(fc.nat({ max: 200 }), { maxLength: 4 })
           }),
-          { numRuns: 60 * times, seed: 7 }
+          { numRuns: runs(60), seed: 7 }
         )
         const innocent = yield* hello()
         yield* Effect.forEach(

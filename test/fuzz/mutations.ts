@@ -1,9 +1,6 @@
 /** Real messages, spoilt: what the fuzzers send. */
 import { FastCheck as fc } from "effect"
 
-/** `ARCP_FUZZ_RUNS`: how many times as much as by default. */
-export const times = Number(process.env["ARCP_FUZZ_RUNS"] ?? 1)
-
 export const oddValue: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom<unknown>(
     null,

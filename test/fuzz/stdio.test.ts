@@ -6,7 +6,7 @@ import { Connector, Server } from "../../src/transport/Connection.js"
 import { StdioTransport } from "../../src/transport/node.js"
 import { dial } from "../runtime/peer.js"
 import { world } from "../runtime/world.js"
-import { times } from "./mutations.js"
+import { runs } from "../support/properties.js"
 
 const piece = fc.oneof(
   fc.uint8Array({ minLength: 1, maxLength: 80 }),
@@ -47,7 +47,7 @@ describe("stdio", () => {
           yield* peer.send("session.hello", { auth: { scheme: "bearer", token: "alice-token" } })
           yield* peer.next("session.welcome")
           const rounds = fc.sample(fc.tuple(fc.array(piece, { minLength: 1, maxLength: 8 }), fc.nat()), {
-            numRuns: 60 * times,
+            numRuns: runs(60),
             seed: 9
           })
           const refused = () => peer.seen.filter((frame) => frame.type === "session.error").length

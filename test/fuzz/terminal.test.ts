@@ -5,6 +5,7 @@ import { explain, line, resultText } from "../../src/cli/submit.js"
 import { SessionEnded } from "../../src/client/index.js"
 import { Event, fromWire, oneLine, toWire } from "../../src/protocol/index.js"
 import { oddValue } from "./mutations.js"
+import { runs } from "../support/properties.js"
 
 const commands = [
   "\u001b[2J",
@@ -47,7 +48,7 @@ describe("§8.2, §12 what a terminal would obey is spelled out", () => {
           expect(line(Event.fromWire("j", 1, { kind, body }))).not.toMatch(obeyed)
         }
       }),
-      { numRuns: 200 }
+      { numRuns: runs(200) }
     )
     expect(line(Event.fromWire("j", 1, { kind: "thought", body: { text: "a\u001b[31mb\u202ec" } }))).toBe(
       "thought: a\\u001b[31mb\\u202ec"
@@ -61,7 +62,7 @@ describe("§8.2, §12 what a terminal would obey is spelled out", () => {
         expect(explain(new SessionEnded({ reason: "gave_up", message: text }))).not.toMatch(obeyed)
         expect(toWire(fromWire({ code: "C", message: text })).message).toBe(oneLine(text))
       }),
-      { numRuns: 200 }
+      { numRuns: runs(200) }
     )
     for (const command of ["\u001b", "\u009b", "\u0085", "\u202e", "\u2067", "\u2029"]) {
       expect(oneLine(`a${command}b`)).toBe("a b")
@@ -77,7 +78,7 @@ describe("§8.2, §12 what a terminal would obey is spelled out", () => {
         expect(shown.replaceAll("\n", "")).not.toMatch(obeyed)
         expect(JSON.parse(shown)).toEqual(JSON.parse(JSON.stringify({ [text]: text })))
       }),
-      { numRuns: 200 }
+      { numRuns: runs(200) }
     )
   })
 

@@ -5,6 +5,7 @@ import type { Event } from "../../src/protocol/index.js"
 import { Faults, layer as faulty } from "../../src/testing/FaultyTransport.js"
 import { Connector } from "../../src/transport/Connection.js"
 import { world } from "../runtime/world.js"
+import { runs, within } from "../support/properties.js"
 
 /**
  * What a client may do, in any order. The model of a job is its agent's program: `status`, then `event 1` to `event n`,
@@ -139,13 +140,13 @@ describe("§6, §7, §8.3 a whole session against its model", () => {
               Effect.provide(
                 connect.pipe(Layer.provideMerge(faulty), Layer.provideMerge(undisturbed), Layer.provideMerge(world()))
               ),
-              Effect.timeout("20 seconds"),
+              Effect.timeout("1 minute"),
               Effect.runPromise
             )
           ),
-          { numRuns: 120, endOnFailure: true }
+          { numRuns: runs(120), endOnFailure: true }
         )
       ),
-    120_000
+    within(120_000)
   )
 })

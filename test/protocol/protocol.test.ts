@@ -19,6 +19,7 @@ import {
   toWire,
   Trace
 } from "../../src/protocol/index.js"
+import { runs } from "../support/properties.js"
 
 const json = fc.jsonValue({ maxDepth: 4 })
 const envelope = (type: string, payload: object, more: object = {}) => ({
@@ -141,7 +142,7 @@ describe("messages", () => {
           expect(message).toMatch(/^payload[.:]/)
         }
       ),
-      { numRuns: 500 }
+      { numRuns: runs(500) }
     )
   })
 
@@ -267,7 +268,7 @@ describe("§8.2 events", () => {
           const wire = JSON.parse(JSON.stringify(body))
           expect(Event.isBody[kind](wire)).toBe(decodes(wire))
         }),
-        { numRuns: 100 }
+        { numRuns: runs(100) }
       )
       fc.assert(
         fc.property(good, fc.string(), json, fc.nat(9), (body, key, value, pick) => {
@@ -276,7 +277,7 @@ describe("§8.2 events", () => {
           wire[pick < 8 ? (keys[pick % Math.max(keys.length, 1)] ?? key) : key] = value
           expect(Event.isBody[kind](wire)).toBe(decodes(wire))
         }),
-        { numRuns: 300 }
+        { numRuns: runs(300) }
       )
       for (const odd of [null, undefined, 1, "x", [], {}]) expect(Event.isBody[kind](odd)).toBe(decodes(odd))
     })

@@ -3,6 +3,7 @@ import { Effect, Exit, FastCheck as fc, Fiber, Layer, Option, TestClock, TestCon
 import { Ids } from "../../src/protocol/index.js"
 import { Artifacts, Deadlines, Limits, type LimitsShape } from "../../src/runtime/index.js"
 import { type ArtifactRecord, ArtifactStore } from "../../src/store/index.js"
+import { runs } from "../support/properties.js"
 
 /** The concern alone, under the test's clock. */
 const concern = (
@@ -262,7 +263,7 @@ describe("artifacts: caps and retention", () => {
               Effect.runPromise
             )
         ),
-        { numRuns: 100 }
+        { numRuns: runs(100) }
       )
     )
   )

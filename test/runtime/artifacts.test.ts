@@ -2,8 +2,6 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Context, Effect, Layer, Option, Redacted, Stream } from "effect"
 import { createHash } from "node:crypto"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Agent, Job } from "../../src/agent/index.js"
 import { Authenticator } from "../../src/auth/index.js"
@@ -16,9 +14,9 @@ import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { backends } from "./backends.js"
 import { allFeatures, barrier, hello, type Peer, run } from "./peer.js"
 import { world, type WorldOptions } from "./world.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-artifacts-runtime-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-artifacts-runtime-")
 
 const features = [...allFeatures, "artifacts"]
 const b64 = (text: string | Uint8Array) => Buffer.from(text).toString("base64")

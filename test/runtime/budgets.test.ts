@@ -313,6 +313,37 @@ describe.each(backends)("budgets over %s", (_name, backend) => {
       "agent.delegate": ["echo"]
     }
 
+    it.scoped.each(["USD", "EUR", "credits"] as const)(
+      "§9.6 fails every operation whichever counter it is that is at zero or below, wherever it stands in the lease: %s",
+      (spent) =>
+        Effect.gen(function* () {
+          const peer = yield* hello({ features })
+          const currencies = ["USD", "EUR", "credits"]
+          for (const order of [currencies, currencies.toReversed()]) {
+            for (const amount of ["1", "1.5"]) {
+              const { did } = yield* perform(
+                peer,
+                order.map((currency) => `${currency}:1`),
+                [
+                  ...currencies
+                    .filter((currency) => currency !== spent)
+                    .map((currency) => ({ do: "spend", amount: `0.5 ${currency}` }) as const),
+                  { do: "tool", name: "still.works" },
+                  { do: "spend", amount: `${amount} ${spent}` },
+                  ...everything
+                ],
+                wide
+              )
+              expect(did.map((d) => d?.code ?? "done")).toEqual([
+                ...Array.from({ length: 4 }, () => "done"),
+                ...everything.map(() => "BUDGET_EXHAUSTED")
+              ])
+              expect(did[4].details).toMatchObject({ currency: spent })
+            }
+          }
+        }).pipe(Effect.provide(main))
+    )
+
     it.scoped(
       "§9.6 fails every operation with a typed error, and only operations; the charge itself is delivered",
       () =>

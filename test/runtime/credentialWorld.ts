@@ -1,17 +1,14 @@
 /** A gateway and a ledger that outlive the runtimes over them, for the tests of credentials. */
 import { Context, Effect, Either, Exit, Fiber, Layer, Scope, TestClock } from "effect"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { Lease } from "../../src/authority/index.js"
 import { Ids } from "../../src/protocol/index.js"
 import { Credentials, type CredentialsOptions, type IssueRequest } from "../../src/runtime/index.js"
 import { CredentialLedger, MemoryStore, StoreError, unrevoked } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { TestGateway, type TestGatewayOptions } from "../../src/testing/index.js"
+import { scratch } from "../support/scratch.js"
 
-export const folder = mkdtempSync(join(tmpdir(), "arcp-credentials-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+export const folder = scratch("arcp-credentials-")
 
 export const lease = (wire: Record<string, ReadonlyArray<string>>, expiresAt?: string) =>
   Either.getOrThrow(Lease.compile(wire, expiresAt === undefined ? undefined : { expires_at: expiresAt }))

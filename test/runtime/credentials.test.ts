@@ -385,6 +385,65 @@ describe.each([["none"], ["new"], ["in place"]] as const)("rotation, at the gate
     })
   )
 
+  it.scoped("§9.8.2 a rotation whose answer was lost leaves one key that works, and its owner hears of it", () =>
+    Effect.gen(function* () {
+      const { credentials, gateway, ledger } = yield* world(() => durableMemory, { rotation })
+      const [first] = yield* credentials.issue(request("job_1"))
+      const told: Array<string> = []
+      yield* credentials.onRotated(({ credential }) => Effect.sync(() => told.push(Redacted.value(credential.value))))
+      yield* gateway.loseAnswers(3)
+      const rotating = yield* Effect.fork(Effect.exit(credentials.rotate("job_1", first!.id)))
+      yield* TestClock.adjust("2 minutes")
+      // Where a rotation issues anew, the prior key has nothing to fear.
+      const replaced = rotation !== "none"
+      expect(Exit.isSuccess(yield* Fiber.join(rotating))).toBe(replaced)
+      const [now] = credentials.of("job_1")
+      expect(now!.id).toBe(first!.id)
+      expect(told).toEqual(replaced ? [Redacted.value(now!.value)] : [])
+      yield* gateway.call(now!.value, { model: "tier-fast/a" })
+      expect(yield* gateway.liveKeys).toHaveLength(1)
+      expect((yield* states(ledger)).filter((state) => state !== "revoked")).toEqual(["live"])
+    })
+  )
+
+  it.scoped("§9.8.2 a rotation that never answers holds up the next, and the job gets another key", () =>
+    Effect.gen(function* () {
+      const { credentials, gateway } = yield* world(() => durableMemory, { rotation })
+      const [first] = yield* credentials.issue(request("job_1"))
+      yield* gateway.hangIssues(true)
+      const both = yield* Effect.fork(
+        Effect.all(
+          [1, 2].map(() => Effect.exit(credentials.rotate("job_1", first!.id))),
+          { concurrency: 2 }
+        )
+      )
+      yield* TestClock.adjust("10 seconds")
+      expect((yield* Fiber.join(both)).map(Exit.isFailure)).toEqual([true, true])
+      yield* TestClock.adjust("1 minute")
+      yield* gateway.hangIssues(false)
+      yield* TestClock.adjust("2 minutes")
+      expect(yield* gateway.liveKeys).toHaveLength(1)
+      yield* gateway.call(credentials.of("job_1")[0]!.value, { model: "tier-fast/a" })
+    })
+  )
+
+  it.scoped("§9.8.2 where no other key can be issued, the job loses the one whose rotation was lost", () =>
+    Effect.gen(function* () {
+      const { credentials, gateway } = yield* world(() => durableMemory, { rotation })
+      let left: Amount.Amounts = usual.budget
+      const [first] = yield* credentials.issue(request("job_1", { remaining: Effect.sync(() => left) }))
+      yield* gateway.loseAnswers(9)
+      const rotating = yield* Effect.fork(Effect.exit(credentials.rotate("job_1", first!.id)))
+      yield* TestClock.adjust(0)
+      left = new Map([["USD", Amount.zero]])
+      yield* TestClock.adjust("5 minutes")
+      expect(Exit.isFailure(yield* Fiber.join(rotating))).toBe(true)
+      expect(credentials.of("job_1")).toHaveLength(rotation === "none" ? 1 : 0)
+      expect(yield* gateway.liveKeys).toHaveLength(rotation === "none" ? 1 : 0)
+      expect(yield* credentials.outstanding).toHaveLength(rotation === "none" ? 1 : 0)
+    })
+  )
+
   it.scoped("§9.8.3 a rotated key is sized to what is left, and refused where nothing is", () =>
     Effect.gen(function* () {
       const { credentials, gateway } = yield* world(() => durableMemory, { rotation })

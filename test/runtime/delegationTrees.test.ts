@@ -6,6 +6,7 @@ import { allFeatures, barrier, eventsOf, hello, type Peer, submit } from "./peer
 import { backends } from "./backends.js"
 import { scripted, type Step } from "./script.js"
 import { resetGates, world } from "./world.js"
+import { runs } from "../support/properties.js"
 
 const features = allFeatures.filter((f) => f !== "heartbeat")
 /** Thousandths, as a text that is exact. */
@@ -159,7 +160,7 @@ describe.each(backends.slice(0, 2))("trees of delegation over %s", (name, backen
         fc.array(fc.tuple(fc.integer({ min: 0, max: 6 }), fc.nat(9)), { maxLength: 3 }),
         (grant, steps, cancels) => check(backend, free, grant, steps, cancels)
       ),
-      { numRuns: name.includes("SQLite") ? 25 : 60 }
+      { numRuns: runs(name.includes("SQLite") ? 25 : 60) }
     )
     expect(checked.failed, fc.defaultReportMessage(checked)).toBe(false)
   })

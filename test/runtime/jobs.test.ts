@@ -1,12 +1,12 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, TestClock } from "effect"
 import { allFeatures, barrier, eventsOf, hello, run, submit, withoutAck } from "./peer.js"
-import { backends } from "./backends.js"
+import { transports } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
 beforeEach(resetGates)
 
-describe.each(backends)("jobs over %s", (_name, backend) => {
+describe.each(transports)("jobs over %s", (_name, backend) => {
   const over = (options: WorldOptions) => world({ ...backend(), ...options })
   const main = over({})
 
@@ -547,27 +547,24 @@ describe.each(backends)("jobs over %s", (_name, backend) => {
 })
 
 describe("fairness", () => {
-  it.scopedLive(
-    "an agent that emits 100,000 events leaves another session's pings under 100 ms",
-    () =>
-      Effect.gen(function* () {
-        const owner = yield* hello({ features: withoutAck })
-        const other = yield* hello()
-        const accepted = yield* submit(owner, "counter", { count: 100_000 })
-        let worst = 0
-        let rounds = 0
-        while (!owner.seen.some((f) => f.type === "job.result")) {
-          const start = performance.now()
-          yield* barrier(other)
-          worst = Math.max(worst, performance.now() - start)
-          rounds++
-          yield* Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
-        }
-        yield* owner.terminal(accepted.job_id!)
-        expect(rounds).toBeGreaterThan(5)
-        expect(worst).toBeLessThan(100)
-      }).pipe(Effect.provide(world())),
-    30_000
+  it.scopedLive("§6.4 pings of another session are answered while an agent emits 100,000 events", () =>
+    Effect.gen(function* () {
+      const owner = yield* hello({ features: withoutAck })
+      const other = yield* hello()
+      const accepted = yield* submit(owner, "counter", { count: 100_000 })
+      const ended = () => owner.seen.some((f) => f.type === "job.result")
+      // How many events came between a ping and its pong: not how long that took.
+      const waits: Array<number> = []
+      while (!ended()) {
+        const before = owner.seen.length
+        yield* barrier(other)
+        waits.push(owner.seen.length - before)
+        yield* Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+      }
+      yield* owner.terminal(accepted.job_id!)
+      expect(waits.length).toBeGreaterThan(5)
+      expect(Math.max(...waits)).toBeLessThan(20_000)
+    }).pipe(Effect.provide(world()))
   )
 
   it.scopedLive(
@@ -578,6 +575,6 @@ describe("fairness", () => {
         for (let i = 0; i < 5_000; i++) yield* run(peer, "echo", i)
         expect(peer.events().at(-1)!.event_seq).toBe(10_000)
       }).pipe(Effect.provide(world())),
-    60_000
+    120_000
   )
 })

@@ -8,6 +8,7 @@ import { defaults, Limits } from "../../src/runtime/Limits.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { allFeatures, barrier, dial, eventsOf, hello, run, submit } from "./peer.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
+import { runs } from "../support/properties.js"
 
 beforeEach(resetGates)
 
@@ -193,7 +194,7 @@ describe("marks of bytes", () => {
         expect(marks.at(middle)).toBe(told)
         expect(marks.at(sizes.length)).toBe(total)
       }),
-      { numRuns: 50 }
+      { numRuns: runs(50) }
     )
   })
 })

@@ -8,6 +8,7 @@ import { toLiteLlm } from "../../src/runtime/internal/liteLlmModels.js"
 import { CredentialLedger, unrevoked } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { masterKey, standIn } from "./liteLlmStandIn.js"
+import { runs } from "../support/properties.js"
 
 const request = (
   wire: Record<string, ReadonlyArray<string>>,
@@ -244,7 +245,7 @@ describe("LiteLLM virtual keys", () => {
         yield* Effect.iterate(0, {
           while: () => proxy.keys().length > 0,
           body: (n) => Effect.as(Effect.sleep("10 millis"), n + 1)
-        }).pipe(Effect.timeout("10 seconds"))
+        }).pipe(Effect.timeout("1 minute"))
         for (const value of [first!.value, second.value]) {
           expect((yield* chat(Redacted.value(value), "gpt-4o")).status).toBe(401)
           expect(seen.join("\n")).not.toContain(Redacted.value(value))
@@ -314,7 +315,7 @@ describe("model.use as LiteLLM's list", () => {
         const enforced = Glob.compileAll("name", mapped.right.enforced)
         expect(Glob.isSubset(Either.getOrThrow(enforced), lease)._tag).toBe("Subset")
       }),
-      { numRuns: 2000 }
+      { numRuns: runs(2000) }
     )
   })
 })

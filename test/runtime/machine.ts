@@ -1,7 +1,6 @@
 /** Runtimes that are killed and start again on the same file, for tests of what that leaves; and what such tests ask. */
 import { type Context, Deferred, Effect, type Layer } from "effect"
-import { copyFileSync, existsSync, mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { copyFileSync, existsSync } from "node:fs"
 import { join } from "node:path"
 import { Agent, Job } from "../../src/agent/index.js"
 import type { LimitsShape } from "../../src/runtime/index.js"
@@ -10,9 +9,9 @@ import type { Connector } from "../../src/transport/Connection.js"
 import { makeStore, start } from "./mortal.js"
 import { allFeatures, type Frame, hello, type Peer } from "./peer.js"
 import { gate } from "./world.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-restart-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-restart-")
 let machines = 0
 
 export type Client = Peer & { readonly sessionId: string; readonly token: string }

@@ -45,6 +45,6 @@ describe.each(backends)("memory over %s", (_name, backend) => {
           )
         )
       ),
-    60_000
+    120_000
   )
 })

@@ -1,7 +1,6 @@
 /** Runtimes with a gateway for the tests of provisioned credentials: agents that use their keys, over each durable ledger. */
 import { Deferred, Effect, Layer, Logger, Redacted, Stream } from "effect"
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Agent, Job } from "../../src/agent/index.js"
 import { Authenticator } from "../../src/auth/index.js"
@@ -16,9 +15,9 @@ import { webSocket } from "./backends.js"
 import { durableMemory } from "./credentialWorld.js"
 import { type Peer } from "./peer.js"
 import { gate } from "./world.js"
+import { scratch } from "../support/scratch.js"
 
-export const folder = mkdtempSync(join(tmpdir(), "arcp-provisioned-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+export const folder = scratch("arcp-provisioned-")
 let files = 0
 
 export interface Backend {

@@ -4,7 +4,7 @@ import { Context, Deferred, Effect, Layer, Option, TestClock, Tracer } from "eff
 import { ObservationPolicy } from "../../src/runtime/index.js"
 import { Store } from "../../src/store/Store.js"
 import { allFeatures, barrier, dial, eventsOf, type Frame, hello, type Peer, run, submit } from "./peer.js"
-import { backends } from "./backends.js"
+import { closeCodeOver, transports } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
 beforeEach(resetGates)
@@ -21,7 +21,7 @@ const request = (peer: Peer, type: string, payload: object = {}) => Effect.flatM
 const terminals = (peer: Peer, jobId: string) =>
   eventsOf(peer, jobId).filter((f: Frame) => f.type === "job.result" || f.type === "job.error")
 
-describe.each(backends)("regressions over %s", (_name, backend) => {
+describe.each(transports)("regressions over %s", (name, backend) => {
   const over = (options: WorldOptions = {}) => world({ ...backend(), ...options })
   const main = over()
 
@@ -473,7 +473,7 @@ describe.each(backends)("regressions over %s", (_name, backend) => {
           code: "INTERNAL_ERROR",
           retryable: true
         })
-        expect((yield* refused.ended).code).toBe(1013)
+        expect((yield* refused.ended).code).toBe(closeCodeOver(name, 1013))
         const bob = yield* hello({ token: "bob-token", features })
         const carol = yield* dial
         yield* carol.send("session.hello", { auth: { token: "carol-token" } })
@@ -538,10 +538,8 @@ describe("fairness, of more than pings", () => {
       const timed = yield* submit(other, "never", null, { max_runtime_sec: 1 })
       expect((yield* run(other, "counter", { count: 2_000 })).payload.final_status).toBe("success")
       expect((yield* other.terminal(timed.job_id!)).payload.code).toBe("TIMEOUT")
-      const start = performance.now()
       yield* request(owner, "job.cancel", { job_id: talker.job_id })
       expect((yield* owner.terminal(talker.job_id!)).payload.code).toBe("CANCELLED")
-      expect(performance.now() - start).toBeLessThan(2_000)
     }).pipe(Effect.provide(world()))
   )
 })

@@ -12,6 +12,7 @@ import { type Connection, Connector } from "../../src/transport/Connection.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { allFeatures, dial, hello, type Peer, run, submit } from "./peer.js"
 import { world, type WorldOptions } from "./world.js"
+import { runs } from "../support/properties.js"
 
 const features = [...allFeatures.filter((feature) => feature !== "heartbeat"), "artifacts"]
 const never = Agent.untyped("never", () => Effect.never)
@@ -116,7 +117,7 @@ describe("§6.6 pages of a listing", () => {
             expect(shown).toEqual(jobs.map(({ record }) => record.jobId))
           }
         ),
-        { numRuns: 100 }
+        { numRuns: runs(100) }
       )
     )
   )

@@ -2,12 +2,12 @@ import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, TestClock } from "effect"
 import { packageVersion } from "../../src/protocol/Package.js"
 import { allFeatures, barrier, dial, hello, run, submit, withoutAck } from "./peer.js"
-import { backends } from "./backends.js"
+import { closeCodeOver, transports } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
 beforeEach(resetGates)
 
-describe.each(backends)("sessions over %s", (_name, backend) => {
+describe.each(transports)("sessions over %s", (name, backend) => {
   const over = (options: WorldOptions) => world({ ...backend(), ...options })
   const main = over({})
 
@@ -39,7 +39,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
       const error = yield* peer.next("session.error")
       expect(error.payload.code).toBe("UNAUTHENTICATED")
       expect(JSON.stringify(error)).not.toContain("no-such-token")
-      expect((yield* peer.ended).code).toBe(1008)
+      expect((yield* peer.ended).code).toBe(closeCodeOver(name, 1008))
     }).pipe(Effect.provide(main))
   )
 
@@ -58,7 +58,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
       yield* Effect.yieldNow()
       yield* TestClock.adjust("11 seconds")
       expect((yield* peer.next("session.error")).payload.code).toBe("INVALID_REQUEST")
-      expect((yield* peer.ended).code).toBe(1008)
+      expect((yield* peer.ended).code).toBe(closeCodeOver(name, 1008))
     }).pipe(Effect.provide(main))
   )
 
@@ -235,7 +235,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
         })
         const error = yield* peer.next("session.error")
         expect(error.payload.details).toEqual({ reason: "taken_over" })
-        expect((yield* peer.ended).code).toBe(1008)
+        expect((yield* peer.ended).code).toBe(closeCodeOver(name, 1008))
         const id = yield* second.send("job.cancel", { job_id: accepted.payload.job_id })
         expect((yield* second.reply(id)).type).toBe("job.cancelled")
         const end = yield* second.terminal(accepted.payload.job_id)
@@ -315,7 +315,7 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
         }
         yield* barrier(peer)
         for (const text of [...bad, `{"arcp":"1.1","id":"c","type":"no.such","payload":{}}`]) yield* peer.raw(text)
-        expect((yield* peer.ended).code).toBe(1008)
+        expect((yield* peer.ended).code).toBe(closeCodeOver(name, 1008))
       }).pipe(Effect.provide(main))
     )
 
@@ -327,6 +327,25 @@ describe.each(backends)("sessions over %s", (_name, backend) => {
         yield* barrier(peer)
         expect(peer.seen.some((f) => f.type === "session.error")).toBe(false)
       }).pipe(Effect.provide(main))
+    )
+
+    it.scoped(
+      "§5 every frame of the runtime from the welcome on has the session_id; a client's frame may leave it out",
+      () =>
+        Effect.gen(function* () {
+          const peer = yield* hello()
+          yield* peer.send("session.ping", { nonce: "without" })
+          yield* peer.send("session.ping", { nonce: "with" }, { session_id: peer.sessionId })
+          yield* run(peer, "counter", { count: 2 })
+          yield* run(peer, "fail")
+          yield* submit(peer, "nobody")
+          yield* Effect.flatMap(peer.send("session.list_jobs"), peer.reply)
+          yield* barrier(peer)
+          const pongs = peer.seen.filter((frame) => frame.type === "session.pong")
+          expect(pongs.map((frame) => frame.payload.ping_nonce).slice(0, 2)).toEqual(["without", "with"])
+          expect(new Set(peer.seen.map((frame) => frame.type)).size).toBeGreaterThan(6)
+          for (const frame of peer.seen) expect([frame.type, frame.session_id]).toEqual([frame.type, peer.sessionId])
+        }).pipe(Effect.provide(main))
     )
 
     it.scoped("a foreign session_id is INVALID_REQUEST and names the field", () =>

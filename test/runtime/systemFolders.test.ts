@@ -3,8 +3,7 @@ import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Layer } from "effect"
-import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readdirSync, readFileSync, realpathSync, symlinkSync } from "node:fs"
 import { join } from "node:path"
 import { Agent, Job } from "../../src/agent/index.js"
 import type { Capability } from "../../src/authority/Capability.js"
@@ -14,9 +13,9 @@ import type { WireLease } from "../../src/protocol/Fields.js"
 import { LeasePolicy } from "../../src/runtime/index.js"
 import { eventsOf, hello, type Peer, run } from "./peer.js"
 import { world } from "./world.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = realpathSync(mkdtempSync(join(tmpdir(), "arcp-system-")))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = realpathSync(scratch("arcp-system-"))
 
 /** Reads each path, and answers its length or why it could not. */
 const read = Agent.untyped("read", (input) =>

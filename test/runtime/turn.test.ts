@@ -11,6 +11,7 @@ import {
   turnMillis,
   workingScheduler
 } from "../../src/runtime/internal/turn.js"
+import { runs } from "../support/properties.js"
 
 const root = {} as never
 
@@ -142,7 +143,7 @@ it.live("every task runs, wherever it is scheduled from and whatever the others 
         await Effect.runPromise(until(() => ran >= total))
         expect(ran).toBe(total)
       }),
-      { numRuns: 40 }
+      { numRuns: runs(40) }
     )
   )
 )

@@ -2,9 +2,8 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Layer, Option, Redacted } from "effect"
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createHash } from "node:crypto"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import {
   type ArtifactRecord,
@@ -14,9 +13,10 @@ import {
   type StoreError
 } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
+import { runs } from "../support/properties.js"
+import { scratch } from "../support/scratch.js"
 
-const root = mkdtempSync(join(tmpdir(), "arcp-artifacts-"))
-process.on("exit", () => rmSync(root, { recursive: true, force: true }))
+const root = scratch("arcp-artifacts-")
 let places = 0
 const place = (suffix = "") => join(root, `${places++}${suffix}`)
 
@@ -237,7 +237,7 @@ describe.each(stores)("artifacts in %s", (_name, make) => {
               expect((yield* store.totals).reduce((sum, t) => sum + t.count, 0)).toBe(model.size)
             }).pipe(Effect.provide(make()), Effect.scoped, Effect.runPromise)
         ),
-        { numRuns: 15 }
+        { numRuns: runs(15) }
       )
     )
   )

@@ -1,7 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Layer, Redacted } from "effect"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import {
   CredentialLedger,
@@ -12,11 +11,12 @@ import {
   unrevoked
 } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
+import { runs } from "../support/properties.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-ledger-"))
+const folder = scratch("arcp-ledger-")
 let files = 0
 const file = () => join(folder, `${files++}.db`)
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
 
 const ledgers: ReadonlyArray<readonly [string, () => Layer.Layer<CredentialLedger, StoreError>, boolean]> = [
   ["memory", () => MemoryStore.layer, false],
@@ -156,7 +156,7 @@ describe("memory and SQLite agree", () => {
             )
           }
         ),
-        { numRuns: 60 }
+        { numRuns: runs(60) }
       )
     )
   )

@@ -4,8 +4,7 @@ import { SqliteClient } from "@effect/sql-sqlite-node"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Layer, Scope, TestClock } from "effect"
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync, writeSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { closeSync, openSync, readFileSync, statSync, writeSync } from "node:fs"
 import { join } from "node:path"
 import { Agent, Job } from "../../src/agent/index.js"
 import { SqlStore } from "../../src/store/sql.js"
@@ -14,13 +13,13 @@ import { emptyBatch, Store } from "../../src/store/index.js"
 import { makeStore, start } from "../runtime/mortal.js"
 import { barrier, hello, run, submit } from "../runtime/peer.js"
 import { gate, resetGates, world } from "../runtime/world.js"
+import { scratch } from "../support/scratch.js"
 
 beforeEach(resetGates)
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-faults-"))
+const folder = scratch("arcp-faults-")
 let files = 0
 const file = () => join(folder, `${files++}.db`)
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
 
 /** The store, and the connection that it uses. */
 const open = (filename: string) =>

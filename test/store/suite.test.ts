@@ -1,7 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Fiber, Layer, Option, Redacted } from "effect"
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import {
   type Batch,
@@ -13,11 +12,12 @@ import {
   StoreError
 } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
+import { runs } from "../support/properties.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-store-"))
+const folder = scratch("arcp-store-")
 let files = 0
 const file = () => join(folder, `${files++}.db`)
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
 
 const stores: ReadonlyArray<readonly [string, () => Layer.Layer<Store, StoreError>]> = [
   ["memory", () => MemoryStore.layer],
@@ -391,7 +391,7 @@ describe("memory and SQLite agree", () => {
             )
           }
         ),
-        { numRuns: 100 }
+        { numRuns: runs(100) }
       )
     )
   )
@@ -487,7 +487,7 @@ describe("a SQLite file", () => {
           )).message
         ).toContain("folder")
       }),
-    20_000
+    120_000
   )
 })
 

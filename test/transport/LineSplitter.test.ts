@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import { invalid, joinLines, type Line, LineSplitter, tooLong } from "../../src/transport/internal/LineSplitter.js"
+import { runs } from "../support/properties.js"
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 
@@ -75,7 +76,7 @@ describe("LineSplitter", () => {
           )
         ).toEqual(expected)
       }),
-      { numRuns: 2000 }
+      { numRuns: runs(2000) }
     )
   })
 

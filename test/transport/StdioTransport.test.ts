@@ -60,7 +60,7 @@ const children = (): Layer.Layer<Server | Connector> =>
         args: [fixture("relay.mjs"), String(port)],
         stderr: "ignore",
         // a relay stays as long as its server's connection, which nobody reads in some tests
-        exitTimeout: 1000
+        exitTimeout: 3_000
       })
       return Context.make(Server, {
         connections: acceptor.connections,

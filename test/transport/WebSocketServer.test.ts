@@ -194,7 +194,7 @@ describe("WebSocketServer, frames", () => {
           yield* Fiber.join(sender)
         })
       ),
-    20_000
+    120_000
   )
 })
 

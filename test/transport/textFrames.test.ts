@@ -3,6 +3,7 @@ import * as fc from "effect/FastCheck"
 import { createRequire } from "node:module"
 import { sendableCode, sendableReason } from "../../src/transport/internal/closeFrame.js"
 import { encode } from "../../src/transport/internal/textFrames.js"
+import { runs } from "../support/properties.js"
 
 // the receiver of ws, on its own: it knows the protocol best
 const Receiver =
@@ -39,7 +40,7 @@ describe("text frames (RFC 6455 §5.2)", () => {
           expect(await decode(encode(texts, mask), mask)).toEqual(texts.map(wellFormed))
         }
       ),
-      { numRuns: 300 }
+      { numRuns: runs(300) }
     ))
 
   it("are masked each with its own key (RFC 6455 §5.3)", () => {

@@ -8,14 +8,17 @@
  * Races closed. The upstream call runs in a fiber of its own: whether its answer is still wanted is decided when it comes,
  * in one synchronous step with taking it up, so a time-out, an interruption, the job's end and a shutdown each lead to the
  * revocation of what comes late, and nothing is both handed out and revoked. Rotations of one credential run one after
- * another. A rotation that changes the key in place has made the prior value invalid whenever it comes, so it is taken up
- * late too, as long as the job lives.
+ * another: the next begins when the answer of the one before has come, even if its caller has gone. A rotation that changes
+ * the key in place has made the prior value invalid whenever it comes, so it is taken up late too, as long as the job lives.
+ * Where the answer of a rotation was lost, the value that the job holds may be invalid: another key is issued in its place,
+ * repeatedly, until there is one or the job ends. A second rotation would not do: the first may still be under way.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
@@ -79,6 +82,14 @@ const notProvisioned = (error?: ProvisionError) =>
   (error?.retryable === false ? permanentError : transient)(
     `the job's credentials could not be provisioned${error?.explanation === undefined ? "" : `: ${error.explanation}`}`
   )
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+/** Whether the upstream may have done what it was asked, though it did not say so. */
+const isUncertain = (cause: Cause.Cause<ProvisionError>): boolean => {
+  const failure = Cause.failureOption(cause)
+  return Option.isNone(failure) || failure.value.uncertain
+}
 
 export const makeCore = (
   ids: IdsService,
@@ -229,7 +240,7 @@ export const makeCore = (
   /** The upstream did not answer with keys. */
   const notIssued = (row: LedgerRecord, cause: Cause.Cause<ProvisionError>): Effect.Effect<never, InternalError> => {
     const failure = Option.getOrUndefined(Cause.failureOption(cause))
-    const uncertain = failure === undefined || failure.uncertain
+    const uncertain = isUncertain(cause)
     const held: Held = { record: row, handle: undefined, secret: undefined }
     const why =
       failure !== undefined
@@ -243,82 +254,91 @@ export const makeCore = (
     }).pipe(Effect.zipRight(Effect.fail(notProvisioned(failure))))
   }
 
+  const writeRows = (rows: ReadonlyArray<LedgerRecord>) =>
+    Effect.tapError(ledger.put(rows), ({ message }) =>
+      Effect.logError(`the ledger of credentials could not be written: ${message}`)
+    )
+
+  /** The answer of a call, whose fiber is interrupted when it takes far too long. */
+  const late = <A, E>(upstream: Fiber.Fiber<A, E>): Effect.Effect<Exit.Exit<A, E>> =>
+    Effect.timeoutOption(Fiber.await(upstream), options.lateTimeout).pipe(
+      Effect.flatMap(
+        Option.match({
+          onSome: Effect.succeed,
+          // one that cannot be interrupted is waited for all the same: its answer must not be lost
+          onNone: () => Effect.zipRight(Fiber.interruptFork(upstream), Fiber.await(upstream))
+        })
+      ),
+      Effect.onInterrupt(() => Fiber.interruptFork(upstream))
+    )
+
   /**
    * Asks the upstream and waits for what `take` makes of the answer. `take` owns the answer, and decides together with `wanted` what
-   * becomes of it; `abandon` takes back what was taken up for a caller who has gone in that very moment.
+   * becomes of it; `abandon` takes back what was taken up for a caller who has gone in that very moment. Runs where it cannot
+   * be interrupted; `restore` is for the wait.
    */
   const obtain = <A, E>(
+    restore: Restore,
     entry: Entry,
     row: LedgerRecord,
     call: Effect.Effect<ReadonlyArray<Issued>, ProvisionError>,
     take: (issued: ReadonlyArray<Issued>, wanted: () => boolean) => Effect.Effect<A, E | InternalError>,
-    abandon: (taken: A) => void
+    abandon: (taken: A) => void,
+    /** What follows when the call failed. */
+    failed: (cause: Cause.Cause<ProvisionError>) => Effect.Effect<A, E | InternalError>,
+    /** Runs once, when nothing is under way any more. */
+    settled: Effect.Effect<void>
   ): Effect.Effect<A, E | InternalError> =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.gen(function* () {
-        if (revocations.isClosing()) return yield* closingError()
-        if (entry.ended) return yield* notProvisioned()
-        yield* ledger.put([row]).pipe(
-          Effect.tapError(({ message }) =>
-            Effect.logError(`the ledger of credentials could not be written: ${message}`)
+    Effect.gen(function* () {
+      yield* Effect.suspend(() => {
+        if (revocations.isClosing()) return closingError()
+        return entry.ended ? notProvisioned() : Effect.mapError(writeRows([row]), () => notProvisioned())
+      }).pipe(Effect.onError(() => settled))
+      const answer = yield* Deferred.make<A, E | InternalError>()
+      let wanted = true
+      let taken: Option.Option<A> = Option.none()
+      entry.pending++
+      present.add(row.reference)
+      const upstream = yield* Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => call)))
+      revocations.spawn(
+        late(upstream).pipe(
+          Effect.flatMap((exit) =>
+            Exit.isSuccess(exit)
+              ? Effect.tap(
+                  take(exit.value, () => wanted),
+                  (made) => {
+                    taken = Option.some(made)
+                    // the caller may have gone since it was taken up
+                    if (!wanted) abandon(made)
+                  }
+                )
+              : failed(exit.cause)
           ),
-          Effect.mapError(() => notProvisioned())
-        )
-        const answer = yield* Deferred.make<A, E | InternalError>()
-        let wanted = true
-        let taken: Option.Option<A> = Option.none()
-        entry.pending++
-        present.add(row.reference)
-        const upstream = yield* Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => call)))
-        const late = Effect.timeoutOption(Fiber.await(upstream), options.lateTimeout).pipe(
-          Effect.flatMap(
-            Option.match({
-              onSome: Effect.succeed,
-              // one that cannot be interrupted is waited for all the same: its answer must not be lost
-              onNone: () => Effect.zipRight(Fiber.interruptFork(upstream), Fiber.await(upstream))
-            })
-          ),
-          Effect.onInterrupt(() => Fiber.interruptFork(upstream))
-        )
-        revocations.spawn(
-          late.pipe(
-            Effect.flatMap((exit) =>
-              Exit.isSuccess(exit)
-                ? Effect.tap(
-                    take(exit.value, () => wanted),
-                    (made) => {
-                      taken = Option.some(made)
-                      // the caller may have gone since it was taken up
-                      if (!wanted) abandon(made)
-                    }
-                  )
-                : notIssued(row, exit.cause)
-            ),
-            Effect.intoDeferred(answer),
-            Effect.ensuring(
-              Effect.sync(() => {
-                entry.pending--
-                closeIfDone(entry)
-              })
-            )
-          )
-        )
-        return yield* restore(
-          Effect.timeoutFail(Deferred.await(answer), {
-            duration: options.issueTimeout,
-            onTimeout: () => notProvisioned()
-          })
-        ).pipe(
-          Effect.onExit((exit) =>
+          Effect.intoDeferred(answer),
+          Effect.ensuring(
             Effect.sync(() => {
-              if (Exit.isSuccess(exit)) return
-              wanted = false
-              if (Option.isSome(taken)) abandon(taken.value)
+              entry.pending--
+              closeIfDone(entry)
             })
-          )
+          ),
+          Effect.ensuring(settled)
         )
-      })
-    )
+      )
+      return yield* restore(
+        Effect.timeoutFail(Deferred.await(answer), {
+          duration: options.issueTimeout,
+          onTimeout: () => notProvisioned()
+        })
+      ).pipe(
+        Effect.onExit((exit) =>
+          Effect.sync(() => {
+            if (Exit.isSuccess(exit)) return
+            wanted = false
+            if (Option.isSome(taken)) abandon(taken.value)
+          })
+        )
+      )
+    })
 
   const credentialOf = ({ held, issued }: Arrived): JobCredential => ({
     id: held.record.credentialId,
@@ -331,10 +351,7 @@ export const makeCore = (
   })
 
   const writeLive = (arrived: ReadonlyArray<Arrived>) =>
-    ledger.put(arrived.map(({ held }) => held.record)).pipe(
-      Effect.tapError(({ message }) => Effect.logError(`the ledger of credentials could not be written: ${message}`)),
-      Effect.isSuccess
-    )
+    Effect.isSuccess(writeRows(arrived.map(({ held }) => held.record)))
 
   const takeIssued =
     (entry: Entry, row: LedgerRecord, asked: ProvisionRequest, request: IssueRequest) =>
@@ -379,19 +396,24 @@ export const makeCore = (
       const row = yield* newRow(request, (now) => `cred_${ids.unsafeUlid(now)}`)
       const entry = open(request.jobId, request.parentJobId)
       const asked = provisionRequest(request, row.reference, remaining)
-      return yield* obtain(
-        entry,
-        row,
-        Effect.suspend(() => provisioner.issue(asked)),
-        takeIssued(entry, row, asked, request),
-        (taken) => {
-          for (const { id } of taken) {
-            const live = entry.live.get(id)
-            if (live === undefined) continue
-            entry.live.delete(id)
-            startRevoking(live.held)
-          }
-        }
+      return yield* Effect.uninterruptibleMask((restore) =>
+        obtain(
+          restore,
+          entry,
+          row,
+          Effect.suspend(() => provisioner.issue(asked)),
+          takeIssued(entry, row, asked, request),
+          (taken) => {
+            for (const { id } of taken) {
+              const live = entry.live.get(id)
+              if (live === undefined) continue
+              entry.live.delete(id)
+              startRevoking(live.held)
+            }
+          },
+          (cause) => notIssued(row, cause),
+          Effect.void
+        )
       ).pipe(Effect.ensuring(Effect.sync(() => closeIfDone(entry))))
     })
 
@@ -458,42 +480,92 @@ export const makeCore = (
         return credential
       })
 
+  /** The request for another key of a credential, where there can be one. */
+  const another = (prior: Live) =>
+    Effect.gen(function* () {
+      const { credential, request } = prior
+      const remaining = yield* request.remaining
+      const exhausted = Amount.firstExhausted(remaining)
+      if (exhausted !== undefined) return yield* new BudgetExhausted({ message: `the ${exhausted} budget is used up` })
+      if (Expiry.isOver(request.lease.expiresAt, yield* Clock.currentTimeMillis)) {
+        return yield* new LeaseExpired({ message: "the job's lease has expired" })
+      }
+      const row = yield* newRow(request, () => credential.id)
+      return { row, asked: provisionRequest(request, row.reference, remaining) }
+    })
+
+  /** Issues another key for a credential whose value may have become invalid, until there is one or the job ends. */
+  const replace = (entry: Entry, prior: Live): Effect.Effect<JobCredential, InternalError | InvalidRequest> =>
+    Effect.gen(function* () {
+      const { id } = prior.credential
+      for (let failures = 0; ; failures++) {
+        if (failures > 0) yield* revocations.backOff(failures - 1)
+        if (revocations.isClosing()) return yield* closingError()
+        if (entry.ended || entry.live.get(id) !== prior) return yield* unknownCredential()
+        const next = yield* Effect.option(another(prior))
+        if (Option.isNone(next)) break
+        const { asked, row } = next.value
+        if (Exit.isFailure(yield* Effect.exit(writeRows([row])))) continue
+        present.add(row.reference)
+        const issuing = Effect.suspend(() => provisioner.issue(asked))
+        const exit = yield* Effect.flatMap(Effect.forkDaemon(Effect.interruptible(issuing)), late)
+        const made = yield* Effect.either(
+          Exit.isSuccess(exit)
+            ? takeRotated(entry, row, asked, prior)(exit.value, () => true)
+            : notIssued(row, exit.cause)
+        )
+        if (Either.isRight(made)) return made.right
+        if (made.left.code === "INTERNAL_ERROR" && !made.left.retryable) break
+      }
+      entry.live.delete(id)
+      startRevoking(prior.held)
+      yield* Effect.logError(
+        "a job has lost a credential: the answer of a rotation was lost, and no other key is issued"
+      )
+      return yield* notProvisioned()
+    }).pipe(Effect.annotateLogs(annotations(prior.held.record)))
+
   const rotate = (
     jobId: string,
     credentialId: string
   ): Effect.Effect<JobCredential, InvalidRequest | InternalError | BudgetExhausted | LeaseExpired> =>
     Effect.suspend(() => {
-      const found = jobs.get(jobId)?.live.get(credentialId)
-      if (found === undefined) return unknownCredential()
-      return Effect.gen(function* () {
+      const lock = jobs.get(jobId)?.live.get(credentialId)?.lock
+      if (lock === undefined) return unknownCredential()
+      const turn = Effect.gen(function* () {
         const entry = jobs.get(jobId)
         const prior = entry?.live.get(credentialId)
         if (entry === undefined || prior === undefined) return yield* unknownCredential()
-        const { request } = prior
-        const remaining = yield* request.remaining
-        const exhausted = Amount.firstExhausted(remaining)
-        if (exhausted !== undefined) {
-          return yield* new BudgetExhausted({ message: `the ${exhausted} budget is used up` })
-        }
-        if (Expiry.isOver(request.lease.expiresAt, yield* Clock.currentTimeMillis)) {
-          return yield* new LeaseExpired({ message: "the job's lease has expired" })
-        }
-        const row = yield* newRow(request, () => credentialId)
-        const asked = provisionRequest(request, row.reference, remaining)
-        const { handle } = prior.held
-        return yield* obtain<JobCredential, InvalidRequest>(
-          entry,
-          row,
-          Effect.suspend(() =>
-            provisioner.rotate !== undefined && handle !== undefined
-              ? Effect.map(provisioner.rotate(handle, asked), (one) => [one])
-              : provisioner.issue(asked)
-          ),
-          takeRotated(entry, row, asked, prior),
-          // the owner has been told of the new value: it stays
-          () => undefined
-        )
-      }).pipe(found.lock.withPermits(1))
+        return { entry, prior, ...(yield* another(prior)) }
+      })
+      return Effect.uninterruptibleMask(
+        (restore) =>
+          Effect.gen(function* () {
+            yield* restore(lock.take(1))
+            const release = Effect.asVoid(lock.release(1))
+            const { asked, entry, prior, row } = yield* Effect.onError(restore(turn), () => release)
+            const { handle } = prior.held
+            const { rotate } = provisioner
+            const atUpstream = rotate !== undefined && handle !== undefined
+            return yield* obtain<JobCredential, InvalidRequest>(
+              restore,
+              entry,
+              row,
+              Effect.suspend(() =>
+                atUpstream ? Effect.map(rotate(handle, asked), (one) => [one]) : provisioner.issue(asked)
+              ),
+              takeRotated(entry, row, asked, prior),
+              // the owner has been told of the new value: it stays
+              () => undefined,
+              (cause) =>
+                Effect.catchAll(notIssued(row, cause), (error) =>
+                  atUpstream && isUncertain(cause) ? replace(entry, prior) : error
+                ),
+              release
+            )
+          })
+        // also for one that waits for the rotation before it
+      ).pipe(Effect.timeoutFail({ duration: options.issueTimeout, onTimeout: () => notProvisioned() }))
     })
 
   return {

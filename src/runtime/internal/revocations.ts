@@ -55,6 +55,8 @@ export interface Revocations {
   /** Runs in the background; `drain` waits for it. */
   readonly spawn: (effect: Effect.Effect<void>) => void
   readonly isClosing: () => boolean
+  /** The pause after so many failures; a shutdown cuts it short. */
+  readonly backOff: (failures: number) => Effect.Effect<void>
   /** Cuts pauses short and returns when nothing is under way. Nothing is retried from then on. */
   readonly drain: Effect.Effect<void>
 }
@@ -215,6 +217,7 @@ export const makeRevocations = (
       owns: (reference) => owned.has(reference),
       spawn,
       isClosing: () => closing,
+      backOff,
       drain: Effect.suspend(() => {
         closing = true
         Deferred.unsafeDone(closed, Effect.void)
