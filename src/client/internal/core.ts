@@ -17,9 +17,13 @@ import type { Accepted, JobError, Result } from "../../protocol/Job.js"
 import * as Message from "../../protocol/Message.js"
 import { type AgentInfo, jobStatuses } from "../../protocol/Session.js"
 import type { Frame } from "../../transport/Connection.js"
-import { type ClientError, ResultInvalid } from "../ClientError.js"
+import { type ClientError, EventsMissed, ResultInvalid } from "../ClientError.js"
+import type { JobFacts } from "../SessionFacts.js"
 import * as encode from "./encode.js"
+import { type Bounds, defaultBounds } from "./bounds.js"
+import { Cursor } from "./cursor.js"
 import { ClientJob, type Recovery } from "./job.js"
+import { Orphans } from "./orphans.js"
 
 /** A request that waits for its answer. */
 export interface Pending {
@@ -73,13 +77,8 @@ export type Reaction =
 
 const none: Reaction = { _tag: "none" }
 
-/** Events of jobs that are not known yet, at most this many. */
-const maxOrphans = 100_000
-
 /** Delegated jobs that were announced and of which nothing has come, at most this many. */
 const maxAnnounced = 1_024
-/** UTF-16 code units of messages of unknown jobs that are kept; beyond it they are dropped, as beyond their number. */
-const maxOrphanBytes = 67_108_864
 /** Messages that may wait to be sent before pings are passed over. */
 const maxPongs = 1_024
 
@@ -88,6 +87,10 @@ export interface CoreOptions {
   /** The features that are offered (§6.2). */
   readonly features: ReadonlyArray<string>
   readonly eventBuffer: number
+  /** Encoded bytes of one job's events that are kept. Default 64 MiB. */
+  readonly eventBufferBytes?: number | undefined
+  /** Encoded bytes of a streamed result that are kept. Default 512 MiB. */
+  readonly maxResultBytes?: number | undefined
   readonly newId: () => string
   readonly now: () => number
 }
@@ -113,18 +116,25 @@ export class Core {
   /** Child jobs that were announced (§10). */
   onChild: ((accepted: Accepted, traceId: string | undefined) => void) | undefined = undefined
   private outbox: Array<Frame> = []
-  private readonly orphans = new Map<string, { readonly messages: Array<Orphan>; bytes: number }>()
-  private orphanCount = 0
-  private orphanBytes = 0
+  private readonly orphans = new Orphans<Orphan>()
+  /** What the program has processed. */
+  readonly cursor = new Cursor()
+  private undecided: Array<ClientJob> = []
   /** The size of the frame that is being read, where it came encoded. */
   private frameSize = 0
   private adopted = false
   private readonly announced = new Map<string, Accepted>()
   private readonly touched = new Set<ClientJob>()
   private readonly options: CoreOptions
+  private readonly bounds: Bounds
 
   constructor(options: CoreOptions) {
     this.options = options
+    this.bounds = {
+      events: options.eventBuffer,
+      bytes: options.eventBufferBytes ?? defaultBounds.bytes,
+      result: options.maxResultBytes ?? defaultBounds.result
+    }
   }
 
   /** Takes what is to be sent. */
@@ -238,7 +248,7 @@ export class Core {
       this.keepOrphan(jobId, { type: "job.event", envelope: raw, payload: payload as unknown as Event.EventPayload })
       return none
     }
-    this.push(job, seq, payload as unknown as Event.EventPayload)
+    this.push(job, seq, payload as unknown as Event.EventPayload, this.frameSize)
     return none
   }
 
@@ -266,22 +276,15 @@ export class Core {
     return this.jobs.get(jobId)
   }
 
-  private push(job: ClientJob, seq: number, payload: Event.EventPayload): void {
+  private push(job: ClientJob, seq: number, payload: Event.EventPayload, size: number): void {
     if (job.end !== undefined) return
-    job.push(Event.fromWire(job.jobId, seq, payload), this.options.eventBuffer)
+    job.push(Event.fromWire(job.jobId, seq, payload), size)
     this.touched.add(job)
   }
 
   private keepOrphan(jobId: string, message: Orphan): void {
-    if (this.orphanCount >= maxOrphans || this.orphanBytes + this.frameSize > maxOrphanBytes) return
-    this.orphanCount++
-    this.orphanBytes += this.frameSize
-    const kept = this.orphans.get(jobId)
-    if (kept === undefined) this.orphans.set(jobId, { messages: [message], bytes: this.frameSize })
-    else {
-      kept.messages.push(message)
-      kept.bytes += this.frameSize
-    }
+    const { event_seq: seq } = message.envelope
+    this.orphans.keep(jobId, message, seq ?? this.lastSeq, this.frameSize, message.type !== "job.event")
   }
 
   /** Whether a job has been made known since this was last asked. */
@@ -291,22 +294,44 @@ export class Core {
     return adopted
   }
 
-  /** Makes a job known; what has arrived of it already is taken in. */
-  adopt(jobId: string, recovery: Recovery): ClientJob {
+  /**
+   * Makes a job known; what has arrived of it already is taken in. `history`: all of it follows, so that what has arrived would
+   * come twice. `before`: what an earlier process has taken.
+   */
+  adopt(
+    jobId: string,
+    recovery: Recovery,
+    { before, history = false }: { readonly before?: JobFacts | undefined; readonly history?: boolean } = {}
+  ): ClientJob {
     const known = this.jobs.get(jobId)
     if (known !== undefined && known.end?._tag !== "lost") return known
-    const job = new ClientJob(jobId, recovery)
+    const job = new ClientJob(jobId, recovery, this.bounds)
     this.jobs.set(jobId, job)
     this.adopted = true
-    const kept = this.orphans.get(jobId)
-    if (kept !== undefined) {
-      this.orphans.delete(jobId)
-      this.orphanCount -= kept.messages.length
-      this.orphanBytes -= kept.bytes
-      for (const message of kept.messages) {
-        if (message.type === "job.event") this.push(job, message.envelope.event_seq ?? 0, message.payload)
-        else this.finish(job, message)
+    job.numbered = recovery._tag === "owner"
+    if (before !== undefined) {
+      job.goOn(before, history)
+      this.cursor.opened(job)
+    }
+    const kept = this.orphans.take(jobId)
+    if (kept === undefined || history) return job
+    const { messages, missed, sizes } = kept
+    for (let i = 0; i <= messages.length; i++) {
+      if (missed !== undefined && missed.at === i) job.miss(missed.from, missed.to, missed.missed)
+      const message = messages[i]
+      if (message === undefined) break
+      if (message.type !== "job.event") this.finish(job, message)
+      else {
+        const seq = message.envelope.event_seq ?? 0
+        if (before !== undefined && seq <= before.lastEventSeq) job.pass(Event.fromWire(jobId, seq, message.payload))
+        else this.push(job, seq, message.payload, sizes[i]!)
       }
+    }
+    if (missed?.end === true) {
+      const { from, to } = missed
+      const message = `events ${from} to ${to} of ${jobId} came before the job was known, and were too many to be kept`
+      job.finish({ _tag: "lost", error: new EventsMissed({ jobId, from, to, missed: missed.missed, message }) })
+      this.jobs.delete(jobId)
     }
     return job
   }
@@ -403,6 +428,7 @@ export class Core {
         if (previous !== undefined) this.forgetSession()
         this.sessionId = sessionId
         this.resumeToken = payload.resume_token
+        this.cursor.touch()
         this.features = new Set(intersect(this.options.features, payload.capabilities?.features ?? []))
         this.agents = (payload.capabilities?.agents ?? []).map((agent) =>
           typeof agent === "string" ? { name: agent } : agent
@@ -482,7 +508,22 @@ export class Core {
     if (this.touched.size === 0) return
     const jobs = [...this.touched]
     this.touched.clear()
-    for (const job of jobs) job.notify()
+    for (const job of jobs) {
+      job.notify()
+      if (job.chunks.undecided) this.undecided.push(job)
+    }
+    this.cursor.touch()
+  }
+
+  /** Whether results have begun to stream in; their readers may be about to open. */
+  get hasUndecided(): boolean {
+    return this.undecided.length > 0
+  }
+
+  /** From now on, readers come too late to own these results. */
+  decide(): void {
+    for (const job of this.undecided) job.chunks.decide()
+    this.undecided = []
   }
 
   /**
@@ -493,7 +534,7 @@ export class Core {
   get processedSeq(): number {
     let seq = this.lastSeq
     for (const job of this.jobs.values()) {
-      const first = job.lag > this.options.eventBuffer / 2 ? job.firstUnconsumed : undefined
+      const first = job.held(0.5)
       if (first !== undefined && first <= this.lastSeq) seq = Math.min(seq, first - 1)
     }
     return Math.max(seq, this.ackedSeq)
@@ -517,8 +558,12 @@ export class Core {
     this.ackedSeq = 0
     this.unackedBytes = 0
     this.orphans.clear()
-    this.orphanCount = 0
-    this.orphanBytes = 0
+    this.cursor.reset(this.jobs.values())
+  }
+
+  /** The mark of the session's facts: what the program has processed (see `cursor`). */
+  get mark(): number {
+    return this.cursor.mark(this.lastSeq, this.orphans.first)
   }
 
   /** Fails everything that waits: the client is at its end. */
@@ -532,5 +577,6 @@ export class Core {
     }
     this.jobs.clear()
     this.flush()
+    this.cursor.touch()
   }
 }

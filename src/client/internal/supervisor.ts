@@ -37,6 +37,7 @@ import type { Core, Reaction } from "./core.js"
 import * as encode from "./encode.js"
 import * as Fibers from "./fibers.js"
 import * as Hello from "./hello.js"
+import { startsAt, subscribedOf } from "./history.js"
 import type { ClientJob } from "./job.js"
 import { textOf } from "./text.js"
 
@@ -195,7 +196,10 @@ export const supervise = (
         request: request.right,
         jobId: job.jobId,
         recovers: true,
-        answered: submitAgain,
+        answered: (message) => {
+          startsAt(job, subscribedOf(message), from, anew)
+          submitAgain()
+        },
         failed: lose
       })
     }
@@ -293,7 +297,7 @@ export const supervise = (
     }
 
     const overLag = (): boolean => {
-      for (const job of core.jobs.values()) if (job.consumers.size > 0 && job.lag > options.eventBuffer) return true
+      for (const job of core.jobs.values()) if (job.isBehind(1)) return true
       return false
     }
 
@@ -412,6 +416,11 @@ export const supervise = (
       /** What follows from the frames of one chunk. */
       const reacted = (connection: Connection): Effect.Effect<void> => {
         core.flush()
+        if (core.hasUndecided) return Effect.zipRight(turns, Effect.suspend(() => settled(connection)))
+        return settled(connection)
+      }
+      const settled = (connection: Connection): Effect.Effect<void> => {
+        core.decide()
         if (stuck && core.welcomed && core.lastSeq > seqAtWelcome) {
           stuck = false
           attempt = 0
