@@ -20,7 +20,15 @@ import { Store, type StoredJob } from "../store/Store.js"
 import { wireBudget } from "./Budgets.js"
 import { shuttingDown } from "./internal/drain.js"
 import * as JobsPage from "./internal/jobsPage.js"
-import { acceptedParts, type LiveJob, type LiveSession, type Run } from "./internal/model.js"
+import type { Link } from "./internal/link.js"
+import {
+  acceptedParts,
+  type Attachment,
+  type EndedJob,
+  type LiveJob,
+  type LiveSession,
+  type Run
+} from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
 import { storeFailure } from "./JobScheduler.js"
 import { Journal } from "./Journal.js"
@@ -37,6 +45,37 @@ const jobSeqAt = (runs: ReadonlyArray<Run>, seq: number): number => {
   }
   return at
 }
+
+/**
+ * The number of the owner session behind which every event from `jobSeq` on has its number: what `from_event_seq` would have to be
+ * to ask for them.
+ */
+const ownerSeqBefore = (runs: ReadonlyArray<Run>, jobSeq: number): number | undefined => {
+  for (const { firstJobSeq, firstSeq, lastSeq } of runs) {
+    if (firstJobSeq + (lastSeq - firstSeq) >= jobSeq) return firstSeq + Math.max(0, jobSeq - firstJobSeq) - 1
+  }
+  return runs.at(-1)?.lastSeq
+}
+
+/** What a subscribe replays. */
+interface Replay {
+  /** The owner's number behind which events were asked for. */
+  readonly from: number
+  /** The number in the job behind which events were asked for. */
+  readonly after: number
+  /** Events of the job up to here are gone. */
+  readonly gone: number
+  readonly runs: ReadonlyArray<Run>
+}
+
+/**
+ * `subscribed_from` of a replay: what was asked for where all of it is there, else greater, the owner's number behind which it is (§7.6).
+ */
+const replayedFrom = ({ after, from, gone, runs }: Replay): number =>
+  gone <= after
+    ? from
+    : // Events may be gone that have no number in this owner's session; who asked for everything misses them.
+      Math.max(from === 0 ? 1 : from, ownerSeqBefore(runs, gone + 1) ?? gone)
 
 interface Found {
   readonly stored: Option.Option<StoredJob>
@@ -119,7 +158,8 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           decision: visibility
         })
 
-      const descriptor = (stored: StoredJob, live: LiveJob | undefined, replayed: boolean): Subscribed => {
+      /** `replay` tells what follows; undefined: nothing does. */
+      const descriptor = (stored: StoredJob, live: LiveJob | undefined, replay: Replay | undefined): Subscribed => {
         const { record, state } = stored
         const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
         const budget = wireBudget(live?.budget ?? state.budget)
@@ -132,8 +172,8 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           ...(budget === undefined ? {} : { budget }),
           parent_job_id: record.parentJobId ?? null,
           trace_id: record.traceId,
-          subscribed_from: live?.lastOwnerSeq ?? state.lastOwnerSeq,
-          replayed
+          subscribed_from: replay === undefined ? (live?.lastOwnerSeq ?? state.lastOwnerSeq) : replayedFrom(replay),
+          replayed: replay !== undefined
         }
       }
 
@@ -147,6 +187,9 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           ? Effect.succeed(attachment.runs)
           : Effect.mapError(store.deliveriesOfJob(ownerId, stored.record.jobId), storeFailure)
       }
+
+      const runsNow = (live: LiveJob | undefined): ReadonlyArray<Run> | undefined =>
+        live?.attachments.get(live.ownerSessionId)?.runs
 
       const subscribe = (
         session: LiveSession,
@@ -178,7 +221,8 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           }
           const history = payload.history === true && payload.from_event_seq !== "live"
           const from = typeof payload.from_event_seq === "number" ? payload.from_event_seq : 0
-          const after = history && from > 0 ? jobSeqAt(yield* ownerRuns(runner.live(jobId), stored), from) : 0
+          const ownersRuns = history ? yield* ownerRuns(runner.live(jobId), stored) : []
+          const after = from > 0 ? jobSeqAt(ownersRuns, from) : 0
           // An ended job is read from the store as it is after the look-up: it cannot change any more.
           const ended =
             runner.live(jobId) === undefined
@@ -194,49 +238,58 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               : []
           let live: LiveJob | undefined
           let attached = false
+          let again: { readonly attachment: Attachment; readonly link: Link | undefined } | undefined
           let missed = false
+          let replay: Replay | undefined
+          const { link } = session
           journal.change({
             write: (builder) => {
               live = runner.live(jobId)
+              replay = undefined
+              const deliver = (
+                job: LiveJob | EndedJob,
+                parts: ReadonlyArray<readonly [first: number, last: number]>,
+                gone: number
+              ): void => {
+                if (parts.length === 0) return
+                replay ??= { from, after, gone, runs: runsNow(live) ?? ownersRuns }
+                for (const [first, last] of parts) builder.deliver(session, job, first, last)
+              }
               if (live === undefined) {
                 if (Option.isNone(ended)) {
                   // It ended between the look-up and here: what is to be sent must be read again.
                   missed = true
                   return
                 }
+                const job: EndedJob = { jobId, traceId: stored.record.traceId }
                 for (const head of heads) {
-                  for (const [first, last] of acceptedParts(
-                    session,
-                    [{ class: head.class, first: head.firstSeq, last: head.lastSeq }],
-                    Math.max(head.firstSeq, after + 1),
-                    head.lastSeq
-                  ))
-                    builder.deliver(session, { jobId, traceId: stored.record.traceId }, first, last)
+                  const run = { class: head.class, first: head.firstSeq, last: head.lastSeq }
+                  const first = Math.max(head.firstSeq, after + 1)
+                  deliver(job, acceptedParts(session, [run], first, head.lastSeq), heads[0]!.firstSeq - 1)
                 }
                 return
               }
-              if (!live.attachments.has(session.sessionId)) {
+              const known = live.attachments.get(session.sessionId)
+              if (known === undefined) {
                 attached = true
-                live.attachments.set(session.sessionId, { session, runs: [] })
-                if (history) {
-                  const first = Math.max(after, live.trimmedTo) + 1
-                  for (const [a, b] of acceptedParts(session, live.gated, first, live.assigned)) {
-                    builder.deliver(session, live, a, b)
-                  }
-                }
+                live.attachments.set(session.sessionId, { session, runs: [], link })
+              } else if (history && known.link !== link) {
+                // The session was resumed: this may be another process, which asks for what the one before it has had.
+                again = { attachment: known, link: known.link }
+                known.link = link
+              }
+              if (history && (attached || again !== undefined)) {
+                const first = Math.max(after, live.trimmedTo) + 1
+                deliver(live, acceptedParts(session, live.gated, first, live.assigned), live.trimmedTo)
               }
               session.observed.add(live)
               builder.subscriptions.push({ sessionId: session.sessionId, jobId })
             },
             committed: () => {
-              if (!missed)
-                return callbacks.subscribed(
-                  descriptor(
-                    Option.getOrElse(ended, () => stored),
-                    live,
-                    history
-                  )
-                )
+              if (!missed) {
+                const found = Option.getOrElse(ended, () => stored)
+                return callbacks.subscribed(descriptor(found, live, replay))
+              }
               runFork(
                 Effect.catchAll(observe(session, payload, jobId, stored, callbacks), (error) =>
                   Effect.sync(() => callbacks.failed(error))
@@ -247,6 +300,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               if (live !== undefined) {
                 session.observed.delete(live)
                 if (attached) live.attachments.delete(session.sessionId)
+                if (again !== undefined) again.attachment.link = again.link
               }
               callbacks.failed(storeFailure(error))
             }

@@ -35,6 +35,8 @@ export const isLive = (job: LiveJob | EndedJob): job is LiveJob => job instanceo
 export interface Attachment {
   readonly session: LiveSession
   readonly runs: Array<Run>
+  /** The connection over which the session has asked for it; another one after a resume may be another process's. */
+  link?: Link | undefined
 }
 
 /** A session that is connected or can be resumed. */
