@@ -5,5 +5,9 @@ const mib = Number(process.argv[2] ?? 1_024)
 const start = Date.now()
 const { code, error, out } = await runLarge(mib, 128)
 const whole = code === 0 && (JSON.parse(out) as { readonly size: number }).size === mib * 1_048_576
-console.log(whole ? `${mib} MiB in ${((Date.now() - start) / 1_000).toFixed(1)} s: ${out}` : `failed (${code}): ${error.slice(0, 2_000)}`)
+console.log(
+  whole
+    ? `${mib} MiB in ${((Date.now() - start) / 1_000).toFixed(1)} s: ${out}`
+    : `failed (${code}): ${error.slice(0, 2_000)}`
+)
 process.exitCode = whole ? 0 : 1

@@ -242,8 +242,7 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
    */
   static readonly make = (
     options: ClientOptions = {}
-  ): Effect.Effect<ArcpClientService, never, Scope.Scope | Connector> =>
-    Effect.provide(start(options), Ids.layer)
+  ): Effect.Effect<ArcpClientService, never, Scope.Scope | Connector> => Effect.provide(start(options), Ids.layer)
 
   /**
    * A tag of its own for one of several clients. `name` tells them apart, so it must be unique in the program.

@@ -10,7 +10,9 @@ const scripted = clientOf()
 
 const texts = (events: Chunk.Chunk<object>) =>
   Chunk.toReadonlyArray(events).map((e) =>
-    "missed" in e ? [(e as { from?: number }).from, (e as { to?: number }).to] : (e as { body: { text: string } }).body.text
+    "missed" in e
+      ? [(e as { from?: number }).from, (e as { to?: number }).to]
+      : (e as { body: { text: string } }).body.text
   )
 
 const over = (limits: object, options: ClientOptions = {}) =>
@@ -20,35 +22,41 @@ const over = (limits: object, options: ClientOptions = {}) =>
   )
 
 describe("events that are gone", () => {
-  it.scoped("§7.6 a late observer's history that starts later fails events with the owner's numbers that are gone", () =>
-    Effect.gen(function* () {
-      const { arcp, peer } = yield* withJob
-      const subscribing = yield* Effect.fork(arcp.subscribe("k", { history: true, fromEventSeq: 3 }))
-      const asked = yield* peer.expect("job.subscribe")
-      yield* peer.send(
-        "job.subscribed",
-        { request_id: asked.id, job_id: "k", current_status: "running", subscribed_from: 10, replayed: true },
-        head
-      )
-      const event = (seq: number, text: string) =>
-        peer.send("job.event", { kind: "thought", ts: "t", body: { text } }, { ...head, job_id: "k", event_seq: seq })
-      yield* event(1, "11")
-      yield* event(2, "12")
-      yield* peer.send("job.result", { final_status: "success", result: "all" }, { ...head, job_id: "k", event_seq: 3 })
-      const job = yield* Fiber.join(subscribing)
-      expect(yield* Effect.flip(Stream.runCollect(job.events))).toMatchObject({
-        _tag: "EventsMissed",
-        jobId: "k",
-        from: 4,
-        to: 10,
-        missed: 7
-      })
-      expect(texts(yield* Stream.runCollect(job.eventsWith({ onGap: "mark" })))).toEqual([[4, 10], "11", "12"])
-      expect(yield* Effect.flip(Stream.runCollect(job.eventsWith({ onGap: "fail" })))).toMatchObject({
-        _tag: "EventsMissed"
-      })
-      expect(yield* job.result).toBe("all")
-    }).pipe(Effect.provide(scripted))
+  it.scoped(
+    "§7.6 a late observer's history that starts later fails events with the owner's numbers that are gone",
+    () =>
+      Effect.gen(function* () {
+        const { arcp, peer } = yield* withJob
+        const subscribing = yield* Effect.fork(arcp.subscribe("k", { history: true, fromEventSeq: 3 }))
+        const asked = yield* peer.expect("job.subscribe")
+        yield* peer.send(
+          "job.subscribed",
+          { request_id: asked.id, job_id: "k", current_status: "running", subscribed_from: 10, replayed: true },
+          head
+        )
+        const event = (seq: number, text: string) =>
+          peer.send("job.event", { kind: "thought", ts: "t", body: { text } }, { ...head, job_id: "k", event_seq: seq })
+        yield* event(1, "11")
+        yield* event(2, "12")
+        yield* peer.send(
+          "job.result",
+          { final_status: "success", result: "all" },
+          { ...head, job_id: "k", event_seq: 3 }
+        )
+        const job = yield* Fiber.join(subscribing)
+        expect(yield* Effect.flip(Stream.runCollect(job.events))).toMatchObject({
+          _tag: "EventsMissed",
+          jobId: "k",
+          from: 4,
+          to: 10,
+          missed: 7
+        })
+        expect(texts(yield* Stream.runCollect(job.eventsWith({ onGap: "mark" })))).toEqual([[4, 10], "11", "12"])
+        expect(yield* Effect.flip(Stream.runCollect(job.eventsWith({ onGap: "fail" })))).toMatchObject({
+          _tag: "EventsMissed"
+        })
+        expect(yield* job.result).toBe("all")
+      }).pipe(Effect.provide(scripted))
   )
 
   it.scoped("§7.6 a history that starts where it was asked for is no gap, whatever live subscriptions are told", () =>
@@ -76,38 +84,49 @@ describe("events that are gone", () => {
     }).pipe(Effect.provide(scripted))
   )
 
-  it.scoped("§6.3 a replaced session whose history starts after the last event that was seen is a gap in its place", () =>
-    Effect.gen(function* () {
-      const { job, next, peer, event } = yield* withJob
-      yield* event(1, "thought", { text: "1" })
-      yield* event(2, "thought", { text: "2" })
-      yield* TestClock.adjust(0)
-      yield* peer.close(1001, "")
-      yield* TestClock.adjust("1 second")
-      const other = { session_id: "other" }
-      const again = yield* greet(next, other)
-      const subscribe = yield* again.expect("job.subscribe")
-      expect(subscribe.payload).toMatchObject({ from_event_seq: 2 })
-      yield* again.send(
-        "job.subscribed",
-        { request_id: subscribe.id, job_id: "j", current_status: "running", subscribed_from: 45_003, replayed: true },
-        other
-      )
-      const submit = yield* again.expect("job.submit")
-      yield* again.send("job.accepted", { request_id: submit.id, job_id: "j" }, other)
-      const say = (seq: number, text: string) =>
-        again.send("job.event", { kind: "thought", ts: "t", body: { text } }, { ...other, job_id: "j", event_seq: seq })
-      yield* say(1, "45004")
-      yield* again.send("job.result", { final_status: "success", result: 5 }, { ...other, job_id: "j", event_seq: 2 })
-      expect(yield* job.result).toBe(5)
-      expect(yield* Effect.flip(Stream.runCollect(job.events))).toMatchObject({
-        _tag: "EventsMissed",
-        from: 3,
-        to: 45_003,
-        missed: 45_001
-      })
-      expect(texts(yield* Stream.runCollect(job.eventsWith({ onGap: "mark" })))).toEqual(["1", "2", [3, 45_003], "45004"])
-    }).pipe(Effect.provide(scripted))
+  it.scoped(
+    "§6.3 a replaced session whose history starts after the last event that was seen is a gap in its place",
+    () =>
+      Effect.gen(function* () {
+        const { job, next, peer, event } = yield* withJob
+        yield* event(1, "thought", { text: "1" })
+        yield* event(2, "thought", { text: "2" })
+        yield* TestClock.adjust(0)
+        yield* peer.close(1001, "")
+        yield* TestClock.adjust("1 second")
+        const other = { session_id: "other" }
+        const again = yield* greet(next, other)
+        const subscribe = yield* again.expect("job.subscribe")
+        expect(subscribe.payload).toMatchObject({ from_event_seq: 2 })
+        yield* again.send(
+          "job.subscribed",
+          { request_id: subscribe.id, job_id: "j", current_status: "running", subscribed_from: 45_003, replayed: true },
+          other
+        )
+        const submit = yield* again.expect("job.submit")
+        yield* again.send("job.accepted", { request_id: submit.id, job_id: "j" }, other)
+        const say = (seq: number, text: string) =>
+          again.send(
+            "job.event",
+            { kind: "thought", ts: "t", body: { text } },
+            { ...other, job_id: "j", event_seq: seq }
+          )
+        yield* say(1, "45004")
+        yield* again.send("job.result", { final_status: "success", result: 5 }, { ...other, job_id: "j", event_seq: 2 })
+        expect(yield* job.result).toBe(5)
+        expect(yield* Effect.flip(Stream.runCollect(job.events))).toMatchObject({
+          _tag: "EventsMissed",
+          from: 3,
+          to: 45_003,
+          missed: 45_001
+        })
+        expect(texts(yield* Stream.runCollect(job.eventsWith({ onGap: "mark" })))).toEqual([
+          "1",
+          "2",
+          [3, 45_003],
+          "45004"
+        ])
+      }).pipe(Effect.provide(scripted))
   )
 
   it.scoped("§7.6 an observer whose history is trimmed below what it has seen gets the rest once, and no gap", () =>

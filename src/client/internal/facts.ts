@@ -41,7 +41,9 @@ export const changesOf = (
         last = key
         return Effect.succeed(now)
       }
-      return ended() ? Effect.fail(Option.none()) : Effect.zipRight(changed, Effect.zipRight(Effect.sleep(interval), next))
+      return ended()
+        ? Effect.fail(Option.none())
+        : Effect.zipRight(changed, Effect.zipRight(Effect.sleep(interval), next))
     })
     return Stream.repeatEffectOption(next)
   })

@@ -159,7 +159,7 @@ export const handles = (core: Core, call: Call, hooks: ReaderHooks) => {
           const said = subscribedOf(message)
           const history = !known && said.replayed === true
           const isNew = !core.jobs.has(jobId)
-          const recovery: Recovery = { _tag: "observer", from: history ? from : (before?.lastEventSeq || from) }
+          const recovery: Recovery = { _tag: "observer", from: history ? from : before?.lastEventSeq || from }
           const job = core.adopt(jobId, recovery, { before, history })
           if (isNew && history) startsAt(job, said, from)
           return handle(job, said, output, "")

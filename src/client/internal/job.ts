@@ -155,7 +155,8 @@ export class ClientJob {
     let drop = 0
     let freed = 0
     const { bytes, events } = this.bounds
-    while (drop < most && (this.events.length - drop > events || this.kept - freed > bytes / 2)) freed += this.sizes[drop++]!
+    while (drop < most && (this.events.length - drop > events || this.kept - freed > bytes / 2))
+      freed += this.sizes[drop++]!
     // Not for a little.
     if (drop < events / 2 && freed < bytes / 4) return
     this.droppedSeq = this.events[drop - 1]!.seq

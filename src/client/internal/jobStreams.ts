@@ -209,7 +209,8 @@ export const chunksOf = (job: ClientJob, hooks: ReaderHooks): Stream.Stream<stri
         if (chunks.broken) return fail(brokenChunks(job))
         if (chunks.restarts !== restarts) {
           // What has been handed out cannot be taken back.
-          if (reader.lastOut > 0 || goesOn) return invalid("the result began anew, since the runtime was restarted: read it again")
+          if (reader.lastOut > 0 || goesOn)
+            return invalid("the result began anew, since the runtime was restarted: read it again")
           restarts = chunks.restarts
         }
         if (reader.at < chunks.released + chunks.parts.length) {
@@ -227,7 +228,8 @@ export const chunksOf = (job: ClientJob, hooks: ReaderHooks): Stream.Stream<stri
         if (chunks.id === undefined && job.gaps.length > 0) return fail(brokenChunks(job))
         if (!chunks.complete) return invalid(incomplete)
         if (chunks.id !== id) return invalid(otherStream)
-        if (announced !== undefined && chunks.start === 0 && size !== announced) return invalid(wrongSize(size, announced))
+        if (announced !== undefined && chunks.start === 0 && size !== announced)
+          return invalid(wrongSize(size, announced))
         return done
       }
     )

@@ -416,7 +416,11 @@ export const supervise = (
       /** What follows from the frames of one chunk. */
       const reacted = (connection: Connection): Effect.Effect<void> => {
         core.flush()
-        if (core.hasUndecided) return Effect.zipRight(turns, Effect.suspend(() => settled(connection)))
+        if (core.hasUndecided)
+          return Effect.zipRight(
+            turns,
+            Effect.suspend(() => settled(connection))
+          )
         return settled(connection)
       }
       const settled = (connection: Connection): Effect.Effect<void> => {
