@@ -254,15 +254,13 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
   static readonly Tag =
     <const Name extends string>(name: Name) =>
     <Self>(): ClientTag<Self, `effect-arcp/client/${Name}`> => {
-      const key = `effect-arcp/client/${name}` as const
-      class Named extends Context.Tag(key)<Self, ArcpClientService>() {
-        static readonly layerWith = (options: ClientOptions): Layer.Layer<Self, never, Connector | Ids> =>
-          Layer.scoped(Named, start(options))
-        static readonly layer = (options: ClientOptions = {}): Layer.Layer<Self, never, Connector> =>
-          // One program may have several clients of the same options: a layer is shared by reference only.
-          Layer.provide(Named.layerWith(options), Ids.layer)
-      }
-      return Named as unknown as ClientTag<Self, typeof key>
+      const key: `effect-arcp/client/${Name}` = `effect-arcp/client/${name}`
+      const tag = Context.Tag(key)<Self, ArcpClientService>()
+      const layerWith = (options: ClientOptions): Layer.Layer<Self, never, Connector | Ids> =>
+        Layer.scoped(tag, start(options))
+      const layer = (options: ClientOptions = {}): Layer.Layer<Self, never, Connector> =>
+        Layer.provide(layerWith(options), Ids.layer)
+      return Object.assign(tag, { layer, layerWith })
     }
 }
 

@@ -7,6 +7,8 @@ const tags = new Set([
   "NotNegotiated",
   "ResultInvalid",
   "EventsMissed",
+  "ResultStreamed",
+  "ResultTooLarge",
   "ArtifactInvalid"
 ])
 
