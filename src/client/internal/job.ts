@@ -67,6 +67,8 @@ export class ClientJob {
   /** Encoded bytes of the events that have arrived, and of those that are kept. */
   bytes = 0
   private kept = 0
+  /** Where little can be released, it is tried again with so many events. */
+  private trimAt = 0
   /** Where readers begin: events before it were taken by an earlier process. */
   origin = 0
   /** What an earlier process told of the job; `seq` where the numbers are still those of its session. */
@@ -145,7 +147,8 @@ export class ClientJob {
     this.sizes.push(bytes)
     this.bytes += bytes
     this.kept += bytes
-    if (this.events.length > this.bounds.events * 2 || this.kept > this.bounds.bytes) this.trim()
+    const full = this.events.length > this.bounds.events * 2 || this.kept > this.bounds.bytes
+    if (full && this.events.length >= this.trimAt) this.trim()
   }
 
   /** Releases the oldest events; never one that a reader has still to take. */
@@ -158,7 +161,11 @@ export class ClientJob {
     while (drop < most && (this.events.length - drop > events || this.kept - freed > bytes / 2))
       freed += this.sizes[drop++]!
     // Not for a little.
-    if (drop < events / 2 && freed < bytes / 4) return
+    if (drop < events / 2 && freed < bytes / 4) {
+      this.trimAt = this.events.length + Math.max(1, Math.ceil(events / 64))
+      return
+    }
+    this.trimAt = 0
     this.droppedSeq = this.events[drop - 1]!.seq
     this.events = this.events.slice(drop)
     this.sizes = this.sizes.slice(drop)
