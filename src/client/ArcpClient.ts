@@ -24,38 +24,39 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import type * as ParseResult from "effect/ParseResult"
 import * as PubSub from "effect/PubSub"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { Priority } from "../protocol/Envelope.js"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
-import * as AgentName from "../protocol/AgentName.js"
-import { type ArcpError, InternalError, InvalidRequest, oneLine } from "../protocol/Errors.js"
+import { type ArcpError, InternalError, type InvalidRequest, oneLine } from "../protocol/Errors.js"
 import { defaultMaxBytes } from "../protocol/Artifact.js"
 import { coreFeatures, extendedFeatures } from "../protocol/Features.js"
 import { formatTimestamp, type WireLease } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import type { JobFilter, JobInfo } from "../protocol/Session.js"
-import type { Accepted } from "../protocol/Job.js"
-import * as Message from "../protocol/Message.js"
+import type * as Message from "../protocol/Message.js"
 import { packageName, packageVersion } from "../protocol/Package.js"
 import * as Trace from "../protocol/Trace.js"
 import { Connector, type TransportError } from "../transport/Connection.js"
 import type { ClientArtifacts } from "./Artifacts.js"
 import * as Artifacts from "./Artifacts.js"
-import { ClientClosed, type ClientError, NotNegotiated, type SessionEnded } from "./ClientError.js"
+import { type ClientError, NotNegotiated } from "./ClientError.js"
 import type { ClientStatus, LostConnection } from "./ClientStatus.js"
 import type { Call } from "./internal/call.js"
 import { Core, type Pending } from "./internal/core.js"
 import * as checks from "./internal/checks.js"
 import * as encode from "./internal/encode.js"
-import type { ClientJob } from "./internal/job.js"
+import { changesOf, factsOfSession } from "./internal/facts.js"
+import { handles } from "./internal/handles.js"
+import { encodeInput, readSubmit } from "./internal/submit.js"
 import { supervise } from "./internal/supervisor.js"
 import { textOf } from "./internal/text.js"
-import { chunksOf, eventsOf, type Credential, type JobHandle, type ObservedJob, resultOf } from "./JobHandle.js"
+import type { JobHandle, ObservedJob } from "./JobHandle.js"
+import type { SessionFacts } from "./SessionFacts.js"
 
 /** How a client behaves. Every option has a default. */
 export interface ClientOptions {
@@ -108,10 +109,20 @@ export interface ClientOptions {
   /** Time after which an acknowledgement is sent otherwise. Default 250 ms. */
   readonly ackInterval?: Duration.DurationInput | undefined
   /**
-   * Events of one job that are kept for somebody to consume. Beyond it, unconsumed ones are dropped (the oldest first) and
-   * a consumer that is this far behind holds up the connection. Default 16,384.
+   * Events of one job that are kept for a consumer. Beyond it, unconsumed ones are dropped (the oldest first; a stream that opens
+   * then fails with `EventsMissed`), and a consumer that is this far behind holds up the connection. Default 16,384.
    */
   readonly eventBuffer?: number | undefined
+  /**
+   * As {@link eventBuffer}, in encoded bytes (UTF-16 code units); also of chunks for a stream that owns the result. Default
+   * 67,108,864. Frames that come unencoded, as in memory by reference, do not count.
+   */
+  readonly eventBufferBytes?: number | undefined
+  /**
+   * Encoded bytes (UTF-16 code units) of a streamed result that are kept for `result`; beyond it they are released, and `result`
+   * fails with `ResultTooLarge`. Default 536,870,912.
+   */
+  readonly maxResultBytes?: number | undefined
   /**
    * Bytes of the largest artifact that is sent; a larger one would break the peer's frame limit and end the connection.
    * Default 3,000,000, which fits the transports' 4 MiB as base64.
@@ -124,13 +135,6 @@ export interface ClientOptions {
   readonly maxFrameBytes?: number | undefined
   /** A session to go on with, as {@link ArcpClientService.session} told it before. */
   readonly resume?: SessionFacts | undefined
-}
-
-/** What identifies a session; enough to go on with it in another process. The token is a secret. */
-export interface SessionFacts {
-  readonly sessionId: string
-  readonly resumeToken: Redacted.Redacted<string>
-  readonly lastEventSeq: number
 }
 
 /** Options of a submit (§7.1). */
@@ -163,6 +167,17 @@ export interface SubscribeOptions<Out, OutWire> {
   readonly output?: Schema.Schema<Out, OutWire> | undefined
 }
 
+/** Options of {@link ArcpClientService.attach}. */
+export interface AttachOptions<Out, OutWire> {
+  /**
+   * Whether to see all of the job's history. Default false: what the facts of {@link ClientOptions.resume} tell to be processed is
+   * left out; a job of which they tell nothing is shown from its beginning.
+   */
+  readonly history?: boolean | undefined
+  /** Decodes the result. */
+  readonly output?: Schema.Schema<Out, OutWire> | undefined
+}
+
 /** The calls of a client. */
 export interface ArcpClientService {
   /** Submits a job to an agent that both sides know, with typed input and output, and returns once it is accepted. */
@@ -187,6 +202,15 @@ export interface ArcpClientService {
     jobId: string,
     options?: SubscribeOptions<Out, OutWire>
   ) => Effect.Effect<ObservedJob<Out>, ArcpError | ClientError>
+  /**
+   * Takes up a job that an earlier process submitted (§6.3, §7.6), without submitting it again: a full handle, with the events that
+   * were not processed. In a session that resumes the submitter's, the job can be cancelled too; elsewhere that is
+   * `PERMISSION_DENIED`. Where events are gone, its streams fail with `EventsMissed`. Needs the feature `subscribe`.
+   */
+  readonly attach: <Out = unknown, OutWire = unknown>(
+    jobId: string,
+    options?: AttachOptions<Out, OutWire>
+  ) => Effect.Effect<JobHandle<Out>, ArcpError | ClientError>
   /** Ends an observation; its events end. */
   readonly unsubscribe: (jobId: string) => Effect.Effect<void, ArcpError | ClientError>
   /** Bytes that the runtime keeps for this principal; beyond the specification, where the runtime offers it. */
@@ -212,6 +236,11 @@ export interface ArcpClientService {
   readonly children: Stream.Stream<ObservedJob<unknown>>
   /** What identifies the session; undefined before the first welcome. */
   readonly session: Effect.Effect<SessionFacts | undefined>
+  /**
+   * {@link session}, now and whenever it has changed: the token with every connection, the mark with what is processed. At most
+   * ten a second, the newest each; ends with the client.
+   */
+  readonly sessionChanges: Stream.Stream<SessionFacts>
   /** Closes the session politely and ends the client; harmless when it has ended. Jobs go on (§6.7). */
   readonly close: Effect.Effect<void>
 }
@@ -220,14 +249,53 @@ export interface ArcpClientService {
 export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<ArcpClient, ArcpClientService>() {
   /** Connects in the background; calls wait for the session. Closing the scope closes the session. */
   static readonly layerWith = (options: ClientOptions): Layer.Layer<ArcpClient, never, Connector | Ids> =>
-    Layer.scoped(ArcpClient, make(options))
+    Layer.scoped(ArcpClient, start(options))
 
   /** As {@link layerWith}, with ids from the platform. */
   static readonly layer = (options: ClientOptions = {}): Layer.Layer<ArcpClient, never, Connector> =>
     Layer.provide(ArcpClient.layerWith(options), Ids.layer)
+
+  /**
+   * A client as a value: several of them live in one program, each with its own connector and options. Connects in the background;
+   * the scope's end closes the session. Ids come from the platform.
+   *
+   * @example
+   * const east = yield* ArcpClient.make({ auth }).pipe(Effect.provide(WebSocketClient.layer({ url: eastUrl })))
+   * const west = yield* ArcpClient.make({ auth }).pipe(Effect.provide(WebSocketClient.layer({ url: westUrl })))
+   */
+  static readonly make = (
+    options: ClientOptions = {}
+  ): Effect.Effect<ArcpClientService, never, Scope.Scope | Connector> => Effect.provide(start(options), Ids.layer)
+
+  /**
+   * A tag of its own for one of several clients. `name` tells them apart, so it must be unique in the program.
+   *
+   * @example
+   * class East extends ArcpClient.Tag("East")<East>() {}
+   * const EastLive = East.layer({ auth }).pipe(Layer.provide(WebSocketClient.layer({ url: eastUrl })))
+   */
+  static readonly Tag =
+    <const Name extends string>(name: Name) =>
+    <Self>(): ClientTag<Self, `effect-arcp/client/${Name}`> => {
+      const key: `effect-arcp/client/${Name}` = `effect-arcp/client/${name}`
+      const tag = Context.Tag(key)<Self, ArcpClientService>()
+      const layerWith = (options: ClientOptions): Layer.Layer<Self, never, Connector | Ids> =>
+        Layer.scoped(tag, start(options))
+      const layer = (options: ClientOptions = {}): Layer.Layer<Self, never, Connector> =>
+        Layer.provide(layerWith(options), Ids.layer)
+      return Object.assign(tag, { layer, layerWith })
+    }
 }
 
-const make = (given: ClientOptions) =>
+/** The tag of one of several clients; see {@link ArcpClient.Tag}. */
+export interface ClientTag<Self, Key extends string> extends Context.TagClass<Self, Key, ArcpClientService> {
+  /** As {@link ArcpClient.layer}, for this client. */
+  readonly layer: (options?: ClientOptions) => Layer.Layer<Self, never, Connector>
+  /** As {@link ArcpClient.layerWith}, for this client. */
+  readonly layerWith: (options: ClientOptions) => Layer.Layer<Self, never, Connector | Ids>
+}
+
+const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Scope.Scope | Connector | Ids> =>
   Effect.gen(function* () {
     const wrong = checks.optionsProblem(given)
     // Such a client ends at once, and every call on it fails with what is wrong.
@@ -241,10 +309,13 @@ const make = (given: ClientOptions) =>
     const core = new Core({
       features,
       eventBuffer: options.eventBuffer ?? 16_384,
+      eventBufferBytes: options.eventBufferBytes,
+      maxResultBytes: options.maxResultBytes,
       newId: () => ids.unsafeUlid(now()),
       newTraceId: ids.unsafeTraceId,
       now
     })
+    core.cursor.inherit(options.resume)
     const connector = yield* Connector
     const session = yield* supervise(core, wrong === undefined ? connector : refusing(wrong), {
       client: options.client ?? { name: packageName, version: packageVersion },
@@ -330,29 +401,14 @@ const make = (given: ClientOptions) =>
         })
       )
 
-    const observed = <Out, OutWire>(
-      job: ClientJob,
-      facts: {
-        readonly agent?: string | undefined
-        readonly lease?: WireLease | undefined
-        readonly lease_constraints?: ObservedJob<Out>["leaseConstraints"]
-        readonly budget?: ObservedJob<Out>["budget"]
-        readonly trace_id?: string | undefined
-        readonly parent_job_id?: string | null | undefined
-      },
-      output: Schema.Schema<Out, OutWire> | undefined
-    ): ObservedJob<Out> => ({
-      jobId: job.jobId,
-      agent: facts.agent ?? "",
-      lease: facts.lease ?? {},
-      leaseConstraints: facts.lease_constraints,
-      budget: facts.budget,
-      traceId: facts.trace_id,
-      parentJobId: facts.parent_job_id ?? undefined,
-      events: eventsOf(job, session.consumed),
-      result: resultOf(job, output),
-      chunks: chunksOf(job)
+    const { attach, observed, submitted, subscribe, unsubscribe } = handles(core, call, session, {
+      opened: (job) => core.cursor.opened(job),
+      taken: () => {
+        session.consumed()
+        core.cursor.touch()
+      }
     })
+    const facts = () => factsOfSession(core)
 
     const currentTrace: Effect.Effect<Trace.TraceContext | undefined> = Effect.map(
       Effect.option(Effect.currentSpan),
@@ -389,25 +445,7 @@ const make = (given: ClientOptions) =>
           { agent: name, input: encoded ?? null, ...options, idempotency_key: key },
           (message, request) => {
             const accepted = (message as Extract<Message.RuntimeMessage, { readonly type: "job.accepted" }>).payload
-            const job = core.adopt(accepted.job_id, { _tag: "owner", submit: request })
-            job.accepted ??= accepted
-            const handle: JobHandle<unknown> = {
-              ...observed(job, accepted, output),
-              idempotencyKey: key,
-              credentials: credentialsOf(accepted),
-              cancel: (reason) =>
-                Effect.asVoid(
-                  call(
-                    "job.cancel",
-                    { job_id: job.jobId, reason: reason ?? "cancelled by the client" },
-                    () => undefined,
-                    {
-                      jobId: job.jobId
-                    }
-                  )
-                ) as Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
-            }
-            return handle
+            return submitted(core.adopt(accepted.job_id, { _tag: "owner", submit: request }), accepted, output, key)
           },
           { trace, priority, features: checks.neededFeatures(name, options), timeout }
         )
@@ -442,55 +480,6 @@ const make = (given: ClientOptions) =>
         })
       )
 
-    const subscribe = <Out = unknown, OutWire = unknown>(
-      jobId: string,
-      subscribeOptions: SubscribeOptions<Out, OutWire> = {}
-    ): Effect.Effect<ObservedJob<Out>, ArcpError | ClientError> =>
-      Effect.gen(function* () {
-        yield* checkJobId(jobId)
-        const { from, history, output, priority } = yield* encode.reading("options", () => ({
-          history: subscribeOptions.history ?? false,
-          from: subscribeOptions.fromEventSeq ?? 0,
-          priority: subscribeOptions.priority,
-          output: subscribeOptions.output
-        }))
-        yield* checks.fromEventSeq(from)
-        const urgency = yield* checks.priority(priority)
-        return yield* call(
-          "job.subscribe",
-          { job_id: jobId, ...(history ? { history, from_event_seq: from } : {}) },
-          (message) => {
-            const facts = (message as Extract<Message.RuntimeMessage, { readonly type: "job.subscribed" }>).payload
-            const job = core.adopt(jobId, { _tag: "observer", from: history ? from : (facts.subscribed_from ?? 0) })
-            return observed(job, facts, output)
-          },
-          { jobId, features: ["subscribe"], priority: urgency }
-        )
-      })
-
-    /** Ends the observation here at once; no text says how a runtime answers. */
-    const unsubscribe = (jobId: string): Effect.Effect<void, ArcpError | ClientError> =>
-      Effect.gen(function* () {
-        yield* checkJobId(jobId)
-        yield* session.connected
-        const ended = session.ended()
-        if (ended !== undefined) return yield* Effect.fail(ended)
-        if (!core.features.has("subscribe")) {
-          return yield* new NotNegotiated({
-            feature: "subscribe",
-            message: "job.unsubscribe needs the feature subscribe, which this session does not have"
-          })
-        }
-        const job = core.jobs.get(jobId)
-        if (job?.recovery._tag === "owner") return
-        core.unobserve(jobId)
-        session.flush()
-        if (job === undefined) return
-        job.finish({ _tag: "lost", error: new ClientClosed({ message: `the observation of ${jobId} was ended` }) })
-        core.jobs.delete(jobId)
-        job.notify()
-      })
-
     const ping = Effect.suspend(() => {
       const start = now()
       const nonce = `p_${ids.unsafeUlid(start)}`
@@ -510,6 +499,7 @@ const make = (given: ClientOptions) =>
       submit: submit as ArcpClientService["submit"],
       listJobs,
       subscribe,
+      attach,
       unsubscribe,
       artifacts: Artifacts.make(call, maxArtifactBytes),
       ping,
@@ -520,15 +510,8 @@ const make = (given: ClientOptions) =>
       ),
       features: Effect.map(session.connected, () => core.features),
       children: Stream.fromPubSub(children),
-      session: Effect.sync(() =>
-        core.sessionId === undefined || core.resumeToken === undefined
-          ? undefined
-          : {
-              sessionId: core.sessionId,
-              resumeToken: Redacted.make(core.resumeToken),
-              lastEventSeq: core.lastSeq
-            }
-      ),
+      session: Effect.sync(facts),
+      sessionChanges: changesOf(core.cursor, facts, () => session.ended() !== undefined),
       close: session.close
     }
     return service
@@ -550,61 +533,3 @@ const taking = <A>(message: Message.RuntimeMessage, take: () => A): Effect.Effec
         retryable: false
       })
   })
-
-const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
-  typeof jobId === "string" ? Effect.void : new InvalidRequest({ message: "payload.job_id: must be a string" })
-
-/** What is asked for with a submit, read once: the caller's objects may change, and may throw. */
-const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown>, options: SubmitOptions) => {
-  const spec = typeof agent === "string" ? undefined : { input: agent.input, output: agent.output }
-  const name = typeof agent === "string" ? agent : agent.agentName
-  const { expiresAt, idempotencyKey, lease, maxRuntimeSec, priority, requestTimeout, trace } = options
-  return {
-    spec,
-    output: spec?.output,
-    name,
-    versioned: typeof agent === "string" ? agent : AgentName.format({ name, version: agent.version }),
-    expiresAt,
-    idempotencyKey,
-    lease,
-    maxRuntimeSec,
-    requestTimeout,
-    priority,
-    trace:
-      trace === undefined
-        ? undefined
-        : { traceId: trace.traceId, parentSpanId: trace.parentSpanId, traceState: trace.traceState }
-  }
-}
-
-/** Input that does not fit its Schema is refused here, as the runtime would; so is one on which the Schema's code fails. */
-const encodeInput = (
-  schema: Schema.Schema<unknown, unknown>,
-  input: unknown
-): Effect.Effect<unknown, InvalidRequest> => {
-  const failed = (cause: unknown) =>
-    Effect.fail(new InvalidRequest({ message: oneLine(`payload.input: cannot be encoded: ${textOf(cause)}`) }))
-  const encoding = (): Effect.Effect<unknown, InvalidRequest | ParseResult.ParseError> => {
-    // Not left to Effect, which cannot catch a revoked proxy.
-    try {
-      return Schema.encodeUnknown(schema)(input)
-    } catch (cause) {
-      return failed(cause)
-    }
-  }
-  return Effect.suspend(encoding).pipe(
-    Effect.mapError((error) =>
-      error instanceof InvalidRequest ? error : new InvalidRequest({ message: Message.describe(error, "input") })
-    ),
-    Effect.catchAllDefect(failed)
-  )
-}
-
-const credentialsOf = (accepted: Accepted): ReadonlyArray<Credential> =>
-  (accepted.credentials ?? []).map(({ endpoint, id, profile, scheme, value }) => ({
-    id,
-    scheme,
-    value: Redacted.make(value),
-    endpoint,
-    profile
-  }))

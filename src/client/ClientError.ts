@@ -39,12 +39,48 @@ export class ResultInvalid extends Schema.TaggedError<ResultInvalid>()("ResultIn
   message: Schema.String
 }) {}
 
-/** Events that nobody consumed went over the handle's buffer; `missed` of them are gone. Raise `eventBuffer` or consume earlier. */
+/**
+ * Events of a job are gone: the stream cannot show all of them (ARCP 1.1 §6.3, §7.6). Either the job's events went over
+ * `eventBuffer` before they were consumed, or the runtime's history starts later than was asked for (a session that could not
+ * be resumed, a late observer). The job goes on; an inline result is still available.
+ */
 export class EventsMissed extends Schema.TaggedError<EventsMissed>()("EventsMissed", {
   jobId: Schema.String,
+  /**
+   * The first number that is gone, and the last. Of the receiving session where the client's own buffer ran over; of the
+   * session that owns the job where the runtime's history starts later, as in `subscribed_from`.
+   */
+  from: Schema.Number,
+  to: Schema.Number,
+  /** How many are gone. Where the runtime's history starts later, at most so many: other jobs have numbers in between. */
   missed: Schema.Number,
   message: Schema.String
 }) {}
 
+/**
+ * The streamed result has been read as a stream (`bytes` or `chunks`) by the stream that owns it, and what was read is released
+ * (ARCP 1.1 §8.4): it cannot be assembled, and no other stream can read it.
+ */
+export class ResultStreamed extends Schema.TaggedError<ResultStreamed>()("ResultStreamed", {
+  jobId: Schema.String,
+  message: Schema.String
+}) {}
+
+/** The streamed result is too large to be assembled: read `bytes` from the start of the job, which takes constant memory. */
+export class ResultTooLarge extends Schema.TaggedError<ResultTooLarge>()("ResultTooLarge", {
+  jobId: Schema.String,
+  /** Bytes that have come. */
+  size: Schema.Number,
+  message: Schema.String
+}) {}
+
 /** Any of the client's own errors. */
-export type ClientError = ClientClosed | SessionEnded | RequestTimeout | NotNegotiated | ResultInvalid | EventsMissed
+export type ClientError =
+  | ClientClosed
+  | SessionEnded
+  | RequestTimeout
+  | NotNegotiated
+  | ResultInvalid
+  | EventsMissed
+  | ResultStreamed
+  | ResultTooLarge

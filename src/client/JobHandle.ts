@@ -1,18 +1,34 @@
-/** A job as a program holds it: events, result, chunks, cancel. Survives reconnects of its client. */
-import * as Chunk from "effect/Chunk"
+/** A job as a program holds it: events, result, chunks, bytes, cancel. Survives reconnects of its client. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
-import { type ArcpError, fromJobError, oneLine } from "../protocol/Errors.js"
+import type * as Stream from "effect/Stream"
+import { type ArcpError, oneLine } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
 import type { WireBudget, WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import * as Message from "../protocol/Message.js"
-import { type ClientClosed, type ClientError, EventsMissed, ResultInvalid, type SessionEnded } from "./ClientError.js"
-import { decodeBase64 } from "./internal/base64.js"
-import type { ClientJob, Consumer } from "./internal/job.js"
+import {
+  type ClientClosed,
+  type ClientError,
+  type EventsMissed,
+  ResultInvalid,
+  type ResultStreamed,
+  ResultTooLarge,
+  type SessionEnded
+} from "./ClientError.js"
+import type { ClientJob } from "./internal/job.js"
+import {
+  brokenChunks,
+  decodePart,
+  ended,
+  incomplete,
+  notBase64,
+  otherStream,
+  releasedChunks,
+  utf8Length,
+  wrongSize
+} from "./internal/jobStreams.js"
 import { textOf } from "./internal/text.js"
 
 /** A provisioned credential (ARCP 1.1 §9.8); its value is never printed. */
@@ -37,167 +53,127 @@ export interface ObservedJob<Out> {
   readonly parentJobId: string | undefined
   /**
    * Every event once, in order, from the first that this client received, however often the connection drops; ends with
-   * the job. Can be run more than once. While it is more than half of `eventBuffer` behind, what it has not yet taken is
-   * not acknowledged, so that a slow consumer slows the agent (§6.5). Fails with `EventsMissed` where nobody consumed and the buffer ran over, and when the
-   * job is lost to this client.
+   * the job. Can be run more than once. While it is more than half of `eventBuffer` or `eventBufferBytes` behind, what it has
+   * not yet taken is not acknowledged, so that a slow consumer slows the agent (§6.5). An event of kind `result_chunk` has its
+   * place and an empty `data`: read {@link chunks} or {@link bytes}.
+   *
+   * Fails with `EventsMissed` where events are gone: the buffer ran over before they were consumed, the session could not be
+   * resumed and the runtime's history starts later (§6.3), or a late observer's history does (§7.6). Fails when the job is lost
+   * to this client.
    */
   readonly events: Stream.Stream<JobEvent, ArcpError | ClientError>
+  /** As {@link events}, where events that are gone are a mark in their place instead of a failure. */
+  readonly eventsWith: {
+    (options: EventsOptions & { readonly onGap: "mark" }): Stream.Stream<JobEvent | EventsGap, ArcpError | ClientError>
+    (options: EventsOptions): Stream.Stream<JobEvent, ArcpError | ClientError>
+  }
   /**
    * The result, decoded. A job that failed, was cancelled or timed out fails with its error.
    *
    * A streamed result (§8.4) is assembled first. Text is offered to the output Schema as a string, then as the JSON that
    * it holds; bytes as a `Uint8Array`, then as the text that they are, in the same way. Without a Schema it is the string
    * or the `Uint8Array`.
+   *
+   * Fails with `ResultStreamed` where a stream owned the result (see {@link bytes}), with `ResultTooLarge` where more than
+   * `maxResultBytes` came or a text is longer than a string can be, with `EventsMissed` where its first chunks are gone, and with
+   * `ResultInvalid` where it does not fit its Schema or is not complete. An inline result is available after any gap.
    */
   readonly result: Effect.Effect<Out, ArcpError | ClientError>
-  /** A streamed result as it arrives: strings, or byte arrays. Fails with the job, also half-way. Empty for an inline result. */
+  /** As {@link bytes}, chunk by chunk as the agent wrote them: strings, or byte arrays. */
   readonly chunks: Stream.Stream<string | Uint8Array, ArcpError | ClientError>
+  /**
+   * A streamed result (§8.4) as it arrives, text as UTF-8. Fails with the job, also half-way. Empty for an inline result.
+   *
+   * A stream (this or {@link chunks}) that is run before the first chunk arrives owns the result: what it has taken is released,
+   * a slow one slows the agent (§6.5), and {@link result} fails with `ResultStreamed` in the end. So a result of any size passes
+   * in constant memory. A stream that is run later reads from the first chunk as long as that is kept; beyond
+   * `eventBufferBytes` it owns the result too, unless {@link result} is waited for.
+   */
+  readonly bytes: Stream.Stream<Uint8Array, ArcpError | ClientError>
 }
 
-/** A job that this client submitted. */
+/** How a stream of events behaves. */
+export interface EventsOptions {
+  /** What happens where events are gone: `fail` with `EventsMissed` (default), or `mark` with an {@link EventsGap} and go on. */
+  readonly onGap?: "fail" | "mark" | undefined
+  /**
+   * Events that are handed out at one pull, at most; default 4,096. A pull says that what was handed out before is processed: with
+   * 1, `SessionFacts` tell exactly which events were (§6.3).
+   */
+  readonly chunkSize?: number | undefined
+}
+
+/** Stands where events are gone, in a stream with `onGap: "mark"`; the fields are those of `EventsMissed`. */
+export interface EventsGap {
+  readonly _tag: "gap"
+  readonly jobId: string
+  readonly from: number
+  readonly to: number
+  readonly missed: number
+}
+
+/** A job that this client submitted, or attached to. */
 export interface JobHandle<Out> extends ObservedJob<Out> {
-  /** The key under which it was submitted: given, or generated (§7.2). */
+  /** The key under which it was submitted: given, or generated (§7.2). Empty for an attached job. */
   readonly idempotencyKey: string
   readonly credentials: ReadonlyArray<Credential>
   /** Cancels the job (§7.4) and returns when that is acknowledged; `result` fails with `CANCELLED` once it has unwound. */
   readonly cancel: (reason?: string) => Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
 }
 
-/** Waits until the job has changed since it was `seen`: a fiber may give way between its look at the job and its waiting. */
-const wait = (job: ClientJob, seen: number): Effect.Effect<void> =>
-  Effect.async<void>((resume) => {
-    if (job.changes !== seen) return resume(Effect.void)
-    const stop = job.wait(() => resume(Effect.void))
-    return Effect.sync(stop)
-  })
-
-const failure = (job: ClientJob): ArcpError | ClientError | undefined =>
-  job.end?._tag === "lost" ? job.end.error : undefined
-
-/** The job's events for one consumer. `taken` is called when it has taken some. */
-export const eventsOf = (job: ClientJob, taken: () => void): Stream.Stream<JobEvent, ArcpError | ClientError> =>
-  Stream.unwrapScoped(
-    Effect.map(
-      Effect.acquireRelease(
-        Effect.sync((): Consumer => {
-          const consumer = { at: 0 }
-          job.consumers.add(consumer)
-          return consumer
-        }),
-        (consumer) =>
-          Effect.sync(() => {
-            job.consumers.delete(consumer)
-            taken()
-          })
-      ),
-      (consumer) =>
-        Stream.repeatEffectChunkOption(
-          Effect.suspend(function next(): Effect.Effect<Chunk.Chunk<JobEvent>, Option.Option<ArcpError | ClientError>> {
-            if (consumer.at < job.dropped) {
-              return Effect.fail(
-                Option.some(
-                  new EventsMissed({
-                    jobId: job.jobId,
-                    missed: job.dropped - consumer.at,
-                    message: `${job.dropped - consumer.at} events of ${job.jobId} arrived before anybody consumed them and are gone: consume events earlier, or raise eventBuffer`
-                  })
-                )
-              )
-            }
-            const from = consumer.at - job.dropped
-            if (from < job.events.length) {
-              const chunk = Chunk.unsafeFromArray(from === 0 ? job.events.slice() : job.events.slice(from))
-              consumer.at += chunk.length
-              taken()
-              return Effect.succeed(chunk)
-            }
-            if (job.end !== undefined) {
-              const error = failure(job)
-              return Effect.fail(error === undefined ? Option.none() : Option.some(error))
-            }
-            return Effect.zipRight(wait(job, job.changes), Effect.suspend(next))
-          })
-        )
-    )
-  )
-
-/** Undefined where it is not what it says. */
-const decodeChunk = (chunk: {
-  readonly data: string
-  readonly encoding: "utf8" | "base64"
-}): string | Uint8Array | undefined => (chunk.encoding === "utf8" ? chunk.data : decodeBase64(chunk.data))
-
-const ended = (job: ClientJob): Effect.Effect<NonNullable<ClientJob["end"]>> =>
-  Effect.suspend(() =>
-    job.end === undefined ? Effect.zipRight(wait(job, job.changes), ended(job)) : Effect.succeed(job.end)
-  )
-
-/** The chunks of a streamed result as they arrive. */
-export const chunksOf = (job: ClientJob): Stream.Stream<string | Uint8Array, ArcpError | ClientError> =>
-  Stream.suspend(() => {
+const assemble = (
+  job: ClientJob,
+  size: number | undefined
+): Either.Either<string | Uint8Array, ResultInvalid | ResultStreamed | ResultTooLarge | EventsMissed> => {
+  const { chunks, jobId } = job
+  const invalid = (message: string) => Either.left(new ResultInvalid({ jobId, message }))
+  if (chunks.broken || (chunks.id === undefined && job.gaps.length > 0)) return Either.left(brokenChunks(job))
+  const released = releasedChunks(job)
+  if (released !== undefined) return Either.left(released)
+  if (!chunks.complete) return invalid(incomplete)
+  let length = 0
+  try {
+    if (chunks.parts.every((part) => part.encoding === "utf8")) {
+      for (const { data } of chunks.parts) length += utf8Length(data)
+      if (size !== undefined && size !== length) return invalid(wrongSize(length, size))
+      return Either.right(chunks.parts.map(({ data }) => data).join(""))
+    }
+    const encoder = new TextEncoder()
+    const pieces: Array<Uint8Array> = []
+    for (const part of chunks.parts) {
+      const decoded = decodePart(part)
+      if (decoded === undefined) return invalid(notBase64)
+      const bytes = typeof decoded === "string" ? encoder.encode(decoded) : decoded
+      length += bytes.length
+      pieces.push(bytes)
+    }
+    if (size !== undefined && size !== length) return invalid(wrongSize(length, size))
+    const whole = new Uint8Array(length)
     let at = 0
-    let { restarts } = job
-    const invalid = (message: string) => Effect.fail(Option.some(new ResultInvalid({ jobId: job.jobId, message })))
-    return Stream.repeatEffectChunkOption(
-      Effect.suspend(function next(): Effect.Effect<
-        Chunk.Chunk<string | Uint8Array>,
-        Option.Option<ArcpError | ClientError>
-      > {
-        if (job.chunksBroken) return invalid("the chunks of the result came out of order")
-        if (job.restarts !== restarts) {
-          // What has been handed out cannot be taken back.
-          if (at > 0) return invalid("the result began anew, since the runtime was restarted: read it again")
-          restarts = job.restarts
-        }
-        if (at < job.chunks.length) {
-          const out: Array<string | Uint8Array> = []
-          for (; at < job.chunks.length; at++) {
-            const decoded = decodeChunk(job.chunks[at]!)
-            if (decoded === undefined) return invalid("a chunk of the result is not valid base64")
-            out.push(decoded)
-          }
-          return Effect.succeed(Chunk.unsafeFromArray(out))
-        }
-        if (job.end === undefined) return Effect.zipRight(wait(job, job.changes), Effect.suspend(next))
-        if (job.end._tag !== "result") return Effect.fail(Option.some(job.end.error))
-        return job.end.payload.result_id === undefined || job.complete
-          ? Effect.fail(Option.none())
-          : invalid(incomplete)
+    for (const piece of pieces) {
+      whole.set(piece, at)
+      at += piece.length
+    }
+    return Either.right(whole)
+  } catch {
+    // The longest string or array of the engine.
+    return Either.left(
+      new ResultTooLarge({
+        jobId,
+        size: length,
+        message: `the streamed result of ${jobId} has ${length} bytes, more than one value can hold: read bytes from the start of the job`
       })
     )
-  })
-
-const incomplete = "the last chunk of the streamed result never came"
-
-const assemble = (job: ClientJob, size: number | undefined): Either.Either<string | Uint8Array, string> => {
-  if (job.chunksBroken) return Either.left("the chunks of the result came out of order")
-  if (!job.complete) return Either.left(incomplete)
-  if (job.chunks.every((chunk) => chunk.encoding === "utf8")) {
-    const text = job.chunks.map((chunk) => chunk.data).join("")
-    return size === undefined || new TextEncoder().encode(text).length === size
-      ? Either.right(text)
-      : Either.left(`the streamed result is not the ${size} bytes that were announced`)
   }
-  const parts: Array<Uint8Array> = []
-  let length = 0
-  for (const chunk of job.chunks) {
-    const decoded = decodeChunk(chunk)
-    if (decoded === undefined) return Either.left("a chunk of the result is not valid base64")
-    const bytes = typeof decoded === "string" ? new TextEncoder().encode(decoded) : decoded
-    parts.push(bytes)
-    length += bytes.length
-  }
-  if (size !== undefined && size !== length) {
-    return Either.left(`the streamed result is ${length} bytes long, ${size} were announced`)
-  }
-  const whole = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.length
-  }
-  return Either.right(whole)
 }
+
+/** How the job ended, for a caller who wants the result: what is needed for it is kept meanwhile. */
+const awaited = (job: ClientJob) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => void job.chunks.wanted++),
+    () => ended(job),
+    () => Effect.sync(() => void job.chunks.wanted--)
+  )
 
 /** The readings of a streamed value that the output Schema is offered, in order. */
 const readings = (value: string | Uint8Array): ReadonlyArray<unknown> => {
@@ -224,7 +200,7 @@ export const resultOf = <Out, OutWire>(
   job: ClientJob,
   output: Schema.Schema<Out, OutWire> | undefined
 ): Effect.Effect<Out, ArcpError | ClientError> => {
-  return Effect.flatMap(ended(job), (end): Effect.Effect<Out, ArcpError | ClientError> => {
+  return Effect.flatMap(awaited(job), (end): Effect.Effect<Out, ArcpError | ClientError> => {
     if (end._tag !== "result") return Effect.fail(end.error)
     const { payload } = end
     const invalid = (message: string) => Effect.fail(new ResultInvalid({ jobId: job.jobId, message }))
@@ -232,11 +208,10 @@ export const resultOf = <Out, OutWire>(
     if (payload.result_id === undefined) {
       candidates = ["result" in payload ? payload.result : "output" in payload ? payload.output : undefined]
     } else {
-      if (job.resultId !== undefined && job.resultId !== payload.result_id) {
-        return invalid("the result refers to another stream than the one that came")
-      }
+      const { id } = job.chunks
+      if (id !== undefined && id !== payload.result_id) return invalid(otherStream)
       const assembled = assemble(job, payload.result_size)
-      if (Either.isLeft(assembled)) return invalid(assembled.left)
+      if (Either.isLeft(assembled)) return Effect.fail(assembled.left)
       candidates = output === undefined ? [assembled.right] : readings(assembled.right)
     }
     if (output === undefined) return Effect.succeed(candidates[0] as Out)
@@ -249,6 +224,3 @@ export const resultOf = <Out, OutWire>(
     return invalid(first ?? "the result does not fit the agent's output")
   })
 }
-
-/** The error that a `job.error` stands for. */
-export const jobError = fromJobError

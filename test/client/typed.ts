@@ -8,6 +8,8 @@ const tags = new Set([
   "NotNegotiated",
   "ResultInvalid",
   "EventsMissed",
+  "ResultStreamed",
+  "ResultTooLarge",
   "ArtifactInvalid"
 ])
 

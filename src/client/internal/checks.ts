@@ -116,6 +116,8 @@ const optionKinds = {
   ackEvery: "count",
   ackBytes: "count",
   eventBuffer: "count",
+  eventBufferBytes: "count",
+  maxResultBytes: "count",
   maxArtifactBytes: "countOrZero",
   maxFrameBytes: "count"
 } as const

@@ -18,8 +18,11 @@ import type { Accepted, JobError } from "../../protocol/Job.js"
 import * as Message from "../../protocol/Message.js"
 import { type AgentInfo, isTerminal, type JobStatus } from "../../protocol/Session.js"
 import type { Frame } from "../../transport/Connection.js"
-import type { ClientError } from "../ClientError.js"
+import { type ClientError, EventsMissed } from "../ClientError.js"
+import type { JobFacts } from "../SessionFacts.js"
 import { Announced } from "./announced.js"
+import { type Bounds, defaultBounds } from "./bounds.js"
+import { Cursor } from "./cursor.js"
 import * as encode from "./encode.js"
 import { endOf, type Terminal } from "./ends.js"
 import { ClientJob, type Recovery } from "./job.js"
@@ -49,6 +52,10 @@ export interface CoreOptions {
   /** The features that are offered (§6.2). */
   readonly features: ReadonlyArray<string>
   readonly eventBuffer: number
+  /** Encoded bytes of one job's events that are kept. Default 64 MiB. */
+  readonly eventBufferBytes?: number | undefined
+  /** Encoded bytes of a streamed result that are kept. Default 512 MiB. */
+  readonly maxResultBytes?: number | undefined
   readonly newId: () => string
   readonly newTraceId?: (() => string) | undefined
   readonly now: () => number
@@ -86,6 +93,9 @@ export class Core {
   /** Jobs that are no longer observed; what the runtime still sends of them is dropped. */
   private readonly unobserved = new Set<string>()
   private readonly kept = new Kept()
+  /** What the program has processed. */
+  readonly cursor = new Cursor()
+  private undecided: Array<ClientJob> = []
   /** The size of the frame that is being read, where it came encoded. */
   private frameSize = 0
   private adopted = false
@@ -99,9 +109,15 @@ export class Core {
   /** Requests that were sent to another connection before, which may have taken them. */
   private readonly repeated = new WeakSet<Pending>()
   private readonly options: CoreOptions
+  private readonly bounds: Bounds
 
   constructor(options: CoreOptions) {
     this.options = options
+    this.bounds = {
+      events: options.eventBuffer,
+      bytes: options.eventBufferBytes ?? defaultBounds.bytes,
+      result: options.maxResultBytes ?? defaultBounds.result
+    }
   }
 
   /** The highest number below which nothing is missing. */
@@ -250,7 +266,7 @@ export class Core {
 
   /** After a number has been taken: what waited for it, or that others are missing. */
   private placed(place: Place): void {
-    if (place === "next") for (const frame of this.kept.takeDue(this.lastSeq)) this.deliver(frame)
+    if (place === "next") for (const { bytes, frame } of this.kept.takeDue(this.lastSeq)) this.deliver(frame, bytes)
     if (this.numbers.open) this.onOpen?.()
   }
 
@@ -262,46 +278,52 @@ export class Core {
     // The rule, and the hot path: the next number, of a job that is known.
     if (job !== undefined && seq === numbers.last + 1 && !numbers.open && job.numbering === "session") {
       numbers.last = seq
-      this.push(job, raw)
+      this.push(job, raw, this.frameSize)
       return none
     }
-    return this.numbered({ type: "job.event", envelope: raw })
+    return this.numbered({ type: "job.event", envelope: raw }, this.frameSize)
   }
 
   /** A job's frame out of the rule: of a job that is not known, with another number than the next, or that waits. */
-  private numbered(frame: JobFrame): Reaction {
+  private numbered(frame: JobFrame, size: number): Reaction {
     const { event_seq: seq, job_id: jobId } = frame.envelope
-    if (jobId !== undefined && this.holdsFrames && this.hold(jobId, frame)) return none
+    if (jobId !== undefined && this.holdsFrames && this.hold(jobId, frame, size)) return none
     const job = jobId === undefined ? undefined : this.jobs.get(jobId)
     if (job?.numbering === "apart" || seq === undefined) {
-      this.deliver(frame)
+      this.deliver(frame, size)
       return none
     }
-    const place = seq > this.lastSeq + 1 && !this.kept.hasRoom(this.frameSize) ? "gap" : this.numbers.take(seq)
+    const place = seq > this.lastSeq + 1 && !this.kept.hasRoom(size) ? "gap" : this.numbers.take(seq)
     if (place === "gap") return { _tag: "gap", expected: this.lastSeq + 1, got: seq }
     // What is missing may be of the same job, whose events keep their order.
-    if (place === "ahead") this.kept.wait(frame, this.frameSize)
-    else if (place === "next") this.deliver(frame)
+    if (place === "ahead") this.kept.wait(frame, size)
+    else if (place === "next") this.deliver(frame, size)
     this.placed(place)
     return none
   }
 
   /** Keeps a frame of a job whose subscribe is unanswered. */
-  private hold(jobId: string, frame: JobFrame): boolean {
+  private hold(jobId: string, frame: JobFrame, size: number): boolean {
     const hold = this.kept.holds.get(jobId)
     if (hold === undefined) return false
-    if (this.matcher.waits(hold.pending) && this.kept.hold(jobId, frame, this.frameSize)) return true
+    if (this.matcher.waits(hold.pending) && this.kept.hold(jobId, frame, size)) return true
     this.release(jobId, false)
     return false
   }
 
-  /** Takes in what was held of a job, by the session's numbers or apart from them. */
-  private release(jobId: string, apart: boolean): void {
+  /**
+   * Takes in what was held of a job, by the session's numbers or apart from them. `again`: all of it follows once more in a
+   * history, so that only its numbers count.
+   */
+  private release(jobId: string, apart: boolean, again = false): void {
     if (!this.kept.holds.has(jobId)) return
     const job = this.jobs.get(jobId)
     if (job !== undefined) job.numbering = apart ? "apart" : "session"
     // A number that is missing here is looked for when it has been missing for long.
-    for (const frame of this.kept.takeHold(jobId)) this.numbered(frame)
+    for (const { bytes, frame } of this.kept.takeHold(jobId)) {
+      if (again) this.use(frame.envelope)
+      else this.numbered(frame, bytes)
+    }
   }
 
   /** What was held for subscribes that have failed or that the caller no longer waits for. */
@@ -321,19 +343,19 @@ export class Core {
   }
 
   /** Gives a frame to its job, or keeps it until the job is known. */
-  private deliver(frame: JobFrame): void {
+  private deliver(frame: JobFrame, size: number): void {
     const { envelope } = frame
     const { job_id: jobId, payload } = envelope
     // What comes after a job's end is none of it.
     if (jobId === undefined || this.ended.has(jobId) || this.unobserved.has(jobId)) return
     const job = this.jobs.get(jobId) ?? this.announcedChild(jobId)
     if (frame.type !== "job.event") {
-      if (job === undefined) this.kept.orphan(jobId, frame, this.frameSize)
+      if (job === undefined) this.kept.orphan(jobId, frame, this.lastSeq, size)
       else this.finish(job, frame)
-    } else if (job !== undefined) this.push(job, envelope)
+    } else if (job !== undefined) this.push(job, envelope, size)
     else if (typeof payload.kind === "string") {
       if (payload.kind === "delegate") this.announce(jobId, payload.body)
-      this.kept.orphan(jobId, frame, this.frameSize)
+      this.kept.orphan(jobId, frame, this.lastSeq, size)
     }
   }
 
@@ -349,14 +371,14 @@ export class Core {
     this.announced.add(parentJobId, body, (jobId) => this.jobs.has(jobId))
   }
 
-  private push(job: ClientJob, raw: Envelope.RawEnvelope): void {
+  private push(job: ClientJob, raw: Envelope.RawEnvelope, size: number): void {
     const payload = raw.payload as unknown as Event.EventPayload
     if (typeof payload.kind !== "string" || job.end !== undefined || job.copies.isCopy(raw.id)) return
     if (payload.kind === "delegate") this.announce(job.jobId, payload.body)
     if (job.skip === 0) this.progress++
     const seq = raw.event_seq ?? 0
     const event = Event.fromWire(job.jobId, seq, payload, raw.priority)
-    job.push(event, this.options.eventBuffer)
+    job.push(event, size)
     this.touched.add(job)
   }
 
@@ -367,17 +389,45 @@ export class Core {
     return adopted
   }
 
-  /** Makes a job known; what has arrived of it already is taken in. */
-  adopt(jobId: string, recovery: Recovery): ClientJob {
+  /**
+   * Makes a job known; what has arrived of it already is taken in. `history`: all of it follows, so that what has arrived would
+   * come twice. `before`: what an earlier process has taken.
+   */
+  adopt(
+    jobId: string,
+    recovery: Recovery,
+    { before, history = false }: { readonly before?: JobFacts | undefined; readonly history?: boolean } = {}
+  ): ClientJob {
     const known = this.jobs.get(jobId)
     if (known !== undefined && known.end?._tag !== "lost") return known
-    const job = new ClientJob(jobId, recovery)
+    const job = new ClientJob(jobId, recovery, this.bounds)
     this.jobs.set(jobId, job)
     this.unobserved.delete(jobId)
     this.adopted = true
     this.ended.delete(jobId)
     this.known.add(jobId)
-    for (const frame of this.kept.takeOrphans(jobId)) this.deliver(frame)
+    job.numbered = recovery._tag === "owner"
+    if (before !== undefined) {
+      job.goOn(before, history)
+      this.cursor.opened(job)
+    }
+    const kept = this.kept.takeOrphans(jobId)
+    if (kept === undefined || history) return job
+    const { messages, missed, sizes } = kept
+    for (let i = 0; i <= messages.length; i++) {
+      if (missed !== undefined && missed.at === i) job.miss(missed.from, missed.to, missed.missed)
+      const frame = messages[i]
+      if (frame === undefined) break
+      const seq = frame.envelope.event_seq ?? 0
+      if (before !== undefined && frame.type === "job.event" && seq <= before.lastEventSeq) {
+        job.pass(Event.fromWire(jobId, seq, frame.envelope.payload as unknown as Event.EventPayload))
+      } else this.deliver(frame, sizes[i]!)
+    }
+    if (missed?.end === true) {
+      const { from, to } = missed
+      const message = `events ${from} to ${to} of ${jobId} came before the job was known, and were too many to be kept`
+      this.lose(job, new EventsMissed({ jobId, from, to, missed: missed.missed, message }))
+    }
     return job
   }
 
@@ -412,7 +462,7 @@ export class Core {
   }
 
   private terminal(message: Terminal): Reaction {
-    if (message.type !== "job.error") return this.numbered(message)
+    if (message.type !== "job.error") return this.numbered(message, this.frameSize)
     const { envelope } = message
     const error = fromWire(message.payload as JobError)
     // Some runtimes refuse a session so.
@@ -423,7 +473,7 @@ export class Core {
       job !== undefined ||
       (jobId !== undefined && (this.announced.has(jobId) || this.known.has(jobId) || this.kept.hasOrphans(jobId)))
     const verdict = judge(this.matcher, envelope, error, { job, isKnown, isForeign: this.inherited })
-    if (verdict._tag === "end") return this.numbered(message)
+    if (verdict._tag === "end") return this.numbered(message, this.frameSize)
     if (verdict._tag === "kept") this.keep(envelope, error)
     else if (verdict.doubt && job !== undefined) this.suspect(job)
     if (this.holdsFrames) this.releaseAnswered()
@@ -456,6 +506,7 @@ export class Core {
         }
         this.sessionId = sessionId
         this.resumeToken = payload.resume_token
+        this.cursor.touch()
         const offered = payload.capabilities?.features ?? []
         this.features = new Set(intersect(this.options.features, offered))
         // Runtimes of this package name every request.
@@ -537,7 +588,7 @@ export class Core {
         const isLive = this.jobs.has(jobId) && pending.recovers !== true
         pending.answered(message)
         const apart = typeof replayed === "number" && !isLive
-        this.release(pending.jobId ?? jobId, apart)
+        this.release(pending.jobId ?? jobId, apart, replayed === true && !isLive)
         const job = this.jobs.get(jobId)
         if (apart && job !== undefined) job.numbering = "apart"
         if (job !== undefined && isTerminal(status)) this.suspect(job, status)
@@ -572,7 +623,22 @@ export class Core {
     if (this.touched.size === 0) return
     const jobs = [...this.touched]
     this.touched.clear()
-    for (const job of jobs) job.notify()
+    for (const job of jobs) {
+      job.notify()
+      if (job.chunks.undecided) this.undecided.push(job)
+    }
+    this.cursor.touch()
+  }
+
+  /** Whether results have begun to stream in; their readers may be about to open. */
+  get hasUndecided(): boolean {
+    return this.undecided.length > 0
+  }
+
+  /** From now on, readers come too late to own these results. */
+  decide(): void {
+    for (const job of this.undecided) job.chunks.decide()
+    this.undecided = []
   }
 
   /**
@@ -584,7 +650,7 @@ export class Core {
     let seq = this.lastSeq
     for (const job of this.jobs.values()) {
       if (job.numbering === "apart") continue
-      const first = job.lag > this.options.eventBuffer / 2 ? job.firstUnconsumed : undefined
+      const first = job.held(0.5)
       if (first !== undefined && first <= this.lastSeq) seq = Math.min(seq, first - 1)
     }
     return Math.max(seq, this.ackedSeq)
@@ -612,6 +678,12 @@ export class Core {
     this.kept.clear()
     this.suspects.clear()
     for (const job of this.jobs.values()) job.numbering = "session"
+    this.cursor.reset(this.jobs.values())
+  }
+
+  /** The mark of the session's facts: what the program has processed (see `cursor`). */
+  get mark(): number {
+    return this.cursor.mark(this.lastSeq, this.kept.firstOrphan)
   }
 
   /** Fails everything that waits: the client is at its end. */
@@ -624,5 +696,6 @@ export class Core {
     this.jobs.clear()
     this.suspects.clear()
     this.flush()
+    this.cursor.touch()
   }
 }

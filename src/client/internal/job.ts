@@ -1,14 +1,18 @@
 /**
- * A job as the client keeps it: its events in arrival order, the chunks of its result, its end, and who consumes it.
+ * A job as the client keeps it: its events in arrival order, the chunks of its result, its end, and its readers.
  *
- * Plain mutable state, changed by synchronous code only. Events are appended once; every consumer reads them by its own
- * position, so that several streams of one handle see the same.
+ * Plain mutable state, changed by synchronous code only. Events are appended once; every reader has its own position, so
+ * that several streams of one handle see the same. Positions count the events in their order of arrival over all sessions.
  */
 import type { Accepted, JobError, Result } from "../../protocol/Job.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobEvent } from "../../protocol/Event.js"
 import type { ClientError } from "../ClientError.js"
+import type { JobFacts } from "../SessionFacts.js"
+import { type Bounds, defaultBounds } from "./bounds.js"
 import { Copies } from "./numbers.js"
+import { handed, makeReader, type Reader } from "./reader.js"
+import { ResultChunks } from "./resultChunks.js"
 
 /** How a job ended. */
 export type End =
@@ -24,21 +28,54 @@ export type Recovery =
   /** Subscribed from this number of the owner's session. */
   | { readonly _tag: "observer"; readonly from: number }
 
-/** A position in a job's events. */
-export interface Consumer {
-  at: number
+/** Events that are gone, before the position `at`. */
+export interface Missed {
+  readonly at: number
+  readonly from: number
+  readonly to: number
+  readonly missed: number
 }
+
+/** A history that starts later than was asked; the first event that comes says what that means for this job. */
+interface LateStart {
+  readonly from: number
+  readonly to: number
+  /** Whether what was seen may be in the history too: then times tell it apart. */
+  readonly overlaps: boolean
+}
+
+/** What an event of a chunk takes in the buffer: its body is not kept there. */
+const chunkEventSize = 256
+
+/** Gaps that are kept apart. */
+const maxGaps = 256
 
 /** The client's side of one job. */
 export class ClientJob {
   readonly jobId: string
   accepted: Accepted | undefined
   readonly recovery: Recovery
-  /** The events from number `dropped` on. */
+  readonly bounds: Bounds
+  /** The events from position `dropped` on, and their encoded sizes. */
   events: Array<JobEvent> = []
+  private sizes: Array<number> = []
   dropped = 0
+  /** The numbers of the first event and of the last one that was dropped. */
+  private firstSeq = 0
+  private droppedSeq = 0
   /** How many events have arrived, in all sessions. */
   received = 0
+  /** Encoded bytes of the events that have arrived, and of those that are kept. */
+  bytes = 0
+  private kept = 0
+  /** Where little can be released, it is tried again with so many events. */
+  private trimAt = 0
+  /** Where readers begin: events before it were taken by an earlier process. */
+  origin = 0
+  /** What an earlier process told of the job; `seq` where the numbers are still those of its session. */
+  base: { readonly facts: JobFacts; readonly seq: number } | undefined = undefined
+  /** Whether the numbers of its events are those of the session that owns it. */
+  numbered = false
   /** Replayed events to pass over, since they have been seen under another session's numbers. */
   skip = 0
   /** Whether a new session has begun to take it up and has not ended that: whose numbers count is not known then. */
@@ -51,74 +88,226 @@ export class ClientJob {
    */
   numbering: "session" | "apart" | "held" = "session"
   readonly copies = new Copies()
-  readonly consumers = new Set<Consumer>()
+  /** The time of the newest event, and how many have it. */
+  private lastTs = ""
+  private sameTs = 0
+  private late: LateStart | undefined = undefined
+  /** Events up to this time were seen before; so many of exactly this time. */
+  private seen: { readonly ts: string; same: number } | undefined = undefined
+  /** Whether numbers have come in another order than they count. */
+  unordered = false
+  gaps: Array<Missed> = []
+  /** Streams that read events; and the position of the closed one that took least. */
+  readonly readers = new Set<Reader>()
+  closed: Reader | undefined = undefined
+  private before: Reader | undefined = undefined
+  /** The first position of the current session, and its number. */
+  epoch = 0
+  epochSeq = 0
   end: End | undefined = undefined
   /** The result as it streams in. */
-  resultId: string | undefined = undefined
-  chunks: Array<{ readonly data: string; readonly encoding: "utf8" | "base64" }> = []
-  nextChunk = 0
-  /** How often the result began anew, as it does when the job is started again after a restart of the runtime. */
-  restarts = 0
-  chunksBroken = false
-  /** Whether the chunk has come that says that it is the last. */
-  complete = false
+  readonly chunks: ResultChunks
   /** How often what waits for this job has been told. */
   changes = 0
   private waiters: Array<() => void> = []
 
-  constructor(jobId: string, recovery: Recovery) {
+  constructor(jobId: string, recovery: Recovery, bounds: Bounds = defaultBounds) {
     this.jobId = jobId
     this.recovery = recovery
+    this.bounds = bounds
+    this.chunks = new ResultChunks(bounds)
   }
 
-  /** Takes an event in. */
-  push(event: JobEvent, maximum: number): void {
-    this.lastSeq = Math.max(this.lastSeq, event.seq)
+  /** Takes an event in. `size`: that of its frame. */
+  push(event: JobEvent, size: number): void {
+    const { seq } = event
+    if (seq < this.lastSeq) this.unordered = true
+    else this.lastSeq = seq
+    if (this.late !== undefined) this.startsLate(event)
     if (this.skip > 0) {
       this.skip--
       return
     }
-    this.received++
-    this.events.push(event)
-    if (event._tag === "result_chunk") this.chunk(event.body)
-    if (this.events.length > maximum * 2) this.trim(maximum)
-  }
-
-  /** Lets go of the oldest events; never of one that a consumer has still to take. */
-  private trim(maximum: number): void {
-    let drop = this.events.length - maximum
-    for (const { at } of this.consumers) drop = Math.min(drop, at - this.dropped)
-    if (drop < maximum / 2) return
-    this.events = this.events.slice(drop)
-    this.dropped += drop
-  }
-
-  private chunk(body: {
-    readonly result_id: string
-    readonly chunk_seq: number
-    readonly data: string
-    readonly encoding: "utf8" | "base64"
-    readonly more: boolean
-  }): void {
-    if (body.result_id !== this.resultId && body.chunk_seq === 0) {
-      if (this.resultId !== undefined) this.restarts++
-      this.resultId = body.result_id
-      this.chunks = []
-      this.nextChunk = 0
-      this.complete = false
+    if (this.seen !== undefined && this.wasSeen(event)) return
+    const index = this.received++
+    if (event.ts === this.lastTs) this.sameTs++
+    else {
+      this.lastTs = event.ts
+      this.sameTs = 1
     }
-    if (body.result_id !== this.resultId || body.chunk_seq !== this.nextChunk || this.complete) {
-      this.chunksBroken = true
+    if (index === this.epoch) this.epochSeq = seq
+    let kept = event
+    let bytes = size
+    if (event._tag === "result_chunk") {
+      this.chunks.push(event.body, seq, index)
+      // A stream of events has the chunk's place and not its body.
+      kept = { ...event, body: { ...event.body, data: "" } }
+      bytes = chunkEventSize
+    }
+    if (index < this.origin) {
+      this.dropped = this.received
       return
     }
-    this.nextChunk++
-    this.complete = !body.more
-    this.chunks.push({ data: body.data, encoding: body.encoding })
+    if (index === this.origin) this.firstSeq = seq
+    if (this.closed !== undefined && index === this.closed.done) this.closed.held = seq
+    this.events.push(kept)
+    this.sizes.push(bytes)
+    this.bytes += bytes
+    this.kept += bytes
+    const full = this.events.length > this.bounds.events * 2 || this.kept > this.bounds.bytes
+    if (full && this.events.length >= this.trimAt) this.trim()
+  }
+
+  /** Releases the oldest events; never one that a reader has still to take. */
+  private trim(): void {
+    let most = this.events.length
+    for (const { at } of this.readers) most = Math.min(most, at - this.dropped)
+    let drop = 0
+    let freed = 0
+    const { bytes, events } = this.bounds
+    while (drop < most && (this.events.length - drop > events || this.kept - freed > bytes / 2))
+      freed += this.sizes[drop++]!
+    // Not for a little.
+    if (drop < events / 2 && freed < bytes / 4) {
+      this.trimAt = this.events.length + Math.max(1, Math.ceil(events / 64))
+      return
+    }
+    this.trimAt = 0
+    this.droppedSeq = this.events[drop - 1]!.seq
+    this.events = this.events.slice(drop)
+    this.sizes = this.sizes.slice(drop)
+    this.dropped += drop
+    this.kept -= freed
+  }
+
+  /** The history that follows starts after the number `to`, where all after `from - 1` was asked for. */
+  expectLate(from: number, to: number, overlaps: boolean): void {
+    this.late = { from, to, overlaps }
+  }
+
+  private startsLate(event: JobEvent | undefined): void {
+    const { from, overlaps, to } = this.late!
+    this.late = undefined
+    // The first event of a job (§7.1): its history is whole, whatever the answer said.
+    if (event !== undefined && this.received === 0 && event._tag === "status" && event.body.phase === "running") return
+    if (overlaps && this.received > 0) {
+      this.skip = 0
+      const ts = this.lastTs
+      if (event !== undefined && ts !== "" && event.ts !== "" && event.ts <= ts) {
+        // The history begins before what was seen last, so nothing is gone. Where it begins within the same time, what was
+        // seen of that time cannot be told from what was not: better twice than never.
+        this.seen = { ts, same: event.ts === ts ? 0 : this.sameTs }
+        return
+      }
+    }
+    this.miss(from, to, Math.max(1, to - from + 1))
+  }
+
+  /** Notes that events are gone before the next one. */
+  miss(from: number, to: number, missed: number): void {
+    if (this.gaps.length >= maxGaps) {
+      const [first, second] = this.gaps.splice(0, 2) as [Missed, Missed]
+      this.gaps.unshift({ at: second.at, from: first.from, to: second.to, missed: first.missed + second.missed })
+    }
+    this.gaps.push({ at: Math.max(this.received, this.origin), from, to, missed })
+  }
+
+  private wasSeen(event: JobEvent): boolean {
+    const { seen } = this
+    if (seen === undefined) return false
+    if (event.ts !== "" && event.ts < seen.ts) return true
+    if (event.ts === seen.ts && seen.same > 0) {
+      seen.same--
+      return true
+    }
+    if (event.ts !== seen.ts) this.seen = undefined
+    return false
+  }
+
+  /** A stream begins to read the events. */
+  read(): Reader {
+    const reader = makeReader(this.origin, this.bytes - this.kept)
+    reader.last = this.base?.seq ?? 0
+    reader.lastOut = reader.last
+    // The streams of the earlier process are closed; this one goes on for them.
+    if (this.closed !== undefined && this.readers.size === 0 && this.closed === this.before) this.closed = undefined
+    this.readers.add(reader)
+    return reader
+  }
+
+  /** The job goes on from an earlier process: what its streams did not process is not processed yet. */
+  goOn(facts: JobFacts, history: boolean): void {
+    this.base = { facts, seq: history ? 0 : facts.lastEventSeq }
+    this.origin = history ? facts.taken : 0
+    this.numbered = !history && facts.lastEventSeq > 0
+    this.chunks.expected = facts.chunk
+    this.before = makeReader(this.origin, 0)
+    this.closed = this.before
+  }
+
+  /** The numbers begin anew with a new session. */
+  newSession(): void {
+    this.epoch = this.received
+    this.epochSeq = 0
+    this.numbered = false
+    this.chunks.epochPart = this.chunks.next
+    if (this.closed !== undefined && this.closed.done >= this.epoch) this.closed.held = 0
+  }
+
+  /** Takes of an event that was processed what the result needs. */
+  pass(event: JobEvent): void {
+    if (event._tag === "result_chunk") this.chunks.push(event.body, event.seq, this.received)
+  }
+
+  /** A stream of events has ended. */
+  stop(reader: Reader): void {
+    this.readers.delete(reader)
+    if (this.closed !== undefined && this.closed.done <= reader.done) return
+    if (reader.held === 0) reader.held = this.events[reader.done - this.dropped]?.seq ?? 0
+    this.closed = reader
+  }
+
+  /** What a reader has not been given and cannot have; undefined where it can go on. */
+  missedBy(reader: Reader): Missed | undefined {
+    if (reader.at < this.dropped) {
+      let missed = this.dropped - reader.at
+      let gone = 0
+      for (const gap of this.gaps) {
+        if (gap.at > this.dropped) break
+        gone++
+        if (gap.at >= reader.at) missed += gap.missed
+      }
+      const from = reader.at <= this.origin ? this.firstSeq : reader.lastOut + 1
+      const gap = { at: this.dropped, from: Math.min(from, this.droppedSeq), to: this.droppedSeq, missed }
+      reader.at = this.dropped
+      reader.bytes = this.bytes - this.kept
+      reader.gaps = gone
+      return gap
+    }
+    const gap = this.gaps[reader.gaps]
+    if (gap === undefined || gap.at > reader.at) return undefined
+    reader.gaps++
+    return gap
+  }
+
+  /** The events that a reader may be handed now, at most `most` of them. */
+  take(reader: Reader, most: number): ReadonlyArray<JobEvent> {
+    const from = reader.at - this.dropped
+    let to = Math.min(this.events.length, from + most)
+    const gap = this.gaps[reader.gaps]
+    if (gap !== undefined) to = Math.min(to, gap.at - this.dropped)
+    if (from >= to) return []
+    let bytes = reader.bytes
+    for (let i = from; i < to; i++) bytes += this.sizes[i]!
+    handed(reader, reader.at + to - from, bytes, this.events[from]!.seq, this.events[to - 1]!.seq)
+    return this.events.slice(from, to)
   }
 
   /** The first end counts. */
   finish(end: End): void {
-    if (this.end === undefined) this.end = end
+    if (this.end !== undefined) return
+    if (this.late !== undefined) this.startsLate(undefined)
+    this.end = end
   }
 
   /** Runs once when something has changed. */
@@ -138,18 +327,30 @@ export class ClientJob {
     for (const waiter of waiters) waiter()
   }
 
-  /** How far the slowest consumer is behind. */
-  get lag(): number {
-    let lag = 0
-    const end = this.dropped + this.events.length
-    for (const { at } of this.consumers) lag = Math.max(lag, end - at)
-    return lag
+  /** Whether a reader is further behind than this part of the bounds: what it has not taken fills the client's memory. */
+  isBehind(part: number): boolean {
+    return this.held(part) !== undefined
   }
 
-  /** The lowest session number that a consumer has not taken; undefined where all have taken all. */
-  get firstUnconsumed(): number | undefined {
-    let at = Number.POSITIVE_INFINITY
-    for (const consumer of this.consumers) at = Math.min(at, consumer.at)
-    return this.events[Math.max(0, at - this.dropped)]?.seq
+  /** The lowest session number that such a reader has not taken. */
+  held(part: number): number | undefined {
+    const { readers } = this.chunks
+    if (this.readers.size === 0 && readers.size === 0) return undefined
+    const events = this.bounds.events * part
+    const bytes = this.bounds.bytes * part
+    let seq: number | undefined
+    for (const reader of this.readers) {
+      if (this.received - reader.at <= events && this.bytes - reader.bytes <= bytes) continue
+      const first = this.events[Math.max(0, reader.at - this.dropped)]?.seq
+      if (first !== undefined && (seq === undefined || first < seq)) seq = first
+    }
+    // What is kept for `result` is kept whether it is read or not.
+    if (this.chunks.owned === false) return seq
+    for (const reader of readers) {
+      if (this.chunks.next - reader.at <= events && this.chunks.bytes - reader.bytes <= bytes) continue
+      const first = this.chunks.parts[Math.max(0, reader.at - this.chunks.released)]?.seq
+      if (first !== undefined && (seq === undefined || first < seq)) seq = first
+    }
+    return seq
   }
 }

@@ -5,23 +5,26 @@
 import type * as Envelope from "../../protocol/Envelope.js"
 import type { Terminal } from "./ends.js"
 import type { Pending } from "./match.js"
+import { type Kept as OrphansOf, Orphans } from "./orphans.js"
 
 /** A frame of a job. */
 export type JobFrame = Terminal | { readonly type: "job.event"; readonly envelope: Envelope.RawEnvelope }
 
-/** At most this many frames. */
-const maxFrames = 100_000
-/** UTF-16 code units of them; beyond it those of unknown jobs are dropped, as beyond their number. */
-const maxBytes = 67_108_864
-
-interface Frames {
-  readonly frames: Array<JobFrame>
-  bytes: number
+/** A frame with its size. */
+export interface Sized {
+  readonly frame: JobFrame
+  readonly bytes: number
 }
 
+/** At most this many frames, but for those of unknown jobs, which have bounds of their own. */
+const maxFrames = 100_000
+/** UTF-16 code units of them. */
+const maxBytes = 67_108_864
+
 /** Frames that are held for a subscribe: until it is answered, and not much longer than they come. */
-interface Hold extends Frames {
+interface Hold {
   readonly pending: Pending
+  readonly frames: Array<Sized>
   age: number
   quiet: number
   seen: number
@@ -32,10 +35,10 @@ const maxQuiet = 2
 const seqOf = ({ envelope }: JobFrame): number => envelope.event_seq ?? 0
 
 export class Kept {
-  private readonly orphans = new Map<string, Frames>()
+  private readonly orphans = new Orphans<JobFrame>()
   /** By job, for the subscribe whose answer tells whose numbers they have. */
   readonly holds = new Map<string, Hold>()
-  private later: Array<{ readonly frame: JobFrame; readonly bytes: number }> = []
+  private later: Array<Sized> = []
   private count = 0
   private bytes = 0
 
@@ -44,51 +47,34 @@ export class Kept {
     return this.count < maxFrames && this.bytes + size <= maxBytes
   }
 
-  private add(kept: Frames, frame: JobFrame, size: number): void {
-    kept.frames.push(frame)
-    kept.bytes += size
-    this.count++
-    this.bytes += size
-  }
-
-  private remove(kept: Frames | undefined): ReadonlyArray<JobFrame> {
-    if (kept === undefined) return []
-    this.count -= kept.frames.length
-    this.bytes -= kept.bytes
-    return kept.frames
-  }
-
   hasOrphans(jobId: string): boolean {
-    return this.orphans.has(jobId)
+    return this.orphans.first(jobId) !== undefined
   }
 
-  /** Keeps a frame of an unknown job, where there is room. */
-  orphan(jobId: string, frame: JobFrame, size: number): void {
-    if (!this.hasRoom(size)) return
-    let kept = this.orphans.get(jobId)
-    if (kept === undefined) {
-      kept = { frames: [], bytes: 0 }
-      this.orphans.set(jobId, kept)
-    }
-    this.add(kept, frame, size)
+  /** Keeps a frame of an unknown job, where there is room, else notes that it is missing. `last`: the number of one without. */
+  orphan(jobId: string, frame: JobFrame, last: number, size: number): void {
+    this.orphans.keep(jobId, frame, frame.envelope.event_seq ?? last, size, frame.type !== "job.event")
   }
 
-  takeOrphans(jobId: string): ReadonlyArray<JobFrame> {
-    const kept = this.orphans.get(jobId)
-    this.orphans.delete(jobId)
-    return this.remove(kept)
+  takeOrphans(jobId: string): OrphansOf<JobFrame> | undefined {
+    return this.orphans.take(jobId)
   }
+
+  /** The number of the first frame of an unknown job. */
+  readonly firstOrphan = (jobId: string): number | undefined => this.orphans.first(jobId)
 
   /** From now on a job's frames are held for this subscribe. */
   startHold(jobId: string, pending: Pending): void {
-    if (!this.holds.has(jobId)) this.holds.set(jobId, { pending, frames: [], bytes: 0, age: 0, quiet: 0, seen: 0 })
+    if (!this.holds.has(jobId)) this.holds.set(jobId, { pending, frames: [], age: 0, quiet: 0, seen: 0 })
   }
 
   /** Whether the job's frames are held, this one with them; false where there is no room. */
   hold(jobId: string, frame: JobFrame, size: number): boolean {
     const hold = this.holds.get(jobId)
     if (hold === undefined || !this.hasRoom(size)) return false
-    this.add(hold, frame, size)
+    hold.frames.push({ frame, bytes: size })
+    this.count++
+    this.bytes += size
     return true
   }
 
@@ -104,10 +90,13 @@ export class Kept {
     return old
   }
 
-  takeHold(jobId: string): ReadonlyArray<JobFrame> {
+  takeHold(jobId: string): ReadonlyArray<Sized> {
     const hold = this.holds.get(jobId)
     this.holds.delete(jobId)
-    return this.remove(hold)
+    if (hold === undefined) return []
+    this.count -= hold.frames.length
+    for (const { bytes } of hold.frames) this.bytes -= bytes
+    return hold.frames
   }
 
   /** Keeps a frame that waits for the numbers before it. */
@@ -118,14 +107,14 @@ export class Kept {
   }
 
   /** Takes the frames that no number is missing for any more, in their order. */
-  takeDue(last: number): ReadonlyArray<JobFrame> {
+  takeDue(last: number): ReadonlyArray<Sized> {
     if (this.later.length === 0) return []
     const due = this.later.filter(({ frame }) => seqOf(frame) <= last)
     if (due.length === 0) return []
     this.later = this.later.filter(({ frame }) => seqOf(frame) > last)
     for (const { bytes } of due) this.bytes -= bytes
     this.count -= due.length
-    return due.map(({ frame }) => frame).sort((a, b) => seqOf(a) - seqOf(b))
+    return due.sort((a, b) => seqOf(a.frame) - seqOf(b.frame))
   }
 
   clear(): void {

@@ -9,6 +9,7 @@ import type { ArcpError } from "../../protocol/Errors.js"
 import type { ClientError } from "../ClientError.js"
 import type { Core } from "./core.js"
 import * as encode from "./encode.js"
+import { startsAt, subscribedOf } from "./history.js"
 import type { ClientJob } from "./job.js"
 
 /** Subscribes to a job from a number of its owner's session on, with what came before. */
@@ -16,13 +17,25 @@ export const subscribe = (
   core: Core,
   job: ClientJob,
   from: number,
+  /** Whether what was seen may come again under other numbers. */
+  anew: boolean,
   answered: () => void,
   failed: (error: ArcpError | ClientError) => void
 ): void => {
   const { jobId } = job
   const request = encode.request({ job_id: jobId, history: true, from_event_seq: from }, { job_id: jobId })
   if (Either.isLeft(request)) return failed(request.left)
-  core.request({ type: "job.subscribe", request: request.right, jobId, recovers: true, answered, failed })
+  core.request({
+    type: "job.subscribe",
+    request: request.right,
+    jobId,
+    recovers: true,
+    answered: (message) => {
+      startsAt(job, subscribedOf(message), from, anew)
+      answered()
+    },
+    failed
+  })
 }
 
 const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): void => {
@@ -64,7 +77,7 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
     suspect.told()
     submitAgain(() => done(false))
   }
-  subscribe(core, job, from, answered, lose)
+  subscribe(core, job, from, anew, answered, lose)
 }
 
 /** Takes every live job up. `done` is called once, with how many there were and how many the runtime no longer knew. */

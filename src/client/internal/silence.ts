@@ -153,6 +153,7 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
       core,
       job,
       job.recovery._tag === "observer" ? job.recovery.from : job.lastSeq,
+      !isOwner,
       () => {
         suspect.told()
         suspect.patience = isOver(suspect.status) ? endPatience : suspect.patience * 2

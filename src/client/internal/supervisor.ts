@@ -218,7 +218,7 @@ export const supervise = (
     }
 
     const overLag = (): boolean => {
-      for (const job of core.jobs.values()) if (job.consumers.size > 0 && job.lag > options.eventBuffer) return true
+      for (const job of core.jobs.values()) if (job.isBehind(1)) return true
       return false
     }
 
@@ -380,6 +380,15 @@ export const supervise = (
       /** What follows from the frames of one chunk. */
       const reacted = (connection: Connection): Effect.Effect<void> => {
         core.flush()
+        if (core.hasUndecided)
+          return Effect.zipRight(
+            turns,
+            Effect.suspend(() => settled(connection))
+          )
+        return settled(connection)
+      }
+      const settled = (connection: Connection): Effect.Effect<void> => {
+        core.decide()
         const due =
           core.unackedBytes >= options.ackBytes ||
           // The first comparison is cheap, and the second cannot hold without it.

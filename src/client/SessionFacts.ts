@@ -1,0 +1,45 @@
+/**
+ * What another process needs to go on with a client's session (ARCP 1.1 §6.3): the session, its token, and what was processed.
+ *
+ * @example
+ * // Stored at every change, as JSON that holds the token: keep it like a password.
+ * yield* client.sessionChanges.pipe(
+ *   Stream.mapEffect(Schema.encode(SessionFactsJson)),
+ *   Stream.runForEach((text) => fs.writeFileString("session.json", text)))
+ */
+import * as Schema from "effect/Schema"
+
+const Count = Schema.Int.pipe(Schema.nonNegative())
+
+/** How far the streams of one job came. {@link SessionFacts} carries it from one process to the next. */
+export const JobFacts = Schema.Struct({
+  jobId: Schema.String,
+  /** The number of the last event that each of its streams has processed, in the session of the facts. */
+  lastEventSeq: Count,
+  /** A history of the job is asked for from after this number of the session that owns it. */
+  historyFrom: Count,
+  /** So many events of that history were processed. */
+  taken: Count,
+  /** The first chunk of a streamed result that was not processed, where a stream owned the result (§8.4). */
+  chunk: Schema.optionalWith(Schema.Struct({ resultId: Schema.String, seq: Count }), { exact: true })
+})
+export interface JobFacts extends Schema.Schema.Type<typeof JobFacts> {}
+
+/** What identifies a session; enough to go on with it in another process. The token is a secret. */
+export const SessionFacts = Schema.Struct({
+  sessionId: Schema.String,
+  /** Changes with every connection: facts from before the last welcome soon count no more. */
+  resumeToken: Schema.Redacted(Schema.String),
+  /**
+   * The highest session number below which every event was processed by each stream that was opened for its job, or is of a job
+   * whose handle this program never read. A stream that is pulled has processed what it was handed before; an event that was
+   * handed out and not followed by another pull comes again.
+   */
+  lastEventSeq: Count,
+  /** Jobs of this session that the program has read, the latest 1,024. {@link ArcpClientService.attach} goes on from there. */
+  jobs: Schema.optionalWith(Schema.Array(JobFacts), { exact: true })
+})
+export interface SessionFacts extends Schema.Schema.Type<typeof SessionFacts> {}
+
+/** {@link SessionFacts} as JSON text, for storage. */
+export const SessionFactsJson = Schema.parseJson(SessionFacts)

@@ -1,0 +1,203 @@
+/**
+ * Handles of jobs: submitted, observed, attached.
+ *
+ * Order: a handle is made in the step that reads the answer, so that no event of the job is read before the client knows it.
+ * Where the answer says that a history follows, what had come of the job before is in it again, and is not taken twice.
+ */
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import { type ArcpError, InvalidRequest } from "../../protocol/Errors.js"
+import type { WireLease } from "../../protocol/Fields.js"
+import type { Accepted } from "../../protocol/Job.js"
+import type { ArcpClientService, AttachOptions, SubscribeOptions } from "../ArcpClient.js"
+import { ClientClosed, type ClientError, NotNegotiated, type SessionEnded } from "../ClientError.js"
+import { type Credential, type EventsOptions, type JobHandle, type ObservedJob, resultOf } from "../JobHandle.js"
+import type { Call } from "./call.js"
+import * as checks from "./checks.js"
+import type { Core } from "./core.js"
+import * as encode from "./encode.js"
+import { startsAt, subscribedOf } from "./history.js"
+import type { ClientJob, Missed, Recovery } from "./job.js"
+import type { Supervisor } from "./supervisor.js"
+import { bytesOf, chunksOf, eventsOf, missedError, type ReaderHooks } from "./jobStreams.js"
+
+/** What is said of a job with `job.accepted` and `job.subscribed`. */
+interface JobDescription {
+  readonly agent?: string | undefined
+  readonly lease?: WireLease | undefined
+  readonly lease_constraints?: ObservedJob<unknown>["leaseConstraints"]
+  readonly budget?: ObservedJob<unknown>["budget"]
+  readonly credentials?: Accepted["credentials"]
+  readonly trace_id?: string | undefined
+  readonly parent_job_id?: string | null | undefined
+}
+
+const credentialsOf = ({ credentials }: JobDescription): ReadonlyArray<Credential> =>
+  (credentials ?? []).map(({ endpoint, id, profile, scheme, value }) => ({
+    id,
+    scheme,
+    value: Redacted.make(value),
+    endpoint,
+    profile
+  }))
+
+const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
+  typeof jobId === "string" ? Effect.void : new InvalidRequest({ message: "payload.job_id: must be a string" })
+
+/** A pull hands out at least one event. */
+const chunkSize = (size: unknown): number | undefined =>
+  typeof size === "number" && size >= 1 ? Math.floor(size) : undefined
+
+export const handles = (
+  core: Core,
+  call: Call,
+  session: Pick<Supervisor, "connected" | "ended" | "flush">,
+  hooks: ReaderHooks
+) => {
+  const eventsWith = (job: ClientJob, { chunkSize: size, onGap }: EventsOptions) => {
+    const { jobId } = job
+    return eventsOf(
+      job,
+      hooks,
+      ({ from, missed, to }: Missed) =>
+        onGap === "mark"
+          ? Effect.succeed({ _tag: "gap" as const, jobId, from, to, missed })
+          : Effect.fail(missedError(jobId, { from, missed, to })),
+      chunkSize(size)
+    )
+  }
+
+  const observed = <Out, OutWire>(
+    job: ClientJob,
+    said: JobDescription,
+    output: Schema.Schema<Out, OutWire> | undefined
+  ): ObservedJob<Out> => ({
+    jobId: job.jobId,
+    agent: said.agent ?? "",
+    lease: said.lease ?? {},
+    leaseConstraints: said.lease_constraints,
+    budget: said.budget,
+    traceId: said.trace_id,
+    parentJobId: said.parent_job_id ?? undefined,
+    events: eventsOf(job, hooks, (missed) => Effect.fail(missedError(job.jobId, missed))),
+    eventsWith: ((options: EventsOptions) =>
+      Stream.suspend(() => eventsWith(job, options))) as ObservedJob<Out>["eventsWith"],
+    result: resultOf(job, output),
+    chunks: chunksOf(job, hooks),
+    bytes: bytesOf(job, hooks)
+  })
+
+  const handle = <Out, OutWire>(
+    job: ClientJob,
+    said: JobDescription,
+    output: Schema.Schema<Out, OutWire> | undefined,
+    idempotencyKey: string
+  ): JobHandle<Out> => ({
+    ...observed(job, said, output),
+    idempotencyKey,
+    credentials: credentialsOf(said),
+    cancel: (reason) =>
+      Effect.asVoid(
+        // Some runtimes fail on a cancel without a reason.
+        call("job.cancel", { job_id: job.jobId, reason: reason ?? "cancelled by the client" }, () => undefined, {
+          jobId: job.jobId
+        })
+      ) as Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
+  })
+
+  const submitted = <Out, OutWire>(
+    job: ClientJob,
+    accepted: Accepted,
+    output: Schema.Schema<Out, OutWire> | undefined,
+    key: string
+  ): JobHandle<Out> => {
+    job.accepted ??= accepted
+    return handle(job, accepted, output, key)
+  }
+
+  const subscribe = <Out = unknown, OutWire = unknown>(
+    jobId: string,
+    options: SubscribeOptions<Out, OutWire> = {}
+  ): Effect.Effect<ObservedJob<Out>, ArcpError | ClientError> =>
+    Effect.gen(function* () {
+      yield* checkJobId(jobId)
+      const { from, history, output, ...given } = yield* encode.reading("options", () => ({
+        history: options.history ?? false,
+        from: options.fromEventSeq ?? 0,
+        priority: options.priority,
+        output: options.output
+      }))
+      yield* checks.fromEventSeq(from)
+      const priority = yield* checks.priority(given.priority)
+      // A job that this client has already is not asked for its history: that would come twice.
+      const asks = history && !core.jobs.has(jobId)
+      return yield* call(
+        "job.subscribe",
+        { job_id: jobId, ...(asks ? { history, from_event_seq: from } : {}) },
+        (message) => {
+          const said = subscribedOf(message)
+          const follows = asks && said.replayed === true
+          const known = core.jobs.has(jobId)
+          const recovery: Recovery = { _tag: "observer", from: history ? from : (said.subscribed_from ?? 0) }
+          const job = core.adopt(jobId, recovery, { history: follows })
+          if (asks && !known) startsAt(job, said, from)
+          return observed(job, said, output)
+        },
+        { jobId, features: ["subscribe"], priority }
+      )
+    })
+
+  const attach = <Out = unknown, OutWire = unknown>(
+    jobId: string,
+    options: AttachOptions<Out, OutWire> = {}
+  ): Effect.Effect<JobHandle<Out>, ArcpError | ClientError> =>
+    Effect.gen(function* () {
+      yield* checkJobId(jobId)
+      const { all, output } = yield* encode.reading("options", () => ({
+        all: options.history === true,
+        output: options.output
+      }))
+      const known = core.jobs.has(jobId)
+      const before = all ? undefined : core.cursor.inherited(jobId)
+      const from = before?.historyFrom ?? 0
+      return yield* call(
+        "job.subscribe",
+        { job_id: jobId, ...(known ? {} : { history: true, from_event_seq: from }) },
+        (message) => {
+          const said = subscribedOf(message)
+          const history = !known && said.replayed === true
+          const isNew = !core.jobs.has(jobId)
+          const recovery: Recovery = { _tag: "observer", from: history ? from : before?.lastEventSeq || from }
+          const job = core.adopt(jobId, recovery, { before, history })
+          if (isNew && history) startsAt(job, said, from)
+          return handle(job, said, output, "")
+        },
+        { jobId, features: ["subscribe"] }
+      )
+    })
+
+  /** Ends the observation here at once; no text says how a runtime answers. */
+  const unsubscribe = (jobId: string): Effect.Effect<void, ArcpError | ClientError> =>
+    Effect.gen(function* () {
+      yield* checkJobId(jobId)
+      yield* session.connected
+      const ended = session.ended()
+      if (ended !== undefined) return yield* Effect.fail(ended)
+      if (!core.features.has("subscribe")) {
+        return yield* new NotNegotiated({
+          feature: "subscribe",
+          message: "job.unsubscribe needs the feature subscribe, which this session does not have"
+        })
+      }
+      const job = core.jobs.get(jobId)
+      if (job?.recovery._tag === "owner") return
+      core.unobserve(jobId)
+      session.flush()
+      if (job === undefined) return
+      core.lose(job, new ClientClosed({ message: `the observation of ${jobId} was ended` }))
+    })
+
+  return { attach: attach as ArcpClientService["attach"], observed, submitted, subscribe, unsubscribe }
+}

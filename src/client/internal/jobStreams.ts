@@ -1,0 +1,271 @@
+/**
+ * A job's events and the chunks of its result as streams.
+ *
+ * Order: a pull first marks what was handed out before as processed, then looks for a gap, then for what has arrived, then for
+ * the end, and waits otherwise.
+ */
+import * as Chunk from "effect/Chunk"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import type { ArcpError } from "../../protocol/Errors.js"
+import type { JobEvent } from "../../protocol/Event.js"
+import { type ClientError, EventsMissed, ResultInvalid, ResultStreamed, ResultTooLarge } from "../ClientError.js"
+import { decodeBase64 } from "./base64.js"
+import type { ClientJob, Missed } from "./job.js"
+import { handed, pulled, type Reader } from "./reader.js"
+import type { Part, ResultChunks } from "./resultChunks.js"
+
+/** What the streams of a job tell the client. */
+export interface ReaderHooks {
+  /** A stream was opened. */
+  readonly opened: (job: ClientJob) => void
+  /** A stream has taken something, or was closed. */
+  readonly taken: () => void
+}
+
+type Failure = ArcpError | ClientError
+
+/** Events at one pull, at most. */
+const mostEvents = 4_096
+
+/** Waits until the job has changed since it was `seen`: a fiber may give way between its look at the job and its waiting. */
+const wait = (job: ClientJob, seen: number): Effect.Effect<void> =>
+  Effect.async<void>((resume) => {
+    if (job.changes !== seen) return resume(Effect.void)
+    const stop = job.wait(() => resume(Effect.void))
+    return Effect.sync(stop)
+  })
+
+/** How the job ended, once it has. */
+export const ended = (job: ClientJob): Effect.Effect<NonNullable<ClientJob["end"]>> =>
+  Effect.suspend(() =>
+    job.end === undefined ? Effect.zipRight(wait(job, job.changes), ended(job)) : Effect.succeed(job.end)
+  )
+
+/** The error that says what is gone. */
+export const missedError = (jobId: string, { from, missed, to }: Omit<Missed, "at">): EventsMissed =>
+  new EventsMissed({
+    jobId,
+    from,
+    to,
+    missed,
+    message: `events ${from} to ${to} of ${jobId} are gone: consume events earlier, raise eventBuffer or eventBufferBytes, or read them with onGap: "mark"`
+  })
+
+const fail = (error: Failure): Effect.Effect<never, Option.Option<Failure>> => Effect.fail(Option.some(error))
+const done: Effect.Effect<never, Option.Option<Failure>> = Effect.fail(Option.none())
+
+/** A stream over a reader that is open as long as the stream. */
+const reading = <A>(
+  job: ClientJob,
+  hooks: ReaderHooks,
+  open: () => Reader,
+  close: (reader: Reader) => void,
+  next: (reader: Reader) => Effect.Effect<Chunk.Chunk<A>, Option.Option<Failure>> | undefined
+): Stream.Stream<A, Failure> =>
+  Stream.unwrapScoped(
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.sync(() => {
+          const reader = open()
+          hooks.opened(job)
+          return reader
+        }),
+        (reader) =>
+          Effect.sync(() => {
+            close(reader)
+            hooks.taken()
+          })
+      ),
+      (reader) => {
+        const pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<Failure>> = Effect.suspend(
+          () => next(reader) ?? Effect.zipRight(wait(job, job.changes), pull)
+        )
+        return Stream.repeatEffectChunkOption(
+          Effect.suspend(() => {
+            pulled(reader)
+            hooks.taken()
+            return pull
+          })
+        )
+      }
+    )
+  )
+
+/** The job's events for one consumer; `gap` is what it gets instead of events that are gone. */
+export const eventsOf = <G>(
+  job: ClientJob,
+  hooks: ReaderHooks,
+  gap: (missed: Missed) => Effect.Effect<G, Failure>,
+  most: number = mostEvents
+): Stream.Stream<JobEvent | G, Failure> =>
+  reading<JobEvent | G>(
+    job,
+    hooks,
+    () => job.read(),
+    (reader) => job.stop(reader),
+    (reader) => {
+      const missed = job.missedBy(reader)
+      if (missed !== undefined) return Effect.mapBoth(gap(missed), { onSuccess: Chunk.of, onFailure: Option.some })
+      const events = job.take(reader, most)
+      if (events.length > 0) return Effect.succeed(Chunk.unsafeFromArray(events))
+      if (job.end === undefined) return undefined
+      return job.end._tag === "lost" ? fail(job.end.error) : done
+    }
+  )
+
+/** Undefined where it is not what it says. */
+export const decodePart = (part: Pick<Part, "data" | "encoding">): string | Uint8Array | undefined =>
+  part.encoding === "utf8" ? part.data : decodeBase64(part.data)
+
+export const notBase64 = "a chunk of the result is not valid base64"
+export const incomplete = "the last chunk of the streamed result never came"
+
+/** Why chunks came out of order: with a gap before them, they are gone. */
+export const brokenChunks = (job: ClientJob): EventsMissed | ResultInvalid => {
+  const gap = job.gaps[0]
+  return gap === undefined
+    ? new ResultInvalid({ jobId: job.jobId, message: "the chunks of the result came out of order" })
+    : missedError(job.jobId, gap)
+}
+
+/** Why the chunks cannot be read from the start; undefined where they can. */
+export const releasedChunks = (job: ClientJob): ResultStreamed | ResultTooLarge | undefined => {
+  const { bytes, owned, released, start } = job.chunks
+  if (owned === "large") {
+    return new ResultTooLarge({
+      jobId: job.jobId,
+      size: bytes,
+      message: `the streamed result of ${job.jobId} has over ${job.bounds.result} encoded bytes: read bytes from the start of the job, or raise maxResultBytes`
+    })
+  }
+  return owned === "stream" || start > 0 || released > start
+    ? new ResultStreamed({
+        jobId: job.jobId,
+        message: `the streamed result of ${job.jobId} was read as a stream, and what was read is released: use what the stream gave`
+      })
+    : undefined
+}
+
+/** Bytes of a text in UTF-8; a surrogate pair that is cut counts as the runtime counts it, together. */
+export const utf8Length = (text: string): number => {
+  let length = text.length
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i)
+    if (unit < 0x80) continue
+    length += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2
+  }
+  return length
+}
+
+/** Hands out what has come, decoded; or what is wrong with it. */
+const takeChunks = (
+  job: ClientJob,
+  chunks: ResultChunks,
+  reader: Reader,
+  most: number
+): { readonly out: Array<string | Uint8Array>; readonly bytes: number } | ResultInvalid => {
+  const out: Array<string | Uint8Array> = []
+  const from = reader.at - chunks.released
+  let size = 0
+  let bytes = 0
+  let to = from
+  for (; to < chunks.parts.length && (to === from || size < most); to++) {
+    const part = chunks.parts[to]!
+    const decoded = decodePart(part)
+    if (decoded === undefined) {
+      return new ResultInvalid({ jobId: job.jobId, message: notBase64 })
+    }
+    out.push(decoded)
+    size += part.data.length
+    bytes += typeof decoded === "string" ? utf8Length(decoded) : decoded.length
+  }
+  reader.place = chunks.parts[from]!.index
+  handed(reader, reader.at + to - from, reader.bytes + size, chunks.parts[from]!.seq, chunks.parts[to - 1]!.seq)
+  chunks.release()
+  return { out, bytes }
+}
+
+/** Encoded bytes of chunks at one pull: a slow reader holds no more than these and the buffer. */
+const mostBytes = 4_194_304
+
+/** The chunks of a streamed result as they arrive. */
+export const chunksOf = (job: ClientJob, hooks: ReaderHooks): Stream.Stream<string | Uint8Array, Failure> =>
+  Stream.suspend(() => {
+    const { chunks } = job
+    const before = chunks.released > chunks.start ? releasedChunks(job) : undefined
+    if (before !== undefined) return Stream.fail(before)
+    let { restarts } = chunks
+    const goesOn = chunks.expected !== undefined || chunks.start > 0
+    let size = 0
+    const invalid = (message: string) => fail(new ResultInvalid({ jobId: job.jobId, message }))
+    return reading(
+      job,
+      hooks,
+      () => chunks.read(),
+      (reader) => chunks.stop(reader),
+      (reader) => {
+        if (chunks.broken) return fail(brokenChunks(job))
+        if (chunks.restarts !== restarts) {
+          // What has been handed out cannot be taken back.
+          if (reader.lastOut > 0 || goesOn)
+            return invalid("the result began anew, since the runtime was restarted: read it again")
+          restarts = chunks.restarts
+        }
+        if (reader.at < chunks.released + chunks.parts.length) {
+          const taken = takeChunks(job, chunks, reader, mostBytes)
+          if (taken instanceof ResultInvalid) return fail(taken)
+          size += taken.bytes
+          hooks.taken()
+          return Effect.succeed(Chunk.unsafeFromArray(taken.out))
+        }
+        const { end } = job
+        if (end === undefined) return undefined
+        if (end._tag !== "result") return fail(end.error)
+        const { result_id: id, result_size: announced } = end.payload
+        if (id === undefined) return done
+        if (chunks.id === undefined && job.gaps.length > 0) return fail(brokenChunks(job))
+        if (!chunks.complete) return invalid(incomplete)
+        if (chunks.id !== id) return invalid(otherStream)
+        if (announced !== undefined && chunks.start === 0 && size !== announced)
+          return invalid(wrongSize(size, announced))
+        return done
+      }
+    )
+  })
+
+export const otherStream = "the result refers to another stream than the one that came"
+export const wrongSize = (size: number, announced: number): string =>
+  `the streamed result is ${size} bytes long, ${announced} were announced`
+
+/** The streamed result as bytes: text as UTF-8. A pair of surrogates that two chunks share is one character. */
+export const bytesOf = (job: ClientJob, hooks: ReaderHooks): Stream.Stream<Uint8Array, Failure> =>
+  Stream.suspend(() => {
+    const encoder = new TextEncoder()
+    let rest = ""
+    const flush = (): ReadonlyArray<Uint8Array> => {
+      if (rest === "") return []
+      const last = encoder.encode(rest)
+      rest = ""
+      return [last]
+    }
+    return chunksOf(job, hooks).pipe(
+      Stream.mapChunks((chunk) => {
+        const out: Array<Uint8Array> = []
+        for (const piece of chunk) {
+          if (typeof piece !== "string") {
+            out.push(...flush(), piece)
+            continue
+          }
+          let text = rest + piece
+          const last = text.charCodeAt(text.length - 1)
+          rest = last >= 0xd800 && last < 0xdc00 ? text.slice(-1) : ""
+          if (rest !== "") text = text.slice(0, -1)
+          if (text !== "") out.push(encoder.encode(text))
+        }
+        return Chunk.unsafeFromArray(out)
+      }),
+      Stream.concat(Stream.suspend(() => Stream.fromIterable(flush())))
+    )
+  })
