@@ -27,7 +27,7 @@ import * as encode from "./encode.js"
 import { endOf, type Terminal } from "./ends.js"
 import { ClientJob, type Recovery } from "./job.js"
 import { type JobFrame, Kept } from "./kept.js"
-import { answersTo, Matcher, type Pending } from "./match.js"
+import { answersTo, fieldOf, Matcher, type Pending } from "./match.js"
 import { Numbers, type Place } from "./numbers.js"
 import { none, type Reaction } from "./reaction.js"
 import { judge } from "./refusals.js"
@@ -588,7 +588,8 @@ export class Core {
         const isLive = this.jobs.has(jobId) && pending.recovers !== true
         pending.answered(message)
         const apart = typeof replayed === "number" && !isLive
-        this.release(pending.jobId ?? jobId, apart, replayed === true && !isLive)
+        const again = replayed === true && !isLive && fieldOf(pending.request, "history") === true
+        this.release(pending.jobId ?? jobId, apart, again)
         const job = this.jobs.get(jobId)
         if (apart && job !== undefined) job.numbering = "apart"
         if (job !== undefined && isTerminal(status)) this.suspect(job, status)

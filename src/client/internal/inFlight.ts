@@ -63,7 +63,8 @@ export class InFlight {
     const now = this.now()
     let next = this.requestTimeout
     for (const [id, pending] of core.pending) {
-      if (pending.writtenAt === undefined) continue
+      // What is asked about silent jobs has bounds of its own (see `silence`).
+      if (pending.writtenAt === undefined || (pending.recovers === true && pending.type !== "job.submit")) continue
       const timeout = Math.max(this.requestTimeout, pending.timeout ?? 0)
       const left = pending.writtenAt + timeout - now
       if (left > 0) next = Math.min(next, left)
