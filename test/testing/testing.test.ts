@@ -34,7 +34,7 @@ describe("TestArcp", () => {
       expect(yield* Fiber.join(result)).toBe("slept")
     }).pipe(
       Effect.provide(
-        TestArcp.layer(SlowLive, { runtime: { heartbeatInterval: "30 days" }, client: { features: ["ack"] } })
+        TestArcp.layer(SlowLive, { runtime: { heartbeatInterval: "30 days" }, client: { features: ["heartbeat", "ack"] } })
       )
     )
   )

@@ -62,9 +62,11 @@ export class Ends {
       error: new SessionEnded({ reason: why, message })
     })
     if (attempt.garbage !== undefined && attempt.welcomedAt === undefined) {
+      // The transport may know more of what came.
+      const why = reason === "" ? attempt.garbage : `${attempt.garbage}; ${reason}`
       return ++this.garbled < maxGarbled
-        ? { _tag: "again", code, reason: `the first frame cannot be read: ${attempt.garbage}` }
-        : end("incompatible", `what answers is not a runtime of ARCP 1.x: ${attempt.garbage}`)
+        ? { _tag: "again", code, reason: `the first frame cannot be read: ${why}` }
+        : end("incompatible", `what answers is not a runtime of ARCP 1.x: ${why}`)
     }
     if (attempt.heard) this.garbled = this.bare = 0
     if (code === closeCodes.tooBig && !blamed) {
