@@ -506,7 +506,7 @@ const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Sc
       status: session.status,
       connected: session.connected,
       agents: Effect.map(session.connected, () =>
-        core.agents.map((agent) => ({ name: agent.name, versions: agent.versions ?? [], default: agent.default }))
+        core.terms.agents.map((agent) => ({ name: agent.name, versions: agent.versions ?? [], default: agent.default }))
       ),
       features: Effect.map(session.connected, () => core.features),
       children: Stream.fromPubSub(children),

@@ -21,7 +21,7 @@ import * as Runtime from "effect/Runtime"
 import * as Scope from "effect/Scope"
 import { Authenticator } from "../auth/Authenticator.js"
 import * as Envelope from "../protocol/Envelope.js"
-import { type ArcpError, InternalError, InvalidRequest, toWire, Unauthenticated } from "../protocol/Errors.js"
+import { type ArcpError, InternalError, InvalidRequest, Unauthenticated } from "../protocol/Errors.js"
 import * as ExtensionName from "../protocol/ExtensionName.js"
 import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
@@ -35,13 +35,14 @@ import { Credentials } from "./Credentials.js"
 import { type Deadline, Deadlines } from "./Deadlines.js"
 import { Heartbeats } from "./Heartbeats.js"
 import { artifactAnswers } from "./internal/artifactAnswers.js"
-import * as FrameSize from "./internal/frameSize.js"
+import { errorFrame } from "./internal/errorFrame.js"
 import * as JobsPage from "./internal/jobsPage.js"
 import type { Link } from "./internal/link.js"
 import type { LiveSession } from "./internal/model.js"
 import type { KeptAccepted } from "./internal/newJob.js"
 import { isSignOfLife, Pace } from "./internal/pace.js"
 import * as Peers from "./internal/peers.js"
+import { refusing } from "./internal/refuse.js"
 import * as Requests from "./internal/requests.js"
 import { Strangers } from "./internal/strangers.js"
 import { asWork, pauseIfOver } from "./internal/turn.js"
@@ -112,29 +113,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         trace_id: traceId
       })
 
-      const errorFrame = (head: Message.Head, error: ArcpError, requestId: string | undefined) =>
-        Message.runtime("session.error", head, {
-          ...toWire(error),
-          ...(requestId === undefined ? {} : { request_id: requestId })
-        })
-
-      /** Refuses a connection that has no session. Its envelope carries a session id all the same (1.0 §5.1): peers drop it otherwise. */
-      const refuse = (
-        connection: Connection,
-        state: Requests.State,
-        error: ArcpError,
-        request: Envelope.RawEnvelope | undefined,
-        requestId = request?.id
-      ) => {
-        state.done = true
-        const code = error instanceof InternalError ? closeCodes.tryAgainLater : closeCodes.policy
-        const now = deadlines.now()
-        const named = request === undefined ? undefined : Requests.namedSession(request)
-        const head = { id: ids.unsafeUlid(now), session_id: named ?? `sess_${ids.unsafeUlid(now)}` }
-        return connection
-          .send([FrameSize.smaller(JSON.stringify(errorFrame(head, error, requestId)), limits.maxFrameBytes)])
-          .pipe(Effect.ignore, Effect.zipRight(connection.close(code, error.code)))
-      }
+      const refuse = refusing(deadlines.now, (now) => ids.unsafeUlid(now), limits.maxFrameBytes)
 
       const handshake = (connection: Connection, state: Requests.State, frame: Inbound, scope: Scope.Scope) =>
         Effect.gen(function* () {
@@ -493,22 +472,6 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         return handle(attached, state, scope, decoded.right, typeof frame === "string" ? frame.length : 0)
       }
 
-      /** Waits until there is room for replies; a connection that ends meanwhile is read no further. */
-      const drained = ({ link }: Attached, state: Requests.State): Effect.Effect<void> => {
-        const { full } = link
-        if (full !== undefined) reached(full)
-        return Effect.raceFirst(
-          link.room,
-          Effect.zipRight(
-            link.connection.closed,
-            Effect.sync(() => {
-              state.done = true
-              link.abandon()
-            })
-          )
-        )
-      }
-
       /** Reads the connection until it ends, or is to be read no further. */
       const reading = (connection: Connection, state: Requests.State, scope: Scope.Scope, tooSlow: Deadline) =>
         readChunks(connection, (frames) => {
@@ -522,7 +485,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               if (wait !== undefined) return Effect.zipRight(wait, next)
               const { attached } = state
               if (attached !== undefined && !attached.link.hasRoom)
-                return Effect.zipRight(drained(attached, state), next)
+                return Effect.zipRight(Requests.drained(attached, state, reached), next)
               const frame = frames[i++]!
               if (attached === undefined) {
                 return Effect.zipRight(

@@ -25,12 +25,10 @@ import {
   InvalidRequest,
   oneLine,
   PermissionDenied,
-  ResumeWindowExpired,
-  toWire
+  ResumeWindowExpired
 } from "../protocol/Errors.js"
 import { intersect } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
-import * as Message from "../protocol/Message.js"
 import type { Hello, ResumeRequest } from "../protocol/Session.js"
 import { type Recovered, Store } from "../store/Store.js"
 import { closeCodes, type Connection } from "../transport/Connection.js"
@@ -39,17 +37,19 @@ import { Deadlines } from "./Deadlines.js"
 import type { Builder } from "./internal/builder.js"
 import { atEnd } from "./internal/atEnd.js"
 import { shuttingDown } from "./internal/drain.js"
+import { errorFrame } from "./internal/errorFrame.js"
 import * as Frames from "./internal/frames.js"
 import * as FrameSize from "./internal/frameSize.js"
 import { sha256 } from "./internal/hash.js"
+import { longestIdle } from "./internal/idle.js"
 import { inventory } from "./internal/inventory.js"
 import { Link } from "./internal/link.js"
-import { LiveSession, type Run } from "./internal/model.js"
+import { LiveSession } from "./internal/model.js"
 import { JobRunner } from "./JobRunner.js"
-import { attachOwner, removeOwner } from "./internal/owner.js"
+import { removeOwner } from "./internal/owner.js"
 import type { PeerKind } from "./internal/peers.js"
+import { recoverJobs } from "./internal/recovered.js"
 import { findResumed, notResumable, TokenIndex } from "./internal/resuming.js"
-import { openCallsOf, parentsFirst } from "./internal/takeUp.js"
 import { pause, pauseIfOver } from "./internal/turn.js"
 import { welcome } from "./internal/welcome.js"
 import { storeFailure } from "./JobScheduler.js"
@@ -211,7 +211,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             return Effect.flatMap(Frames.read(session, link.cursor, last, store, ids, now, bounds), (read) => {
               if (read === undefined) {
                 link.post(
-                  errorFrame(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
+                  sessionError(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))
                 )
                 link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
                 return Effect.succeed(true)
@@ -273,15 +273,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
           })
         }
 
-        const errorFrame = (session: LiveSession, error: ArcpError, requestId?: string) =>
-          Message.runtime(
-            "session.error",
-            { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId },
-            {
-              ...toWire(error),
-              ...(requestId === undefined ? {} : { request_id: requestId })
-            }
-          )
+        const sessionError = (session: LiveSession, error: ArcpError) =>
+          errorFrame({ id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId }, error)
 
         /** Credentials go over encrypted transports only, or stay on this machine (§14). */
         const carries = ({ remoteAddress, secure }: Connection, feature: string) =>
@@ -300,7 +293,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             if (previous !== undefined) {
               previous.heartbeat?.cancel()
               previous.post(
-                errorFrame(
+                sessionError(
                   session,
                   new PermissionDenied({
                     message: "the session was resumed on another connection",
@@ -323,30 +316,14 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             return Effect.as(pumped(session, link), { session, link })
           })
 
-        /**
-         * Whether a session does nothing but be there (§14): it may go where there is no room. One that is away keeps the window
-         * that it was promised, and one that has not been sent everything is not idle.
-         */
-        const isIdle = (session: LiveSession): boolean =>
-          session.link !== undefined &&
-          session.link.cursor >= session.seq &&
-          session.owned.size === 0 &&
-          session.observed.size === 0 &&
-          session.spokeAt + limits.idleSession <= deadlines.now()
-
         /** Lets the session go that has been idle for longest, if there is one among those that fit. */
         const makeRoom = (fits: (session: LiveSession) => boolean): void => {
-          let idle: LiveSession | undefined
-          for (const session of sessions.values()) {
-            if (fits(session) && isIdle(session) && session.spokeAt < (idle?.spokeAt ?? Number.POSITIVE_INFINITY)) {
-              idle = session
-            }
-          }
+          const idle = longestIdle(sessions.values(), fits, deadlines.now() - limits.idleSession)
           if (idle === undefined) return
           meter.reached("idleSession")
           const { link } = idle
           link?.post(
-            errorFrame(
+            sessionError(
               idle,
               new InternalError({
                 message: "the session was idle, and made room for another; open a new one",
@@ -521,40 +498,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
               expireLater(session)
               yield* pause
             }
-            const observing = new Map<string, Array<LiveSession>>()
-            for (const { jobId, sessionId } of recovered.subscriptions) {
-              const session = sessions.get(sessionId)
-              const known = observing.get(jobId)
-              if (session !== undefined && known !== undefined) known.push(session)
-              else if (session !== undefined) observing.set(jobId, [session])
-            }
-            for (const stored of parentsFirst(recovered.jobs)) {
-              yield* pause
-              const { jobId } = stored.record
-              const { otherOwners = [], ownerSessionId } = stored.state
-              const owners = [ownerSessionId, ...otherOwners].flatMap((id) => sessions.get(id) ?? [])
-              const observers = observing.get(jobId) ?? []
-              const attached = new Map<LiveSession, Array<Run>>()
-              for (const session of new Set([...owners, ...observers])) {
-                attached.set(
-                  session,
-                  (yield* store.deliveriesOfJob(session.sessionId, jobId)).map((run) => ({ ...run }))
-                )
-              }
-              const heads = yield* store.segmentHeads(jobId, 1, stored.state.lastJobSeq)
-              const openCalls = yield* openCallsOf(store, jobId, heads)
-              // From here on without a pause: what the job emits next must find everybody attached.
-              const live = runner.recover(stored, openCalls)
-              live.trimmedTo = (heads[0]?.firstSeq ?? 1) - 1
-              for (const head of heads) {
-                if (head.class === "progress" || head.class === "chunk") {
-                  live.gated.push({ class: head.class, first: head.firstSeq, last: head.lastSeq })
-                }
-              }
-              for (const [session, runs] of attached) live.attachments.set(session.sessionId, { session, runs })
-              for (const owner of owners) attachOwner(live, owner)
-              for (const observer of observers) observer.observed.add(live)
-            }
+            yield* recoverJobs(recovered, sessions, store, runner)
             yield* runner.resume
           }).pipe(Effect.catchAll((error) => Effect.die(error)))
 

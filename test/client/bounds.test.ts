@@ -39,8 +39,8 @@ describe("a client keeps", () => {
   it("§6.4 a thousand pongs for a runtime that asks and does not read", () => {
     const { core, read } = make()
     for (let n = 0; n < 3_000; n++) read("session.ping", { nonce: `n${n}`, sent_at: "t" })
-    expect(types(core.takeOutbox()).filter((type) => type === "session.pong").length).toBe(1_024)
+    expect(types(core.outgoing.take()).filter((type) => type === "session.pong").length).toBe(1_024)
     read("session.ping", { nonce: "after", sent_at: "t" })
-    expect(types(core.takeOutbox())).toEqual(["session.pong"])
+    expect(types(core.outgoing.take())).toEqual(["session.pong"])
   })
 })

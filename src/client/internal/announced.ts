@@ -9,11 +9,11 @@ const maxAnnounced = 1_024
 export class Announced {
   private readonly children = new Map<string, Accepted>()
 
-  add(parentJobId: string, told: unknown, isKnown: (jobId: string) => boolean): void {
+  add(parentJobId: string, told: unknown, known: ReadonlyMap<string, unknown>): void {
     const body = Event.delegateBody(told)
     if (!Event.isBody.delegate(body)) return
     const { agent, child_job_id: jobId, delegate_id, lease_request } = body as Event.Bodies["delegate"]
-    if (jobId === undefined || isKnown(jobId)) return
+    if (jobId === undefined || known.has(jobId)) return
     if (this.children.size >= maxAnnounced) this.children.delete(this.children.keys().next().value ?? "")
     this.children.set(jobId, {
       job_id: jobId,

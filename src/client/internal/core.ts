@@ -2,7 +2,8 @@
  * A client's session as a state machine without I/O: what came in, what waits for an answer, what is to be sent.
  *
  * Responsibility: jobs and their events, acknowledgements (§6.5); numbers are in `numbers` (§8.3), the matching of answers in
- * `match`. Everything is synchronous, so each frame is one atomic step.
+ * `match`, what an error is about in `refusals`, a welcome's contents in `terms`. Everything is synchronous, so each frame is one
+ * atomic step.
  *
  * Order: events are taken in the order of their numbers. A number seen before is dropped; a frame ahead of its number waits for
  * those before it, and one that stays missing asks for a resume. Events of an unknown job are kept until its `job.accepted` has
@@ -11,17 +12,18 @@
 import * as Either from "effect/Either"
 import * as Envelope from "../../protocol/Envelope.js"
 import { type ArcpError, fromWire, InternalError, InvalidRequest } from "../../protocol/Errors.js"
-import { intersect } from "../../protocol/Features.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import * as Event from "../../protocol/Event.js"
 import type { Accepted, JobError } from "../../protocol/Job.js"
 import * as Message from "../../protocol/Message.js"
-import { type AgentInfo, isTerminal, type JobStatus } from "../../protocol/Session.js"
+import { isTerminal, type JobStatus } from "../../protocol/Session.js"
 import type { Frame } from "../../transport/Connection.js"
-import { type ClientError, EventsMissed } from "../ClientError.js"
+import type { ClientError } from "../ClientError.js"
 import type { JobFacts } from "../SessionFacts.js"
+import { takeIn } from "./adopted.js"
 import { Announced } from "./announced.js"
-import { type Bounds, defaultBounds } from "./bounds.js"
+import type { Bounds } from "./bounds.js"
+import { Changed } from "./changed.js"
 import { Cursor } from "./cursor.js"
 import * as encode from "./encode.js"
 import { endOf, type Terminal } from "./ends.js"
@@ -29,10 +31,14 @@ import { ClientJob, type Recovery } from "./job.js"
 import { type JobFrame, Kept } from "./kept.js"
 import { answersTo, fieldOf, Matcher, type Pending } from "./match.js"
 import { Numbers, type Place } from "./numbers.js"
+import { boundsOf, type CoreOptions } from "./options.js"
+import { Outgoing } from "./outgoing.js"
+import { processedSeq } from "./processed.js"
 import { none, type Reaction } from "./reaction.js"
-import { judge } from "./refusals.js"
+import { judge, judgeOfSession } from "./refusals.js"
 import { Remembered } from "./remembered.js"
 import { Suspect } from "./suspect.js"
+import { noTerms, termsOf } from "./terms.js"
 
 export type { Pending } from "./match.js"
 export type { Reaction } from "./reaction.js"
@@ -45,21 +51,6 @@ const patience = 2
 const maxPongs = 1_024
 /** Observations whose end the runtime has not confirmed, at most. */
 const maxUnobserved = 1_024
-const noRequests: ReadonlyArray<Pending> = []
-
-/** Bounds and ids that the core needs. */
-export interface CoreOptions {
-  /** The features that are offered (§6.2). */
-  readonly features: ReadonlyArray<string>
-  readonly eventBuffer: number
-  /** Encoded bytes of one job's events that are kept. Default 64 MiB. */
-  readonly eventBufferBytes?: number | undefined
-  /** Encoded bytes of a streamed result that are kept. Default 512 MiB. */
-  readonly maxResultBytes?: number | undefined
-  readonly newId: () => string
-  readonly newTraceId?: (() => string) | undefined
-  readonly now: () => number
-}
 
 /** The state of a client's session. */
 export class Core {
@@ -68,11 +59,8 @@ export class Core {
   ackedSeq = 0
   /** What has come since the last acknowledgement, in UTF-16 code units; where frames come encoded. */
   unackedBytes = 0
-  features: ReadonlySet<string> = new Set()
-  agents: ReadonlyArray<AgentInfo> = []
-  runtime: { readonly name?: string | undefined; readonly version?: string | undefined } = {}
-  heartbeatMillis = 30_000
-  resumeWindowMillis = 600_000
+  /** What the last welcome said. */
+  terms = noTerms
   welcomed = false
   lastIn = 0
   readonly jobs = new Map<string, ClientJob>()
@@ -88,21 +76,19 @@ export class Core {
   onSuspect: (() => void) | undefined = undefined
   /** How much has come that had not come before: events, and answers to calls. */
   progress = 0
-  private outbox: Array<Frame> = []
-  private unwritten: Array<Pending> = []
+  readonly outgoing = new Outgoing()
   /** Jobs that are no longer observed; what the runtime still sends of them is dropped. */
   private readonly unobserved = new Set<string>()
   private readonly kept = new Kept()
   /** What the program has processed. */
   readonly cursor = new Cursor()
-  private undecided: Array<ClientJob> = []
   /** The size of the frame that is being read, where it came encoded. */
   private frameSize = 0
   private adopted = false
   /** Whether the session was begun by another process. */
   private inherited = false
   private readonly announced = new Announced()
-  private readonly touched = new Set<ClientJob>()
+  readonly changed = new Changed()
   private readonly known = new Remembered(maxRemembered)
   private readonly ended = new Remembered(maxRemembered)
   private readonly cancelling = new Remembered(maxRemembered)
@@ -113,11 +99,12 @@ export class Core {
 
   constructor(options: CoreOptions) {
     this.options = options
-    this.bounds = {
-      events: options.eventBuffer,
-      bytes: options.eventBufferBytes ?? defaultBounds.bytes,
-      result: options.maxResultBytes ?? defaultBounds.result
-    }
+    this.bounds = boundsOf(options)
+  }
+
+  /** The features that both sides have. */
+  get features(): ReadonlySet<string> {
+    return this.terms.features
   }
 
   /** The highest number below which nothing is missing. */
@@ -128,29 +115,10 @@ export class Core {
     this.numbers.reset(seq)
   }
 
-  /** Takes what is to be sent. */
-  takeOutbox(): Array<Frame> {
-    const frames = this.outbox
-    this.outbox = []
-    return frames
-  }
-
-  /** Requests among what {@link takeOutbox} has returned. */
-  takeUnwritten(): ReadonlyArray<Pending> {
-    if (this.unwritten.length === 0) return noRequests
-    const { unwritten } = this
-    this.unwritten = []
-    return unwritten
-  }
-
-  get hasOutbox(): boolean {
-    return this.outbox.length > 0
-  }
-
   /** Queues a message that expects no answer. */
   post<T extends Message.ClientMessageType>(type: T, payload: Message.ClientPayload<T>, jobId?: string): void {
     const head = { id: this.options.newId(), session_id: this.sessionId, job_id: jobId }
-    this.outbox.push(Message.client(type, head, payload))
+    this.outgoing.push(Message.client(type, head, payload))
   }
 
   /** Asks the runtime to end an observation. Nothing waits for its answer, which no text defines. */
@@ -178,7 +146,6 @@ export class Core {
 
   private send(id: string, pending: Pending): void {
     pending.sent = true
-    this.unwritten.push(pending)
     const { jobId, recovers, type } = pending
     if (type === "job.subscribe" && jobId !== undefined) {
       const job = this.jobs.get(jobId)
@@ -189,7 +156,7 @@ export class Core {
       }
     }
     const request = type === "job.submit" ? this.matcher.traced(id, pending, this.options.newTraceId) : pending.request
-    this.outbox.push(encode.frame(type, id, this.sessionId, request))
+    this.outgoing.pushRequest(encode.frame(type, id, this.sessionId, request), pending)
   }
 
   /** Sends every unanswered request again, under new ids. */
@@ -239,18 +206,7 @@ export class Core {
     if (raw.type === "job.result" || raw.type === "job.error") {
       return this.terminal({ type: "unreadable", envelope: raw, error })
     }
-    const to = answersTo.get(raw.type)
-    // A child's announcement answers no request.
-    if ((to !== undefined && typeof raw.payload.parent_job_id !== "string") || raw.type === "session.error") {
-      this.matcher
-        .match(raw, to)
-        ?.failed(
-          new InternalError({ message: `the answer ${raw.type} cannot be read: ${error.message}`, retryable: false })
-        )
-    } else {
-      const id = raw.payload.request_id
-      if (typeof id === "string") this.matcher.settle(id)?.failed(error)
-    }
+    this.matcher.unreadable(raw, error)
     if (this.holdsFrames) this.releaseAnswered()
     return this.use(raw)
   }
@@ -354,7 +310,7 @@ export class Core {
       else this.finish(job, frame)
     } else if (job !== undefined) this.push(job, envelope, size)
     else if (typeof payload.kind === "string") {
-      if (payload.kind === "delegate") this.announce(jobId, payload.body)
+      if (payload.kind === "delegate") this.announced.add(jobId, payload.body, this.jobs)
       this.kept.orphan(jobId, frame, this.lastSeq, size)
     }
   }
@@ -367,19 +323,15 @@ export class Core {
     return this.jobs.get(jobId)
   }
 
-  private announce(parentJobId: string, body: unknown): void {
-    this.announced.add(parentJobId, body, (jobId) => this.jobs.has(jobId))
-  }
-
   private push(job: ClientJob, raw: Envelope.RawEnvelope, size: number): void {
     const payload = raw.payload as unknown as Event.EventPayload
     if (typeof payload.kind !== "string" || job.end !== undefined || job.copies.isCopy(raw.id)) return
-    if (payload.kind === "delegate") this.announce(job.jobId, payload.body)
+    if (payload.kind === "delegate") this.announced.add(job.jobId, payload.body, this.jobs)
     if (job.skip === 0) this.progress++
     const seq = raw.event_seq ?? 0
     const event = Event.fromWire(job.jobId, seq, payload, raw.priority)
     job.push(event, size)
-    this.touched.add(job)
+    this.changed.add(job)
   }
 
   /** Whether a job has been made known since this was last asked. */
@@ -413,21 +365,8 @@ export class Core {
     }
     const kept = this.kept.takeOrphans(jobId)
     if (kept === undefined || history) return job
-    const { messages, missed, sizes } = kept
-    for (let i = 0; i <= messages.length; i++) {
-      if (missed !== undefined && missed.at === i) job.miss(missed.from, missed.to, missed.missed)
-      const frame = messages[i]
-      if (frame === undefined) break
-      const seq = frame.envelope.event_seq ?? 0
-      if (before !== undefined && frame.type === "job.event" && seq <= before.lastEventSeq) {
-        job.pass(Event.fromWire(jobId, seq, frame.envelope.payload as unknown as Event.EventPayload))
-      } else this.deliver(frame, sizes[i]!)
-    }
-    if (missed?.end === true) {
-      const { from, to } = missed
-      const message = `events ${from} to ${to} of ${jobId} came before the job was known, and were too many to be kept`
-      this.lose(job, new EventsMissed({ jobId, from, to, missed: missed.missed, message }))
-    }
+    const lost = takeIn(job, kept, before?.lastEventSeq, (frame, size) => this.deliver(frame, size))
+    if (lost !== undefined) this.lose(job, lost)
     return job
   }
 
@@ -437,7 +376,7 @@ export class Core {
     // Handles keep the job; the client need not, once it has ended.
     this.jobs.delete(jobId)
     this.suspects.delete(job)
-    this.touched.add(job)
+    this.changed.add(job)
     this.ended.add(jobId)
     if (this.cancelling.delete(jobId)) this.matcher.endCancels(jobId, job.end)
   }
@@ -474,16 +413,11 @@ export class Core {
       (jobId !== undefined && (this.announced.has(jobId) || this.known.has(jobId) || this.kept.hasOrphans(jobId)))
     const verdict = judge(this.matcher, envelope, error, { job, isKnown, isForeign: this.inherited })
     if (verdict._tag === "end") return this.numbered(message, this.frameSize)
-    if (verdict._tag === "kept") this.keep(envelope, error)
+    if (verdict._tag === "kept") this.matcher.keep(envelope, error)
     else if (verdict.doubt && job !== undefined) this.suspect(job)
     if (this.holdsFrames) this.releaseAnswered()
     const used = this.use(envelope)
     return used._tag === "none" && verdict._tag === "kept" ? { _tag: "remarked", error } : used
-  }
-
-  /** An error that is about no request in particular. */
-  private keep(envelope: Envelope.RawEnvelope, error: ArcpError): void {
-    this.matcher.keep(envelope, error)
   }
 
   private message(message: Message.RuntimeMessage): Reaction {
@@ -507,24 +441,14 @@ export class Core {
         this.sessionId = sessionId
         this.resumeToken = payload.resume_token
         this.cursor.touch()
-        const offered = payload.capabilities?.features ?? []
-        this.features = new Set(intersect(this.options.features, offered))
-        // Runtimes of this package name every request.
-        this.matcher.willName = offered.some((f) => f === "artifacts" || f.startsWith("x-vendor.effect-arcp."))
-        this.agents = (payload.capabilities?.agents ?? []).map((agent) =>
-          typeof agent === "string" ? { name: agent } : agent
-        )
-        this.runtime = payload.runtime ?? {}
-        if (payload.heartbeat_interval_sec !== undefined && payload.heartbeat_interval_sec > 0) {
-          this.heartbeatMillis = payload.heartbeat_interval_sec * 1000
-        }
-        if (payload.resume_window_sec !== undefined) this.resumeWindowMillis = payload.resume_window_sec * 1000
+        this.terms = termsOf(payload, this.options.features, this.terms)
+        this.matcher.willName = this.terms.namesRequests
         this.welcomed = true
         return { _tag: "welcomed", previous }
       }
       case "session.ping":
         // A runtime that asks and does not read is not answered for ever.
-        if (this.outbox.length >= maxPongs) return none
+        if (this.outgoing.size >= maxPongs) return none
         this.post("session.pong", {
           ping_nonce: message.payload.nonce,
           received_at: formatTimestamp(this.options.now())
@@ -538,33 +462,7 @@ export class Core {
         return { _tag: "closed" }
       case "session.error": {
         const error = fromWire(message.payload)
-        if (!this.welcomed) return { _tag: "refused", error }
-        const reason = error.details?.reason
-        // These are about the session: the one request that waits is not refused by them, it is repeated.
-        if (message.payload.request_id === undefined) {
-          if (reason === "slow_consumer") return { _tag: "remarked", error }
-          if (
-            error.code === "HEARTBEAT_LOST" ||
-            error.code === "UNAUTHENTICATED" ||
-            reason === "taken_over" ||
-            reason === "credential_expired"
-          ) {
-            return { _tag: "refused", error }
-          }
-        }
-        const pending = this.matcher.match(message.envelope, undefined)
-        if (pending !== undefined) {
-          pending.failed(error)
-          return none
-        }
-        const fatal =
-          error.code === "HEARTBEAT_LOST" ||
-          error.code === "RESUME_WINDOW_EXPIRED" ||
-          error.code === "UNAUTHENTICATED" ||
-          reason === "taken_over"
-        if (fatal) return { _tag: "refused", error }
-        this.keep(message.envelope, error)
-        return { _tag: "remarked", error }
+        return this.welcomed ? judgeOfSession(this.matcher, message, error) : { _tag: "refused", error }
       }
       case "job.accepted": {
         const { payload } = message
@@ -621,40 +519,12 @@ export class Core {
 
   /** Tells the consumers of every job that has changed; once for many frames. */
   flush(): void {
-    if (this.touched.size === 0) return
-    const jobs = [...this.touched]
-    this.touched.clear()
-    for (const job of jobs) {
-      job.notify()
-      if (job.chunks.undecided) this.undecided.push(job)
-    }
-    this.cursor.touch()
+    if (this.changed.notify()) this.cursor.touch()
   }
 
-  /** Whether results have begun to stream in; their readers may be about to open. */
-  get hasUndecided(): boolean {
-    return this.undecided.length > 0
-  }
-
-  /** From now on, readers come too late to own these results. */
-  decide(): void {
-    for (const job of this.undecided) job.chunks.decide()
-    this.undecided = []
-  }
-
-  /**
-   * The highest number that may be acknowledged: everything up to it has been processed, or waits for a consumer that has
-   * less than half the buffer before it. What waits there must not count, since acknowledgements are for the whole session:
-   * a consumer that waits for another job's end would stop that job (§6.5).
-   */
+  /** The highest number that may be acknowledged (§6.5). */
   get processedSeq(): number {
-    let seq = this.lastSeq
-    for (const job of this.jobs.values()) {
-      if (job.numbering === "apart") continue
-      const first = job.held(0.5)
-      if (first !== undefined && first <= this.lastSeq) seq = Math.min(seq, first - 1)
-    }
-    return Math.max(seq, this.ackedSeq)
+    return processedSeq(this.jobs.values(), this.lastSeq, this.ackedSeq)
   }
 
   /** Queues an acknowledgement where there is something new to acknowledge. */
@@ -692,7 +562,7 @@ export class Core {
     for (const pending of this.matcher.takeAll()) pending.failed(error)
     for (const job of this.jobs.values()) {
       job.finish({ _tag: "lost", error })
-      this.touched.add(job)
+      this.changed.add(job)
     }
     this.jobs.clear()
     this.suspects.clear()

@@ -244,6 +244,20 @@ export class Matcher {
       : undefined
   }
 
+  /** Fails the request that an answer is for which cannot be read. */
+  unreadable(raw: Envelope.RawEnvelope, error: InvalidRequest): void {
+    const to = answersTo.get(raw.type)
+    // A child's announcement answers no request.
+    if ((to !== undefined && typeof raw.payload.parent_job_id !== "string") || raw.type === "session.error") {
+      this.match(raw, to)?.failed(
+        new InternalError({ message: `the answer ${raw.type} cannot be read: ${error.message}`, retryable: false })
+      )
+    } else {
+      const id = raw.payload.request_id
+      if (typeof id === "string") this.settle(id)?.failed(error)
+    }
+  }
+
   /** The oldest; of several, the oldest that asked for the agent that is named. */
   private first(candidates: ReadonlyArray<readonly [string, Pending]>, { payload }: Envelope.RawEnvelope): string {
     const agent = candidates.length > 1 ? agentName(payload.agent) : undefined

@@ -1,11 +1,14 @@
 /**
  * Whether a `job.error` is a job's end or the refusal of a request: several runtimes refuse a submit, a cancel or a subscribe
- * so, under the request's id, under a job id that was never accepted, or under none.
+ * so, under the request's id, under a job id that was never accepted, or under none. And whether a `session.error` is about the
+ * session or a request.
  */
 import type * as Envelope from "../../protocol/Envelope.js"
 import type { ArcpError } from "../../protocol/Errors.js"
+import type { RuntimeMessage } from "../../protocol/Message.js"
 import type { ClientJob } from "./job.js"
 import { fieldOf, type Matcher, type Pending } from "./match.js"
+import { none, type Reaction } from "./reaction.js"
 
 /** What is known about the job that a `job.error` names. */
 export interface Named {
@@ -61,4 +64,38 @@ export const judge = (
   // An end has a number and a job.
   if (verdict._tag !== "end" || (jobId !== undefined && seq !== undefined)) return verdict
   return fail(matcher.match(envelope, undefined), kept)
+}
+
+/** A `session.error` of a session that is open; `error` is what it says. */
+export const judgeOfSession = (
+  matcher: Matcher,
+  { envelope, payload }: Extract<RuntimeMessage, { readonly type: "session.error" }>,
+  error: ArcpError
+): Reaction => {
+  const reason = error.details?.reason
+  // These are about the session: the one request that waits is not refused by them, it is repeated.
+  if (payload.request_id === undefined) {
+    if (reason === "slow_consumer") return { _tag: "remarked", error }
+    if (
+      error.code === "HEARTBEAT_LOST" ||
+      error.code === "UNAUTHENTICATED" ||
+      reason === "taken_over" ||
+      reason === "credential_expired"
+    ) {
+      return { _tag: "refused", error }
+    }
+  }
+  const pending = matcher.match(envelope, undefined)
+  if (pending !== undefined) {
+    pending.failed(error)
+    return none
+  }
+  const fatal =
+    error.code === "HEARTBEAT_LOST" ||
+    error.code === "RESUME_WINDOW_EXPIRED" ||
+    error.code === "UNAUTHENTICATED" ||
+    reason === "taken_over"
+  if (fatal) return { _tag: "refused", error }
+  matcher.keep(envelope, error)
+  return { _tag: "remarked", error }
 }

@@ -236,7 +236,7 @@ export const supervise = (
       Effect.zipRight(
         welcome.wait,
         Effect.suspend(function tick(): Effect.Effect<void> {
-          const interval = core.heartbeatMillis
+          const interval = core.terms.heartbeatMillis
           return Effect.zipRight(
             Effect.sleep(interval / 2),
             Effect.suspend(() => {
@@ -271,11 +271,11 @@ export const supervise = (
 
     const writer = (connection: Connection): Effect.Effect<void, ConnectionClosed> =>
       Effect.suspend(function next(): Effect.Effect<void, ConnectionClosed> {
-        if (!core.hasOutbox) return Effect.zipRight(toSend.wait, Effect.suspend(next))
+        if (core.outgoing.size === 0) return Effect.zipRight(toSend.wait, Effect.suspend(next))
         lastOut = options.now()
         writingSince = lastOut
-        const frames = core.takeOutbox()
-        const requests = core.takeUnwritten()
+        const frames = core.outgoing.take()
+        const requests = core.outgoing.takeUnwritten()
         return Effect.flatMap(connection.send(frames), () => {
           writingSince = undefined
           inFlight.written(requests)
@@ -290,7 +290,7 @@ export const supervise = (
           Effect.sleep(options.ackInterval),
           Effect.sync(() => {
             core.acknowledge()
-            if (core.hasOutbox) toSend.signal()
+            if (core.outgoing.size > 0) toSend.signal()
           })
         )
       )
@@ -380,7 +380,7 @@ export const supervise = (
       /** What follows from the frames of one chunk. */
       const reacted = (connection: Connection): Effect.Effect<void> => {
         core.flush()
-        if (core.hasUndecided)
+        if (core.changed.hasUndecided)
           return Effect.zipRight(
             turns,
             Effect.suspend(() => settled(connection))
@@ -388,14 +388,14 @@ export const supervise = (
         return settled(connection)
       }
       const settled = (connection: Connection): Effect.Effect<void> => {
-        core.decide()
+        core.changed.decide()
         const due =
           core.unackedBytes >= options.ackBytes ||
           // The first comparison is cheap, and the second cannot hold without it.
           (core.lastSeq - core.ackedSeq >= options.ackEvery && core.processedSeq - core.ackedSeq >= options.ackEvery)
         if (due) core.acknowledge()
         else if (core.lastSeq > core.ackedSeq) toAcknowledge.signal()
-        if (core.hasOutbox) toSend.signal()
+        if (core.outgoing.size > 0) toSend.signal()
         return outcome !== undefined
           ? Effect.zipRight(publish, connection.close(closeCodes.normal, ""))
           : overLag()
@@ -434,7 +434,7 @@ export const supervise = (
         )
       const connected = Effect.gen(function* () {
         core.welcomed = false
-        core.takeOutbox()
+        core.outgoing.take()
         // Before it dials: a token may take longer than the runtime waits for a hello.
         const frame = yield* Effect.tapErrorCause(
           Effect.timeoutFail(hello, {

@@ -7,6 +7,7 @@ import type { Feature } from "../../protocol/Features.js"
 import type { ClientMessage } from "../../protocol/Message.js"
 import type { ResumeRequest } from "../../protocol/Session.js"
 import { BadFrame, type Frame, type Inbound } from "../../transport/Connection.js"
+import type { MeterShape } from "../Metrics.js"
 import type { Attached } from "../Sessions.js"
 import type { Link } from "./link.js"
 import type { LiveSession } from "./model.js"
@@ -41,6 +42,22 @@ export const begin = (pace: Pace): State => ({
   puts: 0,
   pace
 })
+
+/** Waits until there is room for replies; a connection that ends meanwhile is read no further. */
+export const drained = ({ link }: Attached, state: State, reached: MeterShape["reached"]): Effect.Effect<void> => {
+  const { full } = link
+  if (full !== undefined) reached(full)
+  return Effect.raceFirst(
+    link.room,
+    Effect.zipRight(
+      link.connection.closed,
+      Effect.sync(() => {
+        state.done = true
+        link.abandon()
+      })
+    )
+  )
+}
 
 /** What a reply that only names things may have, in bytes. */
 export const smallReply = 1_024

@@ -1,0 +1,45 @@
+/**
+ * What is to be sent: frames in their order, and which requests are among them.
+ *
+ * The connection's owner takes both in one step, so that the time of a request counts from its writing (see `inFlight`).
+ */
+import type { Frame } from "../../transport/Connection.js"
+import type { Pending } from "./match.js"
+
+const noRequests: ReadonlyArray<Pending> = []
+
+/** The frames that wait to be handed to the transport. */
+export class Outgoing {
+  private frames: Array<Frame> = []
+  private unwritten: Array<Pending> = []
+
+  /** How many frames wait. */
+  get size(): number {
+    return this.frames.length
+  }
+
+  push(frame: Frame): void {
+    this.frames.push(frame)
+  }
+
+  /** Queues the frame of a request. */
+  pushRequest(frame: Frame, pending: Pending): void {
+    this.unwritten.push(pending)
+    this.frames.push(frame)
+  }
+
+  /** Takes what is to be sent. */
+  take(): Array<Frame> {
+    const { frames } = this
+    this.frames = []
+    return frames
+  }
+
+  /** Requests among what {@link take} has returned. */
+  takeUnwritten(): ReadonlyArray<Pending> {
+    if (this.unwritten.length === 0) return noRequests
+    const { unwritten } = this
+    this.unwritten = []
+    return unwritten
+  }
+}
