@@ -35,12 +35,13 @@ const hs = (issuer?: string) =>
   })
 
 const principal = (id: string) => ({ id, anonymous: false, claims: {} })
+const notMine: ReturnType<typeof principal> | undefined = undefined
 /** A way of a user, that takes its time. */
 const plain = (kind: "accepts" | "refuses" | "fails" | "dies" | "not-mine", id: string, millis = 0) => {
   const after = <A, E>(effect: Effect.Effect<A, E>) => Effect.zipRight(Effect.sleep(millis), effect)
   const way: AuthenticatorService =
     kind === "not-mine"
-      ? bearerWith(() => after(Effect.succeed(undefined)))
+      ? bearerWith(() => after(Effect.succeed(notMine)))
       : {
           authenticate: () =>
             after<ReturnType<typeof principal>, Unauthenticated | AuthenticationUnavailable>(

@@ -253,6 +253,7 @@ describe("§6.3 session facts", () => {
               ),
               fc.boolean(),
               (jobs, cut) =>
+                // @effect-diagnostics-next-line runEffectInsideEffect:off
                 Effect.runPromise(
                   Effect.gen(function* () {
                     const id = ++run

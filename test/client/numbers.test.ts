@@ -11,6 +11,7 @@ const agents = Agent.untyped("echo", (input) => Effect.succeed(input))
 const message = (call: Effect.Effect<unknown, unknown>) =>
   Effect.map(Effect.flip(call), (error) => (error instanceof InvalidRequest ? error.message : String(error)))
 
+const invalidDate = new Date(Number.NaN)
 const beyond = [Number.NaN, Infinity, -Infinity, 2 ** 53, 1e300, 0.5, -1, "5", null, 5n, {}] as const
 
 describe("numbers that a client is given", () => {
@@ -50,7 +51,7 @@ describe("numbers that a client is given", () => {
           "payload.lease_constraints.expires_at: is not a time"
         )
       }
-      for (const created_after of [Number.NaN, Infinity, new Date(Number.NaN), 5, "yesterday"]) {
+      for (const created_after of [Number.NaN, Infinity, invalidDate, 5, "yesterday"]) {
         const listing = Stream.runCollect(client.listJobs({ created_after: created_after as never }))
         expect(yield* message(listing), String(created_after)).toMatch(/^payload\.filter\.created_after: /)
       }

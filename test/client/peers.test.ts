@@ -75,6 +75,29 @@ describe.each(runtimes)("a client of the %s SDK's runtime", (sdk, traits) => {
   )
 
   flow(
+    "§14 a submit over what the peer reads fails alone, after one reconnect; the job beside it goes on",
+    Effect.gen(function* () {
+      // 100 MiB would only take long.
+      const frameBytes = Math.min(traits.frameBytes, 1_048_576)
+      const { runtime } = yield* listen({ ...traits, frameBytes })
+      const arcp = yield* client({ maxFrameBytes: 4_194_304 })
+      const beside = yield* within(2, arcp.submit("never"))
+      const before = runtime.connects
+      const large = yield* outcome(5, arcp.submit("echo", "x".repeat(frameBytes)))
+      expect(large).toMatchObject({ left: { code: "INVALID_REQUEST" } })
+      expect(runtime.connects - before).toBeLessThanOrEqual(1)
+      const small = yield* within(5, arcp.submit("echo", "small"))
+      // Nothing of a job comes after a resume at this peer.
+      const result = yield* outcome(15, small.result)
+      if (sdk === "Python") expect(result).toMatchObject({ left: { _tag: "ResultInvalid" } })
+      else expect(result).toEqual(Either.right("small"))
+      expect((yield* outcome(5, arcp.submit("echo", "x".repeat(frameBytes))))._tag).toBe("Left")
+      expect(runtime.connects - before).toBeLessThanOrEqual(1)
+      expect((yield* outcome(20, Effect.zipRight(beside.cancel("enough"), beside.result)))._tag).toBe("Left")
+    })
+  )
+
+  flow(
     "§7.1 a refused submit fails alone and at once; the job that is accepted next is given to its own call",
     Effect.gen(function* () {
       const { runtime } = yield* listen(traits)

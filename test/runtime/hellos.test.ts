@@ -1,6 +1,6 @@
 /** First frames: every shape of a resume, what a refusal tells, and which clients are known by their hello. */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Logger } from "effect"
+import { Layer, Deferred, Effect, Logger } from "effect"
 import { fromJobError } from "../../src/protocol/Errors.js"
 import type { RawEnvelope } from "../../src/protocol/Envelope.js"
 import { peerKind } from "../../src/runtime/internal/peers.js"
@@ -118,7 +118,7 @@ describe.each(backends)("hellos over %s", (_name, backend) => {
       // None of them has harmed the session.
       const again = yield* hello({ resume: { ...point(peer), session_id: peer.sessionId } })
       expect(again.sessionId).toBe(peer.sessionId)
-    }).pipe(Effect.provide(world(backend())), Effect.provide(log))
+    }).pipe(Effect.provide(Layer.provideMerge(world(backend()), log)))
   })
 
   it.scoped.each<readonly [string, (peer: Peer) => Effect.Effect<unknown>, string | undefined]>([

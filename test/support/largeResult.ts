@@ -53,10 +53,10 @@ const main = Effect.gen(function* () {
 }).pipe(
   Effect.provide(
     ArcpClient.layer({ auth: { token: Redacted.make("t") }, eventBufferBytes: 8_388_608 }).pipe(
-      Layer.provideMerge(runtime)
+      Layer.provideMerge(runtime),
+      Layer.provideMerge(Logger.remove(Logger.defaultLogger))
     )
-  ),
-  Effect.provide(Logger.remove(Logger.defaultLogger))
+  )
 )
 
 Effect.runPromise(main).then(

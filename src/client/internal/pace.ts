@@ -8,6 +8,7 @@
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
@@ -41,28 +42,30 @@ export class Pace {
     this.state = this.options.retry?.initial
   }
 
-  /** A connection that brought nothing has ended: the wait before the next one, or undefined where there shall be none. */
-  next(code: number, reason: string): Effect.Effect<Duration.Duration | undefined> {
+  /** A connection that brought nothing has ended: the wait before the next one, if there shall be one. */
+  next(code: number, reason: string): Effect.Effect<Option.Option<Duration.Duration>> {
     return Effect.suspend(() => {
       const { backoff, maxAttempts, maxBackoff, random, retry } = this.options
       this.attempt++
-      if (this.attempt > maxAttempts) return Effect.succeed(undefined)
+      if (this.attempt > maxAttempts) return Effect.succeedNone
       if (retry !== undefined) return this.scheduled(retry, { code, reason, attempt: this.attempt })
       const longest = Math.min(backoff * 2 ** (this.attempt - 1), maxBackoff)
-      return Effect.map(random, (drawn) => Duration.millis(Math.round(longest / 2 + (longest / 2) * drawn)))
+      return Effect.map(random, (drawn) =>
+        Option.some(Duration.millis(Math.round(longest / 2 + (longest / 2) * drawn)))
+      )
     })
   }
 
   private scheduled(
     retry: Schedule.Schedule<unknown, LostConnection>,
     lost: LostConnection
-  ): Effect.Effect<Duration.Duration | undefined> {
+  ): Effect.Effect<Option.Option<Duration.Duration>> {
     return Effect.flatMap(Clock.currentTimeMillis, (now) =>
       Effect.map(retry.step(now, lost, this.state), ([state, , decision]) => {
         this.state = state
         return ScheduleDecision.isDone(decision)
-          ? undefined
-          : Duration.millis(Math.max(0, ScheduleIntervals.start(decision.intervals) - now))
+          ? Option.none()
+          : Option.some(Duration.millis(Math.max(0, ScheduleIntervals.start(decision.intervals) - now)))
       })
     )
   }

@@ -14,6 +14,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -523,9 +524,9 @@ export const supervise = (
           atOnce = false
           return Effect.suspend(loop)
         }
-        return Effect.flatMap(pace.next(outcome.code, outcome.reason), (delay) => {
+        return Effect.flatMap(pace.next(outcome.code, outcome.reason), (next) => {
           const { attempt } = pace
-          if (delay === undefined) {
+          if (Option.isNone(next)) {
             return end(
               new SessionEnded({
                 reason: "gave_up",
@@ -533,6 +534,7 @@ export const supervise = (
               })
             )
           }
+          const delay = next.value
           return SubscriptionRef.set(status, { _tag: "Disconnected", code: outcome.code, reason: outcome.reason }).pipe(
             Effect.zipRight(SubscriptionRef.set(status, { _tag: "Reconnecting", attempt, delay })),
             Effect.zipRight(attempt < 2 ? Effect.void : warnOf(attempt, delay, outcome.reason)),
