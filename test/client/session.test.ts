@@ -114,6 +114,23 @@ describe("back-off", () => {
       }).pipe(Effect.provide(clientOf()))
   )
 
+  it.scoped("a runtime that welcomes and then says that the session is gone is asked ever more slowly", () =>
+    Effect.gen(function* () {
+      yield* ArcpClient
+      const count = yield* runtimeThat((peer, n) =>
+        Effect.gen(function* () {
+          yield* peer.expect("session.hello")
+          const session_id = `s${n}`
+          yield* peer.send("session.welcome", { resume_token: "rt", capabilities: { features: all } }, { session_id })
+          yield* peer.send("session.error", { code: "RESUME_WINDOW_EXPIRED", message: "gone" }, { session_id })
+        })
+      )
+      for (let i = 0; i < 100; i++) yield* TestClock.adjust("500 millis")
+      expect(yield* Ref.get(count)).toBeGreaterThan(5)
+      expect(yield* Ref.get(count)).toBeLessThan(25)
+    }).pipe(Effect.provide(clientOf()))
+  )
+
   it.scoped("maxAttempts counts connections that were welcomed and brought nothing", () =>
     Effect.gen(function* () {
       const arcp = yield* ArcpClient

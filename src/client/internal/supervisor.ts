@@ -194,7 +194,8 @@ export const supervise = (
         (resuming && !welcomed && error.code !== "UNAUTHENTICATED" && !error.retryable)
       if (sessionIsGone && core.sessionId !== undefined) {
         replaced = core.sessionId
-        atOnce = true
+        // Not where the session was there: such a runtime could make the client connect without end.
+        atOnce = !welcomed
         core.forgetSession()
         return { _tag: "again", code: closeCodes.policy, reason: error.code }
       }
