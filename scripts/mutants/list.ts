@@ -784,5 +784,103 @@ export const mutants: ReadonlyArray<Mutant> = [
     replace: "if (suspect.silent < Infinity) return",
     test: "test/client/silence.test.ts",
     title: "is asked for with its history, and ends in a typed error within ten seconds"
+  },
+  {
+    rule: "client: a request that is too large is not sent",
+    inside: "src/client/ArcpClient.ts",
+    find: "encode.bounded(text, maxFrameBytes)",
+    replace: "encode.bounded(text, maxFrameBytes * 1_000)",
+    test: "test/client/frames.test.ts",
+    title: "§14 fails a submit over the frame limit"
+  },
+  {
+    rule: "client: 1009 without a request that could be meant ends the client",
+    inside: "src/client/internal/attempt.ts",
+    find: "if (++this.tooBig >= maxTooBig)",
+    replace: "if (++this.tooBig >= Infinity)",
+    test: clientSession,
+    title: "1009 without a request that could be meant"
+  },
+  {
+    rule: "§6.1 a client whose credential has expired resumes with another",
+    inside: "src/client/internal/supervisor.ts",
+    find: "if (error.retryable) return",
+    replace: 'if (error.retryable && error.code !== "UNAUTHENTICATED") return',
+    test: clientSession,
+    title: "an expired credential is replaced and the session resumed"
+  },
+  {
+    rule: "§6.3 a refused resume is a session that is gone",
+    inside: "src/client/internal/supervisor.ts",
+    find: '(resuming && !welcomed && error.code !== "UNAUTHENTICATED" && !error.retryable)',
+    replace: "false",
+    test: clientSession,
+    title: "§6.3 a resume that is refused with PERMISSION_DENIED"
+  },
+  {
+    rule: "§6.7 a close that is answered with an error is closed",
+    inside: "src/client/internal/supervisor.ts",
+    find: 'if (isClosing) return react({ _tag: "closed" })',
+    replace: "",
+    test: clientSession,
+    title: "§6.7 a close that is answered with an error counts as closed at once"
+  },
+  {
+    rule: "§8.3 an event that comes under two numbers is shown once",
+    inside: "src/client/internal/core.ts",
+    find: " || job.copies.isCopy(raw.id)) return",
+    replace: ") return",
+    test: sequence,
+    title: "shows an event once that comes under two numbers"
+  },
+  {
+    rule: "§8.3 a first number after a resume that is not the next is a gap at once",
+    inside: "src/client/internal/numbers.ts",
+    find: 'if (this.resumedAt === this.last) return "gap"',
+    replace: "",
+    test: sequence,
+    title: "directly after a resume a number beyond the next one is a gap"
+  },
+  {
+    rule: "§7.4 the end of a job settles its cancel",
+    inside: "src/client/internal/core.ts",
+    find: "if (this.cancelling.delete(jobId)) this.matcher.endCancels(jobId, job.end)",
+    replace: "this.cancelling.delete(jobId)",
+    test: refusals,
+    title: "§7.4 the end of a job settles its cancel"
+  },
+
+  // The runtime and other SDKs' clients
+  {
+    rule: "§7.4 every owner of a job may cancel it",
+    inside: "src/runtime/JobScheduler.ts",
+    find: "if (!live.owners.includes(session)) {\n            return yield* new PermissionDenied",
+    replace: "if (live.owners[0] !== session) {\n            return yield* new PermissionDenied",
+    test: "test/runtime/keys.test.ts",
+    title: "§7.2 the sessions that submitted a job own it after a restart, and may cancel it"
+  },
+  {
+    rule: "1.0 §5 strict peers are sent the same as all others",
+    inside: "src/runtime/Serving.ts",
+    find: 'info.peers === "auto" ? Peers.peerKind(envelope) : undefined',
+    replace: "Peers.peerKind(envelope)",
+    test: "test/runtime/peers.test.ts",
+    title: "every client is sent the same"
+  },
+  {
+    rule: "1.0 §12 an agent's own code goes only to sessions that offered to take it",
+    inside: "src/runtime/internal/peers.ts",
+    find: "!session.features.has(agentErrors)",
+    replace: "session.peer === null",
+    test: "test/runtime/hellos.test.ts",
+    title: "1.0 §12 an agent's own code goes to sessions that offered to take it"
+  },
+  {
+    rule: "1.0 §5.1 a refusal before the welcome carries a session_id",
+    inside: "src/runtime/Serving.ts",
+    find: "session_id: named ?? `sess_${ids.unsafeUlid(now)}`",
+    replace: "session_id: named",
+    test: "test/runtime/hellos.test.ts",
+    title: "a refusal before the welcome carries a session_id"
   }
 ]
