@@ -24,7 +24,13 @@ const credentialSafety = "test/runtime/credentialSafety.test.ts"
 const delegation = "test/runtime/delegation.test.ts"
 const jobs = "test/runtime/jobs.test.ts"
 const leases = "test/runtime/leases.test.ts"
+const clientSession = "test/client/session.test.ts"
+const frameBytes = "test/runtime/frameBytes.test.ts"
+const gaps = "test/client/gaps.test.ts"
+const refusals = "test/client/refusals.test.ts"
+const sequence = "test/client/sequence.test.ts"
 const sessions = "test/runtime/sessions.test.ts"
+const verdicts = "test/auth/verdicts.test.ts"
 const tokenSecrecy = "test/runtime/tokenSecrecy.test.ts"
 
 export const mutants: ReadonlyArray<Mutant> = [
@@ -72,6 +78,30 @@ export const mutants: ReadonlyArray<Mutant> = [
     title: "§6.1 a wrong token gets UNAUTHENTICATED"
   },
   {
+    rule: "§6.1 of several ways to authenticate, one that does not know the credential does not refuse it",
+    inside: "src/auth/Verdict.ts",
+    find: '_tag === "Refused") ??',
+    replace: '_tag !== "Accepted") ??',
+    test: verdicts,
+    title: "§6.1 a table and JWTs take each its own"
+  },
+  {
+    rule: "§6.1 of several ways to authenticate, any refusal refuses",
+    inside: "src/auth/Verdict.ts",
+    find: 'verdicts.find(({ _tag }) => _tag === "Refused") ?? verdicts.find(({ _tag }) => _tag === "Accepted")',
+    replace: 'verdicts.find(({ _tag }) => _tag === "Accepted") ?? verdicts.find(({ _tag }) => _tag === "Refused")',
+    test: verdicts,
+    title: "§6.1 a token that one way accepts and another refuses is refused"
+  },
+  {
+    rule: "§6.3 a session is resumed by its own principal only",
+    inside: "src/runtime/internal/resuming.ts",
+    find: "if (!sameOwner) return",
+    replace: "if (sameOwner === undefined) return",
+    test: "test/runtime/hellos.test.ts",
+    title: "every resume that fails is refused alike"
+  },
+  {
     rule: "§6.2 the features are the intersection",
     inside: "src/protocol/Features.ts",
     find: "offered.has(feature)",
@@ -97,9 +127,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §6.2 the client treats the resume token as a secret",
-    inside: "src/client",
-    find: "resumeToken: Redacted.make(core.resumeToken),",
-    replace: "resumeToken: Redacted.make(core.resumeToken), ...{ token: core.resumeToken },",
+    inside: "src/client/internal/facts.ts",
+    find: "resumeToken: Redacted.make(resumeToken),",
+    replace: "resumeToken: Redacted.make(resumeToken), ...{ token: resumeToken },",
     test: tokenSecrecy,
     title: "are in no log, span, status, error or printed fact"
   },
@@ -202,19 +232,43 @@ export const mutants: ReadonlyArray<Mutant> = [
     title: "§7.6 a foreign job does not exist"
   },
   {
+    rule: "§7.2 the key is looked up before the submit is judged",
+    inside: "src/runtime/JobScheduler.ts",
+    find: "return Effect.mapError(store.key(session.principal.id, key), storeFailure).pipe(",
+    replace:
+      "return Effect.zipRight(resolve(session, request.payload), Effect.mapError(store.key(session.principal.id, key), storeFailure)).pipe(",
+    test: "test/runtime/keys.test.ts",
+    title: "§7.2 finds its job: another default version"
+  },
+  {
+    rule: "§7.2 a repeat of an ended streamed job replays its chunks",
+    inside: "src/runtime/JobScheduler.ts",
+    find: "if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)",
+    replace: "if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), last - 1, last)",
+    test: "test/runtime/keys.test.ts",
+    title: "§7.2 of an ended streamed job replays its chunks, then its terminal message"
+  },
+  {
+    rule: "§7.6 subscribed_from says where a history begins whose start is gone",
+    inside: "src/runtime/Subscriptions.ts",
+    find: "gone <= after\n    ? from",
+    replace: "gone <= Infinity\n    ? from",
+    test: "test/runtime/gaps.test.ts",
+    title: "§7.6 a late observer is told behind which of the owner's events its history begins"
+  },
+  {
     rule: "§7.6 replayed says whether history follows",
     inside: "src/runtime/Subscriptions.ts",
-    find: "          replayed\n",
-    replace: "          replayed: true\n",
+    find: "replayed: replay !== undefined",
+    replace: "replayed: true",
     test: introspection,
     title: "§7.6 replayed says whether history follows"
   },
   {
     rule: "§7.6 job.subscribed has the current budget",
     inside: "src/runtime/Subscriptions.ts",
-    find: "agent: `${record.agent}@${record.version}`,\n          lease: JSON.parse(record.lease) as WireLease,\n          ...(constraints === undefined ? {} : { lease_constraints: constraints }),\n          ...(budget === undefined ? {} : { budget }),\n          parent_job_id: record.parentJobId ?? null,\n          trace_id",
-    replace:
-      "agent: `${record.agent}@${record.version}`,\n          lease: JSON.parse(record.lease) as WireLease,\n          ...(constraints === undefined ? {} : { lease_constraints: constraints }),\n          parent_job_id: record.parentJobId ?? null,\n          trace_id",
+    find: "...(budget === undefined ? {} : { budget }),\n          ...credentialsOf(session, record),\n          parent_job_id: record.parentJobId ?? null,\n          trace_id",
+    replace: "parent_job_id: record.parentJobId ?? null,\n          trace_id",
     test: introspection,
     title: "§7.6 job.subscribed has every field"
   },
@@ -247,82 +301,130 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§14 chunks are capped",
     inside: "src/runtime/internal/chunks.ts",
-    find: "if (length <= this.maxBytes) return [text]",
+    find: "if (length <= this.maxBytes && this.isShort(text, length)) return [text]",
     replace: "if (length > 0) return [text]",
     test: jobs,
     title: "§14 a chunk over the limit is cut"
   },
   {
+    rule: "§14 a chunk is cut by what its frame has once it is encoded",
+    inside: "src/runtime/internal/chunks.ts",
+    find: "this.maxEncoded = maxEncoded",
+    replace: "this.maxEncoded = Number.MAX_SAFE_INTEGER",
+    test: frameBytes,
+    title: "§8.4 chunks are cut by encoded bytes"
+  },
+  {
+    rule: "§14 no frame has over 1,000,000 bytes by default",
+    inside: "src/runtime/Limits.ts",
+    find: "maxFrameBytes: 1_000_000,",
+    replace: "maxFrameBytes: 2_000_000,",
+    test: frameBytes,
+    title: "§8.4 chunks are cut by encoded bytes"
+  },
+  {
+    rule: "§14 an event that is larger than a frame fails the agent's call",
+    inside: "src/runtime/internal/jobService.ts",
+    find: "if (!FrameSize.fits(text, room)) {",
+    replace: "if (text === undefined) {",
+    test: frameBytes,
+    title: "§8.2 an event of any kind that is too large"
+  },
+  {
+    rule: "§14 replies are as small as a frame may be",
+    inside: "src/runtime/internal/link.ts",
+    find: "this.bounds.maxFrameBytes ?? Infinity",
+    replace: "Infinity",
+    test: frameBytes,
+    title: "details of errors, replies and inventories that do not fit are left out"
+  },
+  {
     rule: "§8.4 the client takes chunks in chunk_seq order",
     inside: "src/client",
-    find: "body.chunk_seq !== this.nextChunk",
-    replace: "body.chunk_seq < 0",
+    find: "body.chunk_seq !== this.next ||",
+    replace: "body.chunk_seq < 0 ||",
     test: assembly,
     title: "whose chunk_seq leaves one out fails with ResultInvalid"
   },
   {
     rule: "§8.4 the client takes no chunk twice",
     inside: "src/client",
-    find: "body.chunk_seq !== this.nextChunk",
-    replace: "body.chunk_seq > this.nextChunk",
+    find: "body.chunk_seq !== this.next ||",
+    replace: "body.chunk_seq > this.next ||",
     test: assembly,
     title: "whose chunk comes twice under one chunk_seq"
   },
   {
     rule: "§8.4 the client takes chunks of one result_id",
     inside: "src/client",
-    find: "body.result_id !== this.resultId || body.chunk_seq",
+    find: "body.result_id !== this.id || body.chunk_seq",
     replace: "body.chunk_seq",
     test: assembly,
     title: "with a chunk of another result_id between"
   },
   {
     rule: "§8.4 the client compares the end's result_id",
-    inside: "src/client",
-    find: "job.resultId !== undefined && job.resultId !== payload.result_id",
-    replace: "job.resultId === null",
+    inside: "src/client/JobHandle.ts",
+    find: "id !== undefined && id !== payload.result_id",
+    replace: "payload.result_id === null",
     test: assembly,
     title: "whose job.result names another result_id"
   },
   {
     rule: "§8.4 the client compares result_size with the bytes of text",
-    inside: "src/client",
-    find: "new TextEncoder().encode(text).length === size",
-    replace: "text.length === size",
+    inside: "src/client/JobHandle.ts",
+    find: "length += utf8Length(data)",
+    replace: "length += data.length",
     test: assembly,
     title: "whose size counts encoded bytes"
   },
   {
     rule: "§8.4 the client compares result_size with text",
-    inside: "src/client",
-    find: "new TextEncoder().encode(text).length === size",
-    replace: "text.length > 0",
+    inside: "src/client/JobHandle.ts",
+    find: "if (size !== undefined && size !== length) return invalid(wrongSize(length, size))\n      return",
+    replace: "return",
     test: assembly,
     title: "whose result_size is one more"
   },
   {
     rule: "§8.4 the client compares result_size with bytes",
-    inside: "src/client",
-    find: "size !== undefined && size !== length",
-    replace: "size === -1",
+    inside: "src/client/JobHandle.ts",
+    find: "if (size !== undefined && size !== length) return invalid(wrongSize(length, size))\n    const whole",
+    replace: "const whole",
     test: assembly,
     title: "of base64 whose result_size is one less"
   },
   {
     rule: "§8.4 the client waits for the last chunk",
-    inside: "src/client",
-    find: "if (!job.complete) return",
-    replace: "if (job.chunks.length < 0) return",
+    inside: "src/client/JobHandle.ts",
+    find: "if (!chunks.complete) return",
+    replace: "if (chunks.parts.length < 0) return",
     test: assembly,
     title: "whose last chunk says that more follow"
   },
   {
     rule: "§8.4 the client takes no chunk after the last",
     inside: "src/client",
-    find: "!== this.nextChunk || this.complete)",
-    replace: "!== this.nextChunk)",
+    find: "body.chunk_seq !== this.next || this.complete)",
+    replace: "body.chunk_seq !== this.next)",
     test: assembly,
     title: "with a chunk after the last"
+  },
+  {
+    rule: "§8.4 what the owner of a streamed result has read is released",
+    inside: "src/client/internal/resultChunks.ts",
+    find: 'reader.done = first\n      this.owned = "stream"',
+    replace: "reader.done = first",
+    test: "test/client/streamed.test.ts",
+    title: "is owned by the stream that reads it before the first chunk"
+  },
+  {
+    rule: "§8.4 the owner of a streamed result may open when its first chunks have come with job.accepted",
+    inside: "src/client/internal/resultChunks.ts",
+    find: "if (this.id !== undefined && this.open && this.owned === false)",
+    replace: "if (this.id === null)",
+    test: "test/client/streamed.test.ts",
+    title: "is owned by the stream that opens directly after the submit"
   },
 
   // §9: authority
@@ -397,6 +499,22 @@ export const mutants: ReadonlyArray<Mutant> = [
     replace: "remaining.value < 0n",
     test: budgets,
     title: "whichever counter it is"
+  },
+  {
+    rule: "§9.6 an amount of the wire has no exponent",
+    inside: "src/authority/Amount.ts",
+    find: "if (parts === null) return fail('amount: not digits, or digits \".\" digits')",
+    replace: "if (parts === null) return /e/i.test(text) ? spelled(text) : fail('amount: none')",
+    test: "test/authority/Amount.test.ts",
+    title: '§9.6 "USD:1e3" is refused'
+  },
+  {
+    rule: "§9.6 a program's amount may have an exponent, and is exact",
+    inside: "src/authority/Amount.ts",
+    find: "if (!/e/i.test(text)) return decimal(text)",
+    replace: "if (text !== undefined) return decimal(text)",
+    test: "test/runtime/costs.test.ts",
+    title: "§9.6 numbers below 1e-6 are charged exactly"
   },
   {
     rule: "§9.6 negative values are rejected",
@@ -495,5 +613,274 @@ export const mutants: ReadonlyArray<Mutant> = [
     replace: "",
     test: credentials,
     title: "§14 a permanent failure is logged"
+  },
+
+  // A client and the runtimes that it meets
+  {
+    rule: "client: a welcome alone does not reset the back-off",
+    inside: "src/client/internal/supervisor.ts",
+    find: "attempt.welcomedAt = options.now()",
+    replace: "attempt.welcomedAt = options.now(); pace.progressed()",
+    test: clientSession,
+    title: "a welcome alone does not reset the wait"
+  },
+  {
+    rule: "client: progress resets the back-off",
+    inside: "src/client/internal/supervisor.ts",
+    find: "          pace.progressed()\n",
+    replace: "",
+    test: clientSession,
+    title: "a connection that lived for ten seconds, or brought an answer or an event"
+  },
+  {
+    rule: "client: what is no runtime ends the client after three connections",
+    inside: "src/client/internal/attempt.ts",
+    find: "++this.garbled < maxGarbled",
+    replace: "++this.garbled < Infinity",
+    test: clientSession,
+    title: "three connections in a row that begin with another protocol"
+  },
+  {
+    rule: "client: five bare closes before any welcome end the client",
+    inside: "src/client/internal/attempt.ts",
+    find: "if (bare && ++this.bare >= maxBare)",
+    replace: "if (bare && ++this.bare >= Infinity)",
+    test: clientSession,
+    title: "five bare closes before any welcome"
+  },
+  {
+    rule: "client: a request that is closed with 1009 is not repeated",
+    inside: "src/client/internal/inFlight.ts",
+    find: "const tooBig = code === closeCodes.tooBig",
+    replace: "const tooBig = false",
+    test: clientSession,
+    title: "§14 a close with 1009 fails the largest request"
+  },
+  {
+    rule: "client: no call waits longer than requestTimeout",
+    inside: "src/client/internal/inFlight.ts",
+    find: "if (left > 0) next = Math.min(next, left)",
+    replace: "if (left !== undefined) next = Math.min(next, left)",
+    test: clientSession,
+    title: "every call fails with RequestTimeout"
+  },
+  {
+    rule: "client: requestTimeout counts anew after a resume",
+    inside: "src/client/internal/inFlight.ts",
+    find: "for (const pending of requests) pending.writtenAt = at",
+    replace:
+      "for (const pending of requests) pending.writtenAt = (pending as unknown as { once?: number }).once ??= at",
+    test: clientSession,
+    title: "it counts on a live session only, anew after each resume"
+  },
+  {
+    rule: "client: a remark of the runtime is the reason of what follows",
+    inside: "src/client/internal/supervisor.ts",
+    find: "attempt.remark = oneLine(",
+    replace: "void oneLine(",
+    test: clientSession,
+    title: "what the runtime says of no request is logged"
+  },
+  {
+    rule: "§6.4 the client gives a silent runtime up after two intervals of its welcome",
+    inside: "src/client/internal/supervisor.ts",
+    find: "silent >= 2 * interval",
+    replace: "silent >= 20 * interval",
+    test: clientSession,
+    title: "§6.4 the first connection is watched with the interval of its welcome"
+  },
+  {
+    rule: "§6.2 the client sends nothing that was not negotiated",
+    inside: "src/client/ArcpClient.ts",
+    find: "features.find((feature) => !core.features.has(feature))",
+    replace: "features.find((feature) => feature === undefined)",
+    test: clientSession,
+    title: "fails with NotNegotiated and is not sent"
+  },
+  {
+    rule: "§7.6 an unsubscribe ends the observation without an answer",
+    inside: "src/client/internal/handles.ts",
+    find: "core.lose(job, new ClientClosed(",
+    replace: "void (new ClientClosed(",
+    test: clientSession,
+    title: "§7.6 unsubscribe ends it at once"
+  },
+  {
+    rule: "§7.6 what comes after an unsubscribe is dropped",
+    inside: "src/client/internal/core.ts",
+    find: " || this.unobserved.has(jobId)) return",
+    replace: ") return",
+    test: clientSession,
+    title: "§7.6 unsubscribe ends it at once"
+  },
+  {
+    rule: "§7.6 a history that starts later than was asked for is a gap",
+    inside: "src/client/internal/history.ts",
+    find: "from !== undefined && from > asked",
+    replace: "from === null",
+    test: gaps,
+    title: "§7.6 a late observer's history that starts later"
+  },
+  {
+    rule: "§6.5 events that went over the client's buffer are a gap",
+    inside: "src/client/internal/jobStreams.ts",
+    find: "const missed = job.missedBy(reader)",
+    replace: "job.missedBy(reader); const missed = undefined",
+    test: gaps,
+    title: "§6.5 a buffer that ran over says which numbers are gone"
+  },
+  {
+    rule: "§6.3 facts count what was processed, not what was received",
+    inside: "src/client/internal/cursor.ts",
+    find: "return Math.max(0, Math.min(lastSeq, first - 1))",
+    replace: "return lastSeq",
+    test: "test/client/facts.test.ts",
+    title: "count what was processed"
+  },
+  {
+    rule: "§8.3 every frame with a number uses it up",
+    inside: "src/client/internal/core.ts",
+    find: "    const used = this.use(raw)\n",
+    replace: "    const used: Reaction = none\n",
+    test: sequence,
+    title: "uses the number of a frame up"
+  },
+  {
+    rule: "§8.3 a number that is missing for two seconds is asked for by a resume",
+    inside: "src/client/internal/silence.ts",
+    find: "const gapTicks = 2\n",
+    replace: "const gapTicks = 2_000\n",
+    test: sequence,
+    title: "resumes from below a number that is missing for two seconds"
+  },
+  {
+    rule: "§8.3 frames out of order between jobs are no gap",
+    inside: "src/client/internal/numbers.ts",
+    find: "if (this.ahead.size >= maxAhead) return",
+    replace: "if (this.ahead.size >= 0) return",
+    test: sequence,
+    title: "takes frames that came out of order"
+  },
+  {
+    rule: "§7.2 DUPLICATE_KEY ends no job",
+    inside: "src/client/internal/refusals.ts",
+    find: 'if (error.code === "DUPLICATE_KEY") {',
+    replace: 'if (error.code === "never") {',
+    test: refusals,
+    title: "§7.2 DUPLICATE_KEY that nothing asked for ends no job"
+  },
+  {
+    rule: "§7.1 a job.error of an unknown job refuses the submit that waits",
+    inside: "src/client/internal/refusals.ts",
+    find: "const verdict = fail(matcher.refused(envelope, byOrder), end)",
+    replace: "const verdict: Verdict = byOrder ? end : end",
+    test: refusals,
+    title: "its call fails at once, and the next job.accepted is given to the next call"
+  },
+  {
+    rule: "§6.3 a job that stays silent after a resume is asked for",
+    inside: "src/client/internal/silence.ts",
+    find: "if (suspect.silent < suspect.patience) return",
+    replace: "if (suspect.silent < Infinity) return",
+    test: "test/client/silence.test.ts",
+    title: "is asked for with its history, and ends in a typed error within ten seconds"
+  },
+  {
+    rule: "client: a request that is too large is not sent",
+    inside: "src/client/ArcpClient.ts",
+    find: "encode.bounded(text, maxFrameBytes)",
+    replace: "encode.bounded(text, maxFrameBytes * 1_000)",
+    test: "test/client/frames.test.ts",
+    title: "§14 fails a submit over the frame limit"
+  },
+  {
+    rule: "client: 1009 without a request that could be meant ends the client",
+    inside: "src/client/internal/attempt.ts",
+    find: "if (++this.tooBig >= maxTooBig)",
+    replace: "if (++this.tooBig >= Infinity)",
+    test: clientSession,
+    title: "1009 without a request that could be meant"
+  },
+  {
+    rule: "§6.1 a client whose credential has expired resumes with another",
+    inside: "src/client/internal/supervisor.ts",
+    find: "if (error.retryable) return",
+    replace: 'if (error.retryable && error.code !== "UNAUTHENTICATED") return',
+    test: clientSession,
+    title: "an expired credential is replaced and the session resumed"
+  },
+  {
+    rule: "§6.3 a refused resume is a session that is gone",
+    inside: "src/client/internal/supervisor.ts",
+    find: '(resuming && !welcomed && error.code !== "UNAUTHENTICATED" && !error.retryable)',
+    replace: "false",
+    test: clientSession,
+    title: "§6.3 a resume that is refused with PERMISSION_DENIED"
+  },
+  {
+    rule: "§6.7 a close that is answered with an error is closed",
+    inside: "src/client/internal/supervisor.ts",
+    find: 'if (isClosing) return react({ _tag: "closed" })',
+    replace: "",
+    test: clientSession,
+    title: "§6.7 a close that is answered with an error counts as closed at once"
+  },
+  {
+    rule: "§8.3 an event that comes under two numbers is shown once",
+    inside: "src/client/internal/core.ts",
+    find: " || job.copies.isCopy(raw.id)) return",
+    replace: ") return",
+    test: sequence,
+    title: "shows an event once that comes under two numbers"
+  },
+  {
+    rule: "§8.3 a first number after a resume that is not the next is a gap at once",
+    inside: "src/client/internal/numbers.ts",
+    find: 'if (this.resumedAt === this.last) return "gap"',
+    replace: "",
+    test: sequence,
+    title: "directly after a resume a number beyond the next one is a gap"
+  },
+  {
+    rule: "§7.4 the end of a job settles its cancel",
+    inside: "src/client/internal/core.ts",
+    find: "if (this.cancelling.delete(jobId)) this.matcher.endCancels(jobId, job.end)",
+    replace: "this.cancelling.delete(jobId)",
+    test: refusals,
+    title: "§7.4 the end of a job settles its cancel"
+  },
+
+  // The runtime and other SDKs' clients
+  {
+    rule: "§7.4 every owner of a job may cancel it",
+    inside: "src/runtime/JobScheduler.ts",
+    find: "if (!live.owners.includes(session)) {\n            return yield* new PermissionDenied",
+    replace: "if (live.owners[0] !== session) {\n            return yield* new PermissionDenied",
+    test: "test/runtime/keys.test.ts",
+    title: "§7.2 the sessions that submitted a job own it after a restart, and may cancel it"
+  },
+  {
+    rule: "1.0 §5 strict peers are sent the same as all others",
+    inside: "src/runtime/Serving.ts",
+    find: 'info.peers === "auto" ? Peers.peerKind(envelope) : undefined',
+    replace: "Peers.peerKind(envelope)",
+    test: "test/runtime/peers.test.ts",
+    title: "every client is sent the same"
+  },
+  {
+    rule: "1.0 §12 an agent's own code goes only to sessions that offered to take it",
+    inside: "src/runtime/internal/peers.ts",
+    find: "!session.features.has(agentErrors)",
+    replace: "session.peer === null",
+    test: "test/runtime/hellos.test.ts",
+    title: "1.0 §12 an agent's own code goes to sessions that offered to take it"
+  },
+  {
+    rule: "1.0 §5.1 a refusal before the welcome carries a session_id",
+    inside: "src/runtime/Serving.ts",
+    find: "session_id: named ?? `sess_${ids.unsafeUlid(now)}`",
+    replace: "session_id: named",
+    test: "test/runtime/hellos.test.ts",
+    title: "a refusal before the welcome carries a session_id"
   }
 ]

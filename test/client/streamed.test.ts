@@ -4,7 +4,7 @@ import { Chunk, Deferred, Effect, Fiber, Layer, Redacted, Schema, Stream, TestCl
 import { Agent, Job } from "../../src/agent/index.js"
 import { ArcpClient } from "../../src/client/index.js"
 import { world } from "../runtime/world.js"
-import { clientOf, withJob } from "./scripts.js"
+import { accepting, clientOf, greet, head, withJob } from "./scripts.js"
 
 const scripted = clientOf()
 const utf8 = (bytes: Iterable<Uint8Array>) => Buffer.concat([...bytes]).toString("utf8")
@@ -21,6 +21,37 @@ describe("§8.4 a streamed result", () => {
       expect(utf8(yield* Fiber.join(reading))).toBe("one, twö")
       expect(yield* Effect.flip(job.result)).toMatchObject({ _tag: "ResultStreamed", jobId: "j" })
       expect(yield* Effect.flip(Stream.runCollect(job.chunks))).toMatchObject({ _tag: "ResultStreamed" })
+    }).pipe(Effect.provide(scripted))
+  )
+
+  it.scoped("is owned by the stream that opens directly after the submit, though chunks come with job.accepted", () =>
+    Effect.gen(function* () {
+      const arcp = yield* ArcpClient
+      const next = yield* accepting
+      const reading = yield* Effect.fork(
+        Effect.flatMap(arcp.submit("a", 1), (job) =>
+          Effect.map(Stream.runCollect(job.bytes), (read) => ({ job, read: utf8(read) }))
+        )
+      )
+      const peer = yield* greet(next)
+      const submit = yield* peer.expect("job.submit")
+      const frame = (type: string, payload: object, event_seq?: number) =>
+        JSON.stringify({ arcp: "1.1", id: `${type} ${event_seq}`, type, ...head, job_id: "j", event_seq, payload })
+      const chunk = (chunk_seq: number, data: string, more: boolean) => ({
+        kind: "result_chunk",
+        ts: "t",
+        body: { result_id: "r", chunk_seq, data, encoding: "utf8", more }
+      })
+      yield* peer.connection.send([
+        frame("job.accepted", { request_id: submit.id, job_id: "j", agent: "a@1" }),
+        frame("job.event", chunk(0, "one, ", true), 1),
+        frame("job.event", chunk(1, "two", false), 2)
+      ])
+      yield* TestClock.adjust(0)
+      yield* peer.connection.send([frame("job.result", { final_status: "success", result_id: "r", result_size: 8 }, 3)])
+      const { job, read } = yield* Fiber.join(reading)
+      expect(read).toBe("one, two")
+      expect(yield* Effect.flip(job.result)).toMatchObject({ _tag: "ResultStreamed", jobId: "j" })
     }).pipe(Effect.provide(scripted))
   )
 
