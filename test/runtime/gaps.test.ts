@@ -206,7 +206,7 @@ for (const [name, options] of backends) {
       Effect.gen(function* () {
         const first = yield* hello({ features: without("ack") })
         const second = yield* hello({ features: without("ack") })
-        yield* Effect.forEach([1, 2, 3], (n) => run(second, "echo", n))
+        yield* Effect.forEach([1, 2, 3, 4, 5, 6, 7], (n) => run(second, "echo", n))
         const key = { idempotency_key: "numbers" }
         const { job_id } = yield* submit(first, "phases", { name: "numbers" }, key)
         yield* first.next("job.event", (frame) => frame.payload.body?.message === "5")
