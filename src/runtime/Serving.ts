@@ -35,6 +35,7 @@ import { Credentials } from "./Credentials.js"
 import { type Deadline, Deadlines } from "./Deadlines.js"
 import { Heartbeats } from "./Heartbeats.js"
 import { artifactAnswers } from "./internal/artifactAnswers.js"
+import { watchCredential } from "./internal/credentialExpiry.js"
 import * as FrameSize from "./internal/frameSize.js"
 import * as JobsPage from "./internal/jobsPage.js"
 import type { Link } from "./internal/link.js"
@@ -157,7 +158,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             return yield* refuse(connection, state, new InternalError({ message: barred }), envelope)
           }
           const peer = info.peers === "auto" ? Peers.peerKind(envelope) : undefined
-          state.greeted = true
+          state.greeted = envelope
           const { auth } = message.payload
           const hello: Hello = message.payload
           const gone = new Unauthenticated({ message: "auth: the connection has ended" })
@@ -194,6 +195,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                           state.attached = attached
                           strangers.leave(connection)
                           heartbeats.watch(attached)
+                          state.expiry = watchCredential(deadlines, attached, principal, ids)
                         }
                       )
                     )
@@ -556,10 +558,11 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               if (state.attached !== undefined || state.done) return
               const time = `within ${limits.handshakeTimeout} ms`
               // Nothing was judged, neither the hello nor its credential.
-              const error = state.greeted
-                ? new InternalError({ message: `the session could not be opened ${time}; try again` })
-                : new InvalidRequest({ message: `no session.hello came ${time}` })
-              runFork(refuse(connection, state, reaching("handshakeTimeout", error), undefined))
+              const error =
+                state.greeted !== undefined
+                  ? new InternalError({ message: `the session could not be opened ${time}; try again` })
+                  : new InvalidRequest({ message: `no session.hello came ${time}; try again`, retryable: true })
+              runFork(refuse(connection, state, reaching("handshakeTimeout", error), state.greeted))
             })
             // Its inbound has ended, so its end is near. The transport cannot count.
             const tooLarge = Effect.map(connection.closed, ({ code }) => {
@@ -567,6 +570,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             })
             const ended = (exit: Exit.Exit<void>): Effect.Effect<void> => {
               tooSlow.cancel()
+              state.expiry?.cancel()
               strangers.leave(connection)
               if (state.attached !== undefined) sessions.leave(state.attached)
               const closed = Scope.close(scope, exit)
