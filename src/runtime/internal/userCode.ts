@@ -43,7 +43,7 @@ const copyOf = (principal: unknown): Principal | undefined => {
 const notAvailable = new InternalError({ message: "auth: authentication is not available; try again" })
 
 /** A principal whose credential has not run out. */
-const stillValid = (principal: Principal): Effect.Effect<Principal, Unauthenticated> =>
+const stillValid = (principal: Principal): Effect.Effect<Principal, ArcpError> =>
   principal.expiresAt === undefined
     ? Effect.succeed(principal)
     : Effect.flatMap(Clock.currentTimeMillis, (now) =>
