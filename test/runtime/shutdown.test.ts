@@ -128,8 +128,8 @@ describe.each(backends)("shutdown over %s", (_name, backend) => {
         yield* peer.send("session.hello", { auth: { token: "alice-token" } })
         const second = yield* dial
         const error = yield* advancing(peer.next("session.error"))
-        expect(error.payload.code).toBe("INVALID_REQUEST")
-        expect((yield* peer.ended).code).toBe(1008)
+        expect(error.payload.code).toBe("INTERNAL_ERROR")
+        expect((yield* peer.ended).code).toBe(1013)
         yield* second.ended
         yield* Deferred.succeed(open, undefined)
         const other = yield* hello()
