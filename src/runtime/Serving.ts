@@ -44,6 +44,7 @@ import type { KeptAccepted } from "./internal/newJob.js"
 import { isSignOfLife, Pace } from "./internal/pace.js"
 import * as Peers from "./internal/peers.js"
 import * as Requests from "./internal/requests.js"
+import { spokenTo } from "./internal/spoken.js"
 import { Strangers } from "./internal/strangers.js"
 import { asWork, pauseIfOver } from "./internal/turn.js"
 import { authenticating } from "./internal/userCode.js"
@@ -132,7 +133,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         const now = deadlines.now()
         const named = request === undefined ? undefined : Requests.namedSession(request)
         const head = { id: ids.unsafeUlid(now), session_id: named ?? `sess_${ids.unsafeUlid(now)}` }
-        return connection
+        const spoken = request === undefined ? connection : spokenTo(connection, request)
+        return spoken
           .send([FrameSize.smaller(JSON.stringify(errorFrame(head, error, requestId)), limits.maxFrameBytes)])
           .pipe(Effect.ignore, Effect.zipRight(connection.close(code, error.code)))
       }
@@ -187,8 +189,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                       Effect.map(
                         Scope.extend(
                           request === undefined
-                            ? sessions.open(connection, principal, hello, peer)
-                            : sessions.resume(connection, principal, request, hello, peer),
+                            ? sessions.open(spokenTo(connection, envelope), principal, hello, peer)
+                            : sessions.resume(spokenTo(connection, envelope), principal, request, hello, peer),
                           scope
                         ),
                         (attached) => {
