@@ -254,7 +254,14 @@ export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, Jw
           catch: failure
         })
         const principal = principalOf(verified.payload)
-        return principal ?? (yield* new Unauthenticated({ message: "auth.token: names no principal that is accepted" }))
+        if (principal === undefined) {
+          return yield* new Unauthenticated({ message: "auth.token: names no principal that is accepted" })
+        }
+        const { exp } = verified.payload
+        if (exp === undefined || principal.expiresAt !== undefined) return principal
+        const { anonymous, claims, id } = principal
+        // For as long as it is accepted at a hello.
+        return { id, anonymous, claims, expiresAt: (exp + tolerance) * 1_000 }
       })
     return {
       accepts,

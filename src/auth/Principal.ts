@@ -6,4 +6,10 @@ export interface Principal {
   readonly anonymous: boolean
   /** What the authenticator knows besides, such as a token's claims. */
   readonly claims: Readonly<Record<string, unknown>>
+  /**
+   * When the credential that was presented runs out, in milliseconds since the epoch. A session that is connected then is told
+   * (`UNAUTHENTICATED`, `retryable: true`, `details.reason: "credential_expired"`) and its connection is closed; its jobs go on, and it can
+   * be resumed with another credential. Absent: never.
+   */
+  readonly expiresAt?: number | undefined
 }

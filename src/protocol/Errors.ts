@@ -40,14 +40,18 @@ export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(er
 /** Error messages on the wire are one line of at most this many characters. */
 export const maxMessageLength = 512
 
-/** Makes `text` fit for an error message: one line, no character that a terminal obeys or that reorders text, at most {@link maxMessageLength} characters. */
+/**
+ * Makes `text` fit for an error message: one line, no character that a terminal obeys or that reorders text, no half of one, at most
+ * {@link maxMessageLength} characters.
+ */
 export const oneLine = (text: string): string => {
   // Bounded before the replacement so that a hostile megabyte costs nothing.
   const line = text
     .slice(0, maxMessageLength * 2)
     .replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+/g, " ")
     .trim()
-  return line.length <= maxMessageLength ? line : `${line.slice(0, maxMessageLength - 1)}…`
+  // Last, since a cut may have halved a character.
+  return Text.wellFormed(line.length <= maxMessageLength ? line : `${line.slice(0, maxMessageLength - 1)}…`)
 }
 
 /** Details that an error may carry: a JSON object, specific to the code. */

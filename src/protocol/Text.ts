@@ -11,6 +11,12 @@ export const maxLength = 4_096
 
 const shown = (text: string, max: number): string => (text.length <= max ? text : `${text.slice(0, max - 1)}…`)
 
+const surrogate = /[\ud800-\udfff]/
+const lone = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
+
+/** Half a code point has no UTF-8: it becomes U+FFFD, as in every encoder. JSON would make six bytes of it. */
+export const wellFormed = (text: string): string => (surrogate.test(text) ? text.replace(lone, "\ufffd") : text)
+
 /** Runs `read`; `otherwise` where it throws. */
 export const attempt = <A, B>(read: () => A, otherwise: B): A | B => {
   try {

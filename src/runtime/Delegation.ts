@@ -30,7 +30,6 @@ import { type ArcpError, Cancelled, InternalError, InvalidRequest, PermissionDen
 import { formatTimestamp, type WireLeaseConstraints } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import * as Text from "../protocol/Text.js"
-import * as Message from "../protocol/Message.js"
 import type { TraceContext } from "../protocol/Trace.js"
 import { Budgets } from "./Budgets.js"
 import { Credentials } from "./Credentials.js"
@@ -38,9 +37,9 @@ import { Deadlines } from "./Deadlines.js"
 import type { LiveSession } from "./internal/model.js"
 import * as FrameSize from "./internal/frameSize.js"
 import { newJob } from "./internal/newJob.js"
+import { announcement } from "./internal/announced.js"
 import { attachOwner, detach } from "./internal/owner.js"
 import { eventPayload, failedResultBody } from "./internal/payload.js"
-import { hearsOfChildren } from "./internal/peers.js"
 import type { Outcome, Running } from "./internal/running.js"
 import { pause } from "./internal/turn.js"
 import { JobRunner } from "./JobRunner.js"
@@ -355,21 +354,14 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
               },
               committed: () => {
                 for (const { at, owner } of announced) {
-                  if (owner.link === undefined || !hearsOfChildren(owner)) continue
-                  const issued = owner.features.has("provisioned_credentials") ? credentials.wire(jobId) : []
-                  owner.link.postAfter(
-                    at,
-                    Message.runtime(
-                      "job.accepted",
-                      {
-                        id: ids.unsafeUlid(deadlines.now()),
-                        session_id: owner.sessionId,
-                        job_id: jobId,
-                        trace_id: live.traceId
-                      },
-                      { ...accepted, ...(issued.length === 0 ? {} : { credentials: issued }) }
-                    )
+                  const announced = announcement(
+                    owner,
+                    live,
+                    accepted,
+                    () => credentials.wire(jobId),
+                    () => ids.unsafeUlid(deadlines.now())
                   )
+                  if (announced !== undefined) owner.link?.postAfter(at, announced)
                 }
                 runner.start(running)
                 resume(

@@ -39,6 +39,7 @@ import type { KeyRecord } from "../store/Store.js"
 import { Store, type StoreError } from "../store/Store.js"
 import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
+import { announcement } from "./internal/announced.js"
 import * as FrameSize from "./internal/frameSize.js"
 import { isTerminal } from "../protocol/Session.js"
 import { askedHash, sameAsked } from "./internal/asked.js"
@@ -287,6 +288,18 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
       const descendants = (running: Running): ReadonlyArray<LiveJob> =>
         [...running.children].flatMap((child) => (child.queued ? [child.live, ...descendants(child)] : []))
 
+      /** Tells a session that has become an owner of a job of one of its children (§10). */
+      const announceChild = (session: LiveSession, child: LiveJob): void => {
+        const announced = announcement(
+          session,
+          child,
+          JSON.parse(child.record.accepted) as Accepted,
+          () => credentials.wire(child.jobId),
+          () => ids.unsafeUlid(deadlines.now())
+        )
+        if (announced !== undefined) session.link?.post(announced)
+      }
+
       /** Answers a submit whose key is known (§7.2); false where its job is gone. */
       const repeat = (session: LiveSession, request: SubmitRequest, key: KeyRecord, hash: string) =>
         Effect.gen(function* () {
@@ -332,8 +345,11 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
                 builder.state(job)
               }
             },
-            committed: () =>
-              request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted)),
+            committed: () => {
+              request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted))
+              // Behind it, and before their events.
+              for (const [job, { owned }] of fresh) if (job !== live && !owned) announceChild(session, job)
+            },
             failed: (error) => {
               for (const [job, { owned }] of fresh) if (!owned) removeOwner(job, session)
               request.failed(storeFailure(error))

@@ -35,6 +35,7 @@ import { Credentials } from "./Credentials.js"
 import { type Deadline, Deadlines } from "./Deadlines.js"
 import { Heartbeats } from "./Heartbeats.js"
 import { artifactAnswers } from "./internal/artifactAnswers.js"
+import { watchCredential } from "./internal/credentialExpiry.js"
 import { errorFrame } from "./internal/errorFrame.js"
 import * as JobsPage from "./internal/jobsPage.js"
 import type { Link } from "./internal/link.js"
@@ -44,6 +45,7 @@ import { isSignOfLife, Pace } from "./internal/pace.js"
 import * as Peers from "./internal/peers.js"
 import { refusing } from "./internal/refuse.js"
 import * as Requests from "./internal/requests.js"
+import { spokenTo } from "./internal/spoken.js"
 import { Strangers } from "./internal/strangers.js"
 import { asWork, pauseIfOver } from "./internal/turn.js"
 import { authenticating } from "./internal/userCode.js"
@@ -136,7 +138,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             return yield* refuse(connection, state, new InternalError({ message: barred }), envelope)
           }
           const peer = info.peers === "auto" ? Peers.peerKind(envelope) : undefined
-          state.greeted = true
+          state.greeted = envelope
           const { auth } = message.payload
           const hello: Hello = message.payload
           const gone = new Unauthenticated({ message: "auth: the connection has ended" })
@@ -165,14 +167,15 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
                       Effect.map(
                         Scope.extend(
                           request === undefined
-                            ? sessions.open(connection, principal, hello, peer)
-                            : sessions.resume(connection, principal, request, hello, peer),
+                            ? sessions.open(spokenTo(connection, envelope), principal, hello, peer)
+                            : sessions.resume(spokenTo(connection, envelope), principal, request, hello, peer),
                           scope
                         ),
                         (attached) => {
                           state.attached = attached
                           strangers.leave(connection)
                           heartbeats.watch(attached)
+                          state.expiry = watchCredential(deadlines, attached, principal, ids)
                         }
                       )
                     )
@@ -519,10 +522,11 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
               if (state.attached !== undefined || state.done) return
               const time = `within ${limits.handshakeTimeout} ms`
               // Nothing was judged, neither the hello nor its credential.
-              const error = state.greeted
-                ? new InternalError({ message: `the session could not be opened ${time}; try again` })
-                : new InvalidRequest({ message: `no session.hello came ${time}` })
-              runFork(refuse(connection, state, reaching("handshakeTimeout", error), undefined))
+              const error =
+                state.greeted !== undefined
+                  ? new InternalError({ message: `the session could not be opened ${time}; try again` })
+                  : new InvalidRequest({ message: `no session.hello came ${time}; try again`, retryable: true })
+              runFork(refuse(connection, state, reaching("handshakeTimeout", error), state.greeted))
             })
             // Its inbound has ended, so its end is near. The transport cannot count.
             const tooLarge = Effect.map(connection.closed, ({ code }) => {
@@ -530,6 +534,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
             })
             const ended = (exit: Exit.Exit<void>): Effect.Effect<void> => {
               tooSlow.cancel()
+              state.expiry?.cancel()
               strangers.leave(connection)
               if (state.attached !== undefined) sessions.leave(state.attached)
               const closed = Scope.close(scope, exit)

@@ -209,6 +209,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             }
             if (replies !== undefined) return Effect.as(connection.send(replies), true)
             return Effect.flatMap(Frames.read(session, link.cursor, last, store, ids, now, bounds), (read) => {
+              // The client may have left while the store was asked: nothing follows its bye (1.0 §6.4).
+              if (link.closing !== undefined) return Effect.succeed(true)
               if (read === undefined) {
                 link.post(
                   sessionError(session, new ResumeWindowExpired({ message: "the events that come next are gone" }))

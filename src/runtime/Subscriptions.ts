@@ -22,7 +22,6 @@ import { Credentials } from "./Credentials.js"
 import { shuttingDown } from "./internal/drain.js"
 import * as FrameSize from "./internal/frameSize.js"
 import * as JobsPage from "./internal/jobsPage.js"
-import type { Link } from "./internal/link.js"
 import {
   acceptedParts,
   type Attachment,
@@ -209,21 +208,26 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         }
       }
 
+      /** The owner whose numbers count in a session: itself where it is one, else the first. */
+      const ownerFor = (session: LiveSession, live: LiveJob): string =>
+        live.owners.includes(session) ? session.sessionId : live.ownerSessionId
+
       const ownerRuns = (
         session: LiveSession,
         live: LiveJob | undefined,
         stored: StoredJob
       ): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
-        const isOwner = live?.owners.includes(session) ?? stored.state.otherOwners?.includes(session.sessionId) === true
-        const ownerId = isOwner ? session.sessionId : (live?.ownerSessionId ?? stored.state.ownerSessionId)
+        const isOther = stored.state.otherOwners?.includes(session.sessionId) === true
+        const ownerId =
+          live !== undefined ? ownerFor(session, live) : isOther ? session.sessionId : stored.state.ownerSessionId
         const attachment = live?.attachments.get(ownerId)
         return attachment !== undefined
           ? Effect.succeed(attachment.runs)
           : Effect.mapError(store.deliveriesOfJob(ownerId, stored.record.jobId), storeFailure)
       }
 
-      const runsNow = (live: LiveJob | undefined): ReadonlyArray<Run> | undefined =>
-        live?.attachments.get(live.ownerSessionId)?.runs
+      const runsNow = (session: LiveSession, live: LiveJob | undefined): ReadonlyArray<Run> | undefined =>
+        live?.attachments.get(ownerFor(session, live))?.runs
 
       const subscribe = (
         session: LiveSession,
@@ -271,7 +275,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               : []
           let live: LiveJob | undefined
           let attached = false
-          let again: { readonly attachment: Attachment; readonly link: Link | undefined } | undefined
+          let again: (Pick<Attachment, "before" | "link"> & { readonly attachment: Attachment }) | undefined
           let missed = false
           let replay: Replay | undefined
           const { link } = session
@@ -285,7 +289,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
                 gone: number
               ): void => {
                 if (parts.length === 0) return
-                replay ??= { from, after, gone, runs: runsNow(live) ?? ownersRuns }
+                replay ??= { from, after, gone, runs: runsNow(session, live) ?? ownersRuns }
                 for (const [first, last] of parts) builder.deliver(session, job, first, last)
               }
               if (live === undefined) {
@@ -306,14 +310,19 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               if (known === undefined) {
                 attached = true
                 live.attachments.set(session.sessionId, { session, runs: [], link })
-              } else if (history && known.link !== link) {
-                // The session was resumed: this may be another process, which asks for what the one before it has had.
-                again = { attachment: known, link: known.link }
+              } else if (history && (known.link !== link || (known.before ?? 0) > 0)) {
+                again = { attachment: known, link: known.link, before: known.before }
                 known.link = link
+                known.before = 0
               }
-              if (history && (attached || again !== undefined)) {
-                const first = Math.max(after, live.trimmedTo) + 1
+              const first = Math.max(after, live.trimmedTo) + 1
+              // Where the session was resumed, this may be another process, which asks for what the one before it has had.
+              if (history && (attached || (again !== undefined && again.link !== link))) {
                 deliver(live, acceptedParts(session, live.gated, first, live.assigned), live.trimmedTo)
+              } else if (again?.before !== undefined) {
+                // An owner that came later has what came since, and the chunks (§7.2).
+                const last = Math.min(again.before, live.assigned)
+                deliver(live, acceptedParts(session, live.gated, first, last, "chunk"), live.trimmedTo)
               }
               session.observed.add(live)
               builder.subscriptions.push({ sessionId: session.sessionId, jobId })
@@ -333,7 +342,10 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               if (live !== undefined) {
                 session.observed.delete(live)
                 if (attached) live.attachments.delete(session.sessionId)
-                if (again !== undefined) again.attachment.link = again.link
+                if (again !== undefined) {
+                  again.attachment.link = again.link
+                  again.attachment.before = again.before
+                }
               }
               callbacks.failed(storeFailure(error))
             }

@@ -354,6 +354,23 @@ describe("§12 errors", () => {
       })
     )
   })
+
+  it("messages hold no half of a character, neither one of theirs nor one that was cut", () => {
+    for (const text of [
+      "a\ud83d",
+      "\ude00b",
+      "\ud83d\ud83d\ude00",
+      "\ud800".repeat(2_000),
+      "😀".repeat(400),
+      `a${"😀".repeat(400)}`
+    ]) {
+      const line = oneLine(text)
+      expect(Buffer.from(line).toString()).toBe(line)
+      // At most three bytes a character, also as JSON: what is around a result in its frame counts on it.
+      expect(Buffer.byteLength(JSON.stringify(line))).toBeLessThanOrEqual(512 * 3 + 2)
+    }
+    expect(oneLine("a 😀 b")).toBe("a 😀 b")
+  })
 })
 
 describe("names", () => {

@@ -7,7 +7,9 @@ import { join } from "node:path"
 import { Agent, Job } from "../../src/agent/index.js"
 import { VendorError } from "../../src/protocol/index.js"
 import { defaults, Limits } from "../../src/runtime/Limits.js"
+import { MemoryStore } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
+import { Store } from "../../src/store/Store.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { backends } from "./backends.js"
 import { allFeatures, barrier, dial, eventsOf, type Frame, hello, type Peer, run, submit } from "./peer.js"
@@ -416,4 +418,36 @@ describe("§12 INTERNAL_ERROR", () => {
       yield* barrier(peer)
     }).pipe(Effect.provide(over({ limits: { subscriptionsPerSession: 0 } })))
   )
+
+  it.scoped("is retryable also where an earlier version stored that it is not", () => {
+    // What a store of 0.1 may hold.
+    const old = Layer.effect(
+      Store,
+      Effect.map(Store, (store) => ({
+        ...store,
+        segments: (...asked: Parameters<typeof store.segments>) =>
+          Effect.map(store.segments(...asked), (found) =>
+            found.map((segment) => ({
+              ...segment,
+              payloads: segment.payloads.map((text) => text.replace('"retryable":true', '"retryable":false'))
+            }))
+          )
+      }))
+    ).pipe(Layer.provide(MemoryStore.layer))
+    const dies = Agent.untyped("dies", () => Effect.dieMessage("no"))
+    return Effect.gen(function* () {
+      const { job_id } = yield* run(yield* hello({ features }), "dies")
+      for (const offered of [features, without("x-vendor.effect-arcp.agent_errors")]) {
+        const peer = yield* hello({ features: offered })
+        yield* peer.send("job.subscribe", { job_id, history: true })
+        expect((yield* peer.terminal(job_id!)).payload).toMatchObject({
+          final_status: "error",
+          code: "INTERNAL_ERROR",
+          retryable: true,
+          details: { permanent: true },
+          completed_at: expect.any(String)
+        })
+      }
+    }).pipe(Effect.provide(world({ agents: dies, store: old })))
+  })
 })

@@ -202,6 +202,54 @@ for (const [name, options] of backends) {
       }).pipe(Effect.provide(whole))
     )
 
+    it.scoped("§7.6 another owner that was resumed is told in its own numbers where the history begins", () =>
+      Effect.gen(function* () {
+        const first = yield* hello({ features: without("ack") })
+        const second = yield* hello({ features: without("ack") })
+        yield* Effect.forEach([1, 2, 3, 4, 5, 6, 7], (n) => run(second, "echo", n))
+        const key = { idempotency_key: "numbers" }
+        const { job_id } = yield* submit(first, "phases", { name: "numbers" }, key)
+        yield* first.next("job.event", (frame) => frame.payload.body?.message === "5")
+        yield* submit(second, "phases", { name: "numbers" }, key)
+        yield* Deferred.succeed(gate("numbers"), undefined)
+        yield* second.next("job.event", (frame) => frame.payload.body?.message === "65")
+        // The trim is written behind the event that it follows.
+        yield* run(first, "echo")
+        yield* barrier(second)
+        const seen = eventsOf(second, job_id!)
+        yield* second.drop
+        yield* second.ended
+        const back = yield* resumed(second, seen.at(-1)!.event_seq!, without("ack"))
+        const { payload } = yield* subscribe(back, job_id!)
+        yield* barrier(back)
+        const begins = messages(eventsOf(back, job_id!))[0]
+        const original = seen.find((frame) => messages([frame])[0] === begins)!
+        expect(payload).toMatchObject({ replayed: true, subscribed_from: original.event_seq! - 1 })
+      }).pipe(Effect.provide(short))
+    )
+
+    it.scoped("§7.2 §7.6 an owner that came later may have the history before it, once", () =>
+      Effect.gen(function* () {
+        const first = yield* hello({ features })
+        const second = yield* hello({ features })
+        const key = { idempotency_key: "later" }
+        const { job_id } = yield* submit(first, "phases", { name: "later" }, key)
+        yield* first.next("job.event", (frame) => frame.payload.body?.message === "5")
+        yield* submit(second, "phases", { name: "later" }, key)
+        yield* barrier(second)
+        expect(eventsOf(second, job_id!)).toEqual([])
+        expect((yield* subscribe(second, job_id!)).payload).toMatchObject({ replayed: true, subscribed_from: 0 })
+        expect((yield* subscribe(second, job_id!)).payload).toMatchObject({ replayed: false })
+        // The one that submitted it first has had its own.
+        expect((yield* subscribe(first, job_id!)).payload).toMatchObject({ replayed: false })
+        yield* Deferred.succeed(gate("later"), undefined)
+        yield* Deferred.succeed(gate("later ends"), undefined)
+        yield* Effect.forEach([first, second], (peer) => peer.terminal(job_id!))
+        expect(messages(eventsOf(second, job_id!))).toEqual(messages(eventsOf(first, job_id!)))
+        expect(second.events().map((frame) => frame.event_seq)).toEqual(second.events().map((_, i) => i + 1))
+      }).pipe(Effect.provide(whole))
+    )
+
     it.scoped("§6.3 what went while a session was away is RESUME_WINDOW_EXPIRED, never a shorter replay", () =>
       Effect.gen(function* () {
         const first = yield* hello({ features })

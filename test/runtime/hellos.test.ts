@@ -157,6 +157,53 @@ describe.each(backends)("hellos over %s", (_name, backend) => {
     }).pipe(Effect.provide(main))
   )
 
+  it.scoped("§5 a client whose hello says arcp 1 is answered so in every frame, and any other with 1.1", () =>
+    Effect.gen(function* () {
+      const told = (peer: Peer) => [...new Set(peer.seen.map(({ arcp }) => arcp))]
+      const greet = (arcp: string, payload: object) =>
+        Effect.gen(function* () {
+          const peer = yield* dial
+          yield* peer.send("session.hello", payload, { arcp })
+          return peer
+        })
+      const capabilities = { features: ["list_jobs", "progress"] }
+      const peer = yield* greet("1", { auth, capabilities })
+      const welcome = yield* peer.next("session.welcome")
+      const accepted = yield* submit(peer, "counter", { count: 3, kind: "progress" })
+      yield* peer.terminal(accepted.job_id!)
+      yield* Effect.flatMap(peer.send("session.list_jobs", {}, { arcp: "1" }), peer.reply)
+      yield* Effect.flatMap(peer.send("job.cancel", { job_id: "job_none" }), peer.reply)
+      yield* peer.send("session.close")
+      yield* peer.ended
+      expect(new Set(peer.seen.map(({ type }) => type))).toEqual(
+        new Set([
+          "session.welcome",
+          "job.accepted",
+          "job.event",
+          "job.result",
+          "session.jobs",
+          "session.error",
+          "session.closed"
+        ])
+      )
+      expect(told(peer)).toEqual(["1"])
+      const resume = {
+        session_id: welcome.session_id,
+        resume_token: welcome.payload.resume_token,
+        last_event_seq: 0
+      }
+      const back = yield* greet("1.1", { auth, capabilities, resume })
+      yield* back.terminal(accepted.job_id!)
+      expect(told(back)).toEqual(["1.1"])
+      const refused = yield* greet("1", { auth: { token: "x" } })
+      yield* refused.ended
+      expect(told(refused)).toEqual(["1"])
+      const later = yield* greet("1.9", { auth })
+      yield* later.next("session.welcome")
+      expect(told(later)).toEqual(["1.1"])
+    }).pipe(Effect.provide(main))
+  )
+
   it.scoped("§6.1 the old dialect's first frame is told which dialect it is", () =>
     Effect.gen(function* () {
       const peer = yield* dial

@@ -183,6 +183,41 @@ describe.each(backends)("a repeated submit over %s", (_name, backend) => {
       }).pipe(Effect.provide(over({ runtime: { heartbeatInterval: 86_400_000 }, limits: { sweepEvery: 90_000_000 } })))
   )
 
+  it.scoped("§7.2 §10 is told of the children that run, before their events, and once", () => {
+    const kid = Agent.untyped("kid", () =>
+      Effect.gen(function* () {
+        yield* Job.log("before")
+        yield* Deferred.await(gate("kid"))
+        yield* Job.log("after")
+        return "grown"
+      })
+    )
+    const parent = Agent.untyped("parent", () =>
+      Effect.flatMap(Job.startChild("kid", null), (child) => Effect.zipRight(Job.log("started"), child.result))
+    )
+    return Effect.gen(function* () {
+      resetGates()
+      const rest = { idempotency_key: "parent", lease_request: { "agent.delegate": ["**"] } }
+      const one = yield* hello({ features })
+      const { job_id: id } = yield* submit(one, "parent", null, rest)
+      yield* one.next("job.event", (f) => f.payload.body.message === "started")
+      const announced = (peer: Peer) => peer.seen.filter((f) => f.payload.parent_job_id === id)
+      const child = announced(one)[0]!
+      const two = yield* hello({ features })
+      yield* submit(two, "parent", null, rest)
+      yield* submit(two, "parent", null, rest)
+      yield* Deferred.succeed(gate("kid"), undefined)
+      yield* two.terminal(id!)
+      const { id: _, session_id: __, ...same } = child
+      expect(announced(two)).toEqual([{ ...same, id: expect.any(String), session_id: two.sessionId }])
+      const ofChild = two.seen
+        .filter((f) => f.job_id === child.job_id)
+        .map(({ payload, type }) => payload.body?.message ?? type)
+      expect(ofChild).toEqual(["job.accepted", "after", "job.result"])
+      expect(announced(one).length).toBe(1)
+    }).pipe(Effect.provide(over({ agents: Layer.merge(kid, parent) })))
+  })
+
   it.scoped("§7.2 of a pending job is its job, and starts nothing", () =>
     Effect.gen(function* () {
       resetGates()

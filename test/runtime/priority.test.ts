@@ -147,6 +147,38 @@ describe("priority", () => {
     })
   )
 
+  it.scoped("§5, §8.2 calls that were told with one are known to be open, or closed, after a restart", () =>
+    Effect.gen(function* () {
+      const calling = Agent.untyped("calling", () =>
+        Effect.gen(function* () {
+          const closed = yield* Job.toolCall("closed", {})
+          yield* Job.withPriority("high", Job.toolResult(closed, { result: 1 }))
+          yield* Job.withPriority("high", Job.toolCall("open", {}))
+          yield* Job.log("waiting")
+          return yield* Effect.never
+        })
+      )
+      const { SqliteStore } = yield* Effect.promise(() => import("../../src/store/sqlite.js"))
+      const store = yield* makeStore(SqliteStore.layer({ filename: ":memory:" }))
+      const jobId = yield* Effect.gen(function* () {
+        const peer = yield* hello({ features: withoutAck })
+        const accepted = yield* submit(peer, "calling")
+        yield* peer.next("job.event", (f) => f.payload.body.message === "waiting")
+        return accepted.job_id!
+      }).pipe(Effect.provide(yield* start(store.layer, calling)))
+      yield* store.die
+      yield* Effect.gen(function* () {
+        const peer = yield* hello({ features: withoutAck })
+        yield* peer.send("job.subscribe", { job_id: jobId, history: true })
+        yield* peer.terminal(jobId)
+        const about = (kind: string) =>
+          eventsOf(peer, jobId).flatMap(({ payload }) => (payload.kind === kind ? [payload.body.call_id] : []))
+        expect(about("tool_call").length).toBe(2)
+        expect(about("tool_result")).toEqual(about("tool_call"))
+      }).pipe(Effect.provide(yield* start(store.layer, calling)))
+    })
+  )
+
   it.scoped("§5 a typed client sets it on a submit, and sees it on events", () =>
     Effect.gen(function* () {
       const client = yield* ArcpClient

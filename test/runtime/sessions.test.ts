@@ -1,6 +1,9 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, TestClock } from "effect"
+import { Deferred, Duration, Effect, Layer, TestClock } from "effect"
 import { packageVersion } from "../../src/protocol/Package.js"
+import { decorate } from "../../src/store/decorate.js"
+import { MemoryStore } from "../../src/store/index.js"
+import { Store } from "../../src/store/Store.js"
 import { allFeatures, barrier, dial, hello, run, submit, withoutAck } from "./peer.js"
 import { closeCodeOver, transports } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
@@ -100,6 +103,44 @@ describe.each(transports)("sessions over %s", (name, backend) => {
       })
       expect((yield* again.terminal(accepted.job_id!)).payload.result).toBe("bye")
     }).pipe(Effect.provide(main))
+  )
+
+  it.scoped.each(["session.bye", "session.close"])(
+    "§6.7, 1.0 §6.4 no events follow a %s that comes while a replay is being read",
+    (type) => {
+      const slow = Layer.effect(
+        Store,
+        Effect.map(Store, (store) =>
+          decorate(store, (operation, run) =>
+            operation === "segments"
+              ? Effect.zipRight(
+                  Effect.zipRight(Deferred.succeed(gate("reading"), undefined), Deferred.await(gate("read"))),
+                  run
+                )
+              : run
+          )
+        )
+      ).pipe(Layer.provide(MemoryStore.layer))
+      return Effect.gen(function* () {
+        const first = yield* hello({ features: withoutAck })
+        // More than is kept in memory.
+        yield* run(first, "counter", { count: 5_000 })
+        yield* first.drop
+        yield* first.ended
+        const peer = yield* hello({
+          resume: { session_id: first.sessionId, resume_token: first.token, last_event_seq: 0 }
+        })
+        yield* Deferred.await(gate("reading"))
+        yield* peer.send(type)
+        // The message is taken before the store has answered.
+        for (let turn = 0; turn < 50; turn++) yield* Effect.promise(() => new Promise(setImmediate))
+        yield* Deferred.succeed(gate("read"), undefined)
+        expect((yield* peer.ended).code).toBe(1000)
+        expect(peer.seen.map((frame) => frame.type)).toEqual(
+          type === "session.bye" ? ["session.welcome"] : ["session.welcome", "session.closed"]
+        )
+      }).pipe(Effect.provide(over({ store: slow })))
+    }
   )
 
   describe("resume", () => {

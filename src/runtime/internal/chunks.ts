@@ -2,18 +2,13 @@
 import { Buffer } from "node:buffer"
 import * as Either from "effect/Either"
 import { InvalidRequest } from "../../protocol/Errors.js"
+import { wellFormed } from "../../protocol/Text.js"
 
 /** How chunks are encoded. */
 export type Encoding = "utf8" | "base64"
 
 /** Bytes of a well-formed string in UTF-8. */
 export const utf8Length = (text: string): number => Buffer.byteLength(text, "utf8")
-
-const surrogate = /[\ud800-\udfff]/
-const lone = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g
-
-/** Half a code point has no UTF-8: it becomes U+FFFD, as in every encoder. */
-const wellFormed = (text: string): string => (surrogate.test(text) ? text.replace(lone, "\ufffd") : text)
 
 /** Bytes that JSON makes of a code unit or code point in UTF-8. */
 const jsonWidth = (code: number, width: number): number =>

@@ -38,6 +38,8 @@ export interface Attachment {
   readonly runs: Array<Run>
   /** The connection over which the session has asked for it; another one after a resume may be another process's. */
   link?: Link | undefined
+  /** An owner that came later has not been given the events up to this one, but for the chunks of the result. */
+  before?: number | undefined
 }
 
 /** A session that is connected or can be resumed. */
@@ -202,17 +204,18 @@ export class LiveJob {
   }
 }
 
-/** The parts of `from..to` that a session may be sent, where `gated` tells the runs of negotiated classes. */
+/** The parts of `from..to` that a session may be sent, where `gated` tells the runs of negotiated classes; without those of one class. */
 export const acceptedParts = (
   session: LiveSession,
   gated: ReadonlyArray<{ readonly class: SegmentClass; readonly first: number; readonly last: number }>,
   from: number,
-  to: number
+  to: number,
+  without?: SegmentClass | undefined
 ): ReadonlyArray<readonly [from: number, to: number]> => {
   const parts: Array<readonly [number, number]> = []
   let next = from
   for (const run of gated) {
-    if (run.last < next || accepts(session, run.class)) continue
+    if (run.last < next || (run.class !== without && accepts(session, run.class))) continue
     if (run.first > to) break
     if (run.first > next) parts.push([next, run.first - 1])
     next = run.last + 1

@@ -14,7 +14,7 @@ const makeFirst = (live: LiveJob, session: LiveSession): void => {
 /** Makes a session an owner of a job, beside those that it has: the job's events go there too from now on. */
 export const attachOwner = (live: LiveJob, session: LiveSession): void => {
   if (!live.attachments.has(session.sessionId))
-    live.attachments.set(session.sessionId, { session, runs: [], link: session.link })
+    live.attachments.set(session.sessionId, { session, runs: [], link: session.link, before: live.assigned })
   if (live.owners.includes(session)) return
   if (live.owners.length === 0) makeFirst(live, session)
   live.owners = [...live.owners, session]

@@ -16,6 +16,10 @@ export const prioritizedPayload = (priority: Priority, kind: string, millis: num
 /** Whether a payload is one of {@link prioritizedPayload}: the first key of every other one is `kind` or `final_status`. */
 export const isPrioritized = (payload: string): boolean => payload.charCodeAt(2) === 112
 
+/** Whether a payload is a `tool_call` or a `tool_result`, with a priority or without. */
+export const isToolEvent = (payload: string): boolean =>
+  payload.startsWith('"kind":"tool_', isPrioritized(payload) ? payload.indexOf(",") + 1 : 1)
+
 /** The end of a frame with a prioritized payload: `"priority":"high","payload":{…}}`. */
 export const prioritizedEnd = (payload: string): string => {
   const comma = payload.indexOf(",")

@@ -6,7 +6,7 @@
  */
 import { Buffer } from "node:buffer"
 import type { RawEnvelope } from "../../protocol/Envelope.js"
-import { type ArcpError, type ErrorPayload, isErrorCode, toWire } from "../../protocol/Errors.js"
+import { type ArcpError, type ErrorPayload, fromWire, isErrorCode, toWire } from "../../protocol/Errors.js"
 import { agentErrors, coreFeatures } from "../../protocol/Features.js"
 import * as Message from "../../protocol/Message.js"
 import type { LiveSession } from "./model.js"
@@ -97,12 +97,22 @@ const translated = (payload: string): string => {
   })
 }
 
+/** An `INTERNAL_ERROR` that an earlier version stored with `retryable: false`: §12 has it true. */
+const retried = (payload: string): string => {
+  if (!payload.includes('"retryable":false') || !payload.includes('"INTERNAL_ERROR"')) return payload
+  const { completed_at, final_status, ...error } = JSON.parse(payload) as Ended
+  if (error.code !== "INTERNAL_ERROR") return payload
+  return JSON.stringify({ final_status, ...toWire(fromWire(error)), completed_at })
+}
+
 /** The payload of a job's terminal message as a session is to see it, of at most `bytes` bytes where that was so before. */
 export const terminalFor = (session: LiveSession, type: string, payload: string, bytes: number): string =>
   type === "job.result"
     ? session.peer === "go"
       ? withOutput(payload, bytes)
       : payload
-    : type === "job.error" && !session.features.has(agentErrors)
-      ? translated(payload)
-      : payload
+    : type !== "job.error"
+      ? payload
+      : session.features.has(agentErrors)
+        ? retried(payload)
+        : translated(retried(payload))

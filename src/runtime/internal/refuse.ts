@@ -6,6 +6,7 @@ import { closeCodes, type Connection } from "../../transport/Connection.js"
 import { errorFrame } from "./errorFrame.js"
 import * as FrameSize from "./frameSize.js"
 import * as Requests from "./requests.js"
+import { spokenTo } from "./spoken.js"
 
 /** Refuses a connection that has no session. Its envelope carries a session id all the same (1.0 §5.1): peers drop it otherwise. */
 export const refusing =
@@ -22,7 +23,8 @@ export const refusing =
     const at = now()
     const named = request === undefined ? undefined : Requests.namedSession(request)
     const head = { id: newUlid(at), session_id: named ?? `sess_${newUlid(at)}` }
-    return connection
+    const spoken = request === undefined ? connection : spokenTo(connection, request)
+    return spoken
       .send([FrameSize.smaller(JSON.stringify(errorFrame(head, error, requestId)), maxFrameBytes)])
       .pipe(Effect.ignore, Effect.zipRight(connection.close(code, error.code)))
   }

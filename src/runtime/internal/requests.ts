@@ -7,6 +7,7 @@ import type { Feature } from "../../protocol/Features.js"
 import type { ClientMessage } from "../../protocol/Message.js"
 import type { ResumeRequest } from "../../protocol/Session.js"
 import { BadFrame, type Frame, type Inbound } from "../../transport/Connection.js"
+import type { Deadline } from "../Deadlines.js"
 import type { MeterShape } from "../Metrics.js"
 import type { Attached } from "../Sessions.js"
 import type { Link } from "./link.js"
@@ -16,8 +17,8 @@ import type { Pace } from "./pace.js"
 /** What one connection has come to. */
 export interface State {
   attached: Attached | undefined
-  /** Whether a hello or a resume has come: from then on the peer waits for the runtime. */
-  greeted: boolean
+  /** The hello or the resume that has come: from then on the peer waits for the runtime. */
+  greeted: Envelope.RawEnvelope | undefined
   /** Set once the connection is to be read no further. */
   done: boolean
   /** Requests that run beside the reading. */
@@ -28,18 +29,21 @@ export interface State {
   listings: Effect.Semaphore | undefined
   /** Puts that run beside the reading; each holds its bytes. */
   puts: number
+  /** Ends the connection when the credential that opened it runs out. */
+  expiry: Deadline | undefined
   readonly pace: Pace
 }
 
 /** A connection that has just come. */
 export const begin = (pace: Pace): State => ({
   attached: undefined,
-  greeted: false,
+  greeted: undefined,
   done: false,
   inFlight: 0,
   artifacts: undefined,
   listings: undefined,
   puts: 0,
+  expiry: undefined,
   pace
 })
 

@@ -13,6 +13,7 @@ import { fromText } from "../Budgets.js"
 import type { IssueRequest } from "../Credentials.js"
 import type { Leases } from "../Leases.js"
 import { LiveJob } from "./model.js"
+import { isToolEvent } from "./payload.js"
 import { Running } from "./running.js"
 import { pause } from "./turn.js"
 
@@ -149,7 +150,7 @@ export const openCallsOf = (
         for (const { lastSeq, payloads } of segments) {
           for (const payload of payloads) {
             // Most events are neither, and are not parsed.
-            if (!payload.startsWith('{"kind":"tool_')) continue
+            if (!isToolEvent(payload)) continue
             const call = toolEvent(payload)
             if (call === undefined) {
               return yield* new StoreError({

@@ -3,6 +3,7 @@
  * data before anything else reads it, and what they fail with or throw costs the call that asked.
  */
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
@@ -18,7 +19,7 @@ import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 import type { AuthenticatorService, AuthRequest } from "../../auth/Authenticator.js"
 import type { Principal } from "../../auth/Principal.js"
-import { type ArcpError, InternalError, isArcpError, plain } from "../../protocol/Errors.js"
+import { type ArcpError, InternalError, isArcpError, plain, Unauthenticated } from "../../protocol/Errors.js"
 import * as Text from "../../protocol/Text.js"
 import { type CredentialProvisioner, type Issued, ProvisionError, RevokeError } from "../CredentialProvisioner.js"
 
@@ -29,15 +30,27 @@ const copyOf = (principal: unknown): Principal | undefined => {
   const id = Text.property(principal, "id")
   if (typeof id !== "string" || id === "" || id.length > maxPrincipalId) return undefined
   const claims = Text.snapshot(Text.property(principal, "claims"))
+  const expiresAt = Text.property(principal, "expiresAt")
   return {
     id,
     anonymous: Text.property(principal, "anonymous") === true,
     claims:
-      typeof claims === "object" && claims !== null && !Array.isArray(claims) ? (claims as Principal["claims"]) : {}
+      typeof claims === "object" && claims !== null && !Array.isArray(claims) ? (claims as Principal["claims"]) : {},
+    ...(typeof expiresAt === "number" && Number.isFinite(expiresAt) ? { expiresAt } : {})
   }
 }
 
 const notAvailable = new InternalError({ message: "auth: authentication is not available; try again" })
+
+/** A principal whose credential has not run out. */
+const stillValid = (principal: Principal): Effect.Effect<Principal, ArcpError> =>
+  principal.expiresAt === undefined
+    ? Effect.succeed(principal)
+    : Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        principal.expiresAt !== undefined && principal.expiresAt <= now
+          ? new Unauthenticated({ message: "auth: the credential has expired" })
+          : Effect.succeed(principal)
+      )
 
 /**
  * Who a client is, as plain data: the id and the claims as JSON has them. Claims that are no JSON are dropped. What is not a judgement of
@@ -56,7 +69,7 @@ export const authenticating =
       }),
       Effect.flatMap((principal) => {
         const copy = copyOf(principal)
-        if (copy !== undefined) return Effect.succeed(copy)
+        if (copy !== undefined) return stillValid(copy)
         return Effect.zipRight(
           Effect.logError(
             `the authenticator returned no principal: its id must be a text of 1 to ${maxPrincipalId} characters`
