@@ -34,7 +34,10 @@ describe("TestArcp", () => {
       expect(yield* Fiber.join(result)).toBe("slept")
     }).pipe(
       Effect.provide(
-        TestArcp.layer(SlowLive, { runtime: { heartbeatInterval: "30 days" }, client: { features: ["ack"] } })
+        TestArcp.layer(SlowLive, {
+          runtime: { heartbeatInterval: "30 days" },
+          client: { features: ["ack", "heartbeat"] }
+        })
       )
     )
   )
