@@ -6,7 +6,7 @@ import { ArcpClient } from "../../src/client/index.js"
 import { Faults, layer as faulty } from "../../src/testing/FaultyTransport.js"
 import type { ScriptedPeer } from "../../src/testing/ScriptedPeer.js"
 import { agents, gate, resetGates, world } from "../runtime/world.js"
-import { accepting, client, greet, head, withJob } from "./dialogue.js"
+import { accepting, client, greet, head, sayer, submitted, withJob } from "./dialogue.js"
 
 const texts = (events: Chunk.Chunk<object>) =>
   Chunk.toReadonlyArray(events).map((event) =>
@@ -120,6 +120,32 @@ describe("an observer's history that is trimmed", () => {
       ]
       const after: ReadonlyArray<Said> = [["3", "10:00:02Z"]]
       expect(yield* observedTwice(seen, after, 0, false)).toEqual(["1", "2", "3"])
+    }).pipe(Effect.provide(client()))
+  )
+})
+
+describe("facts of a job whose key may have been repeated", () => {
+  it.scoped("§6.3 say so, and in another session the job is attached to from its beginning", () =>
+    Effect.gen(function* () {
+      const arcp = yield* ArcpClient
+      const peer = yield* greet(yield* accepting)
+      const { job } = yield* submitted(arcp, peer, "j", { idempotencyKey: "key" })
+      const reading = yield* Effect.fork(Stream.runCollect(Stream.take(job.eventsWith({ chunkSize: 1 }), 2)))
+      yield* sayer(peer).thought(1)
+      yield* sayer(peer).thought(2)
+      yield* Fiber.join(reading)
+      const facts = yield* arcp.session
+      expect(facts?.jobs).toEqual([{ jobId: "j", lastEventSeq: 1, historyFrom: 1, taken: 0, isRepeat: true }])
+      for (const session_id of ["s", "other"]) {
+        yield* Effect.gen(function* () {
+          const later = yield* ArcpClient
+          const again = yield* greet(yield* accepting, undefined, { session_id })
+          const attaching = yield* Effect.fork(later.attach("j"))
+          const from_event_seq = session_id === "s" ? 1 : 0
+          expect((yield* again.expect("job.subscribe")).payload).toMatchObject({ history: true, from_event_seq })
+          yield* Fiber.interrupt(attaching)
+        }).pipe(Effect.scoped, Effect.provide(client({ resume: facts })))
+      }
     }).pipe(Effect.provide(client()))
   )
 })

@@ -79,7 +79,12 @@ export const factsOf = (job: ClientJob): JobFacts | undefined => {
         : chunks.start > 0
           ? { resultId: chunks.id, seq: chunks.start }
           : undefined
-  const facts = { jobId, lastEventSeq, ...(chunk === undefined ? {} : { chunk }) }
+  const facts = {
+    jobId,
+    lastEventSeq,
+    ...(chunk === undefined ? {} : { chunk }),
+    ...(job.foreign && (job.numbered || job.base !== undefined) ? { isRepeat: true } : {})
+  }
   if (job.numbered) {
     const place = owner !== undefined ? chunks.placeOf(owner) : chunks.first
     return place === undefined || place.index >= position
@@ -87,7 +92,9 @@ export const factsOf = (job: ClientJob): JobFacts | undefined => {
       : { ...facts, historyFrom: Math.max(0, place.seq - 1), taken: position - place.index }
   }
   // Positions count from the beginning of the history only where it was seen whole.
-  return job.gaps.length > 0 ? undefined : { ...facts, historyFrom: job.base?.facts?.historyFrom ?? 0, taken: position }
+  return job.gaps.length > 0 || (job.joined && job.base === undefined)
+    ? undefined
+    : { ...facts, historyFrom: job.base?.facts?.historyFrom ?? 0, taken: position }
 }
 
 export class Cursor {
@@ -133,7 +140,9 @@ export class Cursor {
   reset(jobs: Iterable<ClientJob>): void {
     this.floor = Number.POSITIVE_INFINITY
     for (const all of [this.facts, this.given])
-      for (const [jobId, facts] of all) all.set(jobId, { ...facts, lastEventSeq: 0 })
+      for (const [jobId, facts] of all)
+        if (facts.isRepeat === true) all.delete(jobId)
+        else all.set(jobId, { ...facts, lastEventSeq: 0 })
     for (const job of new Set([...jobs, ...this.jobs])) job.newSession()
   }
 

@@ -276,6 +276,7 @@ export class ClientJob {
     this.base = { facts, seq: history ? 0 : facts.lastEventSeq }
     this.origin = history ? facts.taken : 0
     this.numbered = !history && facts.lastEventSeq > 0
+    this.foreign = this.joined = facts.isRepeat === true
     this.chunks.expected = facts.chunk
     this.before = makeReader(this.origin, 0)
     this.closed = this.before

@@ -70,7 +70,7 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
   // An owner's numbers are those of the session that owned the job first. Where the one before this may not be that, everything
   // is asked for, and what has been seen is passed over.
   const anew = recovery._tag === "observer" || job.recovering || job.foreign
-  const from = recovery._tag === "observer" ? recovery.from : anew ? 0 : job.lastSeq
+  const from = recovery._tag === "observer" && !job.foreign ? recovery.from : anew ? 0 : job.lastSeq
   job.skip = anew ? job.received : 0
   job.copies.clear()
   job.lastSeq = 0
