@@ -44,9 +44,9 @@ import * as Trace from "../protocol/Trace.js"
 import { Connector, type TransportError } from "../transport/Connection.js"
 import type { ClientArtifacts } from "./Artifacts.js"
 import * as Artifacts from "./Artifacts.js"
-import { type ClientError, NotNegotiated } from "./ClientError.js"
+import type { ClientError } from "./ClientError.js"
 import type { ClientStatus, LostConnection } from "./ClientStatus.js"
-import type { Call } from "./internal/call.js"
+import { type Call, notNegotiated } from "./internal/call.js"
 import { Core, type Pending } from "./internal/core.js"
 import * as checks from "./internal/checks.js"
 import * as encode from "./internal/encode.js"
@@ -232,7 +232,7 @@ export interface ArcpClientService {
   >
   /** The features that both sides have. */
   readonly features: Effect.Effect<ReadonlySet<string>, ArcpError | ClientError>
-  /** Jobs that this session's jobs delegated (§10), as they are announced. */
+  /** Jobs that this session's jobs delegated (§10), as they are announced. Ends with the client. */
   readonly children: Stream.Stream<ObservedJob<unknown>>
   /** What identifies the session; undefined before the first welcome. */
   readonly session: Effect.Effect<SessionFacts | undefined>
@@ -317,6 +317,8 @@ const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Sc
     })
     core.cursor.inherit(options.resume)
     const connector = yield* Connector
+    /** Ends the streams of children. */
+    let noChildren = (): void => {}
     const session = yield* supervise(core, wrong === undefined ? connector : refusing(wrong), {
       client: options.client ?? { name: packageName, version: packageVersion },
       auth: options.auth,
@@ -336,7 +338,8 @@ const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Sc
       resume: options.resume,
       newId: () => ids.unsafeUlid(now()),
       now,
-      random: Random.next
+      random: Random.next,
+      onEnd: () => noChildren()
     })
 
     /**
@@ -357,30 +360,20 @@ const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Sc
         )
         return Either.isLeft(request)
           ? Effect.fail(request.left)
-          : send({ type, request: request.right, jobId, traceId: trace?.traceId, nonce, timeout }, answered, features)
+          : send({ type, request: request.right, jobId, traceId: trace?.traceId, nonce, timeout, features }, answered)
       })
 
     const send = <A>(
       request: Omit<Pending, "answered" | "failed">,
-      answered: (message: Message.RuntimeMessage, request: string) => A,
-      features: ReadonlyArray<string>
+      answered: (message: Message.RuntimeMessage, request: string) => A
     ): Effect.Effect<A, ArcpError | ClientError> =>
       Effect.zipRight(
         session.connected,
         Effect.async<A, ArcpError | ClientError>((resume) => {
           const ended = session.ended()
           if (ended !== undefined) return resume(Effect.fail(ended))
-          const missing = features.find((feature) => !core.features.has(feature))
-          if (missing !== undefined) {
-            return resume(
-              Effect.fail(
-                new NotNegotiated({
-                  feature: missing,
-                  message: `${request.type} needs the feature ${missing}, which this session does not have`
-                })
-              )
-            )
-          }
+          const missing = request.features?.find((feature) => !core.features.has(feature))
+          if (missing !== undefined) return resume(Effect.fail(notNegotiated(request.type, missing)))
           const refusal = session.refusal(request.request)
           if (refusal !== undefined) return resume(Effect.fail(refusal))
           const pending: Pending = {
@@ -395,9 +388,7 @@ const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Sc
           }
           core.request(pending)
           session.flush()
-          return Effect.sync(() => {
-            for (const [id, other] of core.pending) if (other === pending) core.pending.delete(id)
-          })
+          return Effect.sync(() => core.abandon(pending))
         })
       )
 
@@ -489,7 +480,8 @@ const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Sc
       })
     })
 
-    const children = yield* PubSub.sliding<ObservedJob<unknown>>(1024)
+    const children = yield* PubSub.sliding<ObservedJob<unknown> | undefined>(1024)
+    noChildren = () => void children.unsafeOffer(undefined)
     core.onChild = (accepted) => {
       const job = core.adopt(accepted.job_id, { _tag: "observer", from: 0 })
       children.unsafeOffer(observed(job, accepted, undefined))
@@ -509,7 +501,13 @@ const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Sc
         core.terms.agents.map((agent) => ({ name: agent.name, versions: agent.versions ?? [], default: agent.default }))
       ),
       features: Effect.map(session.connected, () => core.features),
-      children: Stream.fromPubSub(children),
+      children: Stream.unwrapScoped(
+        Effect.map(PubSub.subscribe(children), (queue) =>
+          session.ended() === undefined
+            ? Stream.takeWhile(Stream.fromQueue(queue), (child) => child !== undefined)
+            : Stream.empty
+        )
+      ),
       session: Effect.sync(facts),
       sessionChanges: changesOf(core.cursor, facts, () => session.ended() !== undefined),
       close: session.close

@@ -9,13 +9,11 @@ import type { JobEvent } from "../protocol/Event.js"
 import type { WireBudget, WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import * as Message from "../protocol/Message.js"
 import {
-  type ClientClosed,
   type ClientError,
   type EventsMissed,
   ResultInvalid,
   type ResultStreamed,
-  ResultTooLarge,
-  type SessionEnded
+  ResultTooLarge
 } from "./ClientError.js"
 import type { ClientJob } from "./internal/job.js"
 import {
@@ -118,7 +116,7 @@ export interface JobHandle<Out> extends ObservedJob<Out> {
   readonly idempotencyKey: string
   readonly credentials: ReadonlyArray<Credential>
   /** Cancels the job (§7.4) and returns when that is acknowledged; `result` fails with `CANCELLED` once it has unwound. */
-  readonly cancel: (reason?: string) => Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
+  readonly cancel: (reason?: string) => Effect.Effect<void, ArcpError | ClientError>
 }
 
 const assemble = (

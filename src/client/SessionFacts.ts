@@ -20,6 +20,11 @@ export const JobFacts = Schema.Struct({
   historyFrom: Count,
   /** So many events of that history were processed. */
   taken: Count,
+  /**
+   * Whether another session may have owned the job first, as after a repeat of its key: `historyFrom` then counts in this session only,
+   * and elsewhere the job is shown from its beginning.
+   */
+  isRepeat: Schema.optionalWith(Schema.Boolean, { exact: true }),
   /** The first chunk of a streamed result that was not processed, where a stream owned the result (§8.4). */
   chunk: Schema.optionalWith(Schema.Struct({ resultId: Schema.String, seq: Count }), { exact: true })
 })

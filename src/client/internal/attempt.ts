@@ -4,13 +4,38 @@
  *
  * A session that the runtime refuses by a message is judged where that message is read. Here is what no message says.
  */
+import * as Cause from "effect/Cause"
+import { InvalidRequest, oneLine } from "../../protocol/Errors.js"
 import { closeCodes } from "../../transport/Connection.js"
 import { SessionEnded } from "../ClientError.js"
+import { textOf } from "./text.js"
 
 /** How one connection ended. */
 export type Outcome<E> =
   | { readonly _tag: "again"; readonly code: number; readonly reason: string }
   | { readonly _tag: "end"; readonly error: E }
+
+/** After a fault on this side, which another connection would meet again. */
+export const broken = (cause: Cause.Cause<unknown>): { readonly _tag: "end"; readonly error: SessionEnded } => ({
+  _tag: "end",
+  error: new SessionEnded({
+    reason: "gave_up",
+    message: oneLine(`the client failed unexpectedly: ${textOf(Cause.squash(cause))}`)
+  })
+})
+
+/** How an attempt ended that came to no connection, or to one whose transport failed. */
+export const failed = (cause: Cause.Cause<unknown>): Outcome<InvalidRequest> => {
+  const error = Cause.squash(cause)
+  // Options that no hello can carry; the next one would be refused alike.
+  return error instanceof InvalidRequest
+    ? { _tag: "end", error }
+    : {
+        _tag: "again",
+        code: Cause.isDie(cause) ? closeCodes.internal : closeCodes.abnormal,
+        reason: Cause.isDie(cause) ? `the transport failed: ${textOf(error)}` : textOf(error)
+      }
+}
 
 /** What is known of the connection of the moment. */
 export class Attempt {

@@ -4,8 +4,15 @@ import type { ArcpError } from "../../protocol/Errors.js"
 import type { Priority } from "../../protocol/Envelope.js"
 import type * as Message from "../../protocol/Message.js"
 import type { TraceContext } from "../../protocol/Trace.js"
-import type { ClientError } from "../ClientError.js"
+import { type ClientError, NotNegotiated } from "../ClientError.js"
 import type { Fields } from "./encode.js"
+
+/** Why a request is not sent that needs a feature (ARCP 1.1 §6.2). */
+export const notNegotiated = (request: Message.ClientMessageType, feature: string): NotNegotiated =>
+  new NotNegotiated({
+    feature,
+    message: `${request} needs the feature ${feature}, which this session does not have`
+  })
 
 /**
  * Sends a request and waits for its answer. Payload and head are encoded when the Effect starts; what cannot be encoded

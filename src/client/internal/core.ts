@@ -144,6 +144,11 @@ export class Core {
     return id
   }
 
+  /** The caller of a request waits no longer. */
+  abandon(pending: Pending): void {
+    this.matcher.abandon(pending)
+  }
+
   private send(id: string, pending: Pending): void {
     pending.sent = true
     const { jobId, recovers, type } = pending
@@ -472,11 +477,19 @@ export class Core {
           return none
         }
         const pending = this.matcher.match(message.envelope, "job.submit")
-        if (pending === undefined) return none
+        if (pending === undefined || pending.isAbandoned === true) {
+          this.known.add(payload.job_id)
+          return none
+        }
+        const isNew = !this.jobs.has(payload.job_id)
         pending.answered(message)
         // Of a repeat it may be that the job has ended, and that nothing follows.
         const job = this.jobs.get(payload.job_id)
-        if (job !== undefined && this.mayRepeat(pending)) this.suspect(job)
+        if (job !== undefined && this.mayRepeat(pending)) {
+          this.suspect(job)
+          job.chunks.mayRepeat()
+          if (isNew) job.foreign = job.joined = true
+        }
         return none
       }
       case "job.subscribed": {

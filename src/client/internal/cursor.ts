@@ -79,7 +79,12 @@ export const factsOf = (job: ClientJob): JobFacts | undefined => {
         : chunks.start > 0
           ? { resultId: chunks.id, seq: chunks.start }
           : undefined
-  const facts = { jobId, lastEventSeq, ...(chunk === undefined ? {} : { chunk }) }
+  const facts = {
+    jobId,
+    lastEventSeq,
+    ...(chunk === undefined ? {} : { chunk }),
+    ...(job.foreign && (job.numbered || job.base !== undefined) ? { isRepeat: true } : {})
+  }
   if (job.numbered) {
     const place = owner !== undefined ? chunks.placeOf(owner) : chunks.first
     return place === undefined || place.index >= position
@@ -87,7 +92,9 @@ export const factsOf = (job: ClientJob): JobFacts | undefined => {
       : { ...facts, historyFrom: Math.max(0, place.seq - 1), taken: position - place.index }
   }
   // Positions count from the beginning of the history only where it was seen whole.
-  return job.gaps.length > 0 ? undefined : { ...facts, historyFrom: job.base?.facts?.historyFrom ?? 0, taken: position }
+  return job.gaps.length > 0 || (job.joined && job.base === undefined)
+    ? undefined
+    : { ...facts, historyFrom: job.base?.facts?.historyFrom ?? 0, taken: position }
 }
 
 export class Cursor {
@@ -95,16 +102,24 @@ export class Cursor {
   private readonly jobs = new Set<ClientJob>()
   /** The facts of those that were let go, and of an earlier process; the oldest first. */
   private readonly facts = new Map<string, JobFacts>()
+  /** Those of an earlier process as it told them: what this one has read since does not count for an `attach`. */
+  private readonly given = new Map<string, JobFacts>()
   /** The lowest number that a job which was let go has not processed. */
   private floor = Number.POSITIVE_INFINITY
   private opens = 0
+  /** How often something has changed that facts may tell. */
+  changes = 0
   private readonly listeners = new Set<() => void>()
 
   /** Takes the facts of an earlier process over. They may come from anywhere: what does not fit is left out. */
   inherit(facts: { readonly jobs?: unknown } | undefined): void {
     try {
       const decoded = decodeFacts(facts?.jobs)
-      if (Either.isRight(decoded)) for (const one of decoded.right.slice(-maxFacts)) this.facts.set(one.jobId, one)
+      if (Either.isLeft(decoded)) return
+      for (const one of decoded.right.slice(-maxFacts)) {
+        this.facts.set(one.jobId, one)
+        this.given.set(one.jobId, one)
+      }
     } catch {
       // Without them each history is read whole.
     }
@@ -112,7 +127,7 @@ export class Cursor {
 
   /** What an earlier process told of a job. */
   inherited(jobId: string): JobFacts | undefined {
-    return this.facts.get(jobId)
+    return this.given.get(jobId)
   }
 
   /** A stream of the job was opened, or the job goes on from an earlier process. */
@@ -124,7 +139,10 @@ export class Cursor {
   /** A new session: its numbers begin anew, and nothing of the old one can be resumed. */
   reset(jobs: Iterable<ClientJob>): void {
     this.floor = Number.POSITIVE_INFINITY
-    for (const [jobId, facts] of this.facts) this.facts.set(jobId, { ...facts, lastEventSeq: 0 })
+    for (const all of [this.facts, this.given])
+      for (const [jobId, facts] of all)
+        if (facts.isRepeat === true) all.delete(jobId)
+        else all.set(jobId, { ...facts, lastEventSeq: 0 })
     for (const job of new Set([...jobs, ...this.jobs])) job.newSession()
   }
 
@@ -163,6 +181,7 @@ export class Cursor {
 
   /** Something has changed that facts may tell. */
   touch(): void {
+    this.changes++
     if (this.listeners.size === 0) return
     const all = [...this.listeners]
     this.listeners.clear()

@@ -30,11 +30,15 @@ export const changesOf = (
 ): Stream.Stream<SessionFacts> =>
   Stream.suspend(() => {
     let last = ""
+    let seen = 0
+    // The fiber may give way between its look at the facts and its listening.
     const changed = Effect.async<void>((resume) => {
+      if (cursor.changes !== seen) return resume(Effect.void)
       const stop = cursor.listen(() => resume(Effect.void))
       return Effect.sync(stop)
     })
     const next: Effect.Effect<SessionFacts, Option.Option<never>> = Effect.suspend(() => {
+      seen = cursor.changes
       const now = facts()
       const key = now === undefined ? "" : keyOf(now)
       if (now !== undefined && key !== last) {

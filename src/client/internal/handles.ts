@@ -12,9 +12,9 @@ import { type ArcpError, InvalidRequest } from "../../protocol/Errors.js"
 import type { WireLease } from "../../protocol/Fields.js"
 import type { Accepted } from "../../protocol/Job.js"
 import type { ArcpClientService, AttachOptions, SubscribeOptions } from "../ArcpClient.js"
-import { ClientClosed, type ClientError, NotNegotiated, type SessionEnded } from "../ClientError.js"
+import { ClientClosed, type ClientError } from "../ClientError.js"
 import { type Credential, type EventsOptions, type JobHandle, type ObservedJob, resultOf } from "../JobHandle.js"
-import type { Call } from "./call.js"
+import { type Call, notNegotiated } from "./call.js"
 import * as checks from "./checks.js"
 import type { Core } from "./core.js"
 import * as encode from "./encode.js"
@@ -53,7 +53,7 @@ const chunkSize = (size: unknown): number | undefined =>
 export const handles = (
   core: Core,
   call: Call,
-  session: Pick<Supervisor, "connected" | "ended" | "flush">,
+  session: Pick<Supervisor, "connected" | "flush">,
   hooks: ReaderHooks
 ) => {
   const eventsWith = (job: ClientJob, { chunkSize: size, onGap }: EventsOptions) => {
@@ -83,7 +83,12 @@ export const handles = (
     parentJobId: said.parent_job_id ?? undefined,
     events: eventsOf(job, hooks, (missed) => Effect.fail(missedError(job.jobId, missed))),
     eventsWith: ((options: EventsOptions) =>
-      Stream.suspend(() => eventsWith(job, options))) as ObservedJob<Out>["eventsWith"],
+      Stream.unwrap(
+        Effect.map(
+          encode.reading("options", () => ({ chunkSize: options.chunkSize, onGap: options.onGap })),
+          (read) => eventsWith(job, read)
+        )
+      )) as ObservedJob<Out>["eventsWith"],
     result: resultOf(job, output),
     chunks: chunksOf(job, hooks),
     bytes: bytesOf(job, hooks)
@@ -104,7 +109,7 @@ export const handles = (
         call("job.cancel", { job_id: job.jobId, reason: reason ?? "cancelled by the client" }, () => undefined, {
           jobId: job.jobId
         })
-      ) as Effect.Effect<void, ArcpError | ClientClosed | SessionEnded>
+      )
   })
 
   const submitted = <Out, OutWire>(
@@ -183,13 +188,8 @@ export const handles = (
     Effect.gen(function* () {
       yield* checkJobId(jobId)
       yield* session.connected
-      const ended = session.ended()
-      if (ended !== undefined) return yield* Effect.fail(ended)
       if (!core.features.has("subscribe")) {
-        return yield* new NotNegotiated({
-          feature: "subscribe",
-          message: "job.unsubscribe needs the feature subscribe, which this session does not have"
-        })
+        return yield* notNegotiated("job.unsubscribe", "subscribe")
       }
       const job = core.jobs.get(jobId)
       if (job?.recovery._tag === "owner") return
@@ -197,6 +197,8 @@ export const handles = (
       session.flush()
       if (job === undefined) return
       core.lose(job, new ClientClosed({ message: `the observation of ${jobId} was ended` }))
+      // A stream of it that was behind holds up the connection no longer.
+      hooks.taken()
     })
 
   return { attach: attach as ArcpClientService["attach"], observed, submitted, subscribe, unsubscribe }

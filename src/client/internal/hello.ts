@@ -5,8 +5,9 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
-import { InvalidRequest } from "../../protocol/Errors.js"
+import { InvalidRequest, oneLine } from "../../protocol/Errors.js"
 import * as encode from "./encode.js"
+import { textOf } from "./text.js"
 
 /** What a hello needs of the client's options. */
 export interface HelloOptions {
@@ -71,19 +72,21 @@ export const make = (
     })
 }
 
-/** A resume that was handed over by another process, checked; undefined where it is none. */
-export const checkResume = (given: {
-  readonly sessionId: string
-  readonly resumeToken: Redacted.Redacted<string>
-  readonly lastEventSeq: number
-}): Either.Either<Resume, InvalidRequest> => {
+/** A resume that was handed over by another process, checked. It may be of any shape, and its getters may throw. */
+export const checkResume = (given: unknown): Either.Either<Resume, InvalidRequest> => {
   const invalid = (field: string, should: string) =>
-    Either.left(new InvalidRequest({ message: `resume.${field}: must be ${should}` }))
-  const { lastEventSeq: lastSeq, resumeToken: token, sessionId } = given
-  if (typeof sessionId !== "string") return invalid("sessionId", "a string")
-  const resumeToken = secret(token)
-  if (resumeToken === undefined) return invalid("resumeToken", "a Redacted string")
-  return Number.isSafeInteger(lastSeq)
-    ? Either.right({ sessionId, resumeToken, lastSeq })
-    : invalid("lastEventSeq", "a whole number")
+    Either.left(new InvalidRequest({ message: `resume${field}: must be ${should}` }))
+  try {
+    if (typeof given !== "object" || given === null) return invalid("", "the facts of a session")
+    const { lastEventSeq: lastSeq, resumeToken: token, sessionId } = given as { readonly [field: string]: unknown }
+    if (typeof sessionId !== "string") return invalid(".sessionId", "a string")
+    const resumeToken = secret(token)
+    if (resumeToken === undefined) return invalid(".resumeToken", "a Redacted string")
+    return typeof lastSeq === "number" && Number.isSafeInteger(lastSeq)
+      ? // Other clients say -1 where they have seen nothing.
+        Either.right({ sessionId, resumeToken, lastSeq: Math.max(0, lastSeq) })
+      : invalid(".lastEventSeq", "a whole number")
+  } catch (cause) {
+    return Either.left(new InvalidRequest({ message: oneLine(`resume: cannot be read: ${textOf(cause)}`) }))
+  }
 }

@@ -10,6 +10,7 @@
 import { InvalidRequest } from "../../protocol/Errors.js"
 import { closeCodes } from "../../transport/Connection.js"
 import { RequestTimeout } from "../ClientError.js"
+import { notNegotiated } from "./call.js"
 import type { Core, Pending } from "./core.js"
 import * as encode from "./encode.js"
 
@@ -51,6 +52,19 @@ export class InFlight {
     this.refused = Number.POSITIVE_INFINITY
   }
 
+  /** A session is open: a request that needs a feature which it does not have fails, and is not sent. */
+  welcomed(): void {
+    const { features, pending } = this.core
+    for (const [id, { failed, features: needed = [], recovers, type }] of pending) {
+      // Silent jobs are looked for anew by each connection.
+      if (recovers === true && type === "session.list_jobs") pending.delete(id)
+      const missing = needed.find((feature) => !features.has(feature))
+      if (missing === undefined) continue
+      pending.delete(id)
+      failed(notNegotiated(type, missing))
+    }
+  }
+
   /** These have been handed to the transport. */
   written(requests: ReadonlyArray<Pending>): void {
     const at = this.now()
@@ -65,11 +79,12 @@ export class InFlight {
     for (const [id, pending] of core.pending) {
       // What is asked about silent jobs has bounds of its own (see `silence`).
       if (pending.writtenAt === undefined || (pending.recovers === true && pending.type !== "job.submit")) continue
-      const timeout = Math.max(this.requestTimeout, pending.timeout ?? 0)
+      const timeout = Math.max(this.requestTimeout, pending.timeout ?? 0) * (pending.isAbandoned === true ? 2 : 1)
       const left = pending.writtenAt + timeout - now
       if (left > 0) next = Math.min(next, left)
       else {
-        core.pending.delete(id)
+        if (pending.isAbandoned === true) core.pending.delete(id)
+        else core.abandon(pending)
         pending.failed(
           new RequestTimeout({
             request: pending.type,
@@ -100,7 +115,7 @@ export class InFlight {
     if (progressed && !tooBig) return false
     let largest: readonly [id: string, pending: Pending, bytes: number] | undefined
     for (const [id, pending] of this.core.pending) {
-      if (pending.sent !== true) continue
+      if (pending.sent !== true || pending.isAbandoned === true) continue
       const bytes = encode.frameBytes(pending.request)
       if (largest === undefined || bytes > largest[2]) largest = [id, pending, bytes]
     }

@@ -13,6 +13,7 @@ import { type Bounds, defaultBounds } from "./bounds.js"
 import { Copies } from "./numbers.js"
 import { handed, makeReader, type Reader } from "./reader.js"
 import { ResultChunks } from "./resultChunks.js"
+import { compareTimes } from "./times.js"
 
 /** How a job ended. */
 export type End =
@@ -43,6 +44,17 @@ interface LateStart {
   /** Whether what was seen may be in the history too: then times tell it apart. */
   readonly overlaps: boolean
 }
+
+/** A chunk's event as it is kept: its place and no body. */
+const keptOf = (event: JobEvent): JobEvent =>
+  event._tag === "result_chunk" ? { ...event, body: { ...event.body, data: "" } } : event
+
+/** Whether it is the event that each job begins with (§7.1). */
+const isFirst = (event: JobEvent): boolean => event._tag === "status" && event.body.phase === "running"
+
+/** Whether an event that comes again, under another number, is one that was kept. */
+const isSame = (kept: JobEvent, event: JobEvent): boolean =>
+  kept._tag === event._tag && kept.ts === event.ts && JSON.stringify(kept.body) === JSON.stringify(keptOf(event).body)
 
 /** What an event of a chunk takes in the buffer: its body is not kept there. */
 const chunkEventSize = 256
@@ -80,6 +92,13 @@ export class ClientJob {
   skip = 0
   /** Whether a new session has begun to take it up and has not ended that: whose numbers count is not known then. */
   recovering = false
+  /**
+   * Whether another session may have owned it before this one, as after a repeat of its key: the runtime then counts a history in
+   * that session's numbers.
+   */
+  foreign = false
+  /** Whether it may have run before this client asked for it, so that the first event that came is not its first. */
+  joined = false
   /** The highest session number that an event of this job had. */
   lastSeq = 0
   /**
@@ -92,8 +111,9 @@ export class ClientJob {
   private lastTs = ""
   private sameTs = 0
   private late: LateStart | undefined = undefined
-  /** Events up to this time were seen before; so many of exactly this time. */
-  private seen: { readonly ts: string; same: number } | undefined = undefined
+  /** Events up to this time were seen before; so many of exactly this time, and `left` of them at most: clocks go back. */
+  private seen: { readonly ts: string; same: number; left: number; readonly first: JobEvent | undefined } | undefined =
+    undefined
   /** Whether numbers have come in another order than they count. */
   unordered = false
   gaps: Array<Missed> = []
@@ -129,7 +149,9 @@ export class ClientJob {
       return
     }
     if (this.seen !== undefined && this.wasSeen(event)) return
+    if (event._tag === "result_chunk" && this.chunks.isRepeat(event.body)) return
     const index = this.received++
+    if (index === 0 && isFirst(event)) this.joined = false
     if (event.ts === this.lastTs) this.sameTs++
     else {
       this.lastTs = event.ts
@@ -140,8 +162,7 @@ export class ClientJob {
     let bytes = size
     if (event._tag === "result_chunk") {
       this.chunks.push(event.body, seq, index)
-      // A stream of events has the chunk's place and not its body.
-      kept = { ...event, body: { ...event.body, data: "" } }
+      kept = keptOf(event)
       bytes = chunkEventSize
     }
     if (index < this.origin) {
@@ -185,21 +206,33 @@ export class ClientJob {
     this.late = { from, to, overlaps }
   }
 
+  /** The history that follows begins before what was seen, which is found in it. */
+  expectOverlap(): void {
+    this.late ??= { from: 1, to: 0, overlaps: true }
+  }
+
   private startsLate(event: JobEvent | undefined): void {
     const { from, overlaps, to } = this.late!
     this.late = undefined
-    // The first event of a job (§7.1): its history is whole, whatever the answer said.
-    if (event !== undefined && this.received === 0 && event._tag === "status" && event.body.phase === "running") return
+    // Its history is whole, whatever the answer said.
+    if (event !== undefined && this.received === 0 && isFirst(event)) return
     if (overlaps && this.received > 0) {
       this.skip = 0
+      const at = event === undefined ? -1 : this.events.findLastIndex((seen) => isSame(seen, event))
+      if (at >= 0) {
+        this.skip = this.events.length - at
+        return
+      }
       const ts = this.lastTs
-      if (event !== undefined && ts !== "" && event.ts !== "" && event.ts <= ts) {
-        // The history begins before what was seen last, so nothing is gone. Where it begins within the same time, what was
-        // seen of that time cannot be told from what was not: better twice than never.
-        this.seen = { ts, same: event.ts === ts ? 0 : this.sameTs }
+      if (event !== undefined && ts !== "" && event.ts !== "" && compareTimes(event.ts, ts) <= 0) {
+        // It is not kept any more, and the history begins before what was seen last, so nothing is gone. Where it begins within
+        // the same time, what was seen of that time cannot be told from what was not: better twice than never.
+        const left = this.joined ? Number.POSITIVE_INFINITY : this.received
+        this.seen = { ts, same: event.ts === ts ? 0 : this.sameTs, left, first: this.events[0] }
         return
       }
     }
+    if (to < from) return
     this.miss(from, to, Math.max(1, to - from + 1))
   }
 
@@ -215,13 +248,16 @@ export class ClientJob {
   private wasSeen(event: JobEvent): boolean {
     const { seen } = this
     if (seen === undefined) return false
-    if (event.ts !== "" && event.ts < seen.ts) return true
-    if (event.ts === seen.ts && seen.same > 0) {
-      seen.same--
+    if (seen.first !== undefined && isSame(seen.first, event)) {
+      // What was seen begins here, and all of it follows.
+      this.seen = undefined
+      this.skip = this.events.length - 1
       return true
     }
-    if (event.ts !== seen.ts) this.seen = undefined
-    return false
+    const order = event.ts === "" ? 1 : compareTimes(event.ts, seen.ts)
+    const isSeen = seen.left-- > 0 && (order < 0 || (order === 0 && seen.same-- > 0))
+    if (!isSeen && order !== 0) this.seen = undefined
+    return isSeen
   }
 
   /** A stream begins to read the events. */
@@ -240,6 +276,7 @@ export class ClientJob {
     this.base = { facts, seq: history ? 0 : facts.lastEventSeq }
     this.origin = history ? facts.taken : 0
     this.numbered = !history && facts.lastEventSeq > 0
+    this.foreign = this.joined = facts.isRepeat === true
     this.chunks.expected = facts.chunk
     this.before = makeReader(this.origin, 0)
     this.closed = this.before

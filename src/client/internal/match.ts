@@ -28,12 +28,18 @@ export interface Pending {
   readonly failed: (error: ArcpError | ClientError) => void
   /** Whether it takes a job up in a new session; the next new session asks anew. */
   readonly recovers?: boolean | undefined
+  /** The features that it needs (ARCP 1.1 §6.2); a session without them is not sent it. */
+  readonly features?: ReadonlyArray<string> | undefined
   /** Milliseconds that it may lie unanswered, where that is more than the client's `requestTimeout`. */
   readonly timeout?: number | undefined
   /** Whether it has been queued on the connection of the moment. */
   sent?: boolean
   /** When it was handed to the transport of the moment. */
   writtenAt?: number | undefined
+  /** Its caller waits no longer. It keeps its place until its answer has come, which must not be taken for that of another submit. */
+  readonly isAbandoned?: boolean
+  /** Whether an answer that names nothing was taken for that of an abandoned submit, and may have been this one's. */
+  isPassedOver?: boolean
   /** Connections in a row that ended after it had been sent. */
   strikes?: number
 }
@@ -68,6 +74,9 @@ const canMean = (pending: Pending, code: string): boolean =>
 
 /** Errors that are kept until it is known which requests they are about. */
 const maxKept = 64
+/** Abandoned submits that keep their place. */
+const maxAbandoned = 64
+const ignored = (): void => {}
 /** Traces of unanswered submits that are remembered. */
 const maxTraces = 4_096
 
@@ -124,6 +133,37 @@ export class Matcher {
     return pending
   }
 
+  /**
+   * The caller waits no longer. With a peer that answers by order, a submit that was sent keeps its place: its answer is still to
+   * come, and is not that of the next one.
+   */
+  abandon(pending: Pending): void {
+    for (const [id, other] of this.pending) {
+      if (other !== pending) continue
+      const { isPassedOver, request, sent, sentTrace, traceId, type, writtenAt } = pending
+      if (type !== "job.submit" || sent !== true || this.names || this.willName || isPassedOver === true) {
+        this.pending.delete(id)
+        return
+      }
+      const gone = [...this.pending].filter(([, { isAbandoned }]) => isAbandoned === true)
+      if (gone.length >= maxAbandoned) this.pending.delete(gone[0]![0])
+      const payload = { agent: fieldOf(request, "agent"), idempotency_key: fieldOf(request, "idempotency_key") }
+      this.pending.set(id, {
+        type,
+        request: JSON.stringify({ payload }).slice(1),
+        traceId,
+        sentTrace,
+        sent,
+        writtenAt,
+        timeout: pending.timeout,
+        isAbandoned: true,
+        answered: ignored,
+        failed: ignored
+      })
+      return
+    }
+  }
+
   waits(pending: Pending): boolean {
     for (const other of this.pending.values()) if (other === pending) return true
     return false
@@ -137,7 +177,7 @@ export class Matcher {
 
   /** Takes every request out, to be sent again or failed; what was kept was about those that had been sent. */
   takeAll(): Array<Pending> {
-    const all = [...this.pending.values()]
+    const all = [...this.pending.values()].filter(({ isAbandoned }) => isAbandoned !== true)
     this.pending.clear()
     this.traces.clear()
     this.kept = []
@@ -225,10 +265,9 @@ export class Matcher {
       return undefined
     }
     const code = type === undefined && typeof envelope.payload.code === "string" ? envelope.payload.code : ""
-    const meant = [...this.pending].filter(([, pending]) =>
-      type === undefined ? canMean(pending, code) : type === pending.type
-    )
-    const candidates = meant.length > 0 || type !== undefined ? meant : [...this.pending]
+    const all = [...this.pending].filter(([, { isAbandoned }]) => type !== undefined || isAbandoned !== true)
+    const meant = all.filter(([, pending]) => (type === undefined ? canMean(pending, code) : type === pending.type))
+    const candidates = meant.length > 0 || type !== undefined ? meant : all
     const trace = traceOf(envelope)
     const byTrace = trace === undefined ? [] : candidates.filter(([, pending]) => traceIdOf(pending) === trace)
     if (byTrace.length === 1 || (byTrace.length > 0 && type === "job.submit")) {
@@ -239,9 +278,10 @@ export class Matcher {
     const jobId = envelope.job_id ?? envelope.payload.job_id
     const byJob = candidates.filter(([, pending]) => pending.jobId !== undefined && pending.jobId === jobId)
     if (byJob.length > 0) return this.settle(byJob[0]![0])
-    return candidates.length === 1 || (candidates.length > 0 && type === "job.submit")
-      ? this.settle(this.first(candidates, envelope))
-      : undefined
+    if (candidates.length !== 1 && (candidates.length === 0 || type !== "job.submit")) return undefined
+    const found = this.settle(this.first(candidates, envelope))
+    if (found?.isAbandoned === true) for (const [, pending] of candidates) pending.isPassedOver = true
+    return found
   }
 
   /** Fails the request that an answer is for which cannot be read. */
@@ -300,7 +340,9 @@ export class Matcher {
   /** Keeps an error that names nothing, where several requests wait. */
   keep(envelope: Envelope.RawEnvelope, error: ArcpError): void {
     if (this.namesErrors || named(envelope).length > 0 || this.kept.length >= maxKept) return
-    const candidates = new Set([...this.pending.values()].filter((pending) => canMean(pending, error.code)))
+    const candidates = new Set(
+      [...this.pending.values()].filter((pending) => pending.isAbandoned !== true && canMean(pending, error.code))
+    )
     if (candidates.size === 0) return
     this.kept.push({ error, candidates })
     this.resolve()

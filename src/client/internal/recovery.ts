@@ -31,7 +31,11 @@ export const subscribe = (
     jobId,
     recovers: true,
     answered: (message) => {
-      startsAt(job, subscribedOf(message), from, anew)
+      const said = subscribedOf(message)
+      startsAt(job, said, from, anew)
+      // Where nothing follows, nothing comes again.
+      if (said.replayed === false || said.replayed === 0) job.skip = 0
+      else if (anew && job.joined) job.expectOverlap()
       answered()
     },
     failed
@@ -53,6 +57,7 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
       recovers: true,
       answered: () => {
         job.recovering = false
+        job.foreign = true
         done(false)
       },
       failed: refused
@@ -62,10 +67,10 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
     if (recovery._tag === "owner") core.suspect(job).ask("history", core.lastIn)
     return submitAgain(lose)
   }
-  // An owner's numbers are those of the session that owns the job. Where the one before this may or may not have become
-  // that, everything is asked for, and what has been seen is passed over.
-  const anew = recovery._tag === "observer" || job.recovering
-  const from = recovery._tag === "observer" ? recovery.from : job.recovering ? 0 : job.lastSeq
+  // An owner's numbers are those of the session that owned the job first. Where the one before this may not be that, everything
+  // is asked for, and what has been seen is passed over.
+  const anew = recovery._tag === "observer" || job.recovering || job.foreign
+  const from = recovery._tag === "observer" && !job.foreign ? recovery.from : anew ? 0 : job.lastSeq
   job.skip = anew ? job.received : 0
   job.copies.clear()
   job.lastSeq = 0

@@ -40,6 +40,8 @@ export class ResultChunks {
   /** How often the result began anew, as it does when the job is started again after a restart of the runtime. */
   restarts = 0
   broken = false
+  /** The lowest number that may come again; undefined while none may. */
+  private again: number | undefined = undefined
   /** Whether the chunk has come that says that it is the last. */
   complete = false
   /** Encoded bytes that have come. */
@@ -69,6 +71,18 @@ export class ResultChunks {
   /** From now on a reader comes too late to own the result. */
   decide(): void {
     this.open = false
+  }
+
+  /** The runtime may send the chunks of a running job once more, from the first on (§7.2). */
+  mayRepeat(): void {
+    this.again = this.next > this.start ? 0 : undefined
+  }
+
+  /** Whether a chunk is one that has come, and comes again. */
+  isRepeat({ chunk_seq: seq, result_id: id }: Bodies["result_chunk"]): boolean {
+    if (this.again === undefined || id !== this.id || seq >= this.next || seq < this.again) return false
+    this.again = seq + 1
+    return true
   }
 
   /** Takes a chunk in. */
@@ -105,6 +119,7 @@ export class ResultChunks {
       this.open = true
     }
     this.id = id
+    this.again = undefined
     this.expected = undefined
     this.first = { index, seq }
     this.epochPart = 0

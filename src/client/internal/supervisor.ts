@@ -14,12 +14,13 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as SubscriptionRef from "effect/SubscriptionRef"
-import { type ArcpError, InvalidRequest, oneLine } from "../../protocol/Errors.js"
+import { type ArcpError, oneLine } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import {
   BadFrame,
@@ -33,7 +34,7 @@ import {
 } from "../../transport/Connection.js"
 import { ClientClosed, type ClientError, SessionEnded } from "../ClientError.js"
 import type { ClientStatus } from "../ClientStatus.js"
-import { Attempt, Ends, type Outcome as OutcomeOf } from "./attempt.js"
+import { Attempt, broken, Ends, failed, type Outcome as OutcomeOf } from "./attempt.js"
 import type { Core, Reaction } from "./core.js"
 import * as Fibers from "./fibers.js"
 import * as FirstFrame from "./firstFrame.js"
@@ -59,6 +60,8 @@ export interface SupervisorOptions extends Hello.HelloOptions, PaceOptions {
     | { readonly sessionId: string; readonly resumeToken: Redacted.Redacted<string>; readonly lastEventSeq: number }
     | undefined
   readonly now: () => number
+  /** Called once, when the client has ended. */
+  readonly onEnd: () => void
 }
 
 type Failure = ArcpError | ClientError
@@ -74,7 +77,7 @@ const afterGarbage = 1_000
 /** What the calls of a client need. */
 export interface Supervisor {
   readonly status: Stream.Stream<ClientStatus>
-  /** Waits for the first welcome. */
+  /** Waits for the first welcome; fails once the client has ended. */
   readonly connected: Effect.Effect<void, Failure>
   /** Why there is no session any more; undefined while there may be one. */
   readonly ended: () => Failure | undefined
@@ -166,6 +169,7 @@ export const supervise = (
         pendingStatus.push(
           resuming ? { _tag: "Resumed", sessionId, fromSeq: core.lastSeq } : { _tag: "Connected", sessionId }
         )
+        inFlight.welcomed()
         core.repeatPending()
       } else {
         pendingStatus.push({ _tag: "Connected", sessionId })
@@ -174,6 +178,7 @@ export const supervise = (
         inFlight.forget()
         // First what was asked for before: recovery adds requests of its own, anew for each new session.
         for (const [id, pending] of core.pending) if (pending.recovers === true) core.pending.delete(id)
+        inFlight.welcomed()
         core.repeatPending()
         recover(before)
       }
@@ -194,8 +199,8 @@ export const supervise = (
         (resuming && !welcomed && error.code !== "UNAUTHENTICATED" && !error.retryable)
       if (sessionIsGone && core.sessionId !== undefined) {
         replaced = core.sessionId
-        // Not where the session was there: such a runtime could make the client connect without end.
-        atOnce = !welcomed
+        // The runtime is there, and refused the resume alone. A session that it has just opened and ends is waited for.
+        atOnce = resuming
         core.forgetSession()
         return { _tag: "again", code: closeCodes.policy, reason: error.code }
       }
@@ -265,10 +270,12 @@ export const supervise = (
     const timeouts = (connection: Connection, attempt: Attempt): Effect.Effect<void> =>
       Effect.suspend(function look(): Effect.Effect<void> {
         const next = inFlight.expire(attempt.remark)
+        // A job that was lost with its request holds up the reader no longer.
+        if (paused) taken.signal()
         if (writingSince !== undefined && options.now() - writingSince >= 2 * options.requestTimeout) {
           return connection.close(closeCodes.policy, "the runtime reads nothing")
         }
-        return Effect.zipRight(Effect.sleep(next), Effect.suspend(look))
+        return publish.pipe(Effect.zipRight(Effect.sleep(next)), Effect.zipRight(Effect.suspend(look)))
       })
 
     const writer = (connection: Connection): Effect.Effect<void, ConnectionClosed> =>
@@ -297,28 +304,6 @@ export const supervise = (
         )
       )
     )
-
-    /** After a fault on this side, which another connection would meet again. */
-    const broken = (cause: Cause.Cause<unknown>): { readonly _tag: "end"; readonly error: SessionEnded } => ({
-      _tag: "end",
-      error: new SessionEnded({
-        reason: "gave_up",
-        message: oneLine(`the client failed unexpectedly: ${textOf(Cause.squash(cause))}`)
-      })
-    })
-
-    /** How an attempt ended that came to no connection, or to one whose transport failed. */
-    const failed = (cause: Cause.Cause<unknown>): Outcome => {
-      const error = Cause.squash(cause)
-      // Options that no hello can carry; the next one would be refused alike.
-      return error instanceof InvalidRequest
-        ? { _tag: "end", error }
-        : {
-            _tag: "again",
-            code: Cause.isDie(cause) ? closeCodes.internal : closeCodes.abnormal,
-            reason: Cause.isDie(cause) ? `the transport failed: ${textOf(error)}` : textOf(error)
-          }
-    }
 
     const handshake = (connection: Connection, attempt: Attempt, garbage: Signal): Effect.Effect<void> =>
       Effect.sleep(options.handshakeTimeout).pipe(
@@ -502,6 +487,7 @@ export const supervise = (
         if (ended !== undefined) return Effect.void
         ended = error ?? new ClientClosed({ message: "the client has been closed" })
         core.end(ended)
+        options.onEnd()
         // Nobody is left to answer a polite close.
         Deferred.unsafeDone(closing, Effect.void)
         Deferred.unsafeDone(firstWelcome, Effect.fail(ended))
@@ -531,7 +517,9 @@ export const supervise = (
             return end(
               new SessionEnded({
                 reason: "gave_up",
-                message: oneLine(`no session after ${attempt - 1} attempts, the last one: ${outcome.reason}`)
+                message: oneLine(
+                  `no session after ${attempt} attempt${attempt === 1 ? "" : "s"}, the last one: ${outcome.reason}`
+                )
               })
             )
           }
@@ -571,6 +559,9 @@ export const supervise = (
         : Effect.void
       return polite.pipe(
         Effect.zipRight(supervisor.interruptAsFork(supervisor.id())),
+        Effect.zipRight(Fiber.await(supervisor)),
+        // A fiber that was interrupted before its first step has run no finalizer.
+        Effect.zipRight(end(undefined)),
         Effect.zipRight(Deferred.await(finished))
       )
     })
@@ -578,7 +569,9 @@ export const supervise = (
 
     return {
       status: status.changes.pipe(Stream.takeUntil((s) => s._tag === "Closed")),
-      connected: Deferred.await(firstWelcome),
+      connected: Effect.flatMap(Deferred.await(firstWelcome), () =>
+        ended === undefined ? Effect.void : Effect.fail(ended)
+      ),
       ended: () => ended,
       flush: () => {
         if (core.welcomed) toSend.signal()
