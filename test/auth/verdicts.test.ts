@@ -14,6 +14,7 @@ import {
 } from "../../src/auth/index.js"
 import { Jwt } from "../../src/auth/jwt.js"
 import { Ids, Unauthenticated } from "../../src/protocol/index.js"
+import { runs } from "../support/properties.js"
 
 const peer = { transport: "memory", secure: true }
 const ask = (way: AuthenticatorService, token?: string, scheme?: string) =>
@@ -123,7 +124,7 @@ describe("several ways", () => {
     Effect.gen(function* () {
       const kinds = ["accepts", "refuses", "fails", "dies", "not-mine"] as const
       const cases = fc.sample(fc.array(fc.constantFrom(...kinds), { minLength: 1, maxLength: 5 }), {
-        numRuns: 100,
+        numRuns: runs(100),
         seed: 9
       })
       const texts = new Set<string>()

@@ -1,14 +1,13 @@
 /** Which agents `arcp serve --agents` takes from a module, and what it says of one that it cannot use. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Layer } from "effect"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { agentsOf } from "../../src/cli/modules.js"
 import { arcp, overStdio, programs, serve } from "./processes.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-cli-modules-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-cli-modules-")
 const file = (name: string, text: string) => {
   writeFileSync(join(folder, name), text)
   return join(folder, name)

@@ -1,15 +1,14 @@
 /** Wrong use of `arcp`: each option with each kind of wrong value exits with 2 and repeats what was given. */
 import { describe, expect, it } from "@effect/vitest"
 import { Console, Effect } from "effect"
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { coloured } from "../../src/cli/parserConsole.js"
 import { main } from "../../src/cli/program.js"
 import { arcp } from "./processes.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-cli-usage-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-cli-usage-")
 const file = (name: string, text: string) => {
   writeFileSync(join(folder, name), text, { mode: 0o600 })
   return join(folder, name)

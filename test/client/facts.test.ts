@@ -19,6 +19,7 @@ import { ArcpClient, type ArcpClientService, type SessionFacts, SessionFactsJson
 import type { Connector } from "../../src/transport/Connection.js"
 import { Faults, layer as faulty } from "../../src/testing/FaultyTransport.js"
 import { world } from "../runtime/world.js"
+import { runs } from "../support/properties.js"
 
 /** Numbers from 1; waits for its gate after the first `before`. */
 const gates = new Map<string, Deferred.Deferred<void>>()
@@ -305,7 +306,7 @@ describe("§6.3 session facts", () => {
                   }).pipe(Effect.scoped, Effect.provide(context))
                 )
             ),
-            { numRuns: 25 }
+            { numRuns: runs(25) }
           )
         )
       }).pipe(Effect.provide(runtime)),

@@ -142,9 +142,16 @@ export const soak = async (options: {
   return { ...figures, samples, peakRss, problems }
 }
 
-/** A flood to a reader that never reads: the largest heap of the runtime meanwhile, in bytes. */
+/** The longest that a flood goes on, in milliseconds. */
+const longest = 90_000
+
+/**
+ * A flood to a reader that never reads, for so many milliseconds and until so many events have been emitted: the largest heap of the
+ * runtime meanwhile, in bytes.
+ */
 export const flood = async (
-  millis: number
+  millis: number,
+  atLeast = 0
 ): Promise<{ readonly before: number; readonly peak: number; readonly emitted: number }> => {
   const folder = mkdtempSync(join(tmpdir(), "arcp-flood-"))
   const figures = newFigures()
@@ -168,15 +175,19 @@ export const flood = async (
   const jobId = await deaf.submit({ agent: "count", input: { n: 1_000_000 } })
   deaf.read(false)
   let peak = before
-  const until = performance.now() + millis
-  while (performance.now() < until) {
+  const emitted = async (): Promise<number> =>
+    Number((await other.list()).find((job) => job["job_id"] === jobId)?.["last_event_seq"] ?? 0)
+  const started = performance.now()
+  let count = 0
+  // As long as it takes on a busy machine, and not for ever.
+  while (performance.now() - started < millis || (count < atLeast && performance.now() - started < longest)) {
     await pause(100)
     peak = Math.max(peak, (await process.memory()).heap)
+    count = await emitted()
   }
-  const row = (await other.list()).find((job) => job["job_id"] === jobId)
   deaf.end()
   other.end()
   await process.kill()
   rmSync(folder, { recursive: true, force: true })
-  return { before, peak, emitted: Number(row?.["last_event_seq"] ?? 0) }
+  return { before, peak, emitted: count }
 }

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import * as Decimal from "../../src/protocol/Decimal.js"
+import { runs } from "../support/properties.js"
 
 describe("decimals as programs spell them", () => {
   it.each([
@@ -25,7 +26,7 @@ describe("decimals as programs spell them", () => {
         expect(plain).toMatch(/^[0-9]+(\.[0-9]+)?$/)
         expect(Number(plain)).toBe(n === 0 ? 0 : n)
       }),
-      { numRuns: 1000 }
+      { numRuns: runs(1000) }
     )
   })
 
