@@ -113,8 +113,7 @@ const itsRuntime = async (transport: string, connector: () => Layer.Layer<Connec
     const exit = await Effect.runPromiseExit(
       flow.pipe(
         Effect.timeoutFail({ duration: limit, onTimeout: () => new Error(`nothing after ${limit / 1000} s`) }),
-        Effect.provide(Layer.provide(client, connector())),
-        Effect.provide(Logger.remove(Logger.defaultLogger))
+        Effect.provide(Layer.provideMerge(Layer.provide(client, connector()), Logger.remove(Logger.defaultLogger)))
       )
     )
     const problem = Exit.isSuccess(exit) ? undefined : Cause.pretty(exit.cause).split("\n")[0]

@@ -62,7 +62,7 @@ describe("a runtime that ends each session at once", () => {
         Effect.forever(
           Effect.gen(function* () {
             const peer = yield* greet(next, undefined, { session_id: `s${connections++}` })
-            if (connections > 200) yield* Effect.never
+            if (connections > 200) return yield* Effect.never
             yield* peer.send("session.error", { code: "RESUME_WINDOW_EXPIRED", message: "gone", retryable: false })
           })
         )
