@@ -306,16 +306,21 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
                 }
                 return
               }
+              const first = Math.max(after, live.trimmedTo) + 1
               const known = live.attachments.get(session.sessionId)
+              const run = known?.runs[0]
+              // All that the session was given of it comes on this connection anyway: the answer was lost with the last one, and
+              // the client asks again. Twice would be once too often.
+              const comes =
+                link !== undefined && run !== undefined && run.firstSeq > link.start && run.firstJobSeq <= first
               if (known === undefined) {
                 attached = true
                 live.attachments.set(session.sessionId, { session, runs: [], link })
-              } else if (history && (known.link !== link || (known.before ?? 0) > 0)) {
+              } else if (history && !comes && (known.link !== link || (known.before ?? 0) > 0)) {
                 again = { attachment: known, link: known.link, before: known.before }
                 known.link = link
                 known.before = 0
               }
-              const first = Math.max(after, live.trimmedTo) + 1
               // Where the session was resumed, this may be another process, which asks for what the one before it has had.
               if (history && (attached || (again !== undefined && again.link !== link))) {
                 deliver(live, acceptedParts(session, live.gated, first, live.assigned), live.trimmedTo)

@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Cause, Effect, Exit, Layer, Redacted, Stream } from "effect"
+import { Cause, Effect, Exit, Layer, Logger, LogLevel, Redacted, Stream } from "effect"
 import { layer as reactivity } from "@effect/experimental/Reactivity"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { ArcpClient } from "../../src/client/index.js"
@@ -79,7 +79,9 @@ const typedClient = (url: string, random: Random, stop: () => boolean) =>
   }).pipe(
     Effect.provide(
       ArcpClient.layer({ auth: { token: Redacted.make("secret-of-bob") }, backoff: 20, maxBackoff: 50 }).pipe(
-        Layer.provide(WebSocketClient.layer({ url }))
+        Layer.provide(WebSocketClient.layer({ url })),
+        // That it cannot connect for a while is what is tried here.
+        Layer.provideMerge(Logger.minimumLogLevel(LogLevel.Error))
       )
     )
   )

@@ -178,6 +178,12 @@ export class LedgerClient {
       for (const resolve of this.opened.splice(0)) resolve()
       return
     }
+    if (frame.type === "job.subscribed" && payload["replayed"] === true && frame.job_id !== undefined) {
+      // A history follows. What came before the answer is in it again, where an answer before this one was lost (§7.6).
+      const job = this.ledger(frame.job_id)
+      job.events.length = 0
+      job.seqs.length = 0
+    }
     if (seq !== undefined) {
       this.figures.events++
       if (seq <= this.lastSeq) {
@@ -277,7 +283,7 @@ export class LedgerClient {
 
   /** Observes a job from its beginning. */
   async subscribe(jobId: string): Promise<boolean> {
-    // The answer may be lost after the subscription was made: asking again changes nothing.
+    // The answer may be lost after the subscription was made.
     while (!this.ended) {
       const answer = await this.request("job.subscribe", { job_id: jobId, history: true })
       if (answer?.type === "job.subscribed") {

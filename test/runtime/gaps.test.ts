@@ -202,6 +202,28 @@ for (const [name, options] of backends) {
       }).pipe(Effect.provide(whole))
     )
 
+    it.scoped("§7.6 a subscribe that is repeated since its answer was lost shows the history once", () =>
+      Effect.gen(function* () {
+        const owner = yield* hello({ features: without("ack") })
+        const { job_id } = yield* submit(owner, "narrator", { count: 5, name: "lost" })
+        yield* owner.next("job.event", (frame) => frame.payload.body?.message === "5")
+        const before = yield* hello({ features: without("ack") })
+        yield* subscribe(before, job_id!)
+        yield* before.next("job.event", (frame) => frame.payload.body?.message === "5")
+        yield* before.drop
+        yield* before.ended
+        // As a client that has received neither the answer nor an event: all of it comes on this connection.
+        const peer = yield* resumed(before, 0, without("ack"))
+        expect((yield* subscribe(peer, job_id!)).payload).toMatchObject({ replayed: false })
+        yield* Deferred.succeed(gate("lost"), undefined)
+        yield* peer.terminal(job_id!)
+        expect(messages(eventsOf(peer, job_id!))).toEqual([
+          ...["running", "1", "2", "3", "4", "5"],
+          ...["through", "job.result"]
+        ])
+      }).pipe(Effect.provide(whole))
+    )
+
     it.scoped("§7.6 another owner that was resumed is told in its own numbers where the history begins", () =>
       Effect.gen(function* () {
         const first = yield* hello({ features: without("ack") })

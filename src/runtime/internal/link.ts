@@ -28,6 +28,8 @@ export interface ReplyBounds {
 /** The sending side of one connection. */
 export class Link {
   readonly connection: Connection
+  /** The last event that the client had when it connected. */
+  readonly start: number
   /** The last event that has been handed to the connection. */
   cursor: number
   /** The session's last event when the connection came: older ones are a replay, in which nobody is slow yet. */
@@ -71,6 +73,7 @@ export class Link {
 
   constructor(connection: Connection, cursor: number, now: number, bounds: ReplyBounds) {
     this.connection = connection
+    this.start = cursor
     this.cursor = cursor
     this.lastIn = now
     this.lastOut = now
