@@ -59,7 +59,7 @@ const run = (argv: ReadonlyArray<string>) =>
     const arcp = Command.make("arcp").pipe(
       Command.withDescription("Agent Runtime Control Protocol: host agents and drive them"),
       Command.withSubcommands([Command.provide(serve, agentsHttpClient), submit, version]),
-      // The parser's console is for the parser; what a command prints is nobody's to change.
+      // The parser's console is for the parser; what a command prints must not change.
       Command.transformHandler((handler) => Effect.withConsole(handler, console))
     )
     return Command.run(arcp, { name: "arcp", version: packageVersion, footer })(argv).pipe(

@@ -1,4 +1,4 @@
-/** What signals, and pipes that nobody reads any more, mean to the command that runs. */
+/** What signals, and pipes whose reader has gone, mean to the command that runs. */
 import * as Context from "effect/Context"
 
 /** Shared by the program and the process that it runs in. */

@@ -9,8 +9,8 @@
  * Order: the event that met the mark comes first, then the status, then whatever the agent emits once it goes on.
  *
  * Races and deadlocks closed here: an acknowledgement between the check and the wait is not missed, since a wait looks
- * whether its episode is still on; an owner that leaves holds nobody; of several owners the slowest counts; a job that
- * is being stopped waits for nobody, so that its finalizers can emit; the terminal message never passes here. Only
+ * whether its episode is still on; an owner that leaves holds no job; of several owners the slowest counts; a job that
+ * is being stopped waits for no owner, so that its finalizers can emit; the terminal message never passes here. Only
  * owners count: an observer that is behind is not waited for. A session that negotiated `ack` is measured from its start:
  * one that never acknowledges is a slow reader, for the patience at the longest. One without `ack` is not measured, since its
  * lag says nothing.

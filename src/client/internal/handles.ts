@@ -81,7 +81,8 @@ export const handles = (
     budget: said.budget,
     traceId: said.trace_id,
     parentJobId: said.parent_job_id ?? undefined,
-    events: eventsOf(job, hooks, (missed) => Effect.fail(missedError(job.jobId, missed))),
+    // Made when it is run: most handles are asked for their result alone.
+    events: Stream.suspend(() => eventsOf(job, hooks, (missed) => Effect.fail(missedError(job.jobId, missed)))),
     eventsWith: ((options: EventsOptions) =>
       Stream.unwrap(
         Effect.map(

@@ -1,6 +1,6 @@
 /**
  * Messages of jobs that are not known yet: a job's events may come before its `job.accepted`, and a resumed session is
- * replayed the events of jobs that the program takes up later. Kept up to a bound; what goes beyond is noted as missing.
+ * replayed the events of jobs that the program attaches to later. Kept up to a bound; what goes beyond is noted as missing.
  */
 import type { Missed } from "./job.js"
 

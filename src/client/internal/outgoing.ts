@@ -1,7 +1,7 @@
 /**
  * What is to be sent: frames in their order, and which requests are among them.
  *
- * The connection's owner takes both in one step, so that the time of a request counts from its writing (see `inFlight`).
+ * The connection's owner takes both synchronously, so that the time of a request counts from its writing (see `inFlight`).
  */
 import type { Frame } from "../../transport/Connection.js"
 import type { Pending } from "./match.js"
