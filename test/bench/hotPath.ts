@@ -16,9 +16,9 @@ import { MemoryStore } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 
-/** Until the engine has compiled what is hot. A job is much code, and a round has few. */
+/** Until the engine has compiled what is hot. A job is much code, and a round has few: with less, what is compiled late is measured. */
 const warmUps = 6
-const warmUpJobs = 500
+const warmUpJobs = 3_000
 const rounds = 6
 
 const agents = Layer.mergeAll(

@@ -4,7 +4,6 @@
  * at.
  */
 import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Decimal from "../../protocol/Decimal.js"
@@ -61,21 +60,37 @@ const lease = (value: unknown): Either.Either<encode.JsonText, InvalidRequest> =
     ({ text }) => new encode.JsonText(Decimal.plainBudgetText(text))
   )
 
+/** The optional fields of a submit, as they are sent. */
+export interface SubmitFields {
+  readonly lease_request: encode.JsonText | undefined
+  readonly lease_constraints: encode.JsonText | undefined
+  readonly max_runtime_sec: number | undefined
+}
+
+/** Most submits have none of them. */
+const noFields: Either.Either<SubmitFields> = Either.right({
+  lease_request: undefined,
+  lease_constraints: undefined,
+  max_runtime_sec: undefined
+})
+
 /** The optional fields of a submit. */
 export const encodeSubmit = (asked: {
   readonly expiresAt: unknown
   readonly lease: unknown
   readonly maxRuntimeSec: unknown
-}) =>
-  Effect.gen(function* () {
-    const expires_at = yield* expiry(asked.expiresAt)
-    return {
-      lease_request: asked.lease === undefined ? undefined : yield* lease(asked.lease),
-      lease_constraints:
-        expires_at === undefined ? undefined : yield* encode.object("payload.lease_constraints", { expires_at }),
-      max_runtime_sec: yield* maxRuntimeSec(asked.maxRuntimeSec)
-    }
-  })
+}): Either.Either<SubmitFields, InvalidRequest> =>
+  asked.expiresAt === undefined && asked.lease === undefined && asked.maxRuntimeSec === undefined
+    ? noFields
+    : Either.gen(function* () {
+        const expires_at = yield* expiry(asked.expiresAt)
+        return {
+          lease_request: asked.lease === undefined ? undefined : yield* lease(asked.lease),
+          lease_constraints:
+            expires_at === undefined ? undefined : yield* encode.object("payload.lease_constraints", { expires_at }),
+          max_runtime_sec: yield* maxRuntimeSec(asked.maxRuntimeSec)
+        }
+      })
 
 /** The features without which a submit asks for what the runtime may pass over (§6.2). */
 export const neededFeatures = (

@@ -232,7 +232,11 @@ export const make = (running: Running, events: AuthorityEvents, deps: AuthorityD
     call(name, args, () => deps.check(running, "tool.call", name), effect)
 
   const costs = Costs.make(running, events, {
-    ...deps,
+    checkState: deps.checkState,
+    chargeable: deps.chargeable,
+    charge: deps.charge,
+    hold: deps.hold,
+    available: deps.available,
     // Less is left than was asked for, but something is: no budget is spent.
     refuse: (args, error) => refuse("cost.budget", args, error, () => undefined),
     refuseState: (args, error) => refuse("cost.budget", args, error),
