@@ -33,17 +33,43 @@ interface Room {
 
 const belowRuntime = ["protocol", "authority", "transport", "store", "auth", "agent"]
 
-const rooms: Readonly<Record<string, Room>> = {
+/**
+ * The rooms within a room, from the ground up: each may import those before it, but for its neighbours on the same floor. What lies
+ * directly in such a room is its face; what lies in a folder of it is closed to the others. Only the room around them is seen from
+ * outside.
+ */
+const subRooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
+  runtime: [["kernel"], ["log"], ["credentials", "artifacts"], ["jobs"], ["sessions"]]
+}
+
+const subRoomsOf = (room: string): ReadonlyArray<string> => (subRooms[room] ?? []).flat().map((sub) => `${room}/${sub}`)
+
+const whole: Readonly<Record<string, Room>> = {
   protocol: { uses: [], runs: "browser", packages: ["effect"] },
   authority: { uses: ["protocol"], runs: "browser", packages: ["effect"] },
   transport: { uses: ["protocol"], runs: "mixed" },
   store: { uses: ["protocol"], runs: "node" },
   auth: { uses: ["protocol"], runs: "node" },
   agent: { uses: ["protocol", "authority"], runs: "node" },
-  runtime: { uses: belowRuntime, runs: "node" },
+  runtime: { uses: [...belowRuntime, ...subRoomsOf("runtime")], runs: "node" },
   client: { uses: ["protocol", "transport"], runs: "browser" },
   testing: { uses: [...belowRuntime, "runtime", "client"], runs: "node" },
   cli: { uses: [...belowRuntime, "runtime", "client", "testing"], runs: "node" }
+}
+
+const rooms: Readonly<Record<string, Room>> = {
+  ...whole,
+  ...Object.fromEntries(
+    Object.entries(subRooms).flatMap(([room, floors]) =>
+      floors.flatMap((floor, i) =>
+        floor.map((sub) => {
+          const below = floors.slice(0, i).flat()
+          const outside = whole[room]!.uses.filter((used) => !used.startsWith(`${room}/`))
+          return [`${room}/${sub}`, { ...whole[room]!, uses: [...outside, ...below.map((name) => `${room}/${name}`)] }]
+        })
+      )
+    )
+  )
 }
 
 /** Entries whose users have an optional peer. From every other entry it must be out of reach. */
@@ -59,7 +85,7 @@ const optionalPeers: Readonly<Record<string, ReadonlyArray<string>>> = {
 
 /** Files that load an optional peer by `import()` where it is installed, and do without it where it is not. */
 const loadedIfInstalled: Readonly<Record<string, ReadonlyArray<string>>> = {
-  "@effect/platform-node": ["src/runtime/internal/nodeDrivers.ts"]
+  "@effect/platform-node": ["src/runtime/jobs/handler/nodeDrivers.ts"]
 }
 
 const nodeOnlyPackages = new Set([
@@ -85,7 +111,15 @@ interface Parsed {
   readonly imports: ReadonlyArray<Import>
 }
 
-const roomOf = (path: string): string => path.split("/")[1] ?? ""
+/** The room of a file, by the folder or the two folders of `src` that it lies in. */
+const roomOf = (path: string): string => {
+  const [, room = "", sub, file] = path.split("/")
+  return file !== undefined && room in subRooms && sub !== "internal" ? `${room}/${sub}` : room
+}
+
+/** Whether a file is none of its room's face. */
+const isClosed = (path: string): boolean =>
+  /\/internal\//.test(path) || (roomOf(path).includes("/") && path.split("/").length > 4)
 
 const packageOf = (specifier: string): string =>
   specifier
@@ -179,7 +213,7 @@ const checkRoomImports = (parsed: Parsed, manifest: Manifest): ReadonlyArray<Vio
           "room-import",
           `${parsed.room} may not import ${other} (it may import ${may}). Move what both need into a room that both may import, or take it as a service.`
         )
-      } else if (/\/internal\//.test(target)) {
+      } else if (isClosed(target)) {
         report(
           "room-internal",
           `"${specifier}" is internal to ${other}. Use what ${other} exports, or have ${other} export it.`

@@ -95,7 +95,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.3 a session is resumed by its own principal only",
-    inside: "src/runtime/internal/resuming.ts",
+    inside: "src/runtime/sessions/internal/resuming.ts",
     find: "if (!sameOwner) return",
     replace: "if (sameOwner === undefined) return",
     test: "test/runtime/hellos.test.ts",
@@ -135,7 +135,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.4 the runtime pings within an interval",
-    inside: "src/runtime/Heartbeats.ts",
+    inside: "src/runtime/sessions/Heartbeats.ts",
     find: "now - idle >= heartbeatInterval",
     replace: "now - idle >= 2 * heartbeatInterval",
     test: heartbeats,
@@ -143,7 +143,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.4 the runtime waits two intervals, and no less",
-    inside: "src/runtime/Heartbeats.ts",
+    inside: "src/runtime/sessions/Heartbeats.ts",
     find: "now - link.lastIn >= 2 * heartbeatInterval",
     replace: "now - link.lastIn >= heartbeatInterval",
     test: heartbeats,
@@ -151,7 +151,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.4 the runtime waits two intervals, and no more",
-    inside: "src/runtime/Heartbeats.ts",
+    inside: "src/runtime/sessions/Heartbeats.ts",
     find: "now - link.lastIn >= 2 * heartbeatInterval",
     replace: "now - link.lastIn >= 3 * heartbeatInterval",
     test: heartbeats,
@@ -159,7 +159,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.4 the interval is the one that is announced",
-    inside: "src/runtime/Heartbeats.ts",
+    inside: "src/runtime/sessions/Heartbeats.ts",
     find: "const { heartbeatInterval } = yield* RuntimeInfo",
     replace: "yield* RuntimeInfo; const heartbeatInterval = 30_000",
     test: heartbeats,
@@ -167,7 +167,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.2 without heartbeat nothing is pinged",
-    inside: "src/runtime/Heartbeats.ts",
+    inside: "src/runtime/sessions/Heartbeats.ts",
     find: 'if (!session.features.has("heartbeat")) return',
     replace: "",
     test: sessions,
@@ -199,7 +199,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.6 a listing shows the principal's own jobs",
-    inside: "src/runtime/Policies.ts",
+    inside: "src/runtime/kernel/Policies.ts",
     find: "listed: (principal) => [principal.id]",
     replace: 'listed: () => "all"',
     test: jobs,
@@ -209,7 +209,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   // §7: jobs
   {
     rule: "§7.4 a cancelled job ends as cancelled",
-    inside: "src/runtime/internal/outcomes.ts",
+    inside: "src/runtime/jobs/handler/outcomes.ts",
     find: '_tag: "error", status: reason.status',
     replace: '_tag: "error", status: "error"',
     test: jobs,
@@ -217,7 +217,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.3 max_runtime_sec is counted in seconds",
-    inside: "src/runtime/internal/outcomes.ts",
+    inside: "src/runtime/jobs/handler/outcomes.ts",
     find: "record.maxRuntimeSec * 1000",
     replace: "record.maxRuntimeSec * 2000",
     test: jobs,
@@ -225,7 +225,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6, §14 only the same principal observes",
-    inside: "src/runtime/Policies.ts",
+    inside: "src/runtime/kernel/Policies.ts",
     find: '(principal.id === owner ? "observe" : "nothing")',
     replace: '(principal.id === "" ? owner : "observe") as "observe"',
     test: jobs,
@@ -233,7 +233,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.2 the key is looked up before the submit is judged",
-    inside: "src/runtime/JobScheduler.ts",
+    inside: "src/runtime/jobs/JobScheduler.ts",
     find: "return Effect.mapError(store.key(session.principal.id, key), storeFailure).pipe(",
     replace:
       "return Effect.zipRight(resolve(session, request.payload), Effect.mapError(store.key(session.principal.id, key), storeFailure)).pipe(",
@@ -242,7 +242,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.2 a repeat of an ended streamed job replays its chunks",
-    inside: "src/runtime/JobScheduler.ts",
+    inside: "src/runtime/jobs/JobScheduler.ts",
     find: "if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)",
     replace: "if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), last - 1, last)",
     test: "test/runtime/keys.test.ts",
@@ -250,7 +250,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 subscribed_from says where a history begins whose start is gone",
-    inside: "src/runtime/Subscriptions.ts",
+    inside: "src/runtime/sessions/Subscriptions.ts",
     find: "gone <= after\n    ? from",
     replace: "gone <= Infinity\n    ? from",
     test: "test/runtime/gaps.test.ts",
@@ -258,7 +258,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 replayed says whether history follows",
-    inside: "src/runtime/Subscriptions.ts",
+    inside: "src/runtime/sessions/Subscriptions.ts",
     find: "replayed: replay !== undefined",
     replace: "replayed: true",
     test: introspection,
@@ -266,7 +266,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 job.subscribed has the current budget",
-    inside: "src/runtime/Subscriptions.ts",
+    inside: "src/runtime/sessions/Subscriptions.ts",
     find: "...(budget === undefined ? {} : { budget }),\n          ...credentialsOf(session, record),\n          parent_job_id: record.parentJobId ?? null,\n          trace_id",
     replace: "parent_job_id: record.parentJobId ?? null,\n          trace_id",
     test: introspection,
@@ -276,7 +276,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   // §8: events and streamed results
   {
     rule: "§8.4 the runtime says which chunk is the last",
-    inside: "src/runtime/internal/payload.ts",
+    inside: "src/runtime/kernel/Payload.ts",
     find: '"more":${more}',
     replace: '"more":true',
     test: jobs,
@@ -284,7 +284,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§8.4 the runtime numbers chunks from 0",
-    inside: "src/runtime/internal/payload.ts",
+    inside: "src/runtime/kernel/Payload.ts",
     find: '"chunk_seq":${seq}',
     replace: '"chunk_seq":${seq + 1}',
     test: jobs,
@@ -292,7 +292,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§8.4 result_size is the size in bytes",
-    inside: "src/runtime/internal/outcomes.ts",
+    inside: "src/runtime/jobs/handler/outcomes.ts",
     find: "result_size: stream.size",
     replace: "result_size: stream.size + 1",
     test: jobs,
@@ -300,7 +300,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§14 chunks are capped",
-    inside: "src/runtime/internal/chunks.ts",
+    inside: "src/runtime/jobs/handler/chunks.ts",
     find: "if (length <= this.maxBytes && this.isShort(text, length)) return [text]",
     replace: "if (length > 0) return [text]",
     test: jobs,
@@ -308,7 +308,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§14 a chunk is cut by what its frame has once it is encoded",
-    inside: "src/runtime/internal/chunks.ts",
+    inside: "src/runtime/jobs/handler/chunks.ts",
     find: "this.maxEncoded = maxEncoded",
     replace: "this.maxEncoded = Number.MAX_SAFE_INTEGER",
     test: frameBytes,
@@ -316,7 +316,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§14 no frame has over 1,000,000 bytes by default",
-    inside: "src/runtime/Limits.ts",
+    inside: "src/runtime/kernel/Limits.ts",
     find: "maxFrameBytes: 1_000_000,",
     replace: "maxFrameBytes: 2_000_000,",
     test: frameBytes,
@@ -324,7 +324,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§14 an event that is larger than a frame fails the agent's call",
-    inside: "src/runtime/internal/jobService.ts",
+    inside: "src/runtime/jobs/handler/jobService.ts",
     find: "if (!FrameSize.fits(text, room)) {",
     replace: "if (text === undefined) {",
     test: frameBytes,
@@ -332,7 +332,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§14 replies are as small as a frame may be",
-    inside: "src/runtime/internal/link.ts",
+    inside: "src/runtime/log/Link.ts",
     find: "this.bounds.maxFrameBytes ?? Infinity",
     replace: "Infinity",
     test: frameBytes,
@@ -534,7 +534,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.6 a cost decrements its counter",
-    inside: "src/runtime/Budgets.ts",
+    inside: "src/runtime/jobs/Budgets.ts",
     find: "if (counter === undefined) return\n          change(running, currency, Amount.subtract(counter, value))",
     replace: "if (counter === undefined) return",
     test: budgets,
@@ -542,7 +542,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.7 a lease that names no model allows none",
-    inside: "src/runtime/Leases.ts",
+    inside: "src/runtime/jobs/Leases.ts",
     find: 'decision.reason === "capability" && !policy.requireModelUse',
     replace: 'decision.reason === "capability"',
     test: leases,
@@ -550,7 +550,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §14 system folders are closed to wildcards",
-    inside: "src/runtime/Leases.ts",
+    inside: "src/runtime/jobs/Leases.ts",
     find: "if (problem !== undefined) return Either.left(denied(",
     replace: 'if (problem === "") return Either.left(denied(',
     test: "test/runtime/systemFolders.test.ts",
@@ -560,7 +560,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   // §9.8, §14: credentials
   {
     rule: "§9.8.2 a job's end revokes",
-    inside: "src/runtime/internal/credentials.ts",
+    inside: "src/runtime/credentials/internal/core.ts",
     find: "for (const { held } of entry.live.values()) startRevoking(held)",
     replace: "",
     test: credentials,
@@ -568,7 +568,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.2 a value is not reused across jobs",
-    inside: "src/runtime/internal/credentials.ts",
+    inside: "src/runtime/credentials/internal/core.ts",
     find: '(reused ? "its value is another credential\'s" : undefined)',
     replace: "undefined",
     test: credentialSafety,
@@ -576,7 +576,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.2 a rotation whose answer was lost leaves a key that works",
-    inside: "src/runtime/internal/credentials.ts",
+    inside: "src/runtime/credentials/internal/core.ts",
     find: "atUpstream && isUncertain(cause)",
     replace: "atUpstream && cause === undefined",
     test: credentials,
@@ -584,7 +584,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.2 a parent's end revokes its children's",
-    inside: "src/runtime/internal/credentials.ts",
+    inside: "src/runtime/credentials/internal/core.ts",
     find: "for (const child of [...(children.get(jobId) ?? [])]) revoke(child)",
     replace: "",
     test: credentials,
@@ -592,7 +592,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.3 a credential's budget is within the lease",
-    inside: "src/runtime/internal/issued.ts",
+    inside: "src/runtime/credentials/internal/issued.ts",
     find: "if (left !== undefined && Amount.exceeds(value, left))",
     replace: "if (left === Amount.zero)",
     test: credentialSafety,
@@ -600,7 +600,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§14 no provisioning without a durable ledger",
-    inside: "src/runtime/Credentials.ts",
+    inside: "src/runtime/credentials/Credentials.ts",
     find: "|| !ledger.value.durable",
     replace: "",
     test: credentialSafety,
@@ -608,7 +608,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§14 a permanent failure to revoke is told to operators",
-    inside: "src/runtime/internal/revocations.ts",
+    inside: "src/runtime/credentials/internal/revocations.ts",
     find: 'yield* note({ state: "failed", attempts, lastError: message })',
     replace: "",
     test: credentials,
@@ -853,7 +853,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   // The runtime and other SDKs' clients
   {
     rule: "§7.4 every owner of a job may cancel it",
-    inside: "src/runtime/JobScheduler.ts",
+    inside: "src/runtime/jobs/JobScheduler.ts",
     find: "if (!live.owners.includes(session)) {\n            return yield* new PermissionDenied",
     replace: "if (live.owners[0] !== session) {\n            return yield* new PermissionDenied",
     test: "test/runtime/keys.test.ts",
@@ -861,7 +861,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §5 strict peers are sent the same as all others",
-    inside: "src/runtime/Serving.ts",
+    inside: "src/runtime/sessions/Serving.ts",
     find: 'info.peers === "auto" ? Peers.peerKind(envelope) : undefined',
     replace: "Peers.peerKind(envelope)",
     test: "test/runtime/peers.test.ts",
@@ -869,7 +869,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §12 an agent's own code goes only to sessions that offered to take it",
-    inside: "src/runtime/internal/peers.ts",
+    inside: "src/runtime/log/Peers.ts",
     find: "!session.features.has(agentErrors)",
     replace: "session.peer === null",
     test: "test/runtime/hellos.test.ts",
@@ -877,7 +877,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §5.1 a refusal before the welcome carries a session_id",
-    inside: "src/runtime/Serving.ts",
+    inside: "src/runtime/sessions/Serving.ts",
     find: "session_id: named ?? `sess_${ids.unsafeUlid(now)}`",
     replace: "session_id: named",
     test: "test/runtime/hellos.test.ts",

@@ -28,7 +28,7 @@ import {
   ProvisionError,
   type ProvisionRequest,
   RevokeError
-} from "../runtime/CredentialProvisioner.js"
+} from "../runtime/index.js"
 
 /** What the gateway answers to a call that it refuses: like an HTTP client's error. */
 export class GatewayError extends Schema.TaggedError<GatewayError>()("GatewayError", {

@@ -1,8 +1,8 @@
 /** Deadlines beside what else the event loop has to do. What is counted is turns and callbacks, never time. */
 import { expect, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { Deadlines } from "../../src/runtime/Deadlines.js"
-import { scheduled, turnMillis } from "../../src/runtime/internal/turn.js"
+import { Deadlines } from "../../src/runtime/kernel/Deadlines.js"
+import { scheduled, turnMillis } from "../../src/runtime/kernel/Turn.js"
 
 const burn = () => {
   for (const end = performance.now() + turnMillis + 1; performance.now() < end; );

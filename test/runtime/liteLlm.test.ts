@@ -4,7 +4,7 @@ import { Clock, Context, Effect, Either, FastCheck as fc, Inspectable, Layer, Lo
 import { Glob, Lease } from "../../src/authority/index.js"
 import { Ids } from "../../src/protocol/index.js"
 import { Credentials, LiteLlm, type ProvisionRequest } from "../../src/runtime/index.js"
-import { toLiteLlm } from "../../src/runtime/internal/liteLlmModels.js"
+import { toLiteLlm } from "../../src/runtime/credentials/internal/liteLlmModels.js"
 import { CredentialLedger, unrevoked } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { masterKey, standIn } from "./liteLlmStandIn.js"

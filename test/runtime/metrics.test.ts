@@ -132,7 +132,7 @@ describe("metrics", () => {
 
   it("each has its place in the guide", () => {
     const guide = readFileSync(new URL("../../docs/limits.md", import.meta.url), "utf8")
-    const source = readFileSync(new URL("../../src/runtime/Metrics.ts", import.meta.url), "utf8")
+    const source = readFileSync(new URL("../../src/runtime/kernel/Metrics.ts", import.meta.url), "utf8")
     const names = [...source.matchAll(/"(arcp_[a-z_]+)"/g)].map(([, name]) => name!)
     expect(names.length).toBeGreaterThan(10)
     for (const name of names) expect(guide).toContain(`| \`${name}\``)

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { type Context, DateTime, Deferred, Effect, Exit, Layer, Option, Schema, TestClock } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
-import { fingerprint } from "../../src/runtime/internal/fingerprint.js"
+import { fingerprint } from "../../src/runtime/jobs/handler/fingerprint.js"
 import { Store, StoreError } from "../../src/store/Store.js"
 import type { Connector } from "../../src/transport/Connection.js"
 import { makeStore, resumed, start, stores } from "./mortal.js"

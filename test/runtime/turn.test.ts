@@ -10,7 +10,7 @@ import {
   promptScheduler,
   turnMillis,
   workingScheduler
-} from "../../src/runtime/internal/turn.js"
+} from "../../src/runtime/kernel/Turn.js"
 import { runs } from "../support/properties.js"
 
 const root = {} as never

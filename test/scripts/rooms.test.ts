@@ -102,6 +102,46 @@ describe("the import rule between rooms", () => {
     expect(rules("src/transport/A.ts", `import type { X } from "./internal/Y.js"`)).toEqual([])
   })
 
+  describe("within the runtime", () => {
+    const floors = [["kernel"], ["log"], ["credentials", "artifacts"], ["jobs"], ["sessions"]]
+    const subRooms = floors.flatMap((floor, i) => floor.map((name) => ({ name, i })))
+
+    it("lets a room use what lies below it, and neither its neighbour nor what lies above", () => {
+      for (const { i, name } of subRooms) {
+        for (const other of subRooms) {
+          const said = rules(`src/runtime/${name}/A.ts`, `import { x } from "../${other.name}/B.js"`)
+          const may = name === other.name || other.i < i
+          expect(said, `${name} -> ${other.name}`).toEqual(may ? [] : ["room-import"])
+        }
+        expect(rules(`src/runtime/${name}/A.ts`, `import { x } from "../ArcpRuntime.js"`), name).toEqual([
+          "room-import"
+        ])
+        expect(rules(`src/runtime/${name}/deep/A.ts`, `import { x } from "../../../store/Store.js"`), name).toEqual([])
+        expect(rules(`src/runtime/${name}/A.ts`, `import { x } from "../../client/C.js"`), name).toEqual([
+          "room-import"
+        ])
+      }
+    })
+
+    it("closes the folders of a room to the others, the runtime around it included", () => {
+      for (const folder of ["internal", "handler", "handler/deep"]) {
+        const target = `../jobs/${folder}/X.js`
+        expect(rules("src/runtime/sessions/A.ts", `import { x } from "${target}"`), folder).toEqual(["room-internal"])
+        expect(rules("src/runtime/A.ts", `import type { X } from "./jobs/${folder}/X.js"`), folder).toEqual([
+          "room-internal"
+        ])
+        expect(rules("src/runtime/jobs/A.ts", `import { x } from "./${folder}/X.js"`), folder).toEqual([])
+        expect(rules(`src/runtime/jobs/${folder}/A.ts`, `import { x } from "./X.js"`), folder).toEqual([])
+      }
+    })
+
+    it("is seen from outside by the runtime's own files only", () => {
+      expect(rules("src/cli/A.ts", `import { x } from "../runtime/jobs/JobScheduler.js"`)).toEqual(["room-import"])
+      expect(rules("src/testing/A.ts", `import { x } from "../runtime/index.js"`)).toEqual([])
+      expect(rules("src/runtime/index.ts", `export * from "./sessions/Sessions.js"`)).toEqual([])
+    })
+  })
+
   it("refuses ways around: out of src, by the package's own name, by an expression", () => {
     expect(rules("src/cli/A.ts", `import { x } from "../../test/world.js"`)).toEqual(["room-import"])
     expect(rules("src/client/A.ts", `import { x } from "effect-arcp/runtime"`)).toEqual(["room-import"])
@@ -170,9 +210,10 @@ describe("packages", () => {
 
   it("lets an optional peer be loaded where it is installed, by import() and by the files of the table only", () => {
     const files = (load: string) => ({
-      "src/runtime/index.ts": `export * from "./internal/nodeDrivers.js"\nexport * from "./Other.js"`,
+      "src/runtime/index.ts": `export * from "./jobs/Run.js"\nexport * from "./Other.js"`,
+      "src/runtime/jobs/Run.ts": `export * from "./handler/nodeDrivers.js"`,
       "src/runtime/Other.ts": `export {}`,
-      "src/runtime/internal/nodeDrivers.ts": load
+      "src/runtime/jobs/handler/nodeDrivers.ts": load
     })
     const load = `export const load = () => import("@effect/platform-node/NodeFileSystem")`
     expect(found(files(load))).toEqual([])

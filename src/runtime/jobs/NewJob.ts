@@ -1,0 +1,101 @@
+/** A new job, submitted or delegated: what is stored of it, what runs of it, and how it is announced (ARCP 1.1 §7.1, §10). */
+import type { AgentRegistration } from "../../agent/AgentRegistry.js"
+import * as Lease from "../../authority/Lease.js"
+import * as Amount from "../../authority/Amount.js"
+import { type Priority, priorityOf } from "../../protocol/Envelope.js"
+import { formatTimestamp } from "../../protocol/Fields.js"
+import type { Accepted } from "../../protocol/Job.js"
+import type { TraceContext } from "../../protocol/Trace.js"
+import type { JobRecord } from "../../store/Store.js"
+import { toText } from "./Budgets.js"
+import { LiveJob } from "../log/Model.js"
+import { Running } from "./Running.js"
+
+/** A reply as it is kept, with the priority of its envelope. */
+export interface KeptAccepted extends Accepted {
+  readonly priority?: Priority | undefined
+}
+
+/** The priority with which a job was submitted. */
+export const priorityOfJob = ({ accepted }: JobRecord): Priority | undefined =>
+  accepted.startsWith('{"priority":') ? priorityOf(JSON.parse(accepted) as KeptAccepted) : undefined
+
+/** What a new job is made of. */
+export interface NewJob {
+  readonly jobId: string
+  readonly principalId: string
+  readonly ownerSessionId: string
+  readonly agent: AgentRegistration
+  /** Decoded, for the handler. */
+  readonly input: unknown
+  /** As it came over the wire. */
+  readonly wireInput: unknown
+  readonly lease: Lease.Lease
+  readonly maxRuntimeSec: number | undefined
+  readonly idempotencyKey: string | undefined
+  readonly traceId: string
+  readonly trace: TraceContext | undefined
+  /** Milliseconds since the epoch. */
+  readonly now: number
+  readonly inlineStream: boolean
+  /** Of the submit's envelope; kept with the reply. */
+  readonly priority?: Priority | undefined
+  readonly provisioned: boolean
+  readonly parent: { readonly running: Running; readonly delegateId: string } | undefined
+}
+
+/** Makes it; nothing of it is anywhere yet. */
+export const newJob = (
+  job: NewJob
+): { readonly record: JobRecord; readonly live: LiveJob; readonly running: Running; readonly accepted: Accepted } => {
+  const { agent, jobId, lease, now, parent, traceId } = job
+  const budget = Lease.budgetOf(lease)
+  const accepted: KeptAccepted = {
+    ...(job.priority === undefined ? {} : { priority: job.priority }),
+    job_id: jobId,
+    agent: `${agent.name}@${agent.version}`,
+    ...Lease.toWire(lease),
+    ...(budget.size === 0 ? {} : { budget: Amount.toWire(budget) }),
+    accepted_at: formatTimestamp(now),
+    trace_id: traceId,
+    ...(parent === undefined ? {} : { parent_job_id: parent.running.live.jobId, delegate_id: parent.delegateId })
+  }
+  const record: JobRecord = {
+    jobId,
+    principalId: job.principalId,
+    agent: agent.name,
+    version: agent.version,
+    input: JSON.stringify(job.wireInput ?? null),
+    lease: JSON.stringify(lease.wire),
+    leaseConstraints: lease.constraints === undefined ? undefined : JSON.stringify(lease.constraints),
+    idempotencyKey: job.idempotencyKey,
+    maxRuntimeSec: job.maxRuntimeSec,
+    traceId,
+    traceContext: job.trace === undefined ? undefined : JSON.stringify(job.trace),
+    parentJobId: parent?.running.live.jobId,
+    delegateId: parent?.delegateId,
+    createdAt: now,
+    accepted: JSON.stringify(accepted)
+  }
+  const live = new LiveJob(record, {
+    status: "pending",
+    ownerSessionId: job.ownerSessionId,
+    startedAt: undefined,
+    lastJobSeq: 0,
+    lastOwnerSeq: 0,
+    attempt: 1,
+    budget: toText(budget),
+    cancelled: undefined
+  })
+  const running = new Running({
+    live,
+    agent,
+    input: job.input,
+    lease,
+    budget,
+    inlineStream: job.inlineStream,
+    provisioned: job.provisioned,
+    parent: parent?.running
+  })
+  return { record, live, running, accepted }
+}

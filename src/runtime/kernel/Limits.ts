@@ -1,0 +1,284 @@
+/**
+ * Every bound of the runtime, with its default. What happens when one is reached is said at each.
+ *
+ * A `Context.Reference`: without a layer the defaults hold, `Limits.layer({ … })` changes some of them.
+ */
+import * as Context from "effect/Context"
+import * as Layer from "effect/Layer"
+import * as Artifact from "../../protocol/Artifact.js"
+
+/**
+ * The bounds. Times are milliseconds, sizes are bytes of UTF-8 (counted as UTF-16 code units where that is cheaper and nothing is sent
+ * of it).
+ */
+export interface LimitsShape {
+  /** Time for the first frame of a connection; then it is closed (1008). */
+  readonly handshakeTimeout: number
+  /** Bad frames in a row before the connection is closed (1008). */
+  readonly badFramesInARow: number
+  /** Levels of nesting in a message; deeper is `INVALID_REQUEST`. */
+  readonly jsonDepth: number
+  /** Bytes of one frame from a peer that has not been authenticated; a larger one closes its connection (1009). */
+  readonly unauthenticatedFrameBytes: number
+  /**
+   * Connections in all whose peer has not been authenticated, those that are being authenticated or refused included. The next
+   * one is refused: 429 at the upgrade, else `INTERNAL_ERROR` and 1013.
+   */
+  readonly unauthenticatedConnections: number
+  /**
+   * As {@link unauthenticatedConnections}, from one remote address: an IPv4 address, or the /64 network of an IPv6 address. Peers
+   * on the loopback interface, and peers without an address, have the bound in all only.
+   */
+  readonly unauthenticatedPerAddress: number
+  /**
+   * Failed authentications in all within a minute. Beyond it, addresses that had one of them are refused until the minute is
+   * over; other addresses are not.
+   */
+  readonly failedAuthentications: number
+  /**
+   * Failed authentications of one remote address within a minute; beyond it the address is refused until the minute is over. The
+   * loopback interface has the bound in all only.
+   */
+  readonly failedAuthenticationsPerAddress: number
+  /**
+   * Encoded bytes of one frame that the runtime sends, its envelope included; at least 4,096. ARCP announces no frame size, and other
+   * implementations read at most 1 MiB. A page of a listing ends before the job that would exceed it, chunks are cut, and what cannot
+   * be divided fails: {@link eventPayload}, {@link inlineResult}. Bytes of artifacts are exempt ({@link artifactBytes}).
+   */
+  readonly maxFrameBytes: number
+  /**
+   * Bytes of a page of a listing alone, as before there was {@link maxFrameBytes}, which counts too.
+   *
+   * @deprecated use `maxFrameBytes`
+   */
+  readonly frameBytes?: number
+  /** Replies of one connection that have not been sent; the connection is not read meanwhile. */
+  readonly replies: number
+  /** As {@link replies}, in bytes. */
+  readonly replyBytes: number
+  /** Connected or resumable sessions of one principal; the next hello is refused with `INTERNAL_ERROR`. */
+  readonly sessionsPerPrincipal: number
+  /** Connected or resumable sessions in all; the next hello is refused with `INTERNAL_ERROR`. */
+  readonly sessions: number
+  /**
+   * Milliseconds without a message but heartbeats and acknowledgements after which a session without jobs and observations may
+   * go (§14): not by itself, but to make room where one of the two bounds above is reached. It gets `session.error
+   * INTERNAL_ERROR` and its connection is closed (1013).
+   */
+  readonly idleSession: number
+  /**
+   * Messages of one connection in a second; beyond it the connection is read no faster, so that the peer's socket fills. It may
+   * send ten times as many at once after a rest.
+   */
+  readonly messagesPerSecond: number
+  /** Submitted jobs of one principal that run or wait; the next submit is refused with `INTERNAL_ERROR`. */
+  readonly jobsPerPrincipal: number
+  /** Running jobs in all; further ones wait as `pending`. */
+  readonly runningJobs: number
+  /** Running jobs of one principal; further ones wait. */
+  readonly runningJobsPerPrincipal: number
+  /** Running jobs of one agent; further ones wait. An agent's own option counts before this. */
+  readonly runningJobsPerAgent: number
+  /** Jobs that wait; the next submit that would have to wait is refused with `INTERNAL_ERROR`. */
+  readonly pendingJobs: number
+  /** Observed jobs of one session; the next subscribe is refused with `INTERNAL_ERROR`. */
+  readonly subscriptionsPerSession: number
+  /** Requests of one connection that are being answered at a time; the connection is not read meanwhile. */
+  readonly concurrentRequests: number
+  /** Jobs in one page of a listing. */
+  readonly listPage: number
+  /**
+   * Encoded bytes of an inline result as JSON; a larger one ends the job with `INTERNAL_ERROR` and `details.permanent`, a streamed
+   * result is the way. At most what fits a frame: by default 1,024 bytes less than {@link maxFrameBytes}.
+   */
+  readonly inlineResult: number
+  /**
+   * Encoded bytes of one event's body as JSON; a larger one fails the agent's call with `InvalidRequest`. At most what fits a frame,
+   * as {@link inlineResult}.
+   */
+  readonly eventPayload: number
+  /**
+   * Decoded bytes of one result chunk (§14); a longer one is cut. A chunk that does not fit a frame once it is encoded is cut
+   * as well, never inside a character.
+   */
+  readonly resultChunk: number
+  /** Decoded size of a streamed result; a larger one ends the job with `INTERNAL_ERROR` (§14). */
+  readonly resultTotal: number
+  /** Durable steps of one job; the next one fails with `InvalidRequest`. */
+  readonly steps: number
+  /** Size of a durable step's result as JSON; a larger one fails the step with `InvalidRequest`. */
+  readonly stepResult: number
+  /**
+   * Bytes that one `readFile` or `readFileString` of a handler takes; a larger file fails the call with `BadResource` and can be
+   * streamed.
+   */
+  readonly fileBytes: number
+  /** Events of one job that wait to be written; the agent's next `emit` waits. */
+  readonly queuedEvents: number
+  /** Bytes of one job that wait to be written; the agent's next `emit` waits. */
+  readonly queuedBytes: number
+  /** Events of a job that are kept for history once they are acknowledged. */
+  readonly historyEvents: number
+  /** Bytes of events of a job that are kept for history once they are acknowledged. */
+  readonly historyBytes: number
+  /** Events that are kept for a session that has not acknowledged them; older ones go, and a resume from before them is `RESUME_WINDOW_EXPIRED`. */
+  readonly bufferedEvents: number
+  /** As {@link bufferedEvents}, in bytes. */
+  readonly bufferedBytes: number
+  /** How far a reader that acknowledges may fall behind before its agents are slowed (§6.5); `SlowConsumers` says how. */
+  readonly ackLag: number
+  /** As {@link ackLag}, in bytes. */
+  readonly ackLagBytes: number
+  /** How long a cancelled agent may take to unwind (§7.4). */
+  readonly cancelGrace: number
+  /** How long a job may go on after its lease has expired before it is stopped, at most a second (§14); operations fail at once. */
+  readonly leaseGrace: number
+  /** How many levels deep jobs are delegated, and how often a job is handed over (§10); the next one is `PERMISSION_DENIED`. */
+  readonly delegationDepth: number
+  /** Delegated jobs of one job at a time; the next one is `PERMISSION_DENIED`. */
+  readonly childrenPerJob: number
+  /** Delegated jobs of one job in all; the next one is `PERMISSION_DENIED`. */
+  readonly delegationsPerJob: number
+  /** How long an idempotency key counts (§7.2). */
+  readonly keyLifetime: number
+  /** How long an ended job can be listed and observed. */
+  readonly retainEndedFor: number
+  /** How many ended jobs are kept. */
+  readonly retainEndedJobs: number
+  /** How many bytes of events of ended jobs are kept. */
+  readonly retainEndedBytes: number
+  /**
+   * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` and `details.permanent`. The default fits the
+   * transports' frames of 4 MiB as base64; with more, raise their frame limits on both sides.
+   */
+  readonly artifactBytes: number
+  /** Artifacts of one principal; the next one is refused with `INTERNAL_ERROR`. */
+  readonly artifactsPerPrincipal: number
+  /** Bytes of artifacts of one principal; what goes beyond is refused with `INTERNAL_ERROR`. */
+  readonly artifactBytesPerPrincipal: number
+  /** Artifacts in all; the next one is refused with `INTERNAL_ERROR`. */
+  readonly artifacts: number
+  /** Bytes of artifacts in all; what goes beyond is refused with `INTERNAL_ERROR`. */
+  readonly artifactBytesTotal: number
+  /** How long an artifact is kept where nobody says. */
+  readonly retainArtifactsFor: number
+  /** The longest time that an artifact can be kept; whoever asks for more gets this. */
+  readonly retainArtifactsAtMost: number
+  /** How often retention is looked after. */
+  readonly sweepEvery: number
+  /**
+   * How long a store may take to answer. A read that takes longer is given up; while a commit does, requests that would be
+   * written after it are refused (`INTERNAL_ERROR`) and events wait.
+   */
+  readonly storeTime: number
+}
+
+/** The defaults. */
+export const defaults: LimitsShape = {
+  handshakeTimeout: 10_000,
+  badFramesInARow: 5,
+  jsonDepth: 64,
+  unauthenticatedFrameBytes: 65_536,
+  unauthenticatedConnections: 1_024,
+  unauthenticatedPerAddress: 64,
+  failedAuthentications: 1_024,
+  failedAuthenticationsPerAddress: 32,
+  maxFrameBytes: 1_000_000,
+  replies: 1_024,
+  replyBytes: 4_194_304,
+  sessionsPerPrincipal: 1_000,
+  sessions: 20_000,
+  idleSession: 600_000,
+  messagesPerSecond: 10_000,
+  jobsPerPrincipal: 5_000,
+  runningJobs: 1_000,
+  runningJobsPerPrincipal: 256,
+  runningJobsPerAgent: 1_000,
+  pendingJobs: 10_000,
+  subscriptionsPerSession: 1_000,
+  concurrentRequests: 64,
+  listPage: 1_000,
+  inlineResult: 998_976,
+  eventPayload: 998_976,
+  resultChunk: 998_976,
+  resultTotal: 1_073_741_824,
+  steps: 10_000,
+  stepResult: 1_048_576,
+  fileBytes: 268_435_456,
+  queuedEvents: 512,
+  queuedBytes: 1_048_576,
+  historyEvents: 10_000,
+  historyBytes: 67_108_864,
+  bufferedEvents: 100_000,
+  bufferedBytes: 268_435_456,
+  ackLag: 8_192,
+  ackLagBytes: 16_777_216,
+  cancelGrace: 30_000,
+  leaseGrace: 1_000,
+  delegationDepth: 8,
+  childrenPerJob: 64,
+  delegationsPerJob: 10_000,
+  keyLifetime: 86_400_000,
+  retainEndedFor: 86_400_000,
+  retainEndedJobs: 10_000,
+  retainEndedBytes: 1_073_741_824,
+  artifactBytes: Artifact.defaultMaxBytes,
+  artifactsPerPrincipal: 1_000,
+  artifactBytesPerPrincipal: 268_435_456,
+  artifacts: 100_000,
+  artifactBytesTotal: 4_294_967_296,
+  retainArtifactsFor: 86_400_000,
+  retainArtifactsAtMost: 604_800_000,
+  sweepEvery: 30_000,
+  storeTime: 30_000
+}
+
+/** What is left of a frame for its envelope and for what is around a result, the body of an event or the data of a chunk. */
+export const frameHeadroom = 1_024
+
+/** An error without details fits such a frame, whatever it answers. */
+const leastFrameBytes = 4_096
+
+/** The bounds that hold. */
+export class Limits extends Context.Reference<Limits>()("effect-arcp/runtime/Limits", {
+  defaultValue: (): LimitsShape => defaults
+}) {
+  /**
+   * The defaults with some of them changed. Dies at once with what is wrong where one is an invalid bound. What is not named of
+   * `inlineResult`, `eventPayload` and `resultChunk` follows from `maxFrameBytes`.
+   */
+  static readonly layer = (changes: Partial<LimitsShape>): Layer.Layer<never> => {
+    for (const [name, value] of Object.entries(changes)) {
+      const least = mayBeZero.has(name) ? 0 : name === "maxFrameBytes" ? leastFrameBytes : 1
+      if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= least)) continue
+      // edge: a layer that is made from a wrong number is a mistake of its program, not a failure of the running one
+      throw new RangeError(`Limits: ${name} must be a whole number, at least ${least}; it is ${value}`)
+    }
+    const payload = (changes.maxFrameBytes ?? defaults.maxFrameBytes) - frameHeadroom
+    const derived = { inlineResult: payload, eventPayload: payload, resultChunk: payload }
+    return Layer.succeed(Limits, { ...defaults, ...derived, ...changes }) as Layer.Layer<never>
+  }
+}
+
+/** Bounds that may forbid what they bound; with 0 the others would let nothing through at all. */
+const mayBeZero: ReadonlySet<string> = new Set([
+  "pendingJobs",
+  "subscriptionsPerSession",
+  "ackLag",
+  "ackLagBytes",
+  "cancelGrace",
+  "leaseGrace",
+  "delegationDepth",
+  "childrenPerJob",
+  "delegationsPerJob",
+  "keyLifetime",
+  "retainEndedFor",
+  "retainEndedJobs",
+  "retainEndedBytes",
+  "artifacts",
+  "artifactsPerPrincipal",
+  "historyEvents",
+  "historyBytes",
+  "steps",
+  "idleSession"
+])

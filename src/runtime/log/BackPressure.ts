@@ -1,0 +1,245 @@
+/**
+ * Slow consumers slow the agent, not the process (ARCP 1.1 §6.5, §13.2).
+ *
+ * Responsibility: a job one of whose owners negotiated `ack`, and has fallen further behind than `Limits.ackLag` events or
+ * `Limits.ackLagBytes`, says so once in a `status {phase: "back_pressure"}` and its `emit` waits until the lag is at half of
+ * both marks. What has been emitted goes
+ * out meanwhile; only the agent waits.
+ *
+ * Order: the event that met the mark comes first, then the status, then whatever the agent emits once it goes on.
+ *
+ * Races and deadlocks closed here: an acknowledgement between the check and the wait is not missed, since a wait looks
+ * whether its episode is still on; an owner that leaves holds no job; of several owners the slowest counts; a job that
+ * is being stopped waits for no owner, so that its finalizers can emit; the terminal message never passes here. Only
+ * owners count: an observer that is behind is not waited for. A session that negotiated `ack` is measured from its start:
+ * one that never acknowledges is a slow reader, for the patience at the longest. One without `ack` is not measured, since its
+ * lag says nothing.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { InternalError, toWire } from "../../protocol/Errors.js"
+import { Ids } from "../../protocol/Ids.js"
+import * as Message from "../../protocol/Message.js"
+import { check as checkOptions } from "../../protocol/Options.js"
+import { closeCodes } from "../../transport/Connection.js"
+import { type Deadline, Deadlines } from "../kernel/Deadlines.js"
+import type { LiveJob, LiveSession } from "./Model.js"
+import { eventPayload } from "../kernel/Payload.js"
+import { Journal } from "./Journal.js"
+import { Limits } from "../kernel/Limits.js"
+import * as Metrics from "../kernel/Metrics.js"
+
+/** What takes a job's events, and what slows the job down. */
+export type Emitting = Journal | BackPressure
+
+/** What happens to a session whose acknowledgements are further behind than `Limits.ackLag`. */
+export interface SlowConsumersShape {
+  /**
+   * - `throttle`: its agents wait in `emit` until it has caught up to half the mark.
+   * - `buffer`: nothing; what it has not read is kept up to `Limits.bufferedEvents`.
+   * - `disconnect`: it gets `session.error INTERNAL_ERROR` and its connection is closed (1013). It can resume; what it is
+   *   replayed then does not count, so that it can catch up.
+   */
+  readonly policy: "throttle" | "buffer" | "disconnect"
+  /**
+   * Milliseconds that agents wait for a session that acknowledges nothing at all, though it is connected. Then they go on
+   * as with `buffer` until it acknowledges again, so that no client can hold an agent for ever.
+   */
+  readonly patience: number
+}
+
+/** Agents wait, at most ten minutes for a reader that does not move. */
+const defaults: SlowConsumersShape = { policy: "throttle", patience: 600_000 }
+
+/** What to do about slow consumers (§6.5). Without a layer: `throttle`, with a patience of ten minutes. */
+export class SlowConsumers extends Context.Reference<SlowConsumers>()("effect-arcp/runtime/SlowConsumers", {
+  defaultValue: (): SlowConsumersShape => defaults
+}) {
+  /** The defaults with some of them changed. Throws where the patience is no number of milliseconds. */
+  static readonly layer = (changes: Partial<SlowConsumersShape>): Layer.Layer<never> => {
+    checkOptions("SlowConsumers", changes, { patience: "size" })
+    return Layer.succeed(SlowConsumers, { ...defaults, ...changes }) as Layer.Layer<never>
+  }
+}
+
+/** The time from when a session met the mark until it is at half of it. */
+interface Episode {
+  readonly session: LiveSession
+  /** The jobs that have said so, with the emitters of each that wait. */
+  readonly jobs: Map<LiveJob, Set<() => void>>
+  patience: Deadline | undefined
+  /** Whether the patience has run out: nobody waits until the next acknowledgement. */
+  givenUp: boolean
+}
+
+/** Slows agents whose owner has fallen behind. */
+export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure")<
+  BackPressure,
+  {
+    /** What the job's emitter has to wait for after an event; undefined, after one comparison, where it may go on. */
+    readonly throttle: (job: LiveJob) => Effect.Effect<void> | undefined
+    /** The session has acknowledged more than before, or has resumed with what it has seen. */
+    readonly acknowledged: (session: LiveSession) => void
+    /** The session is not connected any more: it is not waited for. */
+    readonly left: (session: LiveSession) => void
+    /** The job is being stopped or has ended: its emitters go on. */
+    readonly release: (job: LiveJob) => void
+  }
+>() {
+  static readonly layer: Layer.Layer<BackPressure, never, Journal | Deadlines | Ids> = Layer.effect(
+    BackPressure,
+    Effect.gen(function* () {
+      const journal = yield* Journal
+      const deadlines = yield* Deadlines
+      const ids = yield* Ids
+      const { ackLag, ackLagBytes } = yield* Limits
+      const meter = yield* Metrics.Meter
+      const { patience, policy } = yield* SlowConsumers
+      const episodes = new Map<LiveSession, Episode>()
+      /** The episodes that each waiting job is in: one for each owner that it waits for. */
+      const held = new Map<LiveJob, Set<Episode>>()
+      /** Jobs that wait for no one any more. */
+      const free = new WeakSet<LiveJob>()
+
+      const lagOf = (session: LiveSession): number => session.seq - session.ackedSeq
+      const bytesOf = (session: LiveSession): number => session.bytes - session.ackedBytes
+
+      const meet = (session: LiveSession): void => {
+        meter.count(Metrics.slowConsumers)
+        meter.reached(lagOf(session) > ackLag ? "ackLag" : "ackLagBytes")
+      }
+
+      const leave = (episode: Episode, job: LiveJob): void => {
+        const waiting = episode.jobs.get(job)
+        episode.jobs.delete(job)
+        const all = held.get(job)
+        all?.delete(episode)
+        if (all?.size === 0) held.delete(job)
+        if (waiting !== undefined) for (const resume of [...waiting]) resume()
+      }
+
+      const release = (job: LiveJob): void => {
+        free.add(job)
+        for (const episode of [...(held.get(job) ?? [])]) leave(episode, job)
+      }
+
+      const releaseAll = (episode: Episode): void => {
+        episode.patience?.cancel()
+        for (const job of [...episode.jobs.keys()]) leave(episode, job)
+      }
+
+      const end = (episode: Episode): void => {
+        episodes.delete(episode.session)
+        releaseAll(episode)
+      }
+
+      /** The patience counts from now. */
+      const wait = (episode: Episode): void => {
+        episode.patience?.cancel()
+        if (!Number.isFinite(patience)) return
+        episode.patience = deadlines.schedule(deadlines.now() + patience, () => {
+          episode.givenUp = true
+          releaseAll(episode)
+        })
+      }
+
+      const begin = (session: LiveSession): Episode => {
+        const episode: Episode = { session, jobs: new Map(), patience: undefined, givenUp: false }
+        episodes.set(session, episode)
+        meet(session)
+        wait(episode)
+        return episode
+      }
+
+      const disconnect = (session: LiveSession): void => {
+        const { link } = session
+        if (link === undefined || link.closing !== undefined) return
+        const lag = session.seq - Math.max(session.ackedSeq, link.since)
+        const bytes = session.bytes - Math.max(session.ackedBytes, link.sinceBytes)
+        if (lag <= ackLag && bytes <= ackLagBytes) return
+        meet(session)
+        link.post(
+          Message.runtime(
+            "session.error",
+            { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId },
+            toWire(
+              new InternalError({
+                message: `the session has not acknowledged ${lag} events of ${bytes} bytes, at most ${ackLag} of ${ackLagBytes} are allowed: resume it`,
+                details: { reason: "slow_consumer", lag, bytes }
+              })
+            )
+          )
+        )
+        link.end(closeCodes.tryAgainLater, "slow consumer")
+      }
+
+      const slow = (job: LiveJob, owner: LiveSession): Effect.Effect<void> | undefined => {
+        const { link } = owner
+        // Whoever is away, or on the way out, holds nobody: what it misses waits for its resume.
+        if (link === undefined || link.closing !== undefined || job.ending || !owner.features.has("ack")) {
+          return undefined
+        }
+        if (policy === "disconnect") {
+          disconnect(owner)
+          return undefined
+        }
+        const episode = episodes.get(owner) ?? begin(owner)
+        if (episode.givenUp) return undefined
+        let waiting = episode.jobs.get(job)
+        if (waiting === undefined) {
+          waiting = new Set()
+          episode.jobs.set(job, waiting)
+          const all = held.get(job)
+          if (all === undefined) {
+            held.set(job, new Set([episode]))
+            const body = { phase: "back_pressure", message: `consumer lag ${lagOf(owner)} events` }
+            journal.emit(job, "event", eventPayload('"status"', deadlines.now(), JSON.stringify(body)))
+          } else all.add(episode)
+        }
+        const mine = waiting
+        return Effect.async<void>((resume) => {
+          // It may have been released between the check and here.
+          if (episode.jobs.get(job) !== mine) return resume(Effect.void)
+          const waiter = () => resume(Effect.void)
+          mine.add(waiter)
+          return Effect.sync(() => void mine.delete(waiter))
+        })
+      }
+
+      const throttle = (job: LiveJob): Effect.Effect<void> | undefined => {
+        const { owners } = job
+        for (let i = 0; i < owners.length; i++) {
+          const owner = owners[i]!
+          if (owner.seq - owner.ackedSeq <= ackLag && owner.bytes - owner.ackedBytes <= ackLagBytes) continue
+          const wait = slow(job, owner)
+          if (wait === undefined) continue
+          // One after the other: together that is the slowest of them.
+          return owners.length === 1
+            ? wait
+            : Effect.zipRight(
+                wait,
+                Effect.suspend(() => (free.has(job) ? undefined : throttle(job)) ?? Effect.void)
+              )
+        }
+        return undefined
+      }
+
+      return {
+        throttle: policy === "buffer" ? () => undefined : throttle,
+        acknowledged: (session) => {
+          const episode = episodes.get(session)
+          if (episode === undefined) return
+          const caughtUp = lagOf(session) <= Math.floor(ackLag / 2) && bytesOf(session) <= Math.floor(ackLagBytes / 2)
+          if (episode.givenUp || caughtUp || !session.features.has("ack")) end(episode)
+          else wait(episode)
+        },
+        left: (session) => {
+          const episode = episodes.get(session)
+          if (episode !== undefined) end(episode)
+        },
+        release
+      }
+    })
+  )
+}

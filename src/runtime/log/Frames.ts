@@ -1,0 +1,228 @@
+/**
+ * Reading what a session is to be sent next: from memory where it is new, from the store where it is older.
+ *
+ * Order: by session number, without a gap. An event's payload was serialised when it was emitted; here it only gets its
+ * head.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import type { IdsService } from "../../protocol/Ids.js"
+import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
+import * as FrameSize from "../kernel/FrameSize.js"
+import { inlined, isStreamed } from "./internal/inlined.js"
+import { type EndedJob, isLive, type LiveSession, type SessionRun } from "./Model.js"
+import { isPrioritized, prioritizedEnd } from "../kernel/Payload.js"
+import { terminalFor } from "./Peers.js"
+
+type StoreService = Context.Tag.Service<Store>
+
+/** At most this many events, or characters, go into one write. */
+const maxEvents = 512
+const maxChars = 262_144
+
+/** Frames and the number of the last of them; undefined where the store no longer has what comes next. */
+export interface Frames {
+  readonly frames: Array<string>
+  readonly cursor: number
+}
+
+const heads = new WeakMap<LiveSession, Map<string, string>>()
+
+/** An event's frame: its head up to the id, then id, number and payload, with the priority that the payload may carry. */
+const eventText = (head: string, id: string, at: number, payload: string, prioritized: boolean): string =>
+  // In this order: to look into a text that was just put together copies it.
+  prioritized && isPrioritized(payload)
+    ? `${head}${id}","event_seq":${at},${prioritizedEnd(payload)}`
+    : `${head}${id}","event_seq":${at},"payload":${payload}}`
+
+/** Everything of a frame before its id; the same for all events of a job in a session. */
+const headOf = (session: LiveSession, job: EndedJob, type: string): string => {
+  let cache = heads.get(session)
+  if (cache === undefined) {
+    cache = new Map()
+    heads.set(session, cache)
+  }
+  const key = `${type}${job.jobId}`
+  let head = cache.get(key)
+  if (head === undefined) {
+    if (cache.size >= 64) cache.clear()
+    head = `{"arcp":"1.1","type":"${type}","session_id":${JSON.stringify(session.sessionId)},"job_id":${JSON.stringify(
+      job.jobId
+    )},"trace_id":${JSON.stringify(job.traceId)},"id":"`
+    cache.set(key, head)
+  }
+  return head
+}
+
+const typeOf = (cls: SegmentClass): string =>
+  cls === "result" ? "job.result" : cls === "error" ? "job.error" : "job.event"
+
+/** The run that holds `seq`, among the newest ones. */
+const recentRun = (session: LiveSession, seq: number): SessionRun | undefined => {
+  const { recent } = session
+  if (recent.length === 0 || seq < recent[0]!.firstSeq) return undefined
+  let low = 0
+  let high = recent.length - 1
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if (recent[middle]!.firstSeq <= seq) low = middle
+    else high = middle - 1
+  }
+  const run = recent[low]!
+  return run.firstSeq <= seq && seq <= run.lastSeq ? run : undefined
+}
+
+/** What frames may have, in encoded bytes. */
+export interface FrameBounds {
+  /** Bytes of the payload of an event. */
+  readonly payload: number
+  /** Bytes of an inline result as JSON. */
+  readonly result: number
+}
+
+/** Reads on behind `cursor`, up to `upTo`. Must only be called while `cursor < upTo`; `upTo` is at most `session.seq`. */
+export const read = (
+  session: LiveSession,
+  cursor: number,
+  upTo: number,
+  store: StoreService,
+  ids: IdsService,
+  now: number,
+  bounds: FrameBounds
+): Effect.Effect<Frames | undefined, StoreError> => {
+  const fast = ready(session, cursor, upTo, ids, now, bounds)
+  return fast === undefined ? fromStore(session, cursor, upTo, store, ids, now, bounds) : Effect.succeed(fast)
+}
+
+/** As {@link read}, at once; undefined where the store must be asked. */
+export const ready = (
+  session: LiveSession,
+  cursor: number,
+  upTo: number,
+  ids: IdsService,
+  now: number,
+  bounds: FrameBounds
+): Frames | undefined => {
+  const frames: Array<string> = []
+  let chars = 0
+  let at = cursor
+  // As negotiated now: the session may have been resumed over a transport that must not carry secrets (§14).
+  const secrets = session.features.has("provisioned_credentials")
+  const chunks = session.features.has("result_chunk")
+  while (at < upTo && frames.length < maxEvents && chars < maxChars) {
+    const run = recentRun(session, at + 1)
+    if (run === undefined || !isLive(run.job)) break
+    const { job } = run
+    let jobSeq = run.firstJobSeq + (at + 1 - run.firstSeq)
+    if (jobSeq < job.recentFrom) break
+    const head = headOf(session, job, "job.event")
+    const { prioritized } = job
+    const last = Math.min(run.lastSeq, upTo)
+    while (at < last && frames.length < maxEvents && chars < maxChars) {
+      const payload = job.recent[jobSeq - job.recentFrom]
+      if (payload === undefined) break
+      const own =
+        secrets && job.ownerPayloads !== undefined && job.owners.includes(session)
+          ? (job.ownerPayloads.get(jobSeq) ?? payload)
+          : payload
+      const isEnd = jobSeq === job.terminalSeq
+      // Its chunks are read from the store.
+      if (isEnd && !chunks && isStreamed(own)) {
+        return frames.length === 0 ? undefined : { frames, cursor: at }
+      }
+      at++
+      const text = isEnd ? terminalFor(session, job.terminalType, own, bounds.payload) : own
+      if (FrameSize.fits(text, bounds.payload)) {
+        frames.push(
+          eventText(isEnd ? headOf(session, job, job.terminalType) : head, ids.unsafeUlid(now), at, text, prioritized)
+        )
+      } else {
+        const cut = FrameSize.event(isEnd ? job.terminalType : "job.event", text, bounds.payload)
+        frames.push(eventText(headOf(session, job, cut.type), ids.unsafeUlid(now), at, cut.payload, prioritized))
+      }
+      chars += own.length
+      jobSeq++
+    }
+  }
+  return frames.length === 0 ? undefined : { frames, cursor: at }
+}
+
+const fromStore = (
+  session: LiveSession,
+  cursor: number,
+  upTo: number,
+  store: StoreService,
+  ids: IdsService,
+  now: number,
+  bounds: FrameBounds
+): Effect.Effect<Frames | undefined, StoreError> =>
+  Effect.gen(function* () {
+    const deliveries = yield* store.deliveries(session.sessionId, cursor, 32)
+    const frames: Array<string> = []
+    let chars = 0
+    let at = cursor
+    for (const delivery of deliveries) {
+      if (frames.length >= maxEvents || chars >= maxChars) break
+      if (delivery.firstSeq > at + 1) return frames.length === 0 ? undefined : { frames, cursor: at }
+      const from = delivery.firstJobSeq + (at + 1 - delivery.firstSeq)
+      const to = Math.min(
+        delivery.firstJobSeq + (Math.min(delivery.lastSeq, upTo) - delivery.firstSeq),
+        from + maxEvents - frames.length - 1
+      )
+      if (to < from) break
+      const stored = yield* store.job(delivery.jobId)
+      if (Option.isNone(stored)) return frames.length === 0 ? undefined : { frames, cursor: at }
+      const job: EndedJob = { jobId: delivery.jobId, traceId: stored.value.record.traceId }
+      const segments = yield* store.segments(delivery.jobId, from, to, maxChars - chars)
+      let jobSeq = from
+      for (const segment of segments) {
+        if (segment.firstSeq > jobSeq) break
+        const type = typeOf(segment.class)
+        for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
+          const stored: FrameSize.EventFrame = { type, payload: segment.payloads[jobSeq - segment.firstSeq]! }
+          const whole =
+            type === "job.result" && isStreamed(stored.payload) && !session.features.has("result_chunk")
+              ? yield* inlined(store, job.jobId, jobSeq, stored.payload, bounds.result)
+              : stored
+          const text = terminalFor(session, whole.type, whole.payload, bounds.payload)
+          const sent = FrameSize.fits(text, bounds.payload)
+            ? { type: whole.type, payload: text }
+            : FrameSize.event(whole.type, text, bounds.payload)
+          at++
+          frames.push(eventText(headOf(session, job, sent.type), ids.unsafeUlid(now), at, sent.payload, true))
+          chars += sent.payload.length
+        }
+      }
+      if (jobSeq <= to) break
+    }
+    return frames.length === 0 ? undefined : { frames, cursor: at }
+  })
+
+/** Whether events of a run from `seq` on are gone, though the session remembers the run. */
+const isTrimmed = (run: SessionRun, seq: number): boolean =>
+  isLive(run.job) && run.lastSeq >= seq && run.firstJobSeq + Math.max(0, seq - run.firstSeq) <= run.job.trimmedTo
+
+/** Whether everything behind `cursor` can still be sent (§6.3). */
+export const covered = (
+  session: LiveSession,
+  cursor: number,
+  store: StoreService
+): Effect.Effect<boolean, StoreError> =>
+  Effect.gen(function* () {
+    if (cursor < session.floorSeq) return false
+    let at = cursor
+    // Fixed now: what comes later is there by construction.
+    const target = session.seq
+    while (at < target) {
+      const first = session.recent[0]
+      if (first !== undefined && first.firstSeq <= at + 1) return !session.recent.some((run) => isTrimmed(run, at + 1))
+      const deliveries = yield* store.deliveries(session.sessionId, at, 1000)
+      if (deliveries.length === 0) return false
+      for (const delivery of deliveries) {
+        if (delivery.firstSeq > at + 1) return false
+        at = Math.max(at, delivery.lastSeq)
+      }
+    }
+    return true
+  })

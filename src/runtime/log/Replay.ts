@@ -1,0 +1,49 @@
+/** Giving a session what a job has sent already, where its submit is repeated (ARCP 1.1 §7.2, §8.4). */
+import type { SegmentClass, SegmentHead } from "../../store/Store.js"
+import type { Builder } from "./Builder.js"
+import type { EndedJob, LiveJob, LiveSession } from "./Model.js"
+
+/** Events `first..last` of one class. */
+interface ClassRun {
+  readonly class: SegmentClass
+  readonly first: number
+  readonly last: number
+}
+
+/** Stored segments as runs. */
+export const runsOf = (heads: ReadonlyArray<SegmentHead>): ReadonlyArray<ClassRun> =>
+  heads.map((head) => ({ class: head.class, first: head.firstSeq, last: head.lastSeq }))
+
+/** Gives a session the chunks of a job's result among the events `from..to`. */
+export const replayChunks = (
+  builder: Builder,
+  session: LiveSession,
+  job: LiveJob | EndedJob,
+  runs: ReadonlyArray<ClassRun>,
+  from: number,
+  to: number
+): void => {
+  if (!session.features.has("result_chunk")) return
+  for (const run of runs) {
+    const first = Math.max(run.first, from)
+    const last = Math.min(run.last, to)
+    if (run.class === "chunk" && first <= last) builder.deliver(session, job, first, last)
+  }
+}
+
+/**
+ * Gives a session a job's end again: the chunks of its result that are kept (those after `trimmedTo`), where it streamed, then its
+ * terminal message. These are no events of the job: they do not count as its last (§6.6), so the job is passed on by its ids alone.
+ */
+export const replayEnd = (
+  builder: Builder,
+  session: LiveSession,
+  { jobId, traceId }: EndedJob,
+  runs: ReadonlyArray<ClassRun>,
+  trimmedTo: number,
+  last: number
+): void => {
+  const job: EndedJob = { jobId, traceId }
+  replayChunks(builder, session, job, runs, trimmedTo + 1, last - 1)
+  builder.deliver(session, job, last, last)
+}

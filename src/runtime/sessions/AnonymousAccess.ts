@@ -1,0 +1,37 @@
+/** Warns of anonymous access that no policy limits (ARCP 1.1 §14). */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Authenticator } from "../../auth/Authenticator.js"
+import { grantsAnonymousToolsOnly, LeasePolicy } from "../kernel/Policies.js"
+
+const advice =
+  "anonymous clients are admitted and no LeasePolicy says what their jobs may do: they are granted tool.call only. " +
+  "Provide LeasePolicy.layer({ allowed }) to decide"
+
+/**
+ * The authenticator. Where anonymous clients are granted what the default policy says, a warning is logged once: at the start if
+ * the authenticator declares anonymous access, else when it first admits an anonymous principal.
+ */
+export const warnedAuthenticator = (): Layer.Layer<Authenticator, never, Authenticator> =>
+  Layer.effect(
+    Authenticator,
+    Effect.gen(function* () {
+      const authenticator = yield* Authenticator
+      const policy = yield* LeasePolicy
+      if (!grantsAnonymousToolsOnly(policy)) return authenticator
+      if (authenticator.admitsAnonymous === true) {
+        yield* Effect.logWarning(advice)
+        return authenticator
+      }
+      let warned = false
+      return {
+        ...authenticator,
+        authenticate: (request) =>
+          Effect.tap(authenticator.authenticate(request), (principal) => {
+            if (warned || !principal.anonymous) return Effect.void
+            warned = true
+            return Effect.logWarning(advice)
+          })
+      }
+    })
+  )

@@ -1,0 +1,56 @@
+/** Letting go of what has been kept long enough: ended jobs with their events, and idempotency keys. */
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import { Store, type StoreError } from "../../store/Store.js"
+import { Deadlines } from "../kernel/Deadlines.js"
+import { nextTurn } from "../kernel/Turn.js"
+import { Journal } from "../log/Journal.js"
+import { Limits } from "../kernel/Limits.js"
+import { Sessions } from "./Sessions.js"
+
+/** Jobs that one step removes; a sweep goes on until none is left to remove. */
+const stepSize = 20
+
+/** Sweeps in the background. A sweep that fails is logged and tried again at the next time. */
+export const layer: Layer.Layer<never, never, Store | Journal | Deadlines | Sessions> = Layer.scopedDiscard(
+  Effect.gen(function* () {
+    const store = yield* Store
+    const journal = yield* Journal
+    const deadlines = yield* Deadlines
+    const limits = yield* Limits
+    const sessions = yield* Sessions
+    const removeJobs: Effect.Effect<number, StoreError> = Effect.gen(function* () {
+      const expired = yield* store.expiredJobs(
+        {
+          endedBefore: deadlines.now() - limits.retainEndedFor,
+          maxJobs: limits.retainEndedJobs,
+          maxBytes: limits.retainEndedBytes
+        },
+        stepSize
+      )
+      if (expired.length === 0) return 0
+      const gone = (yield* Effect.forEach(expired, store.deliveredTo)).flat()
+      yield* journal.transact((builder) => {
+        builder.jobsRemoved.push(...expired)
+        // Who has not had them yet cannot have them any more: a resume from before them is refused, never silently short.
+        for (const { lastSeq, sessionId } of gone) sessions.raiseFloor(sessionId, lastSeq, builder)
+      })
+      yield* nextTurn
+      return expired.length + (expired.length === stepSize ? yield* removeJobs : 0)
+    })
+    let begun = false
+    const sweep = Effect.gen(function* () {
+      const jobs = yield* removeJobs
+      const keys = yield* store.removeExpiredKeys(deadlines.now())
+      // The first one goes on where an earlier process was stopped.
+      if (jobs + keys > 0 || !begun) yield* store.purge
+      begun = true
+    })
+    yield* sweep.pipe(
+      Effect.catchAllCause((cause) => Effect.logWarning("retention could not be looked after", cause)),
+      Effect.schedule(Schedule.spaced(limits.sweepEvery)),
+      Effect.forkScoped
+    )
+  })
+)

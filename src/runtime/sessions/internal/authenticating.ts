@@ -1,0 +1,74 @@
+/**
+ * The program's authenticator, made total: who a client is becomes plain data, and what is no judgement of the credential is a failure
+ * that a client may try again (ARCP 1.1 §6.1).
+ */
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type { AuthenticatorService, AuthRequest } from "../../../auth/Authenticator.js"
+import type { Principal } from "../../../auth/Principal.js"
+import { type ArcpError, InternalError, isArcpError, plain, Unauthenticated } from "../../../protocol/Errors.js"
+import * as Text from "../../../protocol/Text.js"
+
+/** Principals' ids are at most this long, in UTF-16 code units. */
+const maxPrincipalId = 1_024
+
+const copyOf = (principal: unknown): Principal | undefined => {
+  const id = Text.property(principal, "id")
+  if (typeof id !== "string" || id === "" || id.length > maxPrincipalId) return undefined
+  const claims = Text.snapshot(Text.property(principal, "claims"))
+  const expiresAt = Text.property(principal, "expiresAt")
+  return {
+    id,
+    anonymous: Text.property(principal, "anonymous") === true,
+    claims:
+      typeof claims === "object" && claims !== null && !Array.isArray(claims) ? (claims as Principal["claims"]) : {},
+    ...(typeof expiresAt === "number" && Number.isFinite(expiresAt) ? { expiresAt } : {})
+  }
+}
+
+const notAvailable = new InternalError({ message: "auth: authentication is not available; try again" })
+
+/** A principal whose credential has not run out. */
+const stillValid = (principal: Principal): Effect.Effect<Principal, ArcpError> =>
+  principal.expiresAt === undefined
+    ? Effect.succeed(principal)
+    : Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        principal.expiresAt !== undefined && principal.expiresAt <= now
+          ? new Unauthenticated({ message: "auth: the credential has expired" })
+          : Effect.succeed(principal)
+      )
+
+/**
+ * Who a client is, as plain data: the id and the claims as JSON has them. Claims that are no JSON are dropped. What is not a judgement of
+ * the credential (any other error, a defect, an interruption from within) is `INTERNAL_ERROR`, which a client may try again.
+ */
+export const authenticating =
+  (authenticator: AuthenticatorService) =>
+  (request: AuthRequest): Effect.Effect<Principal, ArcpError> =>
+    Effect.suspend(() => authenticator.authenticate(request)).pipe(
+      Effect.catchAll((error): Effect.Effect<never, ArcpError> => {
+        if (isArcpError(error)) return Effect.fail(plain(error))
+        return Effect.zipRight(
+          Effect.logWarning(`authentication is not available: ${Text.ofUnknown(error, 256)}`),
+          Effect.fail(notAvailable)
+        )
+      }),
+      Effect.flatMap((principal) => {
+        const copy = copyOf(principal)
+        if (copy !== undefined) return stillValid(copy)
+        return Effect.zipRight(
+          Effect.logError(
+            `the authenticator returned no principal: its id must be a text of 1 to ${maxPrincipalId} characters`
+          ),
+          Effect.fail(notAvailable)
+        )
+      }),
+      Effect.catchAllCause((cause) =>
+        cause._tag === "Fail"
+          ? Effect.fail(cause.error)
+          : Effect.zipRight(
+              Effect.logError(`the authenticator failed unexpectedly: ${Text.ofCause(cause, 256)}`),
+              Effect.fail(notAvailable)
+            )
+      )
+    )

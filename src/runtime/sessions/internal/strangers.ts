@@ -1,0 +1,158 @@
+/**
+ * Peers that have not been authenticated: how many there may be, and which addresses are refused after failed authentications
+ * (ARCP 1.1 §14).
+ *
+ * Addresses are counted as an attacker has them: an IPv4 address, or the /64 network of an IPv6 address. The loopback interface
+ * has the bounds in all only, since a proxy on this machine stands for many peers, and so have peers without an address (a Unix
+ * socket). Peers in this process or on standard streams are not counted.
+ *
+ * Both tables are bounded: the one of connections by their number, the one of failures by {@link maxAddresses}.
+ */
+import { isIPv4, isIPv6 } from "node:net"
+import type { LimitsShape } from "../../kernel/Limits.js"
+import type { MeterShape } from "../../kernel/Metrics.js"
+
+/** How long a failed authentication counts, in milliseconds. */
+const window = 60_000
+
+/** Addresses whose failures are remembered; beyond it the oldest go. */
+const maxAddresses = 8_192
+
+/** The eight groups of an IPv6 address. */
+const groupsOf = (address: string): ReadonlyArray<number> => {
+  // URL spells an address in one way, an embedded IPv4 address included.
+  const canonical = new URL(`http://[${address}]/`).hostname.slice(1, -1)
+  const [left = "", right] = canonical.split("::")
+  const read = (text: string): ReadonlyArray<number> =>
+    text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16))
+  const [head, tail] = [read(left), read(right ?? "")]
+  return [...head, ...Array.from({ length: 8 - head.length - tail.length }, () => 0), ...tail]
+}
+
+/** What an address is counted as; undefined where it is not counted by itself: none, or the loopback interface. */
+export const addressKey = (address: string | undefined): string | undefined => {
+  if (address === undefined) return undefined
+  const bare = address.split("%", 1)[0]!
+  if (isIPv4(bare)) return bare.startsWith("127.") ? undefined : bare
+  if (!isIPv6(bare)) return address.slice(0, 64)
+  const groups = groupsOf(bare)
+  const upper = groups.slice(0, 5).every((group) => group === 0)
+  if (upper && groups[5] === 0xffff) {
+    return addressKey(`${groups[6]! >> 8}.${groups[6]! & 255}.${groups[7]! >> 8}.${groups[7]! & 255}`)
+  }
+  if (upper && groups[5] === 0 && groups[6] === 0 && groups[7] === 1) return undefined
+  return `${groups
+    .slice(0, 4)
+    .map((group) => group.toString(16))
+    .join(":")}::/64`
+}
+
+/** What is known of a connection before its hello. */
+export interface Peer {
+  readonly transport: string
+  readonly remoteAddress: string | undefined
+}
+
+interface Failures {
+  count: number
+  readonly since: number
+}
+
+const full = "too many connections have not been authenticated yet; try again later"
+const tried = "too many authentications have failed; try again in a minute"
+
+/** The peers of one runtime that have not been authenticated. */
+export class Strangers {
+  private readonly limits: LimitsShape
+  private readonly now: () => number
+  private readonly meter: MeterShape
+  private readonly present = new Set<object>()
+  private readonly perAddress = new Map<string, number>()
+  /** In the order of `since`. */
+  private readonly failures = new Map<string | undefined, Failures>()
+  private all: Failures = { count: 0, since: Number.NEGATIVE_INFINITY }
+
+  constructor(limits: LimitsShape, now: () => number, meter: MeterShape) {
+    this.meter = meter
+    this.limits = limits
+    this.now = now
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.present.size
+  }
+
+  /** Why no one from this address may connect now; undefined: they may. Counts the bound that says so. */
+  refusal(address: string | undefined): string | undefined {
+    const { limits } = this
+    const key = addressKey(address)
+    if (this.present.size >= limits.unauthenticatedConnections) {
+      this.meter.reached("unauthenticatedConnections")
+      return full
+    }
+    if (key !== undefined && (this.perAddress.get(key) ?? 0) >= limits.unauthenticatedPerAddress) {
+      this.meter.reached("unauthenticatedPerAddress")
+      return full
+    }
+    return this.barred(address)
+  }
+
+  /** Why no one from this address may authenticate now; undefined: they may. */
+  barred(address: string | undefined): string | undefined {
+    const now = this.now()
+    const key = addressKey(address)
+    const failed = this.failures.get(key)
+    if (failed === undefined || failed.since + window <= now) return undefined
+    if (key !== undefined && failed.count >= this.limits.failedAuthenticationsPerAddress) {
+      this.meter.reached("failedAuthenticationsPerAddress")
+      return tried
+    }
+    if (this.all.since + window > now && this.all.count >= this.limits.failedAuthentications) {
+      this.meter.reached("failedAuthentications")
+      return tried
+    }
+    return undefined
+  }
+
+  /** Counts a connection until {@link leave}; why it is refused where it is. */
+  enter(connection: Peer): string | undefined {
+    if (connection.transport !== "websocket") return undefined
+    const refusal = this.refusal(connection.remoteAddress)
+    if (refusal !== undefined) return refusal
+    this.present.add(connection)
+    const key = addressKey(connection.remoteAddress)
+    if (key !== undefined) this.perAddress.set(key, (this.perAddress.get(key) ?? 0) + 1)
+    return undefined
+  }
+
+  /** The connection's peer has been authenticated, or it has ended. Harmless when it is not counted. */
+  leave(connection: Peer): void {
+    if (!this.present.delete(connection)) return
+    const key = addressKey(connection.remoteAddress)
+    if (key === undefined) return
+    const left = (this.perAddress.get(key) ?? 1) - 1
+    if (left > 0) this.perAddress.set(key, left)
+    else this.perAddress.delete(key)
+  }
+
+  /** Counts a failed authentication. */
+  failed({ remoteAddress, transport }: Peer): void {
+    if (transport !== "websocket") return
+    const now = this.now()
+    if (this.all.since + window <= now) this.all = { count: 0, since: now }
+    this.all.count++
+    const key = addressKey(remoteAddress)
+    const before = this.failures.get(key)
+    if (before !== undefined && before.since + window > now) {
+      before.count++
+      return
+    }
+    this.failures.delete(key)
+    for (const [oldest, { since }] of this.failures) {
+      if (since + window > now && this.failures.size < maxAddresses) break
+      this.failures.delete(oldest)
+    }
+    this.failures.set(key, { count: 1, since: now })
+  }
+}
