@@ -869,7 +869,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §12 an agent's own code goes only to sessions that offered to take it",
-    inside: "src/runtime/log/Peers.ts",
+    inside: "src/runtime/kernel/Peers.ts",
     find: "!session.features.has(agentErrors)",
     replace: "session.peer === null",
     test: "test/runtime/hellos.test.ts",

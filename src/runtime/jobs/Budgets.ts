@@ -72,10 +72,12 @@ export class Budgets extends Context.Tag("effect-arcp/runtime/Budgets")<
 
       const change = (running: Running, currency: string, value: BigDecimal.BigDecimal): void => {
         running.budget.set(currency, value)
-        running.live.budget = toText(running.budget)
       }
 
-      const store = ({ live }: Running): void => journal.change({ write: (builder) => builder.state(live) })
+      const store = ({ budget, live }: Running): void => {
+        const counters = toText(budget)
+        journal.change({ write: (builder) => builder.state(live, { budget: counters }) })
+      }
 
       const tell = (running: Running, currency: string): void => {
         const { live } = running
@@ -174,6 +176,7 @@ export class Budgets extends Context.Tag("effect-arcp/runtime/Budgets")<
           if (child.parent === undefined || child.budget.size === 0) return
           add(child.parent, child.budget, 1)
           for (const currency of child.budget.keys()) change(child, currency, Amount.zero)
+          store(child)
         }
       }
     })

@@ -34,11 +34,9 @@ import type { TraceContext } from "../../protocol/Trace.js"
 import { Budgets } from "./Budgets.js"
 import { Credentials } from "../credentials/Credentials.js"
 import { Deadlines } from "../kernel/Deadlines.js"
-import type { LiveSession } from "../log/Model.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { newJob } from "./NewJob.js"
 import { announcement } from "./internal/announced.js"
-import { attachOwner, detach } from "../log/Attachments.js"
 import { eventPayload, failedResultBody } from "../kernel/Payload.js"
 import type { Outcome, Running } from "./Running.js"
 import { pause } from "../kernel/Turn.js"
@@ -334,7 +332,6 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
               credentials.revoke(jobId)
               return resume(Effect.zipRight(abandoned, Effect.interrupt))
             }
-            let announced: ReadonlyArray<{ readonly owner: LiveSession; readonly at: number }> = []
             running.queued = true
             runner.addChild(running)
             letGo()
@@ -345,24 +342,24 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
                   "event",
                   eventPayload('"delegate"', now, body(delegateId, jobId, agentName, copy.text, copy.asked))
                 )
-                announced = parentLive.owners.map((owner) => ({ owner, at: owner.assigned }))
                 builder.job(record)
-                for (const { owner } of announced) attachOwner(live, owner)
+                for (const owner of parentLive.owners) {
+                  builder.announce(owner, () =>
+                    announcement(
+                      owner,
+                      live,
+                      accepted,
+                      () => credentials.wire(jobId),
+                      () => ids.unsafeUlid(deadlines.now())
+                    )
+                  )
+                  builder.addOwner(live, owner)
+                }
                 builder.state(parentLive)
                 builder.state(live)
                 runner.writeStart(running, builder)
               },
               committed: () => {
-                for (const { at, owner } of announced) {
-                  const announced = announcement(
-                    owner,
-                    live,
-                    accepted,
-                    () => credentials.wire(jobId),
-                    () => ids.unsafeUlid(deadlines.now())
-                  )
-                  if (announced !== undefined) owner.link?.postAfter(at, announced)
-                }
                 runner.start(running)
                 resume(
                   Effect.succeed<ChildJob<unknown>>({
@@ -382,7 +379,6 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
                 )
               },
               failed: (error) => {
-                detach(live)
                 resume(
                   Effect.zipRight(
                     abandoned,

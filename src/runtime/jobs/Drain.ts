@@ -107,7 +107,7 @@ export class Drain {
   private leave(running: Running): void {
     const { deps } = this
     // Nothing follows what is stored: not from the handler, nor from its finalizers.
-    running.live.ending = true
+    running.live.close()
     this.left.add(running)
     if (!running.begun) return this.release(running)
     for (const child of [...running.children]) deps.stop(child, shutdown)

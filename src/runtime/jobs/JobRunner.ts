@@ -197,8 +197,6 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       const writeStart = (running: Running, builder: Builder): void => {
         const { live } = running
         const now = deadlines.now()
-        live.status = "running"
-        live.startedAt ??= now
         builder.event(
           live,
           "event",
@@ -213,7 +211,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
                 })
           )
         )
-        builder.state(live)
+        builder.state(live, { status: "running", startedAt: live.startedAt ?? now })
       }
 
       const services: JobServices.JobServiceDeps = {
@@ -228,7 +226,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         steps: {
           read: store.step,
           write: (record, committed) =>
-            journal.change({ write: (builder) => void builder.steps.push(record), committed })
+            journal.change({ write: (builder) => builder.step(record), committed })
         },
         authority: {
           check: leases.check,
@@ -419,7 +417,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
             outcome._tag === "error" ? outcome.error : new Cancelled({ message: "the agent ended before the call did" })
           )
         }
-        live.ending = true
+        live.close()
         backPressure.release(live)
         if (outcome._tag === "result") journal.emit(live, "result", outcome.payload)
         else {
@@ -436,19 +434,10 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         release(running)
         journal.change({
           write: (builder) => {
-            live.status = outcome._tag === "result" ? "success" : outcome.status
-            live.endedAt = now
-            builder.state(live)
-            for (const { session } of live.attachments.values()) {
-              builder.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId: live.jobId })
-            }
+            const status = outcome._tag === "result" ? "success" : outcome.status
+            builder.end(live, { status, endedAt: now })
           },
           committed: () => {
-            for (const { session } of live.attachments.values()) {
-              session.owned.delete(live)
-              session.observed.delete(live)
-            }
-            live.attachments.clear()
             remove(running)
             meter.ended(live.status)
             running.told = outcome

@@ -33,7 +33,7 @@ import {
 } from "../../protocol/Errors.js"
 import { Ids } from "../../protocol/Ids.js"
 import type { Accepted, Submit } from "../../protocol/Job.js"
-import type { Priority } from "../../protocol/Envelope.js"
+import type { Priority, RawEnvelope } from "../../protocol/Envelope.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import type { KeyRecord } from "../../store/Store.js"
 import { Store, type StoreError } from "../../store/Store.js"
@@ -46,7 +46,6 @@ import { askedHash, sameAsked } from "./internal/asked.js"
 import type { LiveJob, LiveSession } from "../log/Model.js"
 import { shuttingDown } from "./Drain.js"
 import { newJob } from "./NewJob.js"
-import { attachOwner, detach, removeOwner } from "../log/Attachments.js"
 import { replayChunks, replayEnd, runsOf } from "../log/Replay.js"
 import type { Running } from "./Running.js"
 import { JobRunner } from "./JobRunner.js"
@@ -240,16 +239,18 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
                     expiresAt: now + limits.keyLifetime
                   })
                 }
-                if (!session.removed) attachOwner(live, session)
+                if (!session.removed) builder.addOwner(live, session)
+                builder.reply(
+                  () => request.accepted(jobId, record.traceId, withCredentials(session, jobId, accepted)),
+                  live
+                )
                 if (start) runner.writeStart(running, builder)
               },
               committed: () => {
                 key?.done()
-                request.accepted(jobId, record.traceId, withCredentials(session, jobId, accepted))
                 if (start) runner.start(running)
               },
               failed: (error) => {
-                detach(live)
                 runner.abandon(running)
                 key?.done()
                 request.failed(storeFailure(error))
@@ -289,16 +290,14 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
         [...running.children].flatMap((child) => (child.queued ? [child.live, ...descendants(child)] : []))
 
       /** Tells a session that has become an owner of a job of one of its children (§10). */
-      const announceChild = (session: LiveSession, child: LiveJob): void => {
-        const announced = announcement(
+      const childAnnounced = (session: LiveSession, child: LiveJob): RawEnvelope | undefined =>
+        announcement(
           session,
           child,
           JSON.parse(child.record.accepted) as Accepted,
           () => credentials.wire(child.jobId),
           () => ids.unsafeUlid(deadlines.now())
         )
-        if (announced !== undefined) session.link?.post(announced)
-      }
 
       /** Answers a submit whose key is known (§7.2); false where its job is gone. */
       const repeat = (session: LiveSession, request: SubmitRequest, key: KeyRecord, hash: string) =>
@@ -323,9 +322,11 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           const heads =
             live === undefined ? yield* Effect.mapError(store.segmentHeads(record.jobId, 1, last), storeFailure) : []
           const accepted = JSON.parse(record.accepted) as Accepted
-          const fresh = new Map<LiveJob, { readonly owned: boolean; readonly attached: boolean }>()
           journal.change({
             write: (builder) => {
+              builder.reply(() =>
+                request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted))
+              )
               if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)
               // By what is in the log so far: the end of a job that is ending may be queued behind this change.
               if (builder.hasEnd(live)) {
@@ -333,27 +334,16 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
               }
               // Its children's events belong to the same stream.
               for (const job of [live, ...(running === undefined ? [] : descendants(running))]) {
-                const before = fresh.get(job) ?? {
-                  owned: job.owners.includes(session),
-                  attached: job.attachments.has(session.sessionId)
-                }
-                fresh.set(job, before)
-                if (session.removed || before.owned) continue
+                if (session.removed || job.owners.includes(session)) continue
                 // The rest of the result is of no use without its beginning.
-                if (!before.attached) replayChunks(builder, session, job, job.gated, job.trimmedTo + 1, job.assigned)
-                attachOwner(job, session)
-                builder.state(job)
+                if (!job.attachments.has(session.sessionId))
+                  replayChunks(builder, session, job, job.gated, job.trimmedTo + 1, job.assigned)
+                builder.addOwner(job, session)
+                // Behind the answer, and before its events.
+                if (job !== live) builder.tell(session, () => childAnnounced(session, job))
               }
             },
-            committed: () => {
-              request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted))
-              // Behind it, and before their events.
-              for (const [job, { owned }] of fresh) if (job !== live && !owned) announceChild(session, job)
-            },
-            failed: (error) => {
-              for (const [job, { owned }] of fresh) if (!owned) removeOwner(job, session)
-              request.failed(storeFailure(error))
-            }
+            failed: (error) => request.failed(storeFailure(error))
           })
           return true
         })
@@ -450,10 +440,9 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           // Told once it is durable: a process that dies now leaves it to the next one to end the job.
           journal.change({
             write: (builder) => {
-              live.cancelled ??= error.message
-              builder.state(live)
-            },
-            committed: acknowledged
+              builder.state(live, { cancelled: live.cancelled ?? error.message })
+              builder.reply(acknowledged)
+            }
           })
           runner.stop(running, { status: "cancelled", error })
         })

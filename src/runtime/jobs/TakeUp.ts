@@ -52,7 +52,6 @@ export const takeUp = (
   parent: Running | undefined,
   openCalls: Iterable<string>
 ): { readonly running: Running; readonly again: boolean } => {
-  const live = new LiveJob(record, state)
   const found = registry.resolve({ name: record.agent, version: record.version })
   const rerun = runsAgain(found, record, state)
   // What an agent's schema throws ends its job, and does not keep the runtime from starting.
@@ -66,7 +65,10 @@ export const takeUp = (
     leases.recovered(stored, record.principalId)
   )
   const again = rerun && Either.isRight(input) && Either.isRight(lease)
-  if (again && state.status === "running") live.attempt = state.attempt + 1
+  const live = new LiveJob(record, {
+    ...state,
+    attempt: again && state.status === "running" ? state.attempt + 1 : state.attempt
+  })
   const running = new Running({
     live,
     agent: Either.isRight(found) ? found.right : missing(record.agent, record.version),

@@ -1,41 +1,188 @@
 /**
- * Whose sessions a job's events go to: the one that submitted it, and those that submitted it again with its key (ARCP 1.1 §7.2).
+ * The sessions that are given a job's events: its owners and its observers, with what each has been given.
  *
- * The first owner's numbers are the job's in listings and for observers (§6.6). Where it leaves for good, the next one is the first.
+ * Responsibility: who is attached to one job, from which place in the log on, and whose numbers are the job's.
+ *
+ * Order: an attachment counts from the place in the log at which it was made. It is made, changed and ended by {@link Batch} alone; each
+ * method says how it is undone, and the undone order is the reverse.
+ *
+ * Owners: the session that submitted the job, and those that submitted it again with its key (ARCP 1.1 §7.2). The first owner's numbers are
+ * the job's in listings and for observers (§6.6). Where it leaves for good, the next one is the first.
  */
-import type { LiveJob, LiveSession } from "./Model.js"
+import type { Link } from "./Link.js"
+import { type EndedJob, extend, type OpenRun, type Run, type Undo } from "./Run.js"
+import type { LiveSession } from "./SessionLog.js"
 
-const makeFirst = (live: LiveJob, session: LiveSession): void => {
-  if (live.ownerSessionId === session.sessionId) return
-  live.ownerSessionId = session.sessionId
-  live.lastOwnerSeq = live.attachments.get(session.sessionId)?.runs.at(-1)?.lastSeq ?? 0
+/** A session's place in a job: what of the job it has been given. */
+export interface Attachment {
+  readonly session: LiveSession
+  readonly runs: ReadonlyArray<Run>
+  /** The connection over which the session has asked for it; another one after a resume may be another process's. */
+  readonly link?: Link | undefined
+  /** An owner that came later has not been given the events up to this one, but for the chunks of the result. */
+  readonly before?: number | undefined
 }
 
-/** Makes a session an owner of a job, beside those that it has: the job's events go there too from now on. */
-export const attachOwner = (live: LiveJob, session: LiveSession): void => {
-  if (!live.attachments.has(session.sessionId))
-    live.attachments.set(session.sessionId, { session, runs: [], link: session.link, before: live.assigned })
-  if (live.owners.includes(session)) return
-  if (live.owners.length === 0) makeFirst(live, session)
-  live.owners = [...live.owners, session]
-  session.owned.add(live)
+interface Attached extends Attachment {
+  runs: Array<OpenRun>
+  link: Link | undefined
+  before: number | undefined
 }
 
-/** A session is an owner no more, and is sent no more of the job unless it observes it; the job goes on. */
-export const removeOwner = (live: LiveJob, session: LiveSession): void => {
-  session.owned.delete(live)
-  if (!session.observed.has(live)) live.attachments.delete(session.sessionId)
-  live.owners = live.owners.filter((owner) => owner !== session)
-  const [first] = live.owners
-  if (first !== undefined) makeFirst(live, first)
-}
+const nothing: Undo = () => undefined
 
-/** Takes a job away from every session. */
-export const detach = (live: LiveJob): void => {
-  for (const { session } of live.attachments.values()) {
-    session.owned.delete(live)
-    session.observed.delete(live)
+/** Undoes the later one first. */
+const both =
+  (first: Undo, second: Undo): Undo =>
+  () => {
+    second()
+    first()
   }
-  live.attachments.clear()
-  live.owners = []
+
+/** The sessions of one job. */
+export class Attachments {
+  private readonly job: EndedJob
+  private readonly attached = new Map<string, Attached>()
+  private owning: ReadonlyArray<LiveSession> = []
+  private firstOwner: string
+  private firstOwnerSeq: number
+
+  constructor(job: EndedJob, ownerSessionId: string, lastOwnerSeq: number) {
+    this.job = job
+    this.firstOwner = ownerSessionId
+    this.firstOwnerSeq = lastOwnerSeq
+  }
+
+  /** The sessions that submitted it, the first one first; replaced, never changed. */
+  get owners(): ReadonlyArray<LiveSession> {
+    return this.owning
+  }
+
+  /** The first owner's, also once it has left and none has come. */
+  get ownerSessionId(): string {
+    return this.firstOwner
+  }
+
+  /** The last number of the first owner's session that is an event of the job. */
+  get lastOwnerSeq(): number {
+    return this.firstOwnerSeq
+  }
+
+  get all(): ReadonlyMap<string, Attachment> {
+    return this.attached
+  }
+
+  /** A session has been given these events; for the batch. */
+  published(session: LiveSession, firstSeq: number, lastSeq: number, firstJobSeq: number): void {
+    const attachment = this.attached.get(session.sessionId)
+    if (attachment !== undefined) extend(attachment.runs, firstSeq, lastSeq, firstJobSeq)
+    if (this.firstOwner === session.sessionId) this.firstOwnerSeq = lastSeq
+  }
+
+  /** Its events go to a session, which asked over a connection, from now on; for the batch. */
+  attach(session: LiveSession, link: Link | undefined, before?: number): Undo {
+    const id = session.sessionId
+    if (this.attached.has(id)) return nothing
+    this.attached.set(id, { session, runs: [], link, before })
+    return () => void this.attached.delete(id)
+  }
+
+  /** An attached session has asked for the whole history over a connection; for the batch. */
+  askAgain(session: LiveSession, link: Link | undefined): Undo {
+    const attachment = this.attached.get(session.sessionId)
+    if (attachment === undefined) return nothing
+    const { before, link: last } = attachment
+    attachment.link = link
+    attachment.before = 0
+    return () => {
+      attachment.link = last
+      attachment.before = before
+    }
+  }
+
+  /** A session observes it; for the batch. */
+  observe(session: LiveSession): Undo {
+    return session.mark("observed", this.job, true)
+  }
+
+  /** A session observes it no more, and is sent no more of it unless it is an owner; for the batch. */
+  unobserve(session: LiveSession): Undo {
+    const unmark = session.mark("observed", this.job, false)
+    return this.owning.includes(session) ? unmark : both(unmark, this.detach(session))
+  }
+
+  /** A session is an owner, beside those that there are: events behind this one go there too; for the batch. */
+  addOwner(session: LiveSession, before: number): Undo {
+    const attach = this.attach(session, session.link, before)
+    if (this.owning.includes(session)) return attach
+    const owners = this.setOwners([...this.owning, session])
+    return both(both(attach, owners), session.mark("owned", this.job, true))
+  }
+
+  /** A session is an owner no more, and is sent no more of it unless it observes it; the job goes on. For the batch. */
+  removeOwner(session: LiveSession): Undo {
+    const unmark = session.mark("owned", this.job, false)
+    const detach = session.observed.has(this.job) ? nothing : this.detach(session)
+    return both(both(unmark, detach), this.setOwners(this.owning.filter((owner) => owner !== session)))
+  }
+
+  /** It is taken away from every session; for the batch. */
+  detachAll(): Undo {
+    const before = [...this.attached.values()]
+    const owners = this.owning
+    const undone: Array<Undo> = []
+    for (const { session } of before) {
+      undone.push(session.mark("owned", this.job, false), session.mark("observed", this.job, false))
+    }
+    this.attached.clear()
+    this.owning = []
+    return () => {
+      for (const attachment of before) this.attached.set(attachment.session.sessionId, attachment)
+      this.owning = owners
+      for (const undo of undone.toReversed()) undo()
+    }
+  }
+
+  /** What sessions of an earlier process had been given. */
+  recover(attached: ReadonlyMap<LiveSession, ReadonlyArray<Run>>): void {
+    for (const [session, runs] of attached) {
+      this.attached.set(session.sessionId, {
+        session,
+        runs: runs.map((run) => ({ ...run })),
+        link: undefined,
+        before: undefined
+      })
+    }
+  }
+
+  /** No session asks any more for what it was given of the events up to a number. */
+  forgetRuns(upTo: number): void {
+    for (const { runs } of this.attached.values()) {
+      const keep = runs.findIndex((run) => run.firstJobSeq + (run.lastSeq - run.firstSeq) > upTo)
+      runs.splice(0, keep === -1 ? runs.length : keep)
+    }
+  }
+
+  private detach(session: LiveSession): Undo {
+    const id = session.sessionId
+    const attachment = this.attached.get(id)
+    if (attachment === undefined) return nothing
+    this.attached.delete(id)
+    return () => void this.attached.set(id, attachment)
+  }
+
+  private setOwners(owners: ReadonlyArray<LiveSession>): Undo {
+    const before = { owners: this.owning, first: this.firstOwner, seq: this.firstOwnerSeq }
+    this.owning = owners
+    const id = owners[0]?.sessionId
+    if (id !== undefined && id !== this.firstOwner) {
+      this.firstOwner = id
+      this.firstOwnerSeq = this.attached.get(id)?.runs.at(-1)?.lastSeq ?? 0
+    }
+    return () => {
+      this.owning = before.owners
+      this.firstOwner = before.first
+      this.firstOwnerSeq = before.seq
+    }
+  }
 }

@@ -1,23 +1,33 @@
 /**
- * Gathers one batch: numbers events in their jobs and in every attached session, and turns them into segments and
- * deliveries.
+ * One batch in the making: everything that changes in one commit of the log.
  *
- * Numbers are assigned here and nowhere else. They become real when the batch has committed (`publish`); when it has
- * failed, `revert` takes them back, so that an event that was not stored has no number.
+ * Responsibility: numbers events in their jobs and in every attached session, gathers rows, replies and announcements, and is the only one
+ * that assigns what is durable of a session or a job. A writer (a function in the log's queue) reads live state and calls methods
+ * of the batch; it assigns nothing itself.
+ *
+ * Order: writers are called in the order of the queue, and each sees what those before it have assigned. When the batch has committed
+ * (`publish`), numbers become real, then replies and announcements go to the connections that asked, in their order, and only then may the
+ * events follow. So a reply precedes the first event of its job: {@link Builder.reply} asserts that none is durable yet.
+ *
+ * A batch that failed (`revert`) has never been: each method has recorded what it assigned, and all of it is undone, attachments
+ * included, the latest first. So a writer that is called again finds what it found.
  */
+import type { RawEnvelope } from "../../protocol/Envelope.js"
 import type {
-  Batch,
+  Batch as StoreBatch,
   Delivery,
   JobRecord,
   JobState,
   KeyRecord,
   Segment,
   SegmentClass,
-  SessionRecord,
   StepRecord,
   SubscriptionRecord
 } from "../../store/Store.js"
-import { accepts, type EndedJob, isLive, type LiveJob, type LiveSession, type Run, type SessionRun } from "./Model.js"
+import { isLive, type JobFacts, type LiveJob } from "./JobLog.js"
+import type { Link } from "./Link.js"
+import type { EndedJob, Undo } from "./Run.js"
+import type { LiveSession, SessionHead } from "./SessionLog.js"
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -31,83 +41,92 @@ interface OpenSegment extends Writable<Segment> {
 
 interface OpenDelivery extends Writable<Delivery> {
   readonly session: LiveSession
-  readonly job: LiveJob | EndedJob
+  readonly job: EndedJob
 }
-
-const extend = (runs: Array<Run>, firstSeq: number, lastSeq: number, firstJobSeq: number): void => {
-  const last = runs[runs.length - 1]
-  if (
-    last !== undefined &&
-    last.lastSeq + 1 === firstSeq &&
-    last.firstJobSeq + (last.lastSeq - last.firstSeq) + 1 === firstJobSeq
-  )
-    last.lastSeq = lastSeq
-  else runs.push({ firstSeq, lastSeq, firstJobSeq })
-}
-
-const maxRecentEvents = 2048
-const maxRecentChars = 1_048_576
-const maxRecentRuns = 512
 
 /** One batch in the making. */
 export class Builder {
-  private readonly sessionRecords = new Map<string, LiveSession>()
+  private readonly sessionRecords = new Set<LiveSession>()
+  private readonly acknowledged = new Map<LiveSession, number>()
   private readonly jobRecords: Array<JobRecord> = []
-  private readonly states = new Map<string, LiveJob>()
+  private readonly states = new Set<LiveJob>()
   private readonly keyRecords: Array<KeyRecord> = []
   private readonly segments: Array<OpenSegment> = []
   private readonly openSegments = new Map<LiveJob, OpenSegment>()
   private readonly deliveries: Array<OpenDelivery> = []
   private readonly openDeliveries = new Map<LiveSession, OpenDelivery>()
-  private readonly removedSessions: Array<string> = []
-  readonly subscriptions: Array<SubscriptionRecord> = []
-  readonly subscriptionsRemoved: Array<SubscriptionRecord> = []
-  readonly steps: Array<StepRecord> = []
-  readonly trims: Array<{ readonly jobId: string; readonly upTo: number }> = []
-  readonly jobsRemoved: Array<string> = []
+  private readonly removedSessions = new Set<LiveSession>()
+  private readonly subscriptions: Array<SubscriptionRecord> = []
+  private readonly subscriptionsRemoved: Array<SubscriptionRecord> = []
+  private readonly steps: Array<StepRecord> = []
+  private readonly trims: Array<{ readonly jobId: string; readonly upTo: number }> = []
+  private readonly jobsRemoved: Array<string> = []
+  private readonly ended: Array<LiveJob> = []
+  private readonly answers: Array<() => void> = []
+  private readonly undone: Array<Undo> = []
   private changes = 0
+  private published = 0
+
   /** Events that have been published. */
-  events = 0
+  get events(): number {
+    return this.published
+  }
+
+  /** The jobs that it has events of. */
+  get jobs(): Iterable<LiveJob> {
+    return this.openSegments.keys()
+  }
+
+  private assigned(undo: Undo): void {
+    this.undone.push(undo)
+  }
+
+  // Events.
 
   /**
    * Appends an event and gives it to every session that is attached and accepts its class. `queued` tells that it has waited
-   * in the job's queue, which a change's own events have not.
+   * in the job's queue, which a change's own events have not. Answers its number.
    */
-  event(job: LiveJob, cls: SegmentClass, payload: string, queued = false): void {
-    const seq = ++job.assigned
-    let segment = this.openSegments.get(job)
-    if (segment === undefined || segment.class !== cls) {
-      segment = {
-        job,
-        jobId: job.jobId,
-        firstSeq: seq,
-        lastSeq: seq,
-        class: cls,
-        payloads: [payload],
-        queuedEvents: 0,
-        queuedBytes: 0
-      }
-      this.openSegments.set(job, segment)
-      this.segments.push(segment)
-    } else {
-      segment.lastSeq = seq
-      segment.payloads.push(payload)
-    }
+  event(job: LiveJob, cls: SegmentClass, payload: string, queued = false): number {
+    const seq = job.assign(cls)
+    const segment = this.append(job, cls, seq, payload)
     if (queued) {
       segment.queuedEvents++
       segment.queuedBytes += payload.length
     }
-    if (cls === "progress" || cls === "chunk") {
-      const last = job.gated[job.gated.length - 1]
-      if (last !== undefined && last.class === cls && last.last + 1 === seq) last.last = seq
-      else job.gated.push({ class: cls, first: seq, last: seq })
-    }
     for (const { session } of job.attachments.values()) {
-      if (!accepts(session, cls)) continue
+      if (!session.accepts(cls)) continue
       this.deliver(session, job, seq, seq)
-      session.assignedBytes += payload.length
-      if (session.byteMarks.due(session.assignedBytes)) session.byteMarks.add(session.assigned, session.assignedBytes)
+      session.assignBytes(payload.length)
     }
+    return seq
+  }
+
+  private append(job: LiveJob, cls: SegmentClass, seq: number, payload: string): OpenSegment {
+    const open = this.openSegments.get(job)
+    if (open !== undefined && open.class === cls) {
+      open.lastSeq = seq
+      open.payloads.push(payload)
+      return open
+    }
+    const segment: OpenSegment = {
+      job,
+      jobId: job.jobId,
+      firstSeq: seq,
+      lastSeq: seq,
+      class: cls,
+      payloads: [payload],
+      queuedEvents: 0,
+      queuedBytes: 0
+    }
+    this.openSegments.set(job, segment)
+    this.segments.push(segment)
+    return segment
+  }
+
+  /** Keeps in memory, for the job's owners alone, another text of an event of this batch. */
+  forOwners(job: LiveJob, seq: number, payload: string): void {
+    this.assigned(job.keepForOwners(seq, payload))
   }
 
   /** Whether the terminal message of a job is in the log, or in this batch already. */
@@ -118,9 +137,9 @@ export class Builder {
   }
 
   /** Gives a session the events `fromJobSeq..toJobSeq` of a job under the session's next numbers. */
-  deliver(session: LiveSession, job: LiveJob | EndedJob, fromJobSeq: number, toJobSeq: number): void {
+  deliver(session: LiveSession, job: EndedJob, fromJobSeq: number, toJobSeq: number): void {
     const first = session.assigned + 1
-    session.assigned += toJobSeq - fromJobSeq + 1
+    session.assign(toJobSeq - fromJobSeq + 1)
     const open = this.openDeliveries.get(session)
     if (
       open !== undefined &&
@@ -143,30 +162,154 @@ export class Builder {
     this.deliveries.push(delivery)
   }
 
+  // Sessions.
+
   /** Writes the session as it is when the batch leaves. */
   session(session: LiveSession): void {
     this.changes++
-    if (!session.removed) this.sessionRecords.set(session.sessionId, session)
+    if (!session.removed) this.sessionRecords.add(session)
   }
 
+  /** Replaces the sessions' part of a session. */
+  head(session: LiveSession, head: SessionHead): void {
+    this.assigned(session.setHead(head))
+    this.session(session)
+  }
+
+  /** The client has what comes up to a number; counts once the batch has committed. */
+  acknowledge(session: LiveSession, seq: number): void {
+    this.acknowledged.set(session, Math.max(seq, this.acknowledged.get(session) ?? 0))
+    this.session(session)
+  }
+
+  /** Events of a session up to a number are gone; a resume from before it is refused (§6.3). */
+  raiseFloor(session: LiveSession, seq: number): void {
+    if (session.floorSeq >= seq) return
+    this.assigned(session.raiseFloor(seq))
+    this.session(session)
+  }
+
+  /** A session is gone for good; its jobs go on without it. */
   removeSession(session: LiveSession): void {
     this.changes++
-    this.sessionRecords.delete(session.sessionId)
-    this.removedSessions.push(session.sessionId)
+    this.sessionRecords.delete(session)
+    this.removedSessions.add(session)
+    for (const job of [...session.owned]) {
+      if (!isLive(job)) continue
+      // What others own too has to be known as theirs.
+      if (job.owners.length > 1) this.state(job)
+      this.assigned(job.sessions.removeOwner(session))
+    }
+    for (const job of [...session.observed]) if (isLive(job)) this.assigned(job.sessions.unobserve(session))
   }
 
+  // Jobs.
+
+  /** A job that is new. */
   job(record: JobRecord): void {
     this.jobRecords.push(record)
   }
 
-  /** Writes the job's state as it is when the batch leaves. */
-  state(job: LiveJob): void {
-    this.states.set(job.jobId, job)
+  /** Changes the jobs' part of a job, which is written as it is when the batch leaves. */
+  state(job: LiveJob, changes?: Partial<JobFacts>): void {
+    if (changes !== undefined) this.assigned(job.setState({ ...job.state, ...changes }))
+    this.states.add(job)
   }
 
+  /** A job has ended: behind its terminal message no session has it. */
+  end(job: LiveJob, changes: Partial<JobFacts>): void {
+    this.state(job, changes)
+    this.ended.push(job)
+    for (const sessionId of job.attachments.keys()) this.subscriptionsRemoved.push({ sessionId, jobId: job.jobId })
+  }
+
+  /** An idempotency key and its job (§7.2). */
   key(record: KeyRecord): void {
     this.keyRecords.push(record)
   }
+
+  /** What a step of a job came to. */
+  step(record: StepRecord): void {
+    this.steps.push(record)
+  }
+
+  /** Events of a job up to a number go. */
+  trim(jobId: string, upTo: number): void {
+    this.trims.push({ jobId, upTo })
+  }
+
+  /** Ended jobs go, with all that there is of them. */
+  removeJobs(jobIds: Iterable<string>): void {
+    this.jobsRemoved.push(...jobIds)
+  }
+
+  // Attachments.
+
+  /** A session is an owner of a job, beside those that it has: its events go there too from here on (§7.2). */
+  addOwner(job: LiveJob, session: LiveSession): void {
+    this.assigned(job.sessions.addOwner(session, job.assigned))
+    this.state(job)
+  }
+
+  /** A job's events go to a session from here on, which asked for them over a connection. */
+  attach(job: LiveJob, session: LiveSession, link: Link | undefined): void {
+    this.assigned(job.sessions.attach(session, link))
+  }
+
+  /** A session that is attached already asks for the history, over another connection. */
+  askAgain(job: LiveJob, session: LiveSession, link: Link | undefined): void {
+    this.assigned(job.sessions.askAgain(session, link))
+  }
+
+  /** A session observes a job (§7.6). */
+  observe(job: LiveJob, session: LiveSession): void {
+    this.assigned(job.sessions.observe(session))
+    this.subscriptions.push({ sessionId: session.sessionId, jobId: job.jobId })
+  }
+
+  /** A session observes a job no more. */
+  unobserve(job: LiveJob, session: LiveSession): void {
+    this.assigned(job.sessions.unobserve(session))
+    this.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId: job.jobId })
+  }
+
+  // Answers.
+
+  /** Answers a request, ahead of all events of the batch; `before` is the job whose first event must not come sooner. */
+  reply(answer: () => void, before?: LiveJob): void {
+    if (before !== undefined && before.seq > 0) {
+      // edge: a defect of the writer, which the log reports and refuses
+      throw new Error(`the answer about ${before.jobId} would come behind its first event`)
+    }
+    this.answers.push(answer)
+  }
+
+  /** Tells a session something, in order with the replies, where the connection that it has now still has it then. */
+  tell(session: LiveSession, frame: () => RawEnvelope | undefined): void {
+    this.toLink(session, frame, (link, made) => link.post(made))
+  }
+
+  /** Tells a session something behind the last event that it has been given so far, and before the next. */
+  announce(session: LiveSession, frame: () => RawEnvelope | undefined): void {
+    const at = session.assigned
+    this.toLink(session, frame, (link, made) => link.postAfter(at, made))
+  }
+
+  private toLink(
+    session: LiveSession,
+    frame: () => RawEnvelope | undefined,
+    post: (link: Link, made: RawEnvelope) => void
+  ): void {
+    const { link } = session
+    if (link === undefined) return
+    this.answers.push(() => {
+      if (session.link !== link) return
+      const made = frame()
+      if (made !== undefined) post(link, made)
+    })
+  }
+
+  // The whole.
 
   get isEmpty(): boolean {
     return (
@@ -185,29 +328,11 @@ export class Builder {
   }
 
   /** The batch as the store takes it. */
-  batch(): Batch {
-    const sessions: Array<SessionRecord> = []
-    for (const session of this.sessionRecords.values()) sessions.push(session.record())
-    const jobStates: Array<JobState> = []
-    for (const job of this.states.values()) {
-      jobStates.push({
-        jobId: job.jobId,
-        status: job.status,
-        ownerSessionId: job.ownerSessionId,
-        startedAt: job.startedAt,
-        endedAt: job.endedAt,
-        lastJobSeq: job.assigned,
-        lastOwnerSeq: this.lastOwnerSeq(job),
-        attempt: job.attempt,
-        budget: job.budget,
-        cancelled: job.cancelled,
-        otherOwners: job.owners.length > 1 ? job.owners.slice(1).map(({ sessionId }) => sessionId) : undefined
-      })
-    }
+  batch(): StoreBatch {
     return {
-      sessions,
+      sessions: Array.from(this.sessionRecords, (session) => this.sessionRecord(session)),
       jobs: this.jobRecords,
-      jobStates,
+      jobStates: Array.from(this.states, (job) => this.jobState(job)),
       keys: this.keyRecords,
       segments: this.segments.map(({ class: cls, firstSeq, jobId, lastSeq, payloads }) => ({
         jobId,
@@ -227,8 +352,31 @@ export class Builder {
       steps: this.steps,
       subscriptionsRemoved: this.subscriptionsRemoved,
       trims: this.trims,
-      sessionsRemoved: this.removedSessions,
+      sessionsRemoved: Array.from(this.removedSessions, ({ sessionId }) => sessionId),
       jobsRemoved: this.jobsRemoved
+    }
+  }
+
+  private sessionRecord(session: LiveSession) {
+    const record = session.record()
+    const acked = this.acknowledged.get(session) ?? 0
+    return acked > record.ackedSeq ? { ...record, ackedSeq: acked } : record
+  }
+
+  private jobState(job: LiveJob): JobState {
+    const { attempt, budget, cancelled, endedAt, startedAt, status } = job.state
+    return {
+      jobId: job.jobId,
+      status,
+      startedAt,
+      endedAt,
+      attempt,
+      budget,
+      cancelled,
+      ownerSessionId: job.ownerSessionId,
+      lastJobSeq: job.assigned,
+      lastOwnerSeq: this.lastOwnerSeq(job),
+      otherOwners: job.owners.length > 1 ? job.owners.slice(1).map(({ sessionId }) => sessionId) : undefined
     }
   }
 
@@ -240,86 +388,32 @@ export class Builder {
     return job.lastOwnerSeq
   }
 
-  /** The batch has committed: its numbers are real. Answers the sessions that have something new. */
+  /** The batch has committed: what it assigned is real. Answers the sessions that have something new. */
   publish(): Iterable<LiveSession> {
     for (const { class: cls, job, lastSeq, payloads, queuedBytes, queuedEvents } of this.segments) {
-      job.seq = lastSeq
-      job.queuedEvents -= queuedEvents
-      job.queuedBytes -= queuedBytes
-      this.events += payloads.length
-      if (cls === "result" || cls === "error") {
-        job.terminalSeq = lastSeq
-        job.terminalType = cls === "result" ? "job.result" : "job.error"
-      }
-      let seq = lastSeq - payloads.length
-      for (const payload of payloads) {
-        seq++
-        job.recent.push(payload)
-        job.recentBytes += payload.length
-        job.bytes += payload.length
-        if (job.byteMarks.due(job.bytes)) job.byteMarks.add(seq, job.bytes)
-      }
-      trimRecent(job)
+      job.publish(cls, payloads, lastSeq)
+      job.dequeue(queuedEvents, queuedBytes)
+      this.published += payloads.length
     }
     for (const { firstJobSeq, firstSeq, job, lastSeq, session } of this.deliveries) {
-      session.seq = lastSeq
-      pushRecent(session, { firstSeq, lastSeq, firstJobSeq, job })
-      if (isLive(job)) {
-        const attachment = job.attachments.get(session.sessionId)
-        if (attachment !== undefined) extend(attachment.runs, firstSeq, lastSeq, firstJobSeq)
-        if (job.ownerSessionId === session.sessionId) job.lastOwnerSeq = lastSeq
-      }
+      session.publish(firstSeq, lastSeq, firstJobSeq, job)
+      if (isLive(job)) job.sessions.published(session, firstSeq, lastSeq, firstJobSeq)
     }
-    for (const session of this.openDeliveries.keys()) {
-      session.bytes = session.assignedBytes
-      session.byteMarks.add(session.seq, session.bytes)
-    }
+    for (const session of this.openDeliveries.keys()) session.publishBytes()
+    for (const [session, seq] of this.acknowledged) if (seq > session.ackedSeq) session.acknowledge(seq)
     return this.openDeliveries.keys()
   }
 
-  /** The batch has failed: the numbers that it assigned are free again. */
+  /** Answers what was asked, once it is published, and before a session is sent its events; then ended jobs are let go. */
+  answer(guarded: (answer: () => void) => void): void {
+    for (const answer of this.answers) guarded(answer)
+    for (const job of this.ended) job.sessions.detachAll()
+  }
+
+  /** The batch has failed: nothing of what it assigned has been. */
   revert(): void {
-    for (const job of this.openSegments.keys()) {
-      job.assigned = job.seq
-      job.gated = job.gated.filter((run) => run.first <= job.seq)
-      for (const run of job.gated) run.last = Math.min(run.last, job.seq)
-    }
-    for (const session of this.openDeliveries.keys()) {
-      session.assigned = session.seq
-      session.assignedBytes = session.bytes
-      session.byteMarks.revert(session.seq)
-    }
-  }
-}
-
-const trimRecent = (job: LiveJob): void => {
-  if (job.recent.length <= maxRecentEvents && job.recentBytes <= maxRecentChars) return
-  let drop = 0
-  let left = job.recent.length
-  while (left > maxRecentEvents / 2 || (job.recentBytes > maxRecentChars / 2 && left > 1)) {
-    job.recentBytes -= job.recent[drop++]!.length
-    left--
-  }
-  job.recent = job.recent.slice(drop)
-  job.recentFrom += drop
-  if (job.ownerPayloads === undefined) return
-  for (const seq of job.ownerPayloads.keys()) if (seq < job.recentFrom) job.ownerPayloads.delete(seq)
-}
-
-const pushRecent = (session: LiveSession, run: SessionRun): void => {
-  const { recent } = session
-  const last = recent[recent.length - 1]
-  if (
-    last !== undefined &&
-    last.job === run.job &&
-    last.firstJobSeq + (last.lastSeq - last.firstSeq) + 1 === run.firstJobSeq
-  )
-    last.lastSeq = run.lastSeq
-  else recent.push(run)
-  const sent = session.link?.cursor ?? 0
-  if (recent.length > 1 && (recent[0]!.lastSeq <= sent || recent.length > maxRecentRuns)) {
-    let drop = Math.max(0, recent.length - maxRecentRuns)
-    while (drop < recent.length - 1 && recent[drop]!.lastSeq <= sent) drop++
-    recent.splice(0, drop)
+    for (const job of this.openSegments.keys()) job.revert()
+    for (const session of this.openDeliveries.keys()) session.revert()
+    for (const undo of this.undone.toReversed()) undo()
   }
 }

@@ -11,9 +11,11 @@ import type { IdsService } from "../../protocol/Ids.js"
 import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { inlined, isStreamed } from "./internal/inlined.js"
-import { type EndedJob, isLive, type LiveSession, type SessionRun } from "./Model.js"
+import { isLive } from "./JobLog.js"
+import type { EndedJob, SessionRun } from "./Run.js"
+import type { LiveSession } from "./SessionLog.js"
 import { isPrioritized, prioritizedEnd } from "../kernel/Payload.js"
-import { terminalFor } from "./Peers.js"
+import { terminalFor } from "../kernel/Peers.js"
 
 type StoreService = Context.Tag.Service<Store>
 
@@ -123,9 +125,7 @@ export const ready = (
       const payload = job.recent[jobSeq - job.recentFrom]
       if (payload === undefined) break
       const own =
-        secrets && job.ownerPayloads !== undefined && job.owners.includes(session)
-          ? (job.ownerPayloads.get(jobSeq) ?? payload)
-          : payload
+        secrets && job.hasOwnerPayloads && job.owners.includes(session) ? (job.ownerPayload(jobSeq) ?? payload) : payload
       const isEnd = jobSeq === job.terminalSeq
       // Its chunks are read from the store.
       if (isEnd && !chunks && isStreamed(own)) {

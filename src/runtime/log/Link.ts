@@ -25,18 +25,22 @@ export interface ReplyBounds {
   readonly maxFrameBytes?: number
 }
 
+/** How a connection is closed. */
+export interface Ending {
+  readonly code: number
+  readonly reason: string
+}
+
 /** The sending side of one connection. */
 export class Link {
   readonly connection: Connection
   /** The last event that the client had when it connected. */
   readonly start: number
-  /** The last event that has been handed to the connection. */
-  cursor: number
-  /** The session's last event when the connection came: older ones are a replay, in which nobody is slow yet. */
-  since = 0
-  sinceBytes = 0
+  private handed: number
+  private replayTo = 0
+  private replayBytesTo = 0
   /** Frames that are not events, to be sent next. */
-  outbox: Array<string> = []
+  private replies: Array<string> = []
   private outboxBytes = 0
   /** Frames that are not events and have their place behind one, in order. */
   private readonly behind: Array<{ readonly seq: number; readonly text: string; readonly bytes: number }> = []
@@ -53,35 +57,130 @@ export class Link {
   private roomWaiters: Array<() => void> = []
   /** Whether the connection has ended: nothing is kept for it. */
   private gone = false
-  /** Whether the connection is to be closed once the outbox has left, and how. */
-  closing: { readonly code: number; readonly reason: string } | undefined = undefined
-  /** Whether the client has shown that it holds the token of the last welcome. */
-  confirmed = false
-  lastIn: number
-  lastOut: number
-  heartbeat: Deadline | undefined = undefined
-  badFrames = 0
-  /** Called when the end is asked for: a peer that does not read must not put it off. */
-  onEnd: (() => void) | undefined = undefined
-  /** Closes the connection if the outbox has not left in time. */
-  overdue: Deadline | undefined = undefined
+  private ended: Ending | undefined = undefined
+  private hasConfirmed = false
+  private heardAt: number
+  private saidAt: number
+  private heartbeat: Deadline | undefined = undefined
+  private badInARow = 0
+  private readonly overdueBy: ((ending: Ending) => Deadline) | undefined
+  private overdue: Deadline | undefined = undefined
   /** Who waits until everything has been sent. */
   private flushing: Array<() => void> = []
   private pump: (() => void) | undefined = undefined
   private asleep = true
   private takers: Array<() => void> = []
 
-  constructor(connection: Connection, cursor: number, now: number, bounds: ReplyBounds) {
+  /**
+   * `overdue` is called when the end is asked for, and schedules what closes the connection if the outbox has not left in time: a
+   * peer that does not read must not put the end off.
+   */
+  constructor(
+    connection: Connection,
+    cursor: number,
+    now: number,
+    bounds: ReplyBounds,
+    overdue?: (ending: Ending) => Deadline
+  ) {
     this.connection = connection
     this.start = cursor
-    this.cursor = cursor
-    this.lastIn = now
-    this.lastOut = now
+    this.handed = cursor
+    this.heardAt = now
+    this.saidAt = now
     this.bounds = bounds
+    this.overdueBy = overdue
   }
 
   private get deaf(): boolean {
-    return this.gone || this.closing !== undefined
+    return this.gone || this.ended !== undefined
+  }
+
+  /** The last event that has been handed to the connection. */
+  get cursor(): number {
+    return this.handed
+  }
+
+  /** The session's last event when the connection came: older ones are a replay, in which the client is not slow yet. */
+  get since(): number {
+    return this.replayTo
+  }
+
+  /** The bytes that the session had been given by then. */
+  get sinceBytes(): number {
+    return this.replayBytesTo
+  }
+
+  /** The connection comes to a session that has so many events and bytes. */
+  replays(seq: number, bytes: number): void {
+    this.replayTo = seq
+    this.replayBytesTo = bytes
+  }
+
+  /** Events up to a number are being handed to the connection. */
+  handOver(cursor: number, now: number): void {
+    this.handed = cursor
+    this.saidAt = now
+  }
+
+  /** When something last came from the client. Milliseconds since the epoch, as the next. */
+  get lastIn(): number {
+    return this.heardAt
+  }
+
+  /** When something was last sent, a heartbeat that was not answered included. */
+  get lastOut(): number {
+    return this.saidAt
+  }
+
+  /** Something has come from the client. */
+  heard(now: number): void {
+    this.heardAt = now
+  }
+
+  /** Something is being sent. */
+  said(now: number): void {
+    this.saidAt = now
+  }
+
+  /** The next look at whether the client is alive; the one before is not waited for any more. */
+  watch(heartbeat: Deadline | undefined): void {
+    this.heartbeat?.cancel()
+    this.heartbeat = heartbeat
+  }
+
+  /** A frame that is no message; answers how many there were in a row. */
+  bad(): number {
+    return ++this.badInARow
+  }
+
+  /** A frame that is a message. */
+  good(): void {
+    this.badInARow = 0
+  }
+
+  /** Whether the client has shown that it holds the token of the last welcome. */
+  get confirmed(): boolean {
+    return this.hasConfirmed
+  }
+
+  /** The client has shown it. */
+  confirm(): void {
+    this.hasConfirmed = true
+  }
+
+  /** How the connection is to be closed once the outbox has left; undefined: it is not. */
+  get closing(): Ending | undefined {
+    return this.ended
+  }
+
+  /** Frames that are not events, to be sent next. */
+  get outbox(): ReadonlyArray<string> {
+    return this.replies
+  }
+
+  /** Whether there are any. */
+  get hasReplies(): boolean {
+    return this.replies.length > 0
   }
 
   private text(frame: Frame): string {
@@ -99,7 +198,7 @@ export class Link {
   post(frame: Frame): void {
     if (this.deaf) return
     const text = this.text(frame)
-    this.outbox.push(text)
+    this.replies.push(text)
     this.outboxBytes += this.count(text)
     this.wake()
   }
@@ -107,7 +206,7 @@ export class Link {
   /** Queues a frame that is to be sent right behind the event of this number, and before the next. */
   postAfter(seq: number, frame: Frame): void {
     if (this.deaf) return
-    if (seq <= this.cursor) return this.post(frame)
+    if (seq <= this.handed) return this.post(frame)
     const text = this.text(frame)
     this.behind.push({ seq, text, bytes: this.count(text) })
     this.wake()
@@ -115,9 +214,9 @@ export class Link {
 
   /** Moves what waits for events that have been sent into the outbox; returns the number up to which events may go now. */
   release(): number {
-    while (this.behind.length > 0 && this.behind[0]!.seq <= this.cursor) {
+    while (this.behind.length > 0 && this.behind[0]!.seq <= this.handed) {
       const { bytes, text } = this.behind.shift()!
-      this.outbox.push(text)
+      this.replies.push(text)
       this.outboxBytes += bytes
     }
     return this.behind[0]?.seq ?? Number.POSITIVE_INFINITY
@@ -137,7 +236,7 @@ export class Link {
    * until {@link settle}.
    */
   take(): ReadonlyArray<string> {
-    const { outbox } = this
+    const outbox = this.replies
     let end = outbox.length
     let bytes = this.outboxBytes
     if (bytes > batchBytes) {
@@ -148,11 +247,11 @@ export class Link {
         bytes += size
       }
     }
-    this.outbox = end === outbox.length ? [] : outbox.slice(end)
+    this.replies = end === outbox.length ? [] : outbox.slice(end)
     this.outboxBytes -= bytes
     this.taken += end
     this.takenBytes += bytes
-    if (this.outbox.length === 0) this.wakeTakers()
+    if (this.replies.length === 0) this.wakeTakers()
     return end === outbox.length ? outbox : outbox.slice(0, end)
   }
 
@@ -240,7 +339,7 @@ export class Link {
   abandon(): void {
     if (this.gone) return
     this.gone = true
-    this.outbox = []
+    this.replies = []
     this.outboxBytes = 0
     this.behind.length = 0
     this.wakeTakers()
@@ -249,11 +348,17 @@ export class Link {
 
   /** Closes the connection after what is in the outbox; nothing is sent after that. */
   end(code: number, reason: string): void {
-    if (this.closing !== undefined) return
-    this.closing = { code, reason }
-    this.onEnd?.()
+    if (this.ended !== undefined) return
+    this.ended = { code, reason }
+    this.overdue = this.overdueBy?.(this.ended)
     this.signal()
     this.wake()
+  }
+
+  /** The connection has ended: nothing is waited for. */
+  left(): void {
+    this.watch(undefined)
+    this.overdue?.cancel()
   }
 
   /** Everything that there was has been sent. */

@@ -1,14 +1,8 @@
 /** Giving a session what a job has sent already, where its submit is repeated (ARCP 1.1 §7.2, §8.4). */
-import type { SegmentClass, SegmentHead } from "../../store/Store.js"
+import type { SegmentHead } from "../../store/Store.js"
 import type { Builder } from "./Builder.js"
-import type { EndedJob, LiveJob, LiveSession } from "./Model.js"
-
-/** Events `first..last` of one class. */
-interface ClassRun {
-  readonly class: SegmentClass
-  readonly first: number
-  readonly last: number
-}
+import type { ClassRun, EndedJob } from "./Run.js"
+import type { LiveSession } from "./SessionLog.js"
 
 /** Stored segments as runs. */
 export const runsOf = (heads: ReadonlyArray<SegmentHead>): ReadonlyArray<ClassRun> =>
@@ -18,7 +12,7 @@ export const runsOf = (heads: ReadonlyArray<SegmentHead>): ReadonlyArray<ClassRu
 export const replayChunks = (
   builder: Builder,
   session: LiveSession,
-  job: LiveJob | EndedJob,
+  job: EndedJob,
   runs: ReadonlyArray<ClassRun>,
   from: number,
   to: number

@@ -54,7 +54,7 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
           const idle = Math.min(link.lastOut, link.lastIn)
           if (now - idle >= heartbeatInterval) {
             // An unanswered ping is not repeated before its time: it counts as this interval's message.
-            link.lastOut = now
+            link.said(now)
             link.post(
               Message.runtime("session.ping", head(), {
                 nonce: `p_${ids.unsafeUlid(now)}`,
@@ -63,9 +63,9 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
             )
           }
           const next = Math.min(link.lastOut + heartbeatInterval, link.lastIn + 2 * heartbeatInterval)
-          link.heartbeat = deadlines.schedule(Math.max(next, now + 1), tick)
+          link.watch(deadlines.schedule(Math.max(next, now + 1), tick))
         }
-        link.heartbeat = deadlines.schedule(deadlines.now() + heartbeatInterval, tick)
+        link.watch(deadlines.schedule(deadlines.now() + heartbeatInterval, tick))
       }
       return { watch }
     })

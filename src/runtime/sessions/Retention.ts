@@ -7,19 +7,17 @@ import { Deadlines } from "../kernel/Deadlines.js"
 import { nextTurn } from "../kernel/Turn.js"
 import { Journal } from "../log/Journal.js"
 import { Limits } from "../kernel/Limits.js"
-import { Sessions } from "./Sessions.js"
 
 /** Jobs that one step removes; a sweep goes on until none is left to remove. */
 const stepSize = 20
 
 /** Sweeps in the background. A sweep that fails is logged and tried again at the next time. */
-export const layer: Layer.Layer<never, never, Store | Journal | Deadlines | Sessions> = Layer.scopedDiscard(
+export const layer: Layer.Layer<never, never, Store | Journal | Deadlines> = Layer.scopedDiscard(
   Effect.gen(function* () {
     const store = yield* Store
     const journal = yield* Journal
     const deadlines = yield* Deadlines
     const limits = yield* Limits
-    const sessions = yield* Sessions
     const removeJobs: Effect.Effect<number, StoreError> = Effect.gen(function* () {
       const expired = yield* store.expiredJobs(
         {
@@ -32,9 +30,12 @@ export const layer: Layer.Layer<never, never, Store | Journal | Deadlines | Sess
       if (expired.length === 0) return 0
       const gone = (yield* Effect.forEach(expired, store.deliveredTo)).flat()
       yield* journal.transact((builder) => {
-        builder.jobsRemoved.push(...expired)
+        builder.removeJobs(expired)
         // Who has not had them yet cannot have them any more: a resume from before them is refused, never silently short.
-        for (const { lastSeq, sessionId } of gone) sessions.raiseFloor(sessionId, lastSeq, builder)
+        for (const { lastSeq, sessionId } of gone) {
+          const session = journal.session(sessionId)
+          if (session !== undefined) builder.raiseFloor(session, lastSeq)
+        }
       })
       yield* nextTurn
       return expired.length + (expired.length === stepSize ? yield* removeJobs : 0)

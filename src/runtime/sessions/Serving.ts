@@ -42,7 +42,7 @@ import type { Link } from "../log/Link.js"
 import type { LiveSession } from "../log/Model.js"
 import type { KeptAccepted } from "../jobs/NewJob.js"
 import { isSignOfLife, Pace } from "./internal/pace.js"
-import * as Peers from "../log/Peers.js"
+import * as Peers from "../kernel/Peers.js"
 import { refusing } from "./internal/refuse.js"
 import * as Requests from "./internal/requests.js"
 import { spokenTo } from "./internal/spoken.js"
@@ -426,7 +426,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
           count(badMessages)
           if (request === undefined) link.post(errorFrame(head(session), error, requestId))
           else fail(attached, error, request)
-          if (++link.badFrames < limits.badFramesInARow) return
+          if (link.bad() < limits.badFramesInARow) return
           state.done = true
           reached("badFramesInARow")
           link.end(closeCodes.policy, `${limits.badFramesInARow} bad messages in a row`)
@@ -439,8 +439,9 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         frame: Inbound
       ): Effect.Effect<void> => {
         const { link, session } = attached
-        link.lastIn = deadlines.now()
-        session.lastSeenAt = link.lastIn
+        const now = deadlines.now()
+        link.heard(now)
+        session.seen(now)
         const envelope = Requests.readFrame(frame, readLimits)
         if (Either.isLeft(envelope)) {
           return bad(attached, state, envelope.left.error, undefined, envelope.left.requestId)
@@ -469,8 +470,8 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
         }
         const decoded = Message.decodeClient(raw)
         if (Either.isLeft(decoded)) return bad(attached, state, decoded.left, raw)
-        link.badFrames = 0
-        if (!isSignOfLife(raw.type)) session.spokeAt = link.lastIn
+        link.good()
+        if (!isSignOfLife(raw.type)) session.spoke(now)
         if (!link.confirmed) sessions.confirm(attached)
         return handle(attached, state, scope, decoded.right, typeof frame === "string" ? frame.length : 0)
       }

@@ -275,7 +275,8 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               : []
           let live: LiveJob | undefined
           let attached = false
-          let again: (Pick<Attachment, "before" | "link"> & { readonly attachment: Attachment }) | undefined
+          let again: Pick<Attachment, "before" | "link"> | undefined
+          // It ended between the look-up and the change: what is to be sent must be read again.
           let missed = false
           let replay: Replay | undefined
           const { link } = session
@@ -283,6 +284,14 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
             write: (builder) => {
               live = runner.live(jobId)
               replay = undefined
+              attached = false
+              again = undefined
+              missed = live === undefined && Option.isNone(ended)
+              if (missed) return
+              builder.reply(() => {
+                const found = Option.getOrElse(ended, () => stored)
+                callbacks.subscribed(descriptor(session, found, live, replay))
+              })
               const deliver = (
                 job: LiveJob | EndedJob,
                 parts: ReadonlyArray<readonly [first: number, last: number]>,
@@ -293,11 +302,6 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
                 for (const [first, last] of parts) builder.deliver(session, job, first, last)
               }
               if (live === undefined) {
-                if (Option.isNone(ended)) {
-                  // It ended between the look-up and here: what is to be sent must be read again.
-                  missed = true
-                  return
-                }
                 const job: EndedJob = { jobId, traceId: stored.record.traceId }
                 for (const head of heads) {
                   const run = { class: head.class, first: head.firstSeq, last: head.lastSeq }
@@ -315,11 +319,10 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
                 link !== undefined && run !== undefined && run.firstSeq > link.start && run.firstJobSeq <= first
               if (known === undefined) {
                 attached = true
-                live.attachments.set(session.sessionId, { session, runs: [], link })
+                builder.attach(live, session, link)
               } else if (history && !comes && (known.link !== link || (known.before ?? 0) > 0)) {
-                again = { attachment: known, link: known.link, before: known.before }
-                known.link = link
-                known.before = 0
+                again = { link: known.link, before: known.before }
+                builder.askAgain(live, session, link)
               }
               // Where the session was resumed, this may be another process, which asks for what the one before it has had.
               if (history && (attached || (again !== undefined && again.link !== link))) {
@@ -329,31 +332,17 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
                 const last = Math.min(again.before, live.assigned)
                 deliver(live, acceptedParts(session, live.gated, first, last, "chunk"), live.trimmedTo)
               }
-              session.observed.add(live)
-              builder.subscriptions.push({ sessionId: session.sessionId, jobId })
+              builder.observe(live, session)
             },
             committed: () => {
-              if (!missed) {
-                const found = Option.getOrElse(ended, () => stored)
-                return callbacks.subscribed(descriptor(session, found, live, replay))
-              }
+              if (!missed) return
               runFork(
                 Effect.catchAll(observe(session, payload, jobId, stored, callbacks), (error) =>
                   Effect.sync(() => callbacks.failed(error))
                 )
               )
             },
-            failed: (error) => {
-              if (live !== undefined) {
-                session.observed.delete(live)
-                if (attached) live.attachments.delete(session.sessionId)
-                if (again !== undefined) {
-                  again.attachment.link = again.link
-                  again.attachment.before = again.before
-                }
-              }
-              callbacks.failed(storeFailure(error))
-            }
+            failed: (error) => callbacks.failed(storeFailure(error))
           })
         })
 
@@ -368,11 +357,9 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           }
           journal.change({
             write: (builder) => {
-              session.observed.delete(live)
-              if (!live.owners.includes(session)) live.attachments.delete(session.sessionId)
-              builder.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId })
-            },
-            committed: done
+              builder.unobserve(live, session)
+              builder.reply(done)
+            }
           })
           return Effect.void
         })

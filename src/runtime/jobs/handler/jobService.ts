@@ -301,7 +301,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     withPriority: <A, E, R>(priority: Priority, effect: Effect.Effect<A, E, R>) =>
       Effect.suspend((): Effect.Effect<A, E | InvalidRequest, R> => {
         if (!isPriority(priority)) return invalid(`priority: must be one of ${priorities.join(", ")}`)
-        live.prioritized = true
+        live.usePriorities()
         return withPriority(effect, priority)
       }),
     streamResult,

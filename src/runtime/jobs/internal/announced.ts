@@ -3,7 +3,7 @@ import type { RawEnvelope } from "../../../protocol/Envelope.js"
 import type { Accepted, Credential } from "../../../protocol/Job.js"
 import * as Message from "../../../protocol/Message.js"
 import type { LiveJob, LiveSession } from "../../log/Model.js"
-import { hearsOfChildren } from "../../log/Peers.js"
+import { hearsOfChildren } from "../../kernel/Peers.js"
 
 /**
  * Its `job.accepted`; undefined for a session that is not told. `credentials` are the job's, and shown where they were negotiated

@@ -19,19 +19,14 @@ export const tellRotated = (
   told?: () => void
 ): void => {
   const body = { phase: "credential_rotated", message, id: credential.id }
-  let at: number | undefined
   journal.change({
     write: (builder) => {
-      // A batch that failed has given this number to another event.
-      if (at !== undefined) live.ownerPayloads?.delete(at)
-      builder.event(live, "event", eventPayload('"status"', now, JSON.stringify(body)))
-      at = live.assigned
+      const at = builder.event(live, "event", eventPayload('"status"', now, JSON.stringify(body)))
       if (!live.owners.some(({ features }) => features.has("provisioned_credentials"))) return
-      live.ownerPayloads ??= new Map()
       const value = Redacted.value(credential.value)
       // Twice: clients read it from the body, or from its details.
       const owned = { ...body, value, details: { id: credential.id, value } }
-      live.ownerPayloads.set(at, eventPayload('"status"', now, JSON.stringify(owned)))
+      builder.forOwners(live, at, eventPayload('"status"', now, JSON.stringify(owned)))
     },
     committed: () => told?.()
   })

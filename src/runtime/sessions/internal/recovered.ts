@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import type { Recovered, Store, StoreError } from "../../../store/Store.js"
 import type { JobRunner } from "../../jobs/JobRunner.js"
 import type { LiveSession, Run } from "../../log/Model.js"
-import { attachOwner } from "../../log/Attachments.js"
+import { runsOf } from "../../log/Replay.js"
 import { openCallsOf, parentsFirst } from "../../jobs/TakeUp.js"
 import { pause } from "../../kernel/Turn.js"
 
@@ -34,25 +34,20 @@ export const recoverJobs = (
       const { otherOwners = [], ownerSessionId } = stored.state
       const owners = [ownerSessionId, ...otherOwners].flatMap((id) => sessions.get(id) ?? [])
       const observers = observing.get(jobId) ?? []
-      const attached = new Map<LiveSession, Array<Run>>()
+      const attached = new Map<LiveSession, ReadonlyArray<Run>>()
       for (const session of new Set([...owners, ...observers])) {
-        attached.set(
-          session,
-          (yield* store.deliveriesOfJob(session.sessionId, jobId)).map((run) => ({ ...run }))
-        )
+        attached.set(session, yield* store.deliveriesOfJob(session.sessionId, jobId))
       }
       const heads = yield* store.segmentHeads(jobId, 1, stored.state.lastJobSeq)
       const openCalls = yield* openCallsOf(store, jobId, heads)
       // From here on without a pause: what the job emits next must find every session attached.
       const live = runner.recover(stored, openCalls)
-      live.trimmedTo = (heads[0]?.firstSeq ?? 1) - 1
-      for (const head of heads) {
-        if (head.class === "progress" || head.class === "chunk") {
-          live.gated.push({ class: head.class, first: head.firstSeq, last: head.lastSeq })
-        }
-      }
-      for (const [session, runs] of attached) live.attachments.set(session.sessionId, { session, runs })
-      for (const owner of owners) attachOwner(live, owner)
-      for (const observer of observers) observer.observed.add(live)
+      live.recover({
+        attached,
+        owners,
+        observers,
+        trimmedTo: (heads[0]?.firstSeq ?? 1) - 1,
+        gated: runsOf(heads).filter((run) => run.class === "progress" || run.class === "chunk")
+      })
     }
   })

@@ -9,7 +9,7 @@ import type { Principal } from "../../../auth/Principal.js"
 import { ResumeWindowExpired } from "../../../protocol/Errors.js"
 import type { ResumeRequest } from "../../../protocol/Session.js"
 import { matches, sha256 } from "../../kernel/Hash.js"
-import type { LiveSession } from "../../log/Model.js"
+import type { LiveSession, SessionHead } from "../../log/SessionLog.js"
 
 /** Sessions by the hashes of the tokens that resume them. */
 export class TokenIndex {
@@ -21,22 +21,25 @@ export class TokenIndex {
   }
 
   add(session: LiveSession): void {
-    for (const hash of hashesOf(session)) this.sessions.set(hash, session)
+    for (const hash of hashesOf(session.head)) this.sessions.set(hash, session)
   }
 
   remove(session: LiveSession): void {
-    for (const hash of hashesOf(session)) if (this.sessions.get(hash) === session) this.sessions.delete(hash)
+    this.forget(session, session.head)
   }
 
-  /** Changes the tokens of a session that is in the index. */
-  change(session: LiveSession, change: () => void): void {
-    this.remove(session)
-    change()
-    this.add(session)
+  /** The session has other tokens than it had. */
+  changed(session: LiveSession, before: SessionHead): void {
+    this.forget(session, before)
+    if (!session.removed) this.add(session)
+  }
+
+  private forget(session: LiveSession, head: SessionHead): void {
+    for (const hash of hashesOf(head)) if (this.sessions.get(hash) === session) this.sessions.delete(hash)
   }
 }
 
-const hashesOf = ({ previousTokenHash, tokenHash }: LiveSession): ReadonlyArray<string> =>
+const hashesOf = ({ previousTokenHash, tokenHash }: SessionHead): ReadonlyArray<string> =>
   previousTokenHash === undefined ? [tokenHash] : [tokenHash, previousTokenHash]
 
 /** A resume that is refused: the same for every reason. */
@@ -54,8 +57,8 @@ export const findResumed = (
 ): Either.Either<LiveSession, string> => {
   const byToken = tokens.get(sha256(token))
   const session = sessionId === undefined ? byToken : sessions.get(sessionId)
-  const isCurrent = matches(token, session?.tokenHash)
-  const isPrevious = matches(token, session?.previousTokenHash)
+  const isCurrent = matches(token, session?.head.tokenHash)
+  const isPrevious = matches(token, session?.head.previousTokenHash)
   if (session === undefined) return Either.left("there is no such session")
   const sameOwner = session.principal.id === principal.id || (session.principal.anonymous && principal.anonymous)
   if (!sameOwner) return Either.left("the session is another principal's")

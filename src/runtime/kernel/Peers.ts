@@ -9,10 +9,16 @@ import type { RawEnvelope } from "../../protocol/Envelope.js"
 import { type ArcpError, type ErrorPayload, fromWire, isErrorCode, toWire } from "../../protocol/Errors.js"
 import { agentErrors, coreFeatures } from "../../protocol/Features.js"
 import * as Message from "../../protocol/Message.js"
-import type { LiveSession } from "./Model.js"
 
 /** An SDK whose clients need something of their own; undefined for every other client. */
 export type PeerKind = "go" | "java" | undefined
+
+/** What decides of a session how it is spoken to. */
+interface Spoken {
+  readonly sessionId: string
+  readonly peer: PeerKind
+  readonly features: ReadonlySet<string>
+}
 
 const uuid7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i
 const bareUlid = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
@@ -55,7 +61,7 @@ const awaited: ReadonlySet<string> = new Set([
  * job in that client's eyes.
  */
 export const refusalFor = (
-  { peer, sessionId }: LiveSession,
+  { peer, sessionId }: Pick<Spoken, "peer" | "sessionId">,
   { id, job_id, payload, type }: RawEnvelope,
   error: ArcpError
 ): RawEnvelope | undefined => {
@@ -70,7 +76,7 @@ export const refusalFor = (
 }
 
 /** Whether a session is sent the `job.accepted` of delegated jobs: a Java client takes it for the answer to a pending submit. */
-export const hearsOfChildren = ({ peer }: LiveSession): boolean => peer !== "java"
+export const hearsOfChildren = ({ peer }: Pick<Spoken, "peer">): boolean => peer !== "java"
 
 /** A result in both spellings; where that has over `bytes` bytes, in the one that a Go client reads. */
 const withOutput = (payload: string, bytes: number): string => {
@@ -106,7 +112,7 @@ const retried = (payload: string): string => {
 }
 
 /** The payload of a job's terminal message as a session is to see it, of at most `bytes` bytes where that was so before. */
-export const terminalFor = (session: LiveSession, type: string, payload: string, bytes: number): string =>
+export const terminalFor = (session: Pick<Spoken, "features" | "peer">, type: string, payload: string, bytes: number): string =>
   type === "job.result"
     ? session.peer === "go"
       ? withOutput(payload, bytes)

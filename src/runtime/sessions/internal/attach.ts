@@ -1,0 +1,70 @@
+/**
+ * Giving a session to a connection (ARCP 1.1 §6.2, §6.3).
+ *
+ * Order: the welcome is the first frame of a connection; events follow it, because one pump reads the session's log from the
+ * connection's cursor.
+ *
+ * Races closed here: of two connections that resume one session the later one has it, and the earlier is told and closed.
+ */
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import { PermissionDenied } from "../../../protocol/Errors.js"
+import { closeCodes, type Connection } from "../../../transport/Connection.js"
+import type { PeerKind } from "../../kernel/Peers.js"
+import { Link } from "../../log/Link.js"
+import { pumped } from "../../log/Pump.js"
+import type { LiveSession } from "../../log/SessionLog.js"
+import type { Attached } from "./attached.js"
+import { type SessionsContext, sessionError } from "./context.js"
+import type { SessionTable } from "./table.js"
+import { welcome } from "./welcome.js"
+
+/** Milliseconds for what is in the outbox when a connection is to end; then it ends, also if the peer does not read. */
+export const lastWords = 5_000
+
+/** The sending side of a connection whose client has the events up to a number. */
+const linkTo = ({ deadlines, limits, runFork }: SessionsContext, connection: Connection, cursor: number): Link =>
+  new Link(connection, cursor, deadlines.now(), limits, ({ code, reason }) =>
+    deadlines.schedule(deadlines.now() + lastWords, () => void runFork(connection.close(code, reason)))
+  )
+
+/** Tells an earlier connection that its session is another's now. */
+const takeOver = (context: SessionsContext, session: LiveSession, previous: Link): void => {
+  const error = new PermissionDenied({
+    message: "the session was resumed on another connection",
+    details: { reason: "taken_over" }
+  })
+  previous.watch(undefined)
+  previous.post(sessionError(context, session, error))
+  previous.end(closeCodes.policy, "taken over")
+}
+
+/** What a connection brings. */
+export interface Arrival {
+  readonly connection: Connection
+  readonly peer: PeerKind
+  /** The last event that the client has. */
+  readonly cursor: number
+  readonly token: string
+  readonly tokenHash: string
+}
+
+/** Gives the session to the connection, and posts its welcome. */
+export const attach = (
+  context: SessionsContext,
+  table: SessionTable,
+  session: LiveSession,
+  { connection, cursor, peer, token, tokenHash }: Arrival
+): Effect.Effect<Attached, never, Scope.Scope> =>
+  Effect.suspend(() => {
+    const { deadlines, ids, info, limits, pumps } = context
+    const link = linkTo(context, connection, cursor)
+    const previous = session.link
+    session.connect(link, peer)
+    link.replays(session.seq, session.bytes)
+    if (previous === undefined) table.connected(1)
+    else takeOver(context, session, previous)
+    const now = deadlines.now()
+    link.post(welcome(info, session, token, ids.unsafeUlid(now), now, limits.maxFrameBytes))
+    return Effect.as(pumped(pumps, session, link), { session, link, tokenHash })
+  })

@@ -1,0 +1,38 @@
+/** What the parts of the sessions' room share: the services that they are made of, taken whole. */
+import type * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import type { ArcpError } from "../../../protocol/Errors.js"
+import type { RawEnvelope } from "../../../protocol/Envelope.js"
+import type { IdsService } from "../../../protocol/Ids.js"
+import type { Store } from "../../../store/Store.js"
+import type { Deadlines } from "../../kernel/Deadlines.js"
+import { errorFrame } from "../../kernel/ErrorFrame.js"
+import type { LimitsShape } from "../../kernel/Limits.js"
+import type { MeterShape } from "../../kernel/Metrics.js"
+import type { RuntimeInfo } from "../../kernel/RuntimeInfo.js"
+import type { BackPressure } from "../../log/BackPressure.js"
+import type { Journal } from "../../log/Journal.js"
+import type { PumpContext } from "../../log/Pump.js"
+import type { LiveSession } from "../../log/SessionLog.js"
+
+/** The services. */
+export interface SessionsContext {
+  readonly store: Context.Tag.Service<Store>
+  readonly journal: Context.Tag.Service<Journal>
+  readonly deadlines: Context.Tag.Service<Deadlines>
+  readonly ids: IdsService
+  readonly info: Context.Tag.Service<RuntimeInfo>
+  readonly limits: LimitsShape
+  readonly meter: MeterShape
+  readonly backPressure: Context.Tag.Service<BackPressure>
+  readonly pumps: PumpContext
+  readonly runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
+}
+
+/** The `session.error` that tells a session what is wrong with it, and with no request of it. */
+export const sessionError = (
+  { deadlines, ids }: SessionsContext,
+  { sessionId }: LiveSession,
+  error: ArcpError
+): RawEnvelope => errorFrame({ id: ids.unsafeUlid(deadlines.now()), session_id: sessionId }, error)
