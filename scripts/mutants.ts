@@ -13,7 +13,6 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   symlinkSync,
   writeFileSync
 } from "node:fs"
@@ -21,16 +20,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { type Mutant, mutants } from "./mutants/list.js"
+import { place } from "./mutants/place.js"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
-
-/** The files of a place: itself, or all below it. */
-const filesOf = (place: string): ReadonlyArray<string> =>
-  statSync(place).isDirectory()
-    ? readdirSync(place, { recursive: true, encoding: "utf8" })
-        .filter((name) => name.endsWith(".ts"))
-        .map((name) => join(place, name))
-    : [place]
 
 const copy = (): string => {
   const folder = mkdtempSync(join(tmpdir(), "arcp-mutants-"))
@@ -44,22 +36,6 @@ const copy = (): string => {
   }
   symlinkSync(join(root, "node_modules"), join(folder, "node_modules"))
   return folder
-}
-
-/** Where the text stands, or why the entry is of no use. */
-const place = (folder: string, { find, inside }: Mutant): { readonly file: string } | { readonly fault: string } => {
-  const found: Array<string> = []
-  for (const file of filesOf(join(folder, inside))) {
-    const times = readFileSync(file, "utf8").split(find).length - 1
-    for (let i = 0; i < times; i++) found.push(file)
-  }
-  if (found.length === 1) return { file: found[0]! }
-  return {
-    fault:
-      found.length === 0
-        ? `the text to replace is not in ${inside} any more: find the line that keeps this rule now, and change the entry\n      ${find}`
-        : `the text to replace is ${found.length} times in ${inside}: make it longer, or the place narrower\n      ${find}`
-  }
 }
 
 interface Report {

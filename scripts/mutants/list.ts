@@ -112,16 +112,16 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§6.3 the token rotates on every welcome",
     inside: "src/runtime",
-    find: "session.tokenHash = sha256(token)",
-    replace: "session.tokenHash = session.tokenHash",
+    find: "tokenHash,\n          previousTokenHash: sha256(request.resume_token)",
+    replace: "tokenHash: before.tokenHash,\n          previousTokenHash: sha256(request.resume_token)",
     test: sessions,
     title: "§6.3 tokens are single-use"
   },
   {
     rule: "1.0 §6.2 tokens are stored as hashes",
     inside: "src/runtime",
-    find: "tokenHash: sha256(token),",
-    replace: "tokenHash: token,",
+    find: "const tokenHash = sha256(token)\n    const session = new LiveSession({",
+    replace: "const tokenHash = token\n    const session = new LiveSession({",
     test: tokenSecrecy,
     title: "are in no frame but the welcome"
   },
@@ -691,9 +691,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.2 the client sends nothing that was not negotiated",
-    inside: "src/client/ArcpClient.ts",
-    find: "features.find((feature) => !core.features.has(feature))",
-    replace: "features.find((feature) => feature === undefined)",
+    inside: "src/client",
+    find: "request.features?.find((feature) => !core.features.has(feature))",
+    replace: "request.features?.find((feature) => feature === undefined)",
     test: clientSession,
     title: "fails with NotNegotiated and is not sent"
   },
@@ -870,15 +870,15 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "1.0 §12 an agent's own code goes only to sessions that offered to take it",
     inside: "src/runtime/kernel/Peers.ts",
-    find: "!session.features.has(agentErrors)",
-    replace: "session.peer === null",
+    find: "session.features.has(agentErrors)",
+    replace: "session.peer !== null",
     test: "test/runtime/hellos.test.ts",
     title: "1.0 §12 an agent's own code goes to sessions that offered to take it"
   },
   {
     rule: "1.0 §5.1 a refusal before the welcome carries a session_id",
-    inside: "src/runtime/sessions/Serving.ts",
-    find: "session_id: named ?? `sess_${ids.unsafeUlid(now)}`",
+    inside: "src/runtime/sessions",
+    find: "session_id: named ?? `sess_${newUlid(at)}`",
     replace: "session_id: named",
     test: "test/runtime/hellos.test.ts",
     title: "a refusal before the welcome carries a session_id"

@@ -225,8 +225,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         artifacts: yield* Artifacts,
         steps: {
           read: store.step,
-          write: (record, committed) =>
-            journal.change({ write: (builder) => builder.step(record), committed })
+          write: (record, committed) => journal.change({ write: (builder) => builder.step(record), committed })
         },
         authority: {
           check: leases.check,

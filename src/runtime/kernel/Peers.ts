@@ -112,7 +112,12 @@ const retried = (payload: string): string => {
 }
 
 /** The payload of a job's terminal message as a session is to see it, of at most `bytes` bytes where that was so before. */
-export const terminalFor = (session: Pick<Spoken, "features" | "peer">, type: string, payload: string, bytes: number): string =>
+export const terminalFor = (
+  session: Pick<Spoken, "features" | "peer">,
+  type: string,
+  payload: string,
+  bytes: number
+): string =>
   type === "job.result"
     ? session.peer === "go"
       ? withOutput(payload, bytes)

@@ -125,7 +125,9 @@ export const ready = (
       const payload = job.recent[jobSeq - job.recentFrom]
       if (payload === undefined) break
       const own =
-        secrets && job.hasOwnerPayloads && job.owners.includes(session) ? (job.ownerPayload(jobSeq) ?? payload) : payload
+        secrets && job.hasOwnerPayloads && job.owners.includes(session)
+          ? (job.ownerPayload(jobSeq) ?? payload)
+          : payload
       const isEnd = jobSeq === job.terminalSeq
       // Its chunks are read from the store.
       if (isEnd && !chunks && isStreamed(own)) {

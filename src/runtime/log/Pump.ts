@@ -85,9 +85,7 @@ const next = (context: PumpContext, session: LiveSession, link: Link): Step => {
     sending(session, link, events.cursor, now)
     return Effect.as(connection.send(replies === undefined ? events.frames : [...replies, ...events.frames]), true)
   }
-  return replies !== undefined
-    ? Effect.as(connection.send(replies), true)
-    : readBack(context, session, link, last, now)
+  return replies !== undefined ? Effect.as(connection.send(replies), true) : readBack(context, session, link, last, now)
 }
 
 /** Sends what the session has. Ends when that is done, and with the connection. */

@@ -218,11 +218,7 @@ export class LiveSession {
   private remember(firstSeq: number, lastSeq: number, firstJobSeq: number, job: EndedJob): void {
     const { runs } = this
     const last = runs[runs.length - 1]
-    if (
-      last !== undefined &&
-      last.job === job &&
-      last.firstJobSeq + (last.lastSeq - last.firstSeq) + 1 === firstJobSeq
-    )
+    if (last !== undefined && last.job === job && last.firstJobSeq + (last.lastSeq - last.firstSeq) + 1 === firstJobSeq)
       last.lastSeq = lastSeq
     else runs.push({ firstSeq, lastSeq, firstJobSeq, job })
     const sent = this.connectedBy?.cursor ?? 0

@@ -26,10 +26,7 @@ const trimmable = (job: LiveJob, limits: LimitsShape): number | undefined => {
   const tooLong = job.seq - job.trimmedTo > limits.historyEvents * 2
   const tooLarge = job.keptBytes > limits.historyBytes * 2
   if (job.ending || !(tooLong || tooLarge)) return undefined
-  let upTo = Math.max(
-    tooLong ? job.seq - limits.historyEvents : 0,
-    tooLarge ? job.seqBefore(limits.historyBytes) : 0
-  )
+  let upTo = Math.max(tooLong ? job.seq - limits.historyEvents : 0, tooLarge ? job.seqBefore(limits.historyBytes) : 0)
   for (const { runs, session } of job.attachments.values()) {
     const needed = neededBy(session, limits)
     // All of them: where a history was replayed once more, later runs have earlier events.

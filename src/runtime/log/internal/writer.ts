@@ -216,7 +216,9 @@ export class Writer {
     if (!this.told) {
       this.told = true
       meter.count(Metrics.storeFailures)
-      report(Effect.logError(`the store has not answered to a commit for ${late} ms: requests are refused until it does`))
+      report(
+        Effect.logError(`the store has not answered to a commit for ${late} ms: requests are refused until it does`)
+      )
     }
     this.lastSucceeded = false
     const ops = this.queue
@@ -265,9 +267,7 @@ export class Writer {
     this.begin(built)
     const { builder } = built
     // A store that throws has failed like one that says so.
-    const committed = builder.isEmpty
-      ? Effect.void
-      : Effect.suspend(() => this.context.store.commit(builder.batch()))
+    const committed = builder.isEmpty ? Effect.void : Effect.suspend(() => this.context.store.commit(builder.batch()))
     return Effect.matchCauseEffect(committed, {
       onSuccess: () => Effect.suspend(() => this.written(built)),
       onFailure: (cause) => Effect.suspend(() => this.notWritten(built, cause))
