@@ -296,8 +296,17 @@ class Search {
   /** The names under which files import a name. */
   private readonly renamed = new Map<string, Set<string>>()
 
+  /** What a variable is assigned after its declaration. */
+  private readonly assignedLater = new Map<ts.Declaration, Array<ts.Expression>>()
+
   rememberNames(file: ts.SourceFile): void {
     walk(file, (node) => {
+      if (ts.isBinaryExpression(node) && isAssignment(node.operatorToken.kind) && ts.isIdentifier(node.left)) {
+        const declaration = this.checker.getSymbolAtLocation(node.left)?.valueDeclaration
+        if (declaration !== undefined) {
+          this.assignedLater.set(declaration, [...(this.assignedLater.get(declaration) ?? []), node.right])
+        }
+      }
       if (!ts.isImportSpecifier(node) && !ts.isExportSpecifier(node)) return
       if (node.propertyName === undefined) return
       const from = node.propertyName.text
@@ -436,7 +445,7 @@ class Search {
     const [first] = node.arguments
     if (changingCalls.has(name)) {
       if (this.isPlatforms(this.symbolOf(callee))) this.change(callee.expression, node)
-    } else if (name === "call" || name === "apply") {
+    } else if (name === "call" || name === "apply" || name === "bind") {
       const method = bare(callee.expression)
       const changes = isAccess(method) && changingCalls.has(textOf(accessed(method) ?? method) ?? "")
       if (changes && first !== undefined && this.isPlatforms(this.symbolOf(method))) this.change(first, node)
@@ -516,6 +525,11 @@ class Search {
     const name = accessed(access)
     if (declarations.length === 0) return this.placesOf(access.expression, depth + 1)
     const places: Array<Place> = declarations.map((declaration) => ({ _tag: "declaration", declaration }))
+    // A field that is made with the collection of another one shares it.
+    for (const declaration of declarations) {
+      if (!ts.isPropertyAssignment(declaration) && !ts.isPropertyDeclaration(declaration)) continue
+      if (declaration.initializer !== undefined) places.push(...this.placesOf(declaration.initializer, depth + 1))
+    }
     const parameter = this.parameterOf(access.expression)
     if (parameter !== undefined && name !== undefined) {
       places.push({ _tag: "parameter", parameter, property: textOf(name) })
@@ -546,7 +560,9 @@ class Search {
     const list = declaration.parent
     if (!ts.isVariableDeclarationList(list)) return []
     if (ts.isForOfStatement(list.parent)) return this.placesOf(list.parent.expression, depth + 1)
-    const ofValue = declaration.initializer === undefined ? [] : this.placesOf(declaration.initializer, depth + 1)
+    const values = [...(this.assignedLater.get(declaration) ?? [])]
+    if (declaration.initializer !== undefined) values.push(declaration.initializer)
+    const ofValue = values.flatMap((value) => this.placesOf(value, depth + 1))
     const inModule = ts.isVariableStatement(list.parent) && ts.isSourceFile(list.parent.parent)
     return inModule ? [...ofValue, { _tag: "declaration", declaration }] : ofValue
   }
