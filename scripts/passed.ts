@@ -203,11 +203,11 @@ const rawClient = Effect.gen(function* () {
   return { exchange, onFrame }
 })
 
-const missing = (act: string) => Effect.dieMessage(`${act}: not seen within five seconds`)
+const missing = (act: string) => Effect.dieMessage(`${act}: not seen within thirty seconds`)
 
 const within = <A, E, R>(act: string, effect: Effect.Effect<A, E, R>) =>
   Effect.timeoutTo(effect, {
-    duration: "5 seconds",
+    duration: "30 seconds",
     onSuccess: (value: A) => Effect.succeed(value),
     onTimeout: () => missing(act)
   }).pipe(Effect.flatten)

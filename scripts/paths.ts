@@ -1,6 +1,6 @@
 /**
  * Prints which files one event and one submit pass, with the functions that ran, and exits 1 where they are more of the runtime's than
- * the targets allow (see `passed.ts`). `npm run paths`
+ * the targets allow (see `passed.ts`). `npm run paths`; with `-- --json` it prints what was measured, and judges nothing.
  */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"
@@ -13,7 +13,9 @@ const titles: { readonly [Act in keyof Paths]: string } = {
 }
 
 const paths = await Effect.runPromise(measurePaths(root, 200))
-for (const act of ["event", "submit"] as const) {
+const json = process.argv.includes("--json")
+if (json) console.log(JSON.stringify(paths))
+for (const act of json ? [] : (["event", "submit"] as const)) {
   const counts = countOf(paths[act])
   console.log(`${titles[act]}:`)
   for (const { functions, path, unnamed } of paths[act]) {
