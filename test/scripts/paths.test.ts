@@ -23,7 +23,9 @@ describe("the measurement of paths", () => {
   // In a process of its own: V8 counts the functions of everything that a process has loaded.
   it("sees the files that an event and a submit cannot do without", () => {
     const program = ["--import", "tsx", "scripts/paths.ts", "--json"]
-    const { event, submit } = JSON.parse(execFileSync(process.execPath, program, { encoding: "utf8" })) as Paths
+    const { event, submit } = JSON.parse(
+      execFileSync(process.execPath, program, { encoding: "utf8", timeout: 100_000 })
+    ) as Paths
     expect(declaring(event, "src/runtime/", "log")).toHaveLength(1)
     expect(declaring(event, "src/runtime/", "emit")).toHaveLength(1)
     expect(declaring(event, "src/store/", "commit")).toHaveLength(1)
