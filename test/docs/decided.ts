@@ -1,0 +1,66 @@
+/** Reads which sections the conformance page lists, and which file decides each by the table of the architecture page. */
+
+/** A row of the table: the section as it is written (`§9.4`, `1.0 §9.4`), the rule, and the path of the file. */
+export interface Decided {
+  readonly section: string
+  readonly rule: string
+  readonly path: string
+}
+
+const heading = "## Where each rule is decided"
+
+/** What the specification leaves open, or this library has not, is decided by no file. */
+const left = ["## Deferred", "## Beyond the specification"]
+
+const sectionsIn = (text: string): ReadonlyArray<string> =>
+  Array.from(text.matchAll(/(?:1\.0 )?§\d+(?:\.\d+)*/g), ([section]) => section)
+
+/** The sections of the conformance page: those of its headings, and of the rules of its tables. */
+export const sectionsListed = (page: string): ReadonlyArray<string> => {
+  const found = new Set<string>()
+  for (const part of page.split(/^(?=## )/m)) {
+    if (left.some((title) => part.startsWith(title))) continue
+    for (const line of part.split("\n")) {
+      const rule = line.startsWith("## ") ? line : (/^\| (.*?) \| .* \|$/.exec(line)?.[1] ?? "")
+      for (const section of sectionsIn(rule)) found.add(section)
+    }
+  }
+  return [...found]
+}
+
+/** The rows of the architecture page's table; a line of it that is no row is thrown. */
+export const rowsOf = (page: string): ReadonlyArray<Decided> => {
+  const part = page.split(/^(?=## )/m).find((text) => text.startsWith(heading)) ?? ""
+  const lines = part.split("\n").filter((line) => line.startsWith("|"))
+  return lines.slice(2).map((line) => {
+    const cells = /^\| ((?:1\.0 )?§\d+(?:\.\d+)*) \| (.+) \| `(src\/[^`]+\.ts)` \|$/.exec(line)
+    if (cells === null) throw new Error(`no row of section, rule and file: ${line}`)
+    return { section: cells[1]!, rule: cells[2]!, path: cells[3]! }
+  })
+}
+
+/** Whether a text names a section: that number and no longer one. A file names a chapter by any section of it. */
+export const names = (text: string, section: string): boolean => {
+  const number = section.replace("1.0 ", "")
+  const isChapter = !number.includes(".")
+  const escaped = number.replaceAll(".", "\\.")
+  return new RegExp(`${escaped}${isChapter ? "(?!\\d)" : "(?!\\d|\\.\\d)"}`).test(text)
+}
+
+/** What is wrong with the table: sections without a row, files that are not there, files that do not name their section. */
+export const problemsOf = (
+  listed: ReadonlyArray<string>,
+  rows: ReadonlyArray<Decided>,
+  textOf: (path: string) => string | undefined
+): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  for (const section of listed) {
+    if (!rows.some((row) => row.section === section)) found.push(`${section}: no row says which file decides it`)
+  }
+  for (const { path, section } of rows) {
+    const text = textOf(path)
+    if (text === undefined) found.push(`${section}: there is no ${path}`)
+    else if (!names(text, section)) found.push(`${section}: ${path} does not name it`)
+  }
+  return found
+}
