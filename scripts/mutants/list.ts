@@ -861,7 +861,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §5 strict peers are sent the same as all others",
-    inside: "src/runtime/sessions/Serving.ts",
+    inside: "src/runtime/sessions/Handshake.ts",
     find: 'info.peers === "auto" ? Peers.peerKind(envelope) : undefined',
     replace: "Peers.peerKind(envelope)",
     test: "test/runtime/peers.test.ts",
@@ -877,7 +877,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §5.1 a refusal before the welcome carries a session_id",
-    inside: "src/runtime/sessions/Serving.ts",
+    inside: "src/runtime/sessions/Handshake.ts",
     find: "session_id: named ?? `sess_${ids.unsafeUlid(now)}`",
     replace: "session_id: named",
     test: "test/runtime/hellos.test.ts",
