@@ -227,6 +227,9 @@ const later = <M, S>(row: Later<M, S>): Later<M, S> => row
 const beside = (): Runs => "beside"
 const put = (): Runs => "put"
 const small = (): number => smallReply
+/** What a submit's reply shows is what it brought, and little more. */
+const asSubmitted = (size: number): number => size + smallReply
+const withLease = (): number => leaseReply
 const nothing = (): Either.Either<undefined> => Either.right(undefined)
 
 /** The job that a message names, in its payload or its envelope. */
@@ -247,6 +250,24 @@ const jobId = ({
 const trace = ({ envelope }: Of<"job.submit">): Either.Either<Trace.TraceContext | undefined, ArcpError> =>
   envelope.trace_id === undefined ? Either.right(undefined) : Trace.parse(envelope.trace_id, envelope.extensions)
 
+const another = (conversation: Conversation, { envelope }: Of<"session.hello" | "session.resume">) =>
+  conversation.refused(new InvalidRequest({ message: `type: the connection has a session already` }), envelope)
+
+const pong = () => Effect.void
+
+const bye = (conversation: Conversation) =>
+  Effect.sync(() => {
+    // Nothing follows it (1.0 §6.4): what waits to be sent is found at a resume.
+    conversation.link.abandon()
+    conversation.close()
+  })
+
+const close = (conversation: Conversation, { envelope }: Of<"session.close">) =>
+  Effect.sync(() => {
+    conversation.link.post(Message.runtime("session.closed", conversation.head(), { request_id: envelope.id }))
+    conversation.close()
+  })
+
 /** The requests of one runtime's connections. */
 export type Requests = Effect.Effect.Success<typeof make>
 
@@ -263,9 +284,6 @@ export const make = Effect.gen(function* () {
   const kit: Kit = { ids: yield* Ids, now, meter, concurrentRequests: limits.concurrentRequests }
   const pageBytes = Math.min(limits.frameBytes ?? limits.maxFrameBytes, limits.maxFrameBytes)
 
-  const another = (conversation: Conversation, { envelope }: Of<"session.hello" | "session.resume">) =>
-    conversation.refused(new InvalidRequest({ message: `type: the connection has a session already` }), envelope)
-
   const ping = (conversation: Conversation, { payload }: Of<"session.ping">) =>
     Effect.sync(() =>
       conversation.link.post(
@@ -275,8 +293,6 @@ export const make = Effect.gen(function* () {
         })
       )
     )
-
-  const pong = () => Effect.void
 
   const ack = (conversation: Conversation, { envelope, payload }: Of<"session.ack">) => {
     const { session } = conversation
@@ -291,19 +307,6 @@ export const make = Effect.gen(function* () {
       backPressure.acknowledged(session)
     })
   }
-
-  const bye = (conversation: Conversation) =>
-    Effect.sync(() => {
-      // Nothing follows it (1.0 §6.4): what waits to be sent is found at a resume.
-      conversation.link.abandon()
-      conversation.close()
-    })
-
-  const close = (conversation: Conversation, { envelope }: Of<"session.close">) =>
-    Effect.sync(() => {
-      conversation.link.post(Message.runtime("session.closed", conversation.head(), { request_id: envelope.id }))
-      conversation.close()
-    })
 
   const listJobs = (conversation: Conversation, { envelope, payload }: Of<"session.list_jobs">, asked: Asked) =>
     Effect.suspend(() => {
@@ -384,9 +387,6 @@ export const make = Effect.gen(function* () {
       return conversation.link.postTaken(frame)
     })
 
-  /** What a submit's reply shows is what it brought, and little more. */
-  const asSubmitted = (size: number): number => size + smallReply
-  const withLease = (): number => leaseReply
   const listing = { subject: nothing, runs: beside, lane: "listings", owes: small } as const
   const artifacts = {
     feature: "artifacts",
