@@ -250,7 +250,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 subscribed_from says where a history begins whose start is gone",
-    inside: "src/runtime/sessions/Subscriptions.ts",
+    inside: "src/runtime/sessions/internal/numbers.ts",
     find: "gone <= after\n    ? from",
     replace: "gone <= Infinity\n    ? from",
     test: "test/runtime/gaps.test.ts",
@@ -258,7 +258,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 replayed says whether history follows",
-    inside: "src/runtime/sessions/Subscriptions.ts",
+    inside: "src/runtime/sessions/internal/jobViews.ts",
     find: "replayed: replay !== undefined",
     replace: "replayed: true",
     test: introspection,
@@ -266,9 +266,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 job.subscribed has the current budget",
-    inside: "src/runtime/sessions/Subscriptions.ts",
-    find: "...(budget === undefined ? {} : { budget }),\n          ...credentialsOf(session, record),\n          parent_job_id: record.parentJobId ?? null,\n          trace_id",
-    replace: "parent_job_id: record.parentJobId ?? null,\n          trace_id",
+    inside: "src/runtime/sessions/internal/jobViews.ts",
+    find: "...(budget === undefined ? {} : { budget }),\n      ...credentialsOf(session, record),\n      parent_job_id: record.parentJobId ?? null,\n      trace_id",
+    replace: "parent_job_id: record.parentJobId ?? null,\n      trace_id",
     test: introspection,
     title: "§7.6 job.subscribed has every field"
   },

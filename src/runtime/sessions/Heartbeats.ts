@@ -1,8 +1,12 @@
 /**
  * Heartbeats: keeping idle connections alive and noticing dead ones (ARCP 1.1 §6.4).
  *
- * One deadline per connection, none per message: when it is due, the times of the last message in each direction decide
- * whether to ping, to wait, or to give the connection up. Jobs do not notice; the session stays for its window.
+ * Responsibility: one deadline per connection, none per message. When it is due, the times of the last message in each direction
+ * decide whether to ping, to wait, or to end the connection. Jobs do not notice; the session stays for its window.
+ *
+ * Order: a connection is ended after two silent intervals, never before; a ping counts as its interval's message.
+ *
+ * Races: a session that another connection has taken over is watched by that one's deadline; the earlier one ends at its next look.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -12,10 +16,21 @@ import { formatTimestamp } from "../../protocol/Fields.js"
 import { Ids } from "../../protocol/Ids.js"
 import * as Message from "../../protocol/Message.js"
 import { closeCodes } from "../../transport/Connection.js"
-import { Deadlines } from "../kernel/Deadlines.js"
+import { type Deadline, Deadlines } from "../kernel/Deadlines.js"
 import { heartbeatsLost, Meter } from "../kernel/Metrics.js"
 import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
+import type { Link } from "../log/Link.js"
 import type { Attached } from "./Sessions.js"
+
+/** A ping is being sent: it counts as this interval's message, so that an unanswered one is not repeated before its time. */
+const pinged = (link: Link, now: number): void => {
+  link.lastOut = now
+}
+
+/** The connection is looked at next by this deadline. */
+const watchedBy = (link: Link, deadline: Deadline): void => {
+  link.heartbeat = deadline
+}
 
 /** Watches connections. */
 export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
@@ -53,8 +68,7 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
           }
           const idle = Math.min(link.lastOut, link.lastIn)
           if (now - idle >= heartbeatInterval) {
-            // An unanswered ping is not repeated before its time: it counts as this interval's message.
-            link.lastOut = now
+            pinged(link, now)
             link.post(
               Message.runtime("session.ping", head(), {
                 nonce: `p_${ids.unsafeUlid(now)}`,
@@ -63,9 +77,9 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
             )
           }
           const next = Math.min(link.lastOut + heartbeatInterval, link.lastIn + 2 * heartbeatInterval)
-          link.heartbeat = deadlines.schedule(Math.max(next, now + 1), tick)
+          watchedBy(link, deadlines.schedule(Math.max(next, now + 1), tick))
         }
-        link.heartbeat = deadlines.schedule(deadlines.now() + heartbeatInterval, tick)
+        watchedBy(link, deadlines.schedule(deadlines.now() + heartbeatInterval, tick))
       }
       return { watch }
     })
