@@ -31,7 +31,7 @@ import type { LiveJob, LiveSession, Run } from "../log/Model.js"
 import { jobViews } from "./internal/jobViews.js"
 import { listing } from "./internal/listing.js"
 import { jobSeqAt, ownerFor } from "./internal/numbers.js"
-import { type Looked, Observation } from "./internal/observation.js"
+import { type Looked, Observation, stopObserving } from "./internal/observation.js"
 
 interface Found {
   readonly stored: Option.Option<StoredJob>
@@ -208,11 +208,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
             )
           }
           journal.change({
-            write: (builder) => {
-              session.observed.delete(live)
-              if (!live.owners.includes(session)) live.attachments.delete(session.sessionId)
-              builder.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId })
-            },
+            write: (builder) => stopObserving(builder, session, live),
             committed: done
           })
           return Effect.void

@@ -1,5 +1,6 @@
 /**
- * One subscribe as a change of the log (ARCP 1.1 §7.6): the session is attached to the job, and is given the history that it asked for.
+ * A subscribe and its end as changes of the log (ARCP 1.1 §7.6): the session is attached to the job, and is given the history that it
+ * asked for.
  *
  * Order: the attachment and the end of the history are decided at one place in the journal's queue, so that live events begin exactly
  * where the replay ends. What is read from the store is read before that; a job that ends in between is read again.
@@ -152,4 +153,11 @@ export class Observation {
     const { live } = this
     return live?.attachments.get(ownerFor(this.looked.session, live))?.runs
   }
+}
+
+/** Ends an observation in the batch; a session that owns the job is still sent its events. */
+export const stopObserving = (builder: Builder, session: LiveSession, live: LiveJob): void => {
+  session.observed.delete(live)
+  if (!live.owners.includes(session)) live.attachments.delete(session.sessionId)
+  builder.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId: live.jobId })
 }
