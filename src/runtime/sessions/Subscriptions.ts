@@ -77,8 +77,8 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const limits = yield* Limits
       const { reached } = yield* Meter
       const policy = yield* ObservationPolicy
-      const views = jobViews(runner, yield* Credentials)
-      const list = listing(store, runner, policy, limits, views)
+      const views = jobViews(runner.live, yield* Credentials)
+      const list = listing(store, runner.live, policy, limits, views)
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
       const find = (session: LiveSession, jobId: string): Effect.Effect<Found, ArcpError> =>

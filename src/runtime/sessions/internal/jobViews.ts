@@ -11,7 +11,6 @@ import type { JobInfo } from "../../../protocol/Session.js"
 import type { StoredJob } from "../../../store/Store.js"
 import type { Credentials } from "../../credentials/Credentials.js"
 import { wireBudget } from "../../jobs/Budgets.js"
-import type { JobRunner } from "../../jobs/JobRunner.js"
 import type { LiveJob, LiveSession } from "../../log/Model.js"
 import { lastSeqFor, type Replay, replayedFrom } from "./numbers.js"
 
@@ -22,9 +21,9 @@ interface Shown {
 
 const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
 
-/** The views of one runtime's jobs. */
+/** The views of one runtime's jobs; `liveJob`: a job that has not ended. */
 export const jobViews = (
-  runner: Pick<Context.Tag.Service<JobRunner>, "live">,
+  liveJob: (jobId: string) => LiveJob | undefined,
   credentials: Pick<Context.Tag.Service<Credentials>, "wire">
 ) => {
   const credentialsOf = (session: LiveSession, { jobId, principalId }: StoredJob["record"]): Shown => {
@@ -65,7 +64,7 @@ export const jobViews = (
 
   /** A row of a listing. */
   const info = (session: LiveSession, { record, state }: StoredJob): JobInfo & Shown => {
-    const live = runner.live(record.jobId)
+    const live = liveJob(record.jobId)
     const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
     const budget = wireBudget(live?.budget ?? state.budget)
     const createdAt = formatTimestamp(record.createdAt)

@@ -13,12 +13,11 @@ import { type ArcpError, InvalidRequest } from "../../../protocol/Errors.js"
 import { parseTimestamp } from "../../../protocol/Fields.js"
 import type { ListJobs } from "../../../protocol/Session.js"
 import type { JobQuery, Store, StoredJob, StoreError } from "../../../store/Store.js"
-import type { JobRunner } from "../../jobs/JobRunner.js"
 import { storeFailure } from "../../jobs/JobScheduler.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import type { ObservationPolicy } from "../../kernel/Policies.js"
-import type { LiveSession } from "../../log/Model.js"
+import type { LiveJob, LiveSession } from "../../log/Model.js"
 import * as JobsPage from "./jobsPage.js"
 import type { JobViews } from "./jobViews.js"
 
@@ -40,17 +39,17 @@ const decodeCursor = (cursor: string): Either.Either<string, InvalidRequest> =>
     onRight: (text) => (text.startsWith("1:job_") ? Either.right(text.slice(2)) : Either.left(noCursor))
   })
 
-/** Lists the jobs that a session's principal may observe, in pages of at most so many bytes. */
+/** Lists the jobs that a session's principal may observe, in pages of at most so many bytes. `liveJob`: a job that has not ended. */
 export const listing = (
   store: Pick<StoreService, "jobs" | "deliveriesOfJob">,
-  runner: Pick<Context.Tag.Service<JobRunner>, "live">,
+  liveJob: (jobId: string) => LiveJob | undefined,
   policy: Context.Tag.Service<ObservationPolicy>,
   limits: LimitsShape,
   views: Pick<JobViews, "info">
 ) => {
   /** An ended job as a session sees it that was one of several owners: its own numbers count there. */
   const numberedFor = (session: LiveSession, job: StoredJob): Effect.Effect<StoredJob, StoreError> =>
-    job.state.otherOwners?.includes(session.sessionId) !== true || runner.live(job.record.jobId) !== undefined
+    job.state.otherOwners?.includes(session.sessionId) !== true || liveJob(job.record.jobId) !== undefined
       ? Effect.succeed(job)
       : Effect.map(store.deliveriesOfJob(session.sessionId, job.record.jobId), (runs) => ({
           record: job.record,
