@@ -250,7 +250,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 subscribed_from says where a history begins whose start is gone",
-    inside: "src/runtime/sessions/Subscriptions.ts",
+    inside: "src/runtime/sessions/internal/numbers.ts",
     find: "gone <= after\n    ? from",
     replace: "gone <= Infinity\n    ? from",
     test: "test/runtime/gaps.test.ts",
@@ -258,7 +258,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 replayed says whether history follows",
-    inside: "src/runtime/sessions/Subscriptions.ts",
+    inside: "src/runtime/sessions/internal/jobViews.ts",
     find: "replayed: replay !== undefined",
     replace: "replayed: true",
     test: introspection,
@@ -266,9 +266,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 job.subscribed has the current budget",
-    inside: "src/runtime/sessions/Subscriptions.ts",
-    find: "...(budget === undefined ? {} : { budget }),\n          ...credentialsOf(session, record),\n          parent_job_id: record.parentJobId ?? null,\n          trace_id",
-    replace: "parent_job_id: record.parentJobId ?? null,\n          trace_id",
+    inside: "src/runtime/sessions/internal/jobViews.ts",
+    find: "...(budget === undefined ? {} : { budget }),\n      ...credentialsOf(session, record),\n      parent_job_id: record.parentJobId ?? null,\n      trace_id",
+    replace: "parent_job_id: record.parentJobId ?? null,\n      trace_id",
     test: introspection,
     title: "§7.6 job.subscribed has every field"
   },
@@ -861,7 +861,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §5 strict peers are sent the same as all others",
-    inside: "src/runtime/sessions/Serving.ts",
+    inside: "src/runtime/sessions/Handshake.ts",
     find: 'info.peers === "auto" ? Peers.peerKind(envelope) : undefined',
     replace: "Peers.peerKind(envelope)",
     test: "test/runtime/peers.test.ts",
@@ -877,8 +877,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §5.1 a refusal before the welcome carries a session_id",
-    inside: "src/runtime/sessions",
-    find: "session_id: named ?? `sess_${newUlid(at)}`",
+    inside: "src/runtime/sessions/Handshake.ts",
+    find: "session_id: named ?? `sess_${ids.unsafeUlid(now)}`",
     replace: "session_id: named",
     test: "test/runtime/hellos.test.ts",
     title: "a refusal before the welcome carries a session_id"

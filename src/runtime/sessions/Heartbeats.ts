@@ -1,8 +1,12 @@
 /**
  * Heartbeats: keeping idle connections alive and noticing dead ones (ARCP 1.1 §6.4).
  *
- * One deadline per connection, none per message: when it is due, the times of the last message in each direction decide
- * whether to ping, to wait, or to give the connection up. Jobs do not notice; the session stays for its window.
+ * Responsibility: one deadline per connection, none per message. When it is due, the times of the last message in each direction
+ * decide whether to ping, to wait, or to end the connection. Jobs do not notice; the session stays for its window.
+ *
+ * Order: a connection is ended after two silent intervals, never before; a ping counts as its interval's message.
+ *
+ * Races: a session that another connection has taken over is watched by that one's deadline; the earlier one ends at its next look.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -1,105 +1,48 @@
 /**
  * Observing jobs: subscribe with an exact boundary and history, unsubscribe, and listing (ARCP 1.1 §6.6, §7.6).
  *
+ * Responsibility: whether a principal may observe a job; what is read of it before a subscribe is written, and what the answer shows.
+ * What the change itself does is `internal/observation.ts`.
+ *
  * Order: `job.subscribed` is posted before any replayed event; the replay is numbered in the subscriber's own session and
  * ends exactly where live events begin, because both are decided at one place in the journal's queue.
+ *
+ * Races: a job that ends between the look-up and the change is looked up again, and then has ended. A job that is being left to the
+ * next process is not observed here: the client is told to try again.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import * as AgentName from "../../protocol/AgentName.js"
-import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../../protocol/Errors.js"
-import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../../protocol/Fields.js"
-import type { Credential, Subscribe, Subscribed } from "../../protocol/Job.js"
-import { isTerminal, type JobInfo, type ListJobs } from "../../protocol/Session.js"
-import { Store, type StoreError, type StoredJob } from "../../store/Store.js"
-import { wireBudget } from "../jobs/Budgets.js"
+import { type ArcpError, InternalError, JobNotFound, PermissionDenied } from "../../protocol/Errors.js"
+import type { Subscribe, Subscribed } from "../../protocol/Job.js"
+import { isTerminal, type ListJobs } from "../../protocol/Session.js"
+import { Store, type StoredJob } from "../../store/Store.js"
 import { Credentials } from "../credentials/Credentials.js"
 import { shuttingDown } from "../jobs/Drain.js"
-import * as FrameSize from "../kernel/FrameSize.js"
-import * as JobsPage from "./internal/jobsPage.js"
-import {
-  acceptedParts,
-  type Attachment,
-  type EndedJob,
-  type LiveJob,
-  type LiveSession,
-  type Run
-} from "../log/Model.js"
 import { JobRunner } from "../jobs/JobRunner.js"
 import { storeFailure } from "../jobs/JobScheduler.js"
-import { Journal } from "../log/Journal.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
 import { ObservationPolicy, type Visibility } from "../kernel/Policies.js"
-
-/** The number in the job of the last event at or before `seq` of its owner session; 0 where there is none. */
-const jobSeqAt = (runs: ReadonlyArray<Run>, seq: number): number => {
-  let at = 0
-  for (const run of runs) {
-    if (run.firstSeq > seq) break
-    at = run.firstJobSeq + (Math.min(run.lastSeq, seq) - run.firstSeq)
-  }
-  return at
-}
-
-/**
- * The number of the owner session behind which every event from `jobSeq` on has its number: what `from_event_seq` would have to be
- * to ask for them.
- */
-const ownerSeqBefore = (runs: ReadonlyArray<Run>, jobSeq: number): number | undefined => {
-  for (const { firstJobSeq, firstSeq, lastSeq } of runs) {
-    if (firstJobSeq + (lastSeq - firstSeq) >= jobSeq) return firstSeq + Math.max(0, jobSeq - firstJobSeq) - 1
-  }
-  return runs.at(-1)?.lastSeq
-}
-
-/** What a subscribe replays. */
-interface Replay {
-  /** The owner's number behind which events were asked for. */
-  readonly from: number
-  /** The number in the job behind which events were asked for. */
-  readonly after: number
-  /** Events of the job up to here are gone. */
-  readonly gone: number
-  readonly runs: ReadonlyArray<Run>
-}
-
-/**
- * `subscribed_from` of a replay: what was asked for where all of it is there, else greater, the owner's number behind which it is (§7.6).
- */
-const replayedFrom = ({ after, from, gone, runs }: Replay): number =>
-  gone <= after
-    ? from
-    : // Events may be gone that have no number in this owner's session; who asked for everything misses them.
-      Math.max(from === 0 ? 1 : from, ownerSeqBefore(runs, gone + 1) ?? gone)
+import { Journal } from "../log/Journal.js"
+import type { LiveJob, LiveSession, Run } from "../log/Model.js"
+import { jobViews } from "./internal/jobViews.js"
+import { listing } from "./internal/listing.js"
+import { jobSeqAt, ownerFor } from "./internal/numbers.js"
+import { type Looked, Observation } from "./internal/observation.js"
 
 interface Found {
   readonly stored: Option.Option<StoredJob>
   readonly visibility: Visibility
 }
 
-const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
-
-/** Credentials where a session may be shown them. */
-interface Shown {
-  readonly credentials?: ReadonlyArray<Credential>
+/** How a subscribe is answered: one of both is called, once. */
+interface Callbacks {
+  readonly subscribed: (payload: Subscribed) => void
+  readonly failed: (error: ArcpError) => void
 }
-
-const encodeCursor = (jobId: string): string => Encoding.encodeBase64Url(`1:${jobId}`)
-
-const decodeCursor = (cursor: string): Either.Either<string, InvalidRequest> =>
-  Either.match(Encoding.decodeBase64UrlString(cursor), {
-    onLeft: () => Either.left(new InvalidRequest({ message: "payload.cursor: is not a cursor from session.jobs" })),
-    onRight: (text) =>
-      text.startsWith("1:job_")
-        ? Either.right(text.slice(2))
-        : Either.left(new InvalidRequest({ message: "payload.cursor: is not a cursor from session.jobs" }))
-  })
 
 /** Attaches observers to jobs and lists jobs. */
 export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscriptions")<
@@ -134,7 +77,8 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const limits = yield* Limits
       const { reached } = yield* Meter
       const policy = yield* ObservationPolicy
-      const credentials = yield* Credentials
+      const views = jobViews(runner.live, yield* Credentials)
+      const list = listing(store, runner.live, policy, limits, views)
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
       const find = (session: LiveSession, jobId: string): Effect.Effect<Found, ArcpError> =>
@@ -165,53 +109,6 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           decision: visibility
         })
 
-      /** Live credentials of a job: for its submitter alone, where its session negotiated them, which takes a secure transport (§7.6, §14). */
-      const credentialsOf = (session: LiveSession, { jobId, principalId }: StoredJob["record"]): Shown => {
-        if (principalId !== session.principal.id || !session.features.has("provisioned_credentials")) return {}
-        const issued = credentials.wire(jobId)
-        return issued.length === 0 ? {} : { credentials: issued }
-      }
-
-      /** The number of a job's last event in the asking session where that owns it, else in the first owner's (§6.6). */
-      const lastSeqFor = (session: LiveSession, live: LiveJob): number =>
-        live.owners[0] !== session && live.owners.includes(session)
-          ? (live.attachments.get(session.sessionId)?.runs.at(-1)?.lastSeq ?? 0)
-          : live.lastOwnerSeq
-
-      /** `replay` tells what follows; undefined: nothing does. */
-      const descriptor = (
-        session: LiveSession,
-        stored: StoredJob,
-        live: LiveJob | undefined,
-        replay: Replay | undefined
-      ): Subscribed => {
-        const { record, state } = stored
-        const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
-        const budget = wireBudget(live?.budget ?? state.budget)
-        return {
-          job_id: record.jobId,
-          current_status: live?.status ?? state.status,
-          agent: `${record.agent}@${record.version}`,
-          lease: JSON.parse(record.lease) as WireLease,
-          ...(constraints === undefined ? {} : { lease_constraints: constraints }),
-          ...(budget === undefined ? {} : { budget }),
-          ...credentialsOf(session, record),
-          parent_job_id: record.parentJobId ?? null,
-          trace_id: record.traceId,
-          subscribed_from:
-            replay !== undefined
-              ? replayedFrom(replay)
-              : live === undefined
-                ? state.lastOwnerSeq
-                : lastSeqFor(session, live),
-          replayed: replay !== undefined
-        }
-      }
-
-      /** The owner whose numbers count in a session: itself where it is one, else the first. */
-      const ownerFor = (session: LiveSession, live: LiveJob): string =>
-        live.owners.includes(session) ? session.sessionId : live.ownerSessionId
-
       const ownerRuns = (
         session: LiveSession,
         live: LiveJob | undefined,
@@ -226,28 +123,40 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           : Effect.mapError(store.deliveriesOfJob(ownerId, stored.record.jobId), storeFailure)
       }
 
-      const runsNow = (session: LiveSession, live: LiveJob | undefined): ReadonlyArray<Run> | undefined =>
-        live?.attachments.get(ownerFor(session, live))?.runs
-
-      const subscribe = (
-        session: LiveSession,
-        payload: Subscribe,
-        jobId: string,
-        callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
-      ): Effect.Effect<void, ArcpError> =>
+      /** What of the job has to be read before the change: its owner's numbers, and an ended job's history. */
+      const look = (session: LiveSession, payload: Subscribe, stored: StoredJob): Effect.Effect<Looked, ArcpError> =>
         Effect.gen(function* () {
-          const found = yield* find(session, jobId)
-          yield* audit(session, jobId, found)
-          const stored = yield* permitted(jobId, found)
-          yield* observe(session, payload, jobId, stored, callbacks)
+          const { jobId } = stored.record
+          const history = payload.history === true && payload.from_event_seq !== "live"
+          const from = typeof payload.from_event_seq === "number" ? payload.from_event_seq : 0
+          const runs = history ? yield* ownerRuns(session, runner.live(jobId), stored) : []
+          const after = from > 0 ? jobSeqAt(runs, from) : 0
+          // An ended job is read from the store as it is after the look-up: it cannot change any more.
+          const ended =
+            runner.live(jobId) === undefined
+              ? yield* Effect.mapError(store.job(jobId), storeFailure)
+              : Option.none<StoredJob>()
+          if (isLeft(jobId, ended)) return yield* shuttingDown
+          const heads =
+            Option.isSome(ended) && history
+              ? yield* Effect.mapError(store.segmentHeads(jobId, after + 1, ended.value.state.lastJobSeq), storeFailure)
+              : []
+          return { session, stored, ended, heads, history, from, after, ownerRuns: runs }
         })
+
+      /** Whether a job is being left to the next process. */
+      const isLeft = (jobId: string, ended: Option.Option<StoredJob>): boolean => {
+        const running = runner.running(jobId)
+        return running === undefined
+          ? Option.isSome(ended) && !isTerminal(ended.value.state.status)
+          : runner.left(running)
+      }
 
       const observe = (
         session: LiveSession,
         payload: Subscribe,
-        jobId: string,
         stored: StoredJob,
-        callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
+        callbacks: Callbacks
       ): Effect.Effect<void, ArcpError> =>
         Effect.gen(function* () {
           if (session.observed.size >= limits.subscriptionsPerSession) {
@@ -256,94 +165,38 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               message: `a session may observe ${limits.subscriptionsPerSession} jobs at a time; unsubscribe from one`
             })
           }
-          const history = payload.history === true && payload.from_event_seq !== "live"
-          const from = typeof payload.from_event_seq === "number" ? payload.from_event_seq : 0
-          const ownersRuns = history ? yield* ownerRuns(session, runner.live(jobId), stored) : []
-          const after = from > 0 ? jobSeqAt(ownersRuns, from) : 0
-          // An ended job is read from the store as it is after the look-up: it cannot change any more.
-          const ended =
-            runner.live(jobId) === undefined
-              ? yield* Effect.mapError(store.job(jobId), storeFailure)
-              : Option.none<StoredJob>()
-          const there = runner.running(jobId)
-          const isLeft =
-            there === undefined ? Option.isSome(ended) && !isTerminal(ended.value.state.status) : runner.left(there)
-          if (isLeft) return yield* shuttingDown
-          const heads =
-            Option.isSome(ended) && history
-              ? yield* Effect.mapError(store.segmentHeads(jobId, after + 1, ended.value.state.lastJobSeq), storeFailure)
-              : []
-          let live: LiveJob | undefined
-          let attached = false
-          let again: Pick<Attachment, "before" | "link"> | undefined
-          // It ended between the look-up and the change: what is to be sent must be read again.
-          let missed = false
-          let replay: Replay | undefined
-          const { link } = session
+          const observation = new Observation(yield* look(session, payload, stored))
           journal.change({
             write: (builder) => {
-              live = runner.live(jobId)
-              replay = undefined
-              attached = false
-              again = undefined
-              missed = live === undefined && Option.isNone(ended)
-              if (missed) return
+              observation.write(builder, runner.live(stored.record.jobId))
+              if (observation.missed) return
               builder.reply(() => {
-                const found = Option.getOrElse(ended, () => stored)
-                callbacks.subscribed(descriptor(session, found, live, replay))
+                const { live, replay, stored } = observation
+                callbacks.subscribed(views.descriptor(session, stored, live, replay))
               })
-              const deliver = (
-                job: LiveJob | EndedJob,
-                parts: ReadonlyArray<readonly [first: number, last: number]>,
-                gone: number
-              ): void => {
-                if (parts.length === 0) return
-                replay ??= { from, after, gone, runs: runsNow(session, live) ?? ownersRuns }
-                for (const [first, last] of parts) builder.deliver(session, job, first, last)
-              }
-              if (live === undefined) {
-                const job: EndedJob = { jobId, traceId: stored.record.traceId }
-                for (const head of heads) {
-                  const run = { class: head.class, first: head.firstSeq, last: head.lastSeq }
-                  const first = Math.max(head.firstSeq, after + 1)
-                  deliver(job, acceptedParts(session, [run], first, head.lastSeq), heads[0]!.firstSeq - 1)
-                }
-                return
-              }
-              const first = Math.max(after, live.trimmedTo) + 1
-              const known = live.attachments.get(session.sessionId)
-              const run = known?.runs[0]
-              // All that the session was given of it comes on this connection anyway: the answer was lost with the last one, and
-              // the client asks again. Twice would be once too often.
-              const comes =
-                link !== undefined && run !== undefined && run.firstSeq > link.start && run.firstJobSeq <= first
-              if (known === undefined) {
-                attached = true
-                builder.attach(live, session, link)
-              } else if (history && !comes && (known.link !== link || (known.before ?? 0) > 0)) {
-                again = { link: known.link, before: known.before }
-                builder.askAgain(live, session, link)
-              }
-              // Where the session was resumed, this may be another process, which asks for what the one before it has had.
-              if (history && (attached || (again !== undefined && again.link !== link))) {
-                deliver(live, acceptedParts(session, live.gated, first, live.assigned), live.trimmedTo)
-              } else if (again?.before !== undefined) {
-                // An owner that came later has what came since, and the chunks (§7.2).
-                const last = Math.min(again.before, live.assigned)
-                deliver(live, acceptedParts(session, live.gated, first, last, "chunk"), live.trimmedTo)
-              }
-              builder.observe(live, session)
             },
             committed: () => {
-              if (!missed) return
+              if (!observation.missed) return
               runFork(
-                Effect.catchAll(observe(session, payload, jobId, stored, callbacks), (error) =>
+                Effect.catchAll(observe(session, payload, stored, callbacks), (error) =>
                   Effect.sync(() => callbacks.failed(error))
                 )
               )
             },
             failed: (error) => callbacks.failed(storeFailure(error))
           })
+        })
+
+      const subscribe = (
+        session: LiveSession,
+        payload: Subscribe,
+        jobId: string,
+        callbacks: Callbacks
+      ): Effect.Effect<void, ArcpError> =>
+        Effect.gen(function* () {
+          const found = yield* find(session, jobId)
+          yield* audit(session, jobId, found)
+          yield* observe(session, payload, yield* permitted(jobId, found), callbacks)
         })
 
       const unsubscribe = (session: LiveSession, jobId: string, done: () => void): Effect.Effect<void, ArcpError> =>
@@ -362,76 +215,6 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
             }
           })
           return Effect.void
-        })
-
-      const info = (session: LiveSession, { record, state }: StoredJob): JobInfo & Shown => {
-        const live = runner.live(record.jobId)
-        const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
-        const budget = wireBudget(live?.budget ?? state.budget)
-        const createdAt = formatTimestamp(record.createdAt)
-        return {
-          job_id: record.jobId,
-          agent: `${record.agent}@${record.version}`,
-          status: live?.status ?? state.status,
-          lease: JSON.parse(record.lease) as WireLease,
-          ...(constraints === undefined ? {} : { lease_constraints: constraints }),
-          ...(budget === undefined ? {} : { budget }),
-          ...credentialsOf(session, record),
-          parent_job_id: record.parentJobId ?? null,
-          created_at: createdAt,
-          // The same, as other clients read it.
-          submitted_at: createdAt,
-          trace_id: record.traceId,
-          last_event_seq: live === undefined ? state.lastOwnerSeq : lastSeqFor(session, live)
-        }
-      }
-
-      /** An ended job as a session sees it that was one of several owners: its own numbers count there. */
-      const numberedFor = (session: LiveSession, job: StoredJob): Effect.Effect<StoredJob, StoreError> =>
-        job.state.otherOwners?.includes(session.sessionId) !== true || runner.live(job.record.jobId) !== undefined
-          ? Effect.succeed(job)
-          : Effect.map(store.deliveriesOfJob(session.sessionId, job.record.jobId), (runs) => ({
-              record: job.record,
-              state: { ...job.state, lastOwnerSeq: runs.at(-1)?.lastSeq ?? 0 }
-            }))
-
-      const list = (session: LiveSession, request: ListJobs, bytes: number) =>
-        Effect.gen(function* () {
-          const filter = request.filter ?? {}
-          const agent = filter.agent === undefined ? undefined : yield* AgentName.parse(filter.agent)
-          if (agent?.version !== undefined && !session.features.has("agent_versions")) {
-            const message = "payload.filter.agent: the feature agent_versions was not negotiated"
-            return yield* new InvalidRequest({ message })
-          }
-          const after = request.cursor === undefined ? undefined : yield* decodeCursor(request.cursor)
-          const listed = policy.listed(session.principal)
-          const query = {
-            principalIds: listed === "all" ? undefined : [...new Set([session.principal.id, ...listed])],
-            statuses:
-              filter.status === undefined
-                ? undefined
-                : typeof filter.status === "string"
-                  ? [filter.status]
-                  : [...new Set(filter.status)],
-            agent: agent?.name,
-            version: agent?.version,
-            createdAfter: filter.created_after === undefined ? undefined : parseTimestamp(filter.created_after)
-          }
-          const page = yield* JobsPage.gather(
-            after,
-            { rows: Math.min(request.limit ?? limits.listPage, limits.listPage), bytes },
-            (afterJobId, limit) =>
-              Effect.mapError(
-                Effect.flatMap(
-                  store.jobs({ ...query, afterJobId, limit }),
-                  Effect.forEach((job) => numberedFor(session, job))
-                ),
-                storeFailure
-              ),
-            (stored) => info(session, stored)
-          )
-          const rows = page.rows.map((row) => FrameSize.row(row, FrameSize.replyRoom(limits)))
-          return { rows, nextCursor: page.moreAfter === undefined ? null : encodeCursor(page.moreAfter) }
         })
 
       return { subscribe, unsubscribe, list }

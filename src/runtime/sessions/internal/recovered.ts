@@ -13,7 +13,7 @@ import { runsOf } from "../../log/Replay.js"
 import { openCallsOf, parentsFirst } from "../../jobs/TakeUp.js"
 import { pause } from "../../kernel/Turn.js"
 
-/** Takes the jobs up; `sessions` has the sessions of the earlier process already. */
+/** Recovers the jobs; `sessions` has the sessions of the earlier process already. */
 export const recoverJobs = (
   recovered: Recovered,
   sessions: ReadonlyMap<string, LiveSession>,

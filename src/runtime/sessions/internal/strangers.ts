@@ -83,7 +83,7 @@ export class Strangers {
     return this.present.size
   }
 
-  /** Why no one from this address may connect now; undefined: they may. Counts the bound that says so. */
+  /** Why a peer from this address is refused now; undefined: it may connect. Counts the bound that was reached. */
   refusal(address: string | undefined): string | undefined {
     const { limits } = this
     const key = addressKey(address)
@@ -98,7 +98,7 @@ export class Strangers {
     return this.barred(address)
   }
 
-  /** Why no one from this address may authenticate now; undefined: they may. */
+  /** Why a peer from this address may not authenticate now; undefined: it may. Counts the bound that was reached. */
   barred(address: string | undefined): string | undefined {
     const now = this.now()
     const key = addressKey(address)

@@ -1,11 +1,19 @@
-/** Letting go of what has been kept long enough: ended jobs with their events, and idempotency keys. */
+/**
+ * Retention: deletes what has been kept long enough, ended jobs with their events, and idempotency keys that have expired.
+ *
+ * Order: a job is deleted in one change with the floors of the sessions that were given its events. A session that has not been sent
+ * them is refused a resume from before its floor; its replay is never silently short.
+ *
+ * Races: a sweep deletes a few jobs in a step and then gives the event loop a turn, so that it holds up no other change of the log. What
+ * a process leaves when it stops in the middle of a sweep, the first sweep of the next one purges.
+ */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { Store, type StoreError } from "../../store/Store.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { nextTurn } from "../kernel/Turn.js"
-import { Journal } from "../log/Journal.js"
+import { Journal } from "./Journal.js"
 import { Limits } from "../kernel/Limits.js"
 
 /** Jobs that one step removes; a sweep goes on until none is left to remove. */
@@ -31,7 +39,6 @@ export const layer: Layer.Layer<never, never, Store | Journal | Deadlines> = Lay
       const gone = (yield* Effect.forEach(expired, store.deliveredTo)).flat()
       yield* journal.transact((builder) => {
         builder.removeJobs(expired)
-        // Who has not had them yet cannot have them any more: a resume from before them is refused, never silently short.
         for (const { lastSeq, sessionId } of gone) {
           const session = journal.session(sessionId)
           if (session !== undefined) builder.raiseFloor(session, lastSeq)
@@ -49,7 +56,7 @@ export const layer: Layer.Layer<never, never, Store | Journal | Deadlines> = Lay
       begun = true
     })
     yield* sweep.pipe(
-      Effect.catchAllCause((cause) => Effect.logWarning("retention could not be looked after", cause)),
+      Effect.catchAllCause((cause) => Effect.logWarning("the retention sweep failed", cause)),
       Effect.schedule(Schedule.spaced(limits.sweepEvery)),
       Effect.forkScoped
     )

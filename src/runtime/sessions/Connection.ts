@@ -1,0 +1,283 @@
+/**
+ * The reading of one connection, from its first frame until it ends (ARCP 1.1 §5).
+ *
+ * Responsibility: frames are read in order and each is checked before use. The first is the handshake's; those after it become
+ * requests. A frame that cannot be read is answered with `INVALID_REQUEST` naming the field, and the next good one works; too many in a
+ * row close the connection.
+ *
+ * Bounds, before a frame is read: while unsent replies are at their bound the connection is not read, a connection that sends faster
+ * than `Limits.messagesPerSecond` is read more slowly, and the loop gives other connections a turn of the event loop.
+ *
+ * Order: the next frame is read when the one before it has been answered, or runs beside the reading.
+ *
+ * Races: whatever ends the reading (the peer, a refusal, a defect, the runtime's end), the session leaves the connection and the
+ * connection's scope closes, once, uninterruptibly.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Scope from "effect/Scope"
+import * as Envelope from "../../protocol/Envelope.js"
+import { InvalidRequest } from "../../protocol/Errors.js"
+import * as ExtensionName from "../../protocol/ExtensionName.js"
+import * as Message from "../../protocol/Message.js"
+import { BadFrame, closeCodes, type Connection, type Inbound, readChunks } from "../../transport/Connection.js"
+import { Deadlines } from "../kernel/Deadlines.js"
+import { Limits } from "../kernel/Limits.js"
+import { badMessages, Meter, type MeterShape } from "../kernel/Metrics.js"
+import { asWork, pauseIfOver } from "../kernel/Turn.js"
+import { Arrival, type Handshake } from "./Handshake.js"
+import type { Conversation, Requests } from "./Requests.js"
+import { Sessions } from "./Sessions.js"
+
+/** Characters of a frame that takes a millisecond or more to be decoded. */
+const largeFrame = 65_536
+
+/** How many seconds' messages may come at once after a rest. */
+const burst = 10
+
+/** How fast one connection is read: so many messages a second, and more at once after a rest. */
+class Pace {
+  private left: number
+  private filledAt: number
+  private readonly perSecond: number
+  private readonly meter: MeterShape
+
+  constructor(perSecond: number, now: number, meter: MeterShape) {
+    this.meter = meter
+    this.perSecond = perSecond
+    this.left = perSecond * burst
+    this.filledAt = now
+  }
+
+  /** Counts a message; what to wait for before it is answered, where they come faster than they may. */
+  next(now: () => number): Effect.Effect<void> | undefined {
+    if (--this.left >= 0) return undefined
+    const at = now()
+    this.left = Math.min(this.left + ((at - this.filledAt) * this.perSecond) / 1000, this.perSecond * burst)
+    this.filledAt = at
+    if (this.left >= 0) return undefined
+    this.meter.reached("messagesPerSecond")
+    return Effect.sleep(Math.ceil((-this.left / this.perSecond) * 1000))
+  }
+}
+
+/** The state of reading one connection. */
+class Reading {
+  readonly arrival: Arrival
+  readonly pace: Pace
+  /** What answers its requests, once it has a session. */
+  conversation: Conversation | undefined = undefined
+  private stopped = false
+
+  constructor(arrival: Arrival, pace: Pace) {
+    this.arrival = arrival
+    this.pace = pace
+  }
+
+  /** It has a session. */
+  converse(conversation: Conversation): void {
+    this.conversation = conversation
+  }
+
+  /** The connection is to be read no further. */
+  stop(): void {
+    this.stopped = true
+  }
+
+  /** Whether the connection is to be read no further. */
+  get done(): boolean {
+    const { conversation } = this
+    return this.stopped || (conversation === undefined ? this.arrival.refused : conversation.over)
+  }
+}
+
+/** The envelope of a frame, or why there is none. */
+const readFrame = (
+  frame: Inbound,
+  limits: Envelope.ReadLimits
+): Either.Either<Envelope.RawEnvelope, Envelope.Unreadable> =>
+  frame instanceof BadFrame
+    ? Either.left({ error: new InvalidRequest({ message: `message: ${frame.reason}` }), requestId: undefined })
+    : typeof frame === "string"
+      ? Envelope.fromText(frame, limits)
+      : Envelope.fromUnknown(frame)
+
+/** Why an envelope is no message for a runtime; undefined where it is one, or an extension's. */
+const misplaced = (type: string): InvalidRequest =>
+  new InvalidRequest({
+    message: Message.isRuntimeType(type)
+      ? `type: ${type} is sent by runtimes only`
+      : "type: is not a message type of ARCP 1.1"
+  })
+
+/** Messages that say no more than that the client is there (§14, heartbeat amplification). */
+const isSignOfLife = (type: string): boolean =>
+  type === "session.ping" || type === "session.pong" || type === "session.ack"
+
+/** Something has come from the client. */
+const heard = ({ link, session }: Conversation, now: number): void => {
+  link.heard(now)
+  session.seen(now)
+}
+
+/** What has come is a message for a runtime. */
+const understood = ({ link, session }: Conversation, type: string): void => {
+  link.good()
+  if (!isSignOfLife(type)) session.spoke(link.lastIn)
+}
+
+/** How one runtime serves a connection until it ends. Never fails. */
+export const serving = (handshake: Handshake, requests: Requests) =>
+  Effect.gen(function* () {
+    const sessions = yield* Sessions
+    const deadlines = yield* Deadlines
+    const limits = yield* Limits
+    const meter = yield* Meter
+    const readLimits = { maxDepth: limits.jsonDepth }
+
+    /** A frame that is no message of a client; answered, and counted. */
+    const bad = (
+      reading: Reading,
+      conversation: Conversation,
+      error: InvalidRequest,
+      request: Envelope.RawEnvelope | undefined,
+      requestId?: string
+    ) =>
+      Effect.sync(() => {
+        const { link } = conversation
+        meter.count(badMessages)
+        if (request === undefined) conversation.unreadable(error, requestId)
+        else conversation.fail(error, request)
+        if (link.bad() < limits.badFramesInARow) return
+        reading.stop()
+        meter.reached("badFramesInARow")
+        link.end(closeCodes.policy, `${limits.badFramesInARow} bad messages in a row`)
+      })
+
+    const onFrame = (reading: Reading, conversation: Conversation, frame: Inbound): Effect.Effect<void> => {
+      const { link, session } = conversation
+      heard(conversation, deadlines.now())
+      const envelope = readFrame(frame, readLimits)
+      if (Either.isLeft(envelope)) {
+        return bad(reading, conversation, envelope.left.error, undefined, envelope.left.requestId)
+      }
+      const raw = envelope.right
+      if (raw.session_id !== undefined && raw.session_id !== session.sessionId) {
+        const error = new InvalidRequest({ message: "session_id: is not this connection's session" })
+        return bad(reading, conversation, error, raw)
+      }
+      if (!Message.isClientType(raw.type)) {
+        return ExtensionName.isExtension(raw.type) ? Effect.void : bad(reading, conversation, misplaced(raw.type), raw)
+      }
+      const decoded = Message.decodeClient(raw)
+      if (Either.isLeft(decoded)) return bad(reading, conversation, decoded.left, raw)
+      understood(conversation, raw.type)
+      if (!link.confirmed) sessions.confirm(conversation)
+      return requests.handle(conversation, decoded.right, typeof frame === "string" ? frame.length : 0)
+    }
+
+    /** Takes the first frame. */
+    const greet = (reading: Reading, frame: Inbound): Effect.Effect<void> => {
+      const { arrival } = reading
+      return Effect.map(handshake.first(arrival, readFrame(frame, readLimits)), () => {
+        arrival.settle()
+        const { attached, scope } = arrival
+        if (attached !== undefined) reading.converse(requests.begin(attached, scope))
+      })
+    }
+
+    /** Waits until there is room for replies; a connection that ends meanwhile is read no further. */
+    const drained = (reading: Reading, { link }: Conversation): Effect.Effect<void> => {
+      const { full } = link
+      if (full !== undefined) meter.reached(full)
+      return Effect.raceFirst(
+        link.room,
+        Effect.zipRight(
+          link.connection.closed,
+          Effect.sync(() => {
+            reading.stop()
+            link.abandon()
+          })
+        )
+      )
+    }
+
+    /** Answers a frame, at the connection's pace. */
+    const answer = (reading: Reading, conversation: Conversation, frame: Inbound): Effect.Effect<void> => {
+      const handled =
+        typeof frame === "string" && frame.length > largeFrame
+          ? // It is decoded in one step: one of its kind in a turn of the event loop, over all connections.
+            asWork(Effect.suspend(() => onFrame(reading, conversation, frame)))
+          : onFrame(reading, conversation, frame)
+      const pace = reading.pace.next(deadlines.now)
+      return pace === undefined ? handled : Effect.zipRight(pace, handled)
+    }
+
+    /** Reads the connection until it ends, or is to be read no further. */
+    const read = (reading: Reading): Effect.Effect<void> =>
+      readChunks(reading.arrival.connection, (frames) => {
+        let i = 0
+        let waited = false
+        const next: Effect.Effect<void> = Effect.suspend(() => {
+          if (i >= frames.length || reading.done) return Effect.void
+          // Once for each frame: where a test moves the clock, there is nothing to wait for, and the turn stays over.
+          const wait = waited ? undefined : pauseIfOver()
+          waited = wait !== undefined
+          if (wait !== undefined) return Effect.zipRight(wait, next)
+          const { conversation } = reading
+          if (conversation === undefined) return Effect.zipRight(greet(reading, frames[i++]!), next)
+          if (!conversation.link.hasRoom) return Effect.zipRight(drained(reading, conversation), next)
+          return Effect.zipRight(answer(reading, conversation, frames[i++]!), next)
+        })
+        return next
+      })
+
+    /** The connection has ended, or is to. */
+    const ended = ({ arrival }: Reading, exit: Exit.Exit<void>): Effect.Effect<void> => {
+      const { attached, connection, scope } = arrival
+      handshake.leave(arrival)
+      if (attached !== undefined) sessions.leave(attached)
+      const closed = Scope.close(scope, exit)
+      if (Exit.isSuccess(exit))
+        return attached === undefined ? Effect.zipRight(closed, countTooLarge(connection)) : closed
+      return Effect.zipRight(
+        closed,
+        Exit.isInterrupted(exit)
+          ? connection.close(closeCodes.goingAway, "the runtime is shutting down")
+          : Effect.zipRight(
+              Effect.logError("a connection could not be served", exit.cause),
+              connection.close(closeCodes.internal, "the connection could not be served")
+            )
+      )
+    }
+
+    /** Its inbound has ended, so its end is near. The transport cannot count. */
+    const countTooLarge = (connection: Connection): Effect.Effect<void> =>
+      Effect.map(connection.closed, ({ code }) => {
+        if (code === closeCodes.tooBig) meter.reached("unauthenticatedFrameBytes")
+      })
+
+    // One frame of the fiber's stack for all that happens at the end: what waits here, waits for as long as the session lives.
+    const serve = (connection: Connection): Effect.Effect<void> =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Scope.make(), (scope) => {
+          const pace = new Pace(limits.messagesPerSecond, deadlines.now(), meter)
+          const reading = new Reading(new Arrival(connection, scope), pace)
+          const refusal = handshake.enter(reading.arrival)
+          if (refusal !== undefined) return refusal
+          const span = Effect.makeSpanScoped("arcp.session", {
+            root: true,
+            attributes: { "arcp.transport": connection.transport },
+            captureStackTrace: false
+          })
+          return Effect.flatMap(Scope.extend(span, scope), (span) =>
+            Effect.flatMap(Effect.exit(restore(Effect.withParentSpan(read(reading), span))), (exit) =>
+              ended(reading, exit)
+            )
+          )
+        })
+      )
+
+    return serve
+  })

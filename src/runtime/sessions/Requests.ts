@@ -1,0 +1,443 @@
+/**
+ * The requests of a connection that has a session: one table of what a client may send (ARCP 1.1 §6–§8).
+ *
+ * Responsibility: each row of the table says which feature a message needs, how it runs, how many bytes of reply it owes, and what
+ * answers it. `Conversation` is what one connection's answers share: its session, what is in flight, and the lanes of large replies.
+ *
+ * Order: a message that only touches memory is answered in place, before the next frame is read. What reads the store or waits for an
+ * upstream runs beside the reading, at most `Limits.concurrentRequests` at a time, so that pings are answered however slow the store
+ * is; at that bound the reading waits. Whatever is wrong with a message itself is answered in place and owes nothing.
+ *
+ * Memory: a reply that comes later counts against the link's bounds from the request on, until it is posted. Replies that are large
+ * (listings, artifacts) are made one at a time, each when the one before it is being sent; the puts in flight hold their bytes.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Scope from "effect/Scope"
+import * as Envelope from "../../protocol/Envelope.js"
+import { type ArcpError, InternalError, InvalidRequest } from "../../protocol/Errors.js"
+import type { Feature } from "../../protocol/Features.js"
+import { formatTimestamp } from "../../protocol/Fields.js"
+import { Ids, type IdsService } from "../../protocol/Ids.js"
+import * as Message from "../../protocol/Message.js"
+import * as Trace from "../../protocol/Trace.js"
+import { closeCodes, type Frame } from "../../transport/Connection.js"
+import { Artifacts } from "../artifacts/Artifacts.js"
+import { Credentials } from "../credentials/Credentials.js"
+import { JobScheduler } from "../jobs/JobScheduler.js"
+import type { KeptAccepted } from "../jobs/NewJob.js"
+import { Deadlines } from "../kernel/Deadlines.js"
+import { errorFrame } from "../kernel/ErrorFrame.js"
+import { Limits } from "../kernel/Limits.js"
+import { Meter, type MeterShape } from "../kernel/Metrics.js"
+import { BackPressure } from "../log/BackPressure.js"
+import type { Link } from "../log/Link.js"
+import type { LiveSession } from "../log/Model.js"
+import * as Peers from "../kernel/Peers.js"
+import { artifactAnswers, type ArtifactMessage } from "./internal/artifactAnswers.js"
+import * as JobsPage from "./internal/jobsPage.js"
+import type { Attached } from "./Sessions.js"
+import { Subscriptions } from "./Subscriptions.js"
+
+/** Puts of one connection whose bytes may be in memory at a time; the connection is not read meanwhile. */
+const maxPutsInFlight = 4
+
+/** What a reply that only names things may have, in bytes. */
+const smallReply = 1_024
+
+/** What a reply that shows a lease may have, in bytes; `Lease.maxLeaseLength` bounds it. */
+const leaseReply = 32_768
+
+/**
+ * How a request runs that is answered later.
+ *
+ * - `inPlace`: the next frame is read when it has been answered.
+ * - `beside`: in a fiber of its own, within the bound on concurrent requests.
+ * - `put`: beside, and in place where {@link maxPutsInFlight} puts run already.
+ */
+type Runs = "inPlace" | "beside" | "put"
+
+/** Kinds of replies that are large: one request of a kind at a time, in their order. */
+type Lane = "listings" | "artifacts"
+
+/** What conversations are given of their runtime. */
+interface Kit {
+  readonly ids: IdsService
+  readonly now: () => number
+  readonly meter: MeterShape
+  readonly concurrentRequests: number
+}
+
+/** One connection with a session, as its requests see it. */
+export class Conversation implements Attached {
+  readonly session: LiveSession
+  readonly link: Link
+  readonly tokenHash: string
+  /** Whether the client has ended it: the connection is read no further. */
+  over = false
+  private readonly kit: Kit
+  private readonly scope: Scope.Scope
+  private inFlight = 0
+  private puts = 0
+  private artifacts: Effect.Semaphore | undefined = undefined
+  private listings: Effect.Semaphore | undefined = undefined
+
+  /** Requests that run beside the reading end with the scope. */
+  constructor({ link, session, tokenHash }: Attached, scope: Scope.Scope, kit: Kit) {
+    this.session = session
+    this.link = link
+    this.tokenHash = tokenHash
+    this.scope = scope
+    this.kit = kit
+  }
+
+  /** Of the next frame to the client. */
+  head(jobId?: string, traceId?: string): Message.Head {
+    return {
+      id: this.kit.ids.unsafeUlid(this.kit.now()),
+      session_id: this.session.sessionId,
+      job_id: jobId,
+      trace_id: traceId
+    }
+  }
+
+  /** Posts the error of a frame that has no envelope. */
+  unreadable(error: ArcpError, requestId: string | undefined): void {
+    this.link.post(errorFrame(this.head(), error, requestId))
+  }
+
+  /** Posts the error of a request. */
+  fail(error: ArcpError, request: Envelope.RawEnvelope): void {
+    this.link.post(errorFrame(this.head(), error, request.id))
+    const refusal = Peers.refusalFor(this.session, request, error)
+    if (refusal !== undefined) this.link.post(refusal)
+  }
+
+  /** As {@link fail}, in its place among the replies. */
+  refused(error: ArcpError, request: Envelope.RawEnvelope): Effect.Effect<void> {
+    return Effect.sync(() => this.fail(error, request))
+  }
+
+  /** The client ends the connection; what is in the outbox still leaves. */
+  close(): void {
+    this.over = true
+    this.link.end(closeCodes.normal, "session closed")
+  }
+
+  /** Runs a request. */
+  run(runs: Runs, request: Effect.Effect<void>): Effect.Effect<void> {
+    if (runs === "inPlace") return request
+    if (runs === "beside") return this.beside(request)
+    if (this.puts >= maxPutsInFlight) return request
+    this.puts++
+    return this.beside(
+      Effect.ensuring(
+        request,
+        Effect.sync(() => void this.puts--)
+      )
+    )
+  }
+
+  /** Behind the requests of its lane that have come before it. */
+  inLane(lane: Lane, request: Effect.Effect<void>): Effect.Effect<void> {
+    const semaphore =
+      lane === "listings"
+        ? (this.listings ??= Effect.unsafeMakeSemaphore(1))
+        : (this.artifacts ??= Effect.unsafeMakeSemaphore(1))
+    return semaphore.withPermits(1)(request)
+  }
+
+  /** Runs a request beside the reading; at the bound the reading waits. */
+  private beside(request: Effect.Effect<void>): Effect.Effect<void> {
+    const { concurrentRequests, meter } = this.kit
+    if (this.inFlight >= concurrentRequests) return meter.reaching("concurrentRequests", request)
+    this.inFlight++
+    return Effect.asVoid(
+      Effect.forkIn(
+        Effect.ensuring(
+          request,
+          Effect.sync(() => void this.inFlight--)
+        ),
+        this.scope
+      )
+    )
+  }
+}
+
+/** A request whose reply comes later. It counts against the link's bounds until the reply is posted. */
+class Asked {
+  /** The reply is about to be posted by other means. */
+  readonly settled: () => void
+  private readonly conversation: Conversation
+  private readonly envelope: Envelope.RawEnvelope
+
+  constructor(conversation: Conversation, envelope: Envelope.RawEnvelope, bytes: number) {
+    this.conversation = conversation
+    this.envelope = envelope
+    this.settled = conversation.link.owe(bytes)
+  }
+
+  reply(frame: Frame): void {
+    this.settled()
+    this.conversation.link.post(frame)
+  }
+
+  failed(error: ArcpError): void {
+    this.settled()
+    this.conversation.fail(error, this.envelope)
+  }
+
+  /** Replies with a failure or a defect of the request. */
+  answered(request: Effect.Effect<void, ArcpError>): Effect.Effect<void> {
+    return request.pipe(
+      Effect.catchAll((error) => Effect.sync(() => this.failed(error))),
+      Effect.catchAllDefect((defect) =>
+        Effect.zipRight(
+          Effect.logError(`a ${this.envelope.type} could not be answered`, defect),
+          Effect.sync(() => this.failed(new InternalError({ message: "the request failed unexpectedly" })))
+        )
+      )
+    )
+  }
+}
+
+/** A client's message of one type. */
+type Of<T extends Message.ClientMessageType> = Extract<Message.ClientMessage, { readonly type: T }>
+
+/** A row of a message that touches memory alone: it is answered in place and owes nothing. */
+interface AtOnce<M> {
+  readonly feature?: Feature
+  atOnce(conversation: Conversation, message: M): Effect.Effect<void>
+}
+
+/** A row of a message that is answered later. `S` is what the message is about, read from it before anything runs. */
+interface Later<M, S> {
+  readonly feature?: Feature
+  /** Reads what the message is about; the error is the answer to it. */
+  subject(message: M): Either.Either<S, ArcpError>
+  runs(message: M): Runs
+  readonly lane?: Lane
+  /** How large its reply is expected to be, in bytes; `size`: of the request, in UTF-16 code units. */
+  owes(size: number): number
+  answer(conversation: Conversation, message: M, asked: Asked, subject: S): Effect.Effect<void, ArcpError>
+}
+
+type Row<M> = AtOnce<M> | Later<M, unknown>
+
+const later = <M, S>(row: Later<M, S>): Later<M, S> => row
+
+const beside = (): Runs => "beside"
+const put = (): Runs => "put"
+const small = (): number => smallReply
+/** What a submit's reply shows is what it brought, and little more. */
+const asSubmitted = (size: number): number => size + smallReply
+const withLease = (): number => leaseReply
+const nothing = (): Either.Either<undefined> => Either.right(undefined)
+
+/** The job that a message names, in its payload or its envelope. */
+const jobId = ({
+  envelope,
+  payload
+}: {
+  readonly envelope: Envelope.RawEnvelope
+  readonly payload: { readonly job_id?: string | undefined }
+}): Either.Either<string, InvalidRequest> => {
+  const jobId = payload.job_id ?? envelope.job_id
+  return jobId === undefined
+    ? Either.left(new InvalidRequest({ message: "payload.job_id: is missing" }))
+    : Either.right(jobId)
+}
+
+/** The trace that a submit continues. */
+const trace = ({ envelope }: Of<"job.submit">): Either.Either<Trace.TraceContext | undefined, ArcpError> =>
+  envelope.trace_id === undefined ? Either.right(undefined) : Trace.parse(envelope.trace_id, envelope.extensions)
+
+const another = (conversation: Conversation, { envelope }: Of<"session.hello" | "session.resume">) =>
+  conversation.refused(new InvalidRequest({ message: `type: the connection has a session already` }), envelope)
+
+const pong = () => Effect.void
+
+const bye = (conversation: Conversation) =>
+  Effect.sync(() => {
+    // Nothing follows it (1.0 §6.4): what waits to be sent is found at a resume.
+    conversation.link.abandon()
+    conversation.close()
+  })
+
+const close = (conversation: Conversation, { envelope }: Of<"session.close">) =>
+  Effect.sync(() => {
+    conversation.link.post(Message.runtime("session.closed", conversation.head(), { request_id: envelope.id }))
+    conversation.close()
+  })
+
+/** The requests of one runtime's connections. */
+export type Requests = Effect.Effect.Success<typeof make>
+
+/** Makes the table of one runtime's requests. */
+export const make = Effect.gen(function* () {
+  const scheduler = yield* JobScheduler
+  const subscriptions = yield* Subscriptions
+  const backPressure = yield* BackPressure
+  const credentials = yield* Credentials
+  const { now } = yield* Deadlines
+  const limits = yield* Limits
+  const meter = yield* Meter
+  const answerArtifact = artifactAnswers(yield* Artifacts, limits, meter)
+  const kit: Kit = { ids: yield* Ids, now, meter, concurrentRequests: limits.concurrentRequests }
+  const pageBytes = Math.min(limits.frameBytes ?? limits.maxFrameBytes, limits.maxFrameBytes)
+
+  const ping = (conversation: Conversation, { payload }: Of<"session.ping">) =>
+    Effect.sync(() =>
+      conversation.link.post(
+        Message.runtime("session.pong", conversation.head(), {
+          ping_nonce: payload.nonce,
+          received_at: formatTimestamp(now())
+        })
+      )
+    )
+
+  const ack = (conversation: Conversation, { envelope, payload }: Of<"session.ack">) => {
+    const { session } = conversation
+    const seq = payload.last_processed_seq
+    if (seq > session.seq) {
+      const message = `payload.last_processed_seq: the session's last event is ${session.seq}`
+      return conversation.refused(new InvalidRequest({ message }), envelope)
+    }
+    return Effect.sync(() => {
+      if (seq <= session.ackedSeq) return
+      session.acknowledge(seq)
+      backPressure.acknowledged(session)
+    })
+  }
+
+  const listJobs = (conversation: Conversation, { envelope, payload }: Of<"session.list_jobs">, asked: Asked) =>
+    Effect.suspend(() => {
+      const frame = JobsPage.frame(conversation.head(), envelope.id)
+      return Effect.flatMap(
+        subscriptions.list(conversation.session, payload, frame.room(pageBytes)),
+        ({ nextCursor, rows }) => {
+          asked.settled()
+          return conversation.link.postTaken(frame.text(rows, nextCursor))
+        }
+      )
+    })
+
+  const submit = (
+    conversation: Conversation,
+    { envelope, payload }: Of<"job.submit">,
+    asked: Asked,
+    trace: Trace.TraceContext | undefined
+  ) =>
+    scheduler.submit(conversation.session, {
+      requestId: envelope.id,
+      payload,
+      trace,
+      priority: Envelope.priorityOf(envelope),
+      accepted: (jobId, traceId, kept: KeptAccepted) => {
+        const { priority, ...payload } = kept
+        const accepted = { ...conversation.head(jobId, traceId), priority: Envelope.priorityOf({ priority }) }
+        asked.reply(Message.runtime("job.accepted", accepted, { request_id: envelope.id, ...payload }))
+      },
+      failed: (error) => asked.failed(error)
+    })
+
+  // What reads the store, or waits for an upstream, does not hold up the reading.
+  const submitRuns = ({ payload }: Of<"job.submit">): Runs =>
+    payload.idempotency_key === undefined && !credentials.available ? "inPlace" : "beside"
+
+  const cancel = (conversation: Conversation, { envelope, payload }: Of<"job.cancel">, asked: Asked, jobId: string) => {
+    const { reason } = payload
+    return scheduler.cancel(conversation.session, jobId, reason, () =>
+      asked.reply(
+        Message.runtime("job.cancelled", conversation.head(jobId), {
+          job_id: jobId,
+          request_id: envelope.id,
+          ...(reason === undefined ? {} : { reason })
+        })
+      )
+    )
+  }
+
+  const subscribe = (
+    conversation: Conversation,
+    { envelope, payload }: Of<"job.subscribe">,
+    asked: Asked,
+    jobId: string
+  ) =>
+    subscriptions.subscribe(conversation.session, payload, jobId, {
+      subscribed: (payload) =>
+        asked.reply(
+          Message.runtime("job.subscribed", conversation.head(jobId, payload.trace_id), {
+            request_id: envelope.id,
+            ...payload
+          })
+        ),
+      failed: (error) => asked.failed(error)
+    })
+
+  const unsubscribe = (conversation: Conversation, { envelope }: Of<"job.unsubscribe">, asked: Asked, jobId: string) =>
+    subscriptions.unsubscribe(conversation.session, jobId, () =>
+      asked.reply(
+        Message.runtime("job.unsubscribed", conversation.head(jobId), { job_id: jobId, request_id: envelope.id })
+      )
+    )
+
+  const artifact = (conversation: Conversation, message: ArtifactMessage, asked: Asked) =>
+    Effect.flatMap(answerArtifact(conversation.session.principal.id, message), ([type, payload]) => {
+      asked.settled()
+      const frame = Message.runtime(type, conversation.head(), { request_id: message.envelope.id, ...payload })
+      return conversation.link.postTaken(frame)
+    })
+
+  const listing = { subject: nothing, runs: beside, lane: "listings", owes: small } as const
+  const artifacts = {
+    feature: "artifacts",
+    subject: nothing,
+    lane: "artifacts",
+    owes: small,
+    answer: artifact
+  } as const
+
+  const table: { readonly [T in Message.ClientMessageType]: Row<Of<T>> } = {
+    "session.hello": { atOnce: another },
+    "session.resume": { atOnce: another },
+    "session.ping": { atOnce: ping },
+    "session.pong": { atOnce: pong },
+    "session.ack": { feature: "ack", atOnce: ack },
+    "session.bye": { atOnce: bye },
+    "session.close": { atOnce: close },
+    "session.list_jobs": { feature: "list_jobs", ...listing, answer: listJobs },
+    "job.submit": later({ subject: trace, runs: submitRuns, owes: asSubmitted, answer: submit }),
+    "job.cancel": later({ subject: jobId, runs: beside, owes: small, answer: cancel }),
+    "job.subscribe": later({ feature: "subscribe", subject: jobId, runs: beside, owes: withLease, answer: subscribe }),
+    "job.unsubscribe": later({ feature: "subscribe", subject: jobId, runs: beside, owes: small, answer: unsubscribe }),
+    "artifact.put": { ...artifacts, runs: put },
+    "artifact.fetch": { ...artifacts, runs: beside },
+    "artifact.release": { ...artifacts, runs: beside }
+  }
+
+  /** Handles a message; `size`: of its frame, in UTF-16 code units. */
+  const handle = (conversation: Conversation, message: Message.ClientMessage, size: number): Effect.Effect<void> => {
+    const row: Row<Message.ClientMessage> = table[message.type]
+    const { envelope } = message
+    const { feature } = row
+    if (feature !== undefined && !conversation.session.features.has(feature)) {
+      const error = new InvalidRequest({ message: `type: the feature ${feature} was not negotiated` })
+      return conversation.refused(error, envelope)
+    }
+    if ("atOnce" in row) return row.atOnce(conversation, message)
+    const subject = row.subject(message)
+    if (Either.isLeft(subject)) return conversation.refused(subject.left, envelope)
+    const asked = new Asked(conversation, envelope, row.owes(size))
+    const request = asked.answered(row.answer(conversation, message, asked, subject.right))
+    return conversation.run(
+      row.runs(message),
+      row.lane === undefined ? request : conversation.inLane(row.lane, request)
+    )
+  }
+
+  /** The answering side of a connection that has been given a session. */
+  const begin = (attached: Attached, scope: Scope.Scope): Conversation => new Conversation(attached, scope, kit)
+
+  return { begin, handle }
+})

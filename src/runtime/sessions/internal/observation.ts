@@ -1,0 +1,144 @@
+/**
+ * A subscribe and its end as changes of the log (ARCP 1.1 §7.6): the session is attached to the job, and is given the history that it
+ * asked for.
+ *
+ * Order: the attachment and the end of the history are decided at one place in the journal's queue, so that live events begin exactly
+ * where the replay ends. What is read from the store is read before that; a job that ends in between is read again.
+ *
+ * Races: a subscribe that is repeated on the connection that is being sent the job anyway shows nothing twice. A change that was not
+ * stored is undone with its batch: the session observes what it observed before.
+ */
+import * as Option from "effect/Option"
+import type { SegmentHead, StoredJob } from "../../../store/Store.js"
+import type { Builder } from "../../log/Builder.js"
+import type { Link } from "../../log/Link.js"
+import {
+  acceptedParts,
+  type Attachment,
+  type EndedJob,
+  type LiveJob,
+  type LiveSession,
+  type Run
+} from "../../log/Model.js"
+import { ownerFor, type Replay } from "./numbers.js"
+
+/** What a subscribe asks for, with what was read of the job before the change. */
+export interface Looked {
+  readonly session: LiveSession
+  /** The job as it was found first. */
+  readonly stored: StoredJob
+  /** The job as it was read again because it was not live. It cannot change any more where it has ended. */
+  readonly ended: Option.Option<StoredJob>
+  /** Of the ended job's history. */
+  readonly heads: ReadonlyArray<SegmentHead>
+  readonly history: boolean
+  /** The owner's number behind which history is asked for. */
+  readonly from: number
+  /** The same as a number in the job. */
+  readonly after: number
+  readonly ownerRuns: ReadonlyArray<Run>
+}
+
+/** A subscribe that is being written. */
+export class Observation {
+  /** The job, where it had not ended when the change was written. */
+  live: LiveJob | undefined = undefined
+  /** What is replayed; undefined: nothing. */
+  replay: Replay | undefined = undefined
+  /** The job has ended between the look-up and the change: what is to be sent must be read again. */
+  missed = false
+  private readonly looked: Looked
+  private readonly jobId: string
+  /** The connection that asks. */
+  private readonly link: Link | undefined
+  private attached = false
+  private again: Pick<Attachment, "before" | "link"> | undefined = undefined
+
+  constructor(looked: Looked) {
+    this.looked = looked
+    this.jobId = looked.stored.record.jobId
+    this.link = looked.session.link
+  }
+
+  /** Adds the subscription to the batch; `live`: the job, where it has not ended by now. */
+  write(builder: Builder, live: LiveJob | undefined): void {
+    this.live = live
+    this.replay = undefined
+    this.missed = false
+    this.attached = false
+    this.again = undefined
+    if (live === undefined) this.replayEnded(builder)
+    else this.observe(builder, live)
+  }
+
+  /** The job as the answer shows it. */
+  get stored(): StoredJob {
+    return Option.getOrElse(this.looked.ended, () => this.looked.stored)
+  }
+
+  private replayEnded(builder: Builder): void {
+    const { after, ended, heads, session, stored } = this.looked
+    if (Option.isNone(ended)) {
+      this.missed = true
+      return
+    }
+    const job: EndedJob = { jobId: this.jobId, traceId: stored.record.traceId }
+    for (const head of heads) {
+      const run = { class: head.class, first: head.firstSeq, last: head.lastSeq }
+      const first = Math.max(head.firstSeq, after + 1)
+      this.deliver(builder, job, acceptedParts(session, [run], first, head.lastSeq), heads[0]!.firstSeq - 1)
+    }
+  }
+
+  private observe(builder: Builder, live: LiveJob): void {
+    const { after, history, session } = this.looked
+    const { link } = this
+    const first = Math.max(after, live.trimmedTo) + 1
+    this.attach(builder, live, first)
+    const { again } = this
+    // Where the session was resumed, this may be another process, which asks for what the one before it has had.
+    if (history && (this.attached || (again !== undefined && again.link !== link))) {
+      this.deliver(builder, live, acceptedParts(session, live.gated, first, live.assigned), live.trimmedTo)
+    } else if (again?.before !== undefined) {
+      // An owner that came later has what came since, and the chunks (§7.2).
+      const last = Math.min(again.before, live.assigned)
+      this.deliver(builder, live, acceptedParts(session, live.gated, first, last, "chunk"), live.trimmedTo)
+    }
+    builder.observe(live, session)
+  }
+
+  /** Attaches the session, or notes on its attachment that this connection has asked for the job's history. */
+  private attach(builder: Builder, live: LiveJob, first: number): void {
+    const { history, session } = this.looked
+    const { link } = this
+    const known = live.attachments.get(session.sessionId)
+    const run = known?.runs[0]
+    // All that the session was given of it comes on this connection anyway: the answer was lost with the last one, and
+    // the client asks again. Twice would be once too often.
+    const comes = link !== undefined && run !== undefined && run.firstSeq > link.start && run.firstJobSeq <= first
+    if (known === undefined) {
+      this.attached = true
+      builder.attach(live, session, link)
+    } else if (history && !comes && (known.link !== link || (known.before ?? 0) > 0)) {
+      this.again = { link: known.link, before: known.before }
+      builder.askAgain(live, session, link)
+    }
+  }
+
+  private deliver(
+    builder: Builder,
+    job: LiveJob | EndedJob,
+    parts: ReadonlyArray<readonly [first: number, last: number]>,
+    gone: number
+  ): void {
+    if (parts.length === 0) return
+    const { after, from, ownerRuns, session } = this.looked
+    this.replay ??= { from, after, gone, runs: this.runsNow() ?? ownerRuns }
+    for (const [first, last] of parts) builder.deliver(session, job, first, last)
+  }
+
+  private runsNow(): ReadonlyArray<Run> | undefined {
+    const { live } = this
+    return live?.attachments.get(ownerFor(this.looked.session, live))?.runs
+  }
+}
