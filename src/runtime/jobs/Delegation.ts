@@ -33,6 +33,7 @@ import * as Text from "../../protocol/Text.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import { Budgets } from "./Budgets.js"
 import { Credentials } from "../credentials/Credentials.js"
+import * as View from "../credentials/View.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import type { LiveSession } from "../log/Model.js"
 import * as FrameSize from "../kernel/FrameSize.js"
@@ -305,7 +306,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
             })
           ).pipe(
             Effect.flatMap(() => {
-              const wrong = FrameSize.tooManyCredentials(record.accepted, credentials.wire(jobId), limits)
+              const wrong = View.tooLarge(credentials, record, limits)
               return wrong === undefined ? Effect.void : Effect.fail(wrong)
             })
           )
@@ -354,12 +355,8 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
               },
               committed: () => {
                 for (const { at, owner } of announced) {
-                  const announced = announcement(
-                    owner,
-                    live,
-                    accepted,
-                    () => credentials.wire(jobId),
-                    () => ids.unsafeUlid(deadlines.now())
+                  const announced = announcement(owner, live, accepted, credentials, () =>
+                    ids.unsafeUlid(deadlines.now())
                   )
                   if (announced !== undefined) owner.link?.postAfter(at, announced)
                 }

@@ -33,6 +33,7 @@ import type { Hello, ResumeRequest } from "../../protocol/Session.js"
 import { type Recovered, Store } from "../../store/Store.js"
 import { closeCodes, type Connection } from "../../transport/Connection.js"
 import { BackPressure, type Emitting } from "../log/BackPressure.js"
+import { carries } from "../credentials/View.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import type { Builder } from "../log/Builder.js"
 import { atEnd } from "../kernel/AtEnd.js"
@@ -277,10 +278,6 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
 
         const sessionError = (session: LiveSession, error: ArcpError) =>
           errorFrame({ id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId }, error)
-
-        /** Credentials go over encrypted transports only, or stay on this machine (§14). */
-        const carries = ({ remoteAddress, secure }: Connection, feature: string) =>
-          feature !== "provisioned_credentials" || secure || isLoopback(remoteAddress)
 
         const negotiate = (hello: Hello, connection: Connection) =>
           intersect(info.features, hello.capabilities?.features ?? []).filter((feature) => carries(connection, feature))
@@ -552,6 +549,3 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
       })
     )
 }
-
-const isLoopback = (address: string | undefined): boolean =>
-  address !== undefined && /^(?:::ffff:)?127\.|^::1$/.test(address)

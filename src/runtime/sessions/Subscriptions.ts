@@ -14,11 +14,12 @@ import * as Runtime from "effect/Runtime"
 import * as AgentName from "../../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../../protocol/Errors.js"
 import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../../protocol/Fields.js"
-import type { Credential, Subscribe, Subscribed } from "../../protocol/Job.js"
+import type { Subscribe, Subscribed } from "../../protocol/Job.js"
 import { isTerminal, type JobInfo, type ListJobs } from "../../protocol/Session.js"
 import { Store, type StoreError, type StoredJob } from "../../store/Store.js"
 import { wireBudget } from "../jobs/Budgets.js"
 import { Credentials } from "../credentials/Credentials.js"
+import { type Shown, shownTo } from "../credentials/View.js"
 import { shuttingDown } from "../jobs/Drain.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import * as JobsPage from "./internal/jobsPage.js"
@@ -84,11 +85,6 @@ interface Found {
 }
 
 const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
-
-/** Credentials where a session may be shown them. */
-interface Shown {
-  readonly credentials?: ReadonlyArray<Credential>
-}
 
 const encodeCursor = (jobId: string): string => Encoding.encodeBase64Url(`1:${jobId}`)
 
@@ -165,12 +161,8 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           decision: visibility
         })
 
-      /** Live credentials of a job: for its submitter alone, where its session negotiated them, which takes a secure transport (§7.6, §14). */
-      const credentialsOf = (session: LiveSession, { jobId, principalId }: StoredJob["record"]): Shown => {
-        if (principalId !== session.principal.id || !session.features.has("provisioned_credentials")) return {}
-        const issued = credentials.wire(jobId)
-        return issued.length === 0 ? {} : { credentials: issued }
-      }
+      const credentialsOf = (session: LiveSession, record: StoredJob["record"]): Shown =>
+        shownTo(credentials, session, record)
 
       /** The number of a job's last event in the asking session where that owns it, else in the first owner's (§6.6). */
       const lastSeqFor = (session: LiveSession, live: LiveJob): number =>

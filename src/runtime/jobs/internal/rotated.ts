@@ -5,6 +5,7 @@
 import type * as Context from "effect/Context"
 import * as Redacted from "effect/Redacted"
 import type { JobCredential } from "../../credentials/Credentials.js"
+import { maySee } from "../../credentials/View.js"
 import type { Journal } from "../../log/Journal.js"
 import type { LiveJob } from "../../log/Model.js"
 import { eventPayload } from "../../kernel/Payload.js"
@@ -26,7 +27,7 @@ export const tellRotated = (
       if (at !== undefined) live.ownerPayloads?.delete(at)
       builder.event(live, "event", eventPayload('"status"', now, JSON.stringify(body)))
       at = live.assigned
-      if (!live.owners.some(({ features }) => features.has("provisioned_credentials"))) return
+      if (!live.owners.some(maySee)) return
       live.ownerPayloads ??= new Map()
       const value = Redacted.value(credential.value)
       // Twice: clients read it from the body, or from its details.
