@@ -129,14 +129,14 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
     ) => Effect.Effect<JobCredential, InvalidRequest | InternalError | BudgetExhausted | LeaseExpired>
     /**
      * Begins to revoke everything that an earlier process left unrevoked, its values being gone, and what failed for good then is
-     * tried once more. Answers which of the given jobs have lost credentials: they need new ones.
+     * tried once more. Returns which of the given jobs have lost credentials: they need new ones.
      */
     readonly recover: (liveJobIds: Iterable<string>) => Effect.Effect<ReadonlyArray<string>, StoreError>
     /** The credentials that the upstream refuses to revoke, for operators. */
     readonly failed: Effect.Effect<ReadonlyArray<LedgerRecord>, StoreError>
     /** Everything that may still be valid at the upstream: live, being issued, being revoked, failed. */
     readonly outstanding: Effect.Effect<ReadonlyArray<LedgerRecord>, StoreError>
-    /** Tries the failed ones once more, after an operator has changed something; answers how many. */
+    /** Tries the failed ones once more, after an operator has changed something; returns how many. */
     readonly retryFailed: Effect.Effect<number, StoreError>
   }
 >() {
@@ -266,7 +266,7 @@ const sweeping = ({ ledger }: Core, retainFor: number): Effect.Effect<void, neve
     Effect.asVoid
   )
 
-/** At the end everything is revoked, as far as the time for it reaches. */
+/** At the end of the scope everything is revoked, within this many milliseconds; the ledger keeps what is left. */
 const revokingAtEnd = ({ live, revocations }: Core, within: number): Effect.Effect<void, never, Scope.Scope> =>
   Effect.addFinalizer(() =>
     Effect.suspend(() => {

@@ -1,6 +1,6 @@
 /**
- * Telling that a credential has a new value (ARCP 1.1 §9.8.2, §14): an event without the value for everybody, which is stored,
- * and one with it in memory for the owners' sessions alone, where they have negotiated credentials.
+ * The event of a credential that has a new value (ARCP 1.1 §9.8.2, §14). It is stored without the value, as observers get it; the sessions
+ * that own the job and may see secrets (`credentials/View`) get it with the value, which is kept in memory alone.
  */
 import type * as Context from "effect/Context"
 import * as Redacted from "effect/Redacted"
