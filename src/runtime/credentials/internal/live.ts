@@ -72,6 +72,7 @@ export const makeLiveCredentials = (revocations: Revocations): LiveCredentials =
   /** References that are issuing or live in this process. */
   const present = new Set<string>()
 
+  // Every entry was made here: outside it is read only.
   const rowOf = (entry: Entry): Row => entry as Row
 
   const open = (jobId: string, parentJobId: string | undefined): Entry => {
