@@ -267,7 +267,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§7.6 job.subscribed has the current budget",
     inside: "src/runtime/sessions/internal/jobViews.ts",
-    find: "...(budget === undefined ? {} : { budget }),\n      ...credentialsOf(session, record),\n      parent_job_id: record.parentJobId ?? null,\n      trace_id",
+    find: "...(budget === undefined ? {} : { budget }),\n      ...shownTo(credentials, session, record),\n      parent_job_id: record.parentJobId ?? null,\n      trace_id",
     replace: "parent_job_id: record.parentJobId ?? null,\n      trace_id",
     test: introspection,
     title: "§7.6 job.subscribed has every field"
@@ -560,7 +560,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   // §9.8, §14: credentials
   {
     rule: "§9.8.2 a job's end revokes",
-    inside: "src/runtime/credentials/internal/core.ts",
+    inside: "src/runtime/credentials/internal/live.ts",
     find: "for (const { held } of entry.live.values()) startRevoking(held)",
     replace: "",
     test: credentials,
@@ -568,7 +568,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.2 a value is not reused across jobs",
-    inside: "src/runtime/credentials/internal/core.ts",
+    inside: "src/runtime/credentials/internal/answer.ts",
     find: '(reused ? "its value is another credential\'s" : undefined)',
     replace: "undefined",
     test: credentialSafety,
@@ -576,7 +576,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.2 a rotation whose answer was lost leaves a key that works",
-    inside: "src/runtime/credentials/internal/core.ts",
+    inside: "src/runtime/credentials/internal/rotating.ts",
     find: "atUpstream && isUncertain(cause)",
     replace: "atUpstream && cause === undefined",
     test: credentials,
@@ -584,7 +584,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.2 a parent's end revokes its children's",
-    inside: "src/runtime/credentials/internal/core.ts",
+    inside: "src/runtime/credentials/internal/live.ts",
     find: "for (const child of [...(children.get(jobId) ?? [])]) revoke(child)",
     replace: "",
     test: credentials,

@@ -33,6 +33,7 @@ import { Delegation } from "./jobs/Delegation.js"
 import { Heartbeats } from "./sessions/Heartbeats.js"
 import { JobRunner } from "./jobs/JobRunner.js"
 import { JobScheduler } from "./jobs/JobScheduler.js"
+import * as Rotations from "./jobs/Rotations.js"
 import { Journal } from "./log/Journal.js"
 import { Leases } from "./jobs/Leases.js"
 import { warnedAuthenticator } from "./sessions/AnonymousAccess.js"
@@ -199,6 +200,7 @@ const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | S
   Serving.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(Heartbeats.layer, Subscriptions.layer, Sessions.layer)),
     Layer.provideMerge(Layer.mergeAll(JobScheduler.layer, Delegation.layer)),
+    Layer.provideMerge(Rotations.layer),
     Layer.provideMerge(JobRunner.layer),
     Layer.provideMerge(Layer.mergeAll(BackPressure.layer, Leases.layer, infoLayer(checked(options)))),
     Layer.provideMerge(Layer.mergeAll(Budgets.layer, Credentials.layer(options.credentials))),

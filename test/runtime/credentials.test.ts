@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Either, Exit, Fiber, HashMap, Layer, Logger, Redacted, Ref, TestClock } from "effect"
 import { Amount } from "../../src/authority/index.js"
-import { Credentials } from "../../src/runtime/index.js"
+import { Credentials, type JobCredential } from "../../src/runtime/index.js"
 import { CredentialLedger, StoreError } from "../../src/store/index.js"
 import { durableMemory, lease, ledgers, request, states, usual, world } from "./credentialWorld.js"
 
@@ -324,15 +324,14 @@ describe.each([["none"], ["new"], ["in place"]] as const)("rotation, at the gate
       const { credentials, gateway, ledger } = yield* world(() => durableMemory, { rotation })
       const [first] = yield* credentials.issue(request("job_1"))
       const priorAtNotice = yield* Deferred.make<boolean>()
-      yield* credentials.onRotated(({ credential, jobId }) =>
+      const second = yield* credentials.replace("job_1", first!.id, (credential) =>
         Effect.gen(function* () {
-          expect(jobId).toBe("job_1")
+          expect(credential.jobId).toBe("job_1")
           yield* gateway.call(credential.value, { model: "tier-fast/a" })
           const prior = yield* Effect.exit(gateway.call(first!.value, { model: "tier-fast/a" }))
           yield* Deferred.succeed(priorAtNotice, Exit.isSuccess(prior))
         }).pipe(Effect.orDie)
       )
-      const second = yield* credentials.rotate("job_1", first!.id)
       expect(second.id).toBe(first!.id)
       expect(Redacted.value(second.value)).not.toBe(Redacted.value(first!.value))
       expect(yield* Deferred.await(priorAtNotice)).toBe(rotation !== "in place")
@@ -390,9 +389,9 @@ describe.each([["none"], ["new"], ["in place"]] as const)("rotation, at the gate
       const { credentials, gateway, ledger } = yield* world(() => durableMemory, { rotation })
       const [first] = yield* credentials.issue(request("job_1"))
       const told: Array<string> = []
-      yield* credentials.onRotated(({ credential }) => Effect.sync(() => told.push(Redacted.value(credential.value))))
+      const announce = ({ value }: JobCredential) => Effect.sync(() => void told.push(Redacted.value(value)))
       yield* gateway.loseAnswers(3)
-      const rotating = yield* Effect.fork(Effect.exit(credentials.rotate("job_1", first!.id)))
+      const rotating = yield* Effect.fork(Effect.exit(credentials.replace("job_1", first!.id, announce)))
       yield* TestClock.adjust("2 minutes")
       // Where a rotation issues anew, the prior key has nothing to fear.
       const replaced = rotation !== "none"
@@ -467,16 +466,51 @@ describe.each([["none"], ["new"], ["in place"]] as const)("rotation, at the gate
   )
 })
 
-it.scoped("§9.8.2 a listener that hangs does not keep the prior value alive", () =>
+it.scoped("§9.8.2 an announcement that hangs does not keep the prior value alive", () =>
   Effect.gen(function* () {
     const { credentials, gateway } = yield* world(() => durableMemory)
     const [first] = yield* credentials.issue(request("job_1"))
-    yield* credentials.onRotated(() => Effect.never)
-    yield* credentials.onRotated(() => Effect.dieMessage("broken"))
-    yield* credentials.rotate("job_1", first!.id)
+    yield* credentials.replace("job_1", first!.id, () => Effect.never)
     expect(yield* gateway.liveKeys).toHaveLength(2)
     yield* TestClock.adjust("5 seconds")
     expect(yield* gateway.liveKeys).toHaveLength(1)
     expect(credentials.of("job_1")).toHaveLength(1)
+  })
+)
+
+it.scoped.each<[string, () => Effect.Effect<void>]>([
+  ["dies", () => Effect.dieMessage("broken")],
+  [
+    "throws",
+    () => {
+      throw new Error("broken")
+    }
+  ]
+])("§9.8.2 an announcement that %s does not keep the prior value alive", ([, announce]) =>
+  Effect.gen(function* () {
+    const { credentials, gateway } = yield* world(() => durableMemory)
+    const [first] = yield* credentials.issue(request("job_1"))
+    const second = yield* credentials.replace("job_1", first!.id, announce)
+    yield* TestClock.adjust(0)
+    expect(yield* gateway.liveKeys).toHaveLength(1)
+    expect(credentials.of("job_1")).toEqual([second])
+  })
+)
+
+it.scoped("§9.8.2 a value that was changed in place is announced though the caller of the rotation has gone", () =>
+  Effect.gen(function* () {
+    const { credentials, gateway } = yield* world(() => durableMemory, { rotation: "in place" })
+    const [first] = yield* credentials.issue(request("job_1"))
+    const told: Array<string> = []
+    const announce = ({ value }: JobCredential) => Effect.sync(() => void told.push(Redacted.value(value)))
+    yield* gateway.slow("15 seconds")
+    const late = yield* Effect.fork(Effect.flip(credentials.replace("job_1", first!.id, announce)))
+    yield* TestClock.adjust("10 seconds")
+    expect((yield* Fiber.join(late)).code).toBe("INTERNAL_ERROR")
+    expect(told).toEqual([])
+    yield* TestClock.adjust("10 seconds")
+    expect(told).toEqual(credentials.of("job_1").map(({ value }) => Redacted.value(value)))
+    expect(told).toHaveLength(1)
+    expect(told).not.toContain(Redacted.value(first!.value))
   })
 )

@@ -62,3 +62,42 @@ describe("errors of an upstream", () => {
     )
   })
 })
+
+it.each<[string, () => unknown]>([
+  [
+    "whose fields throw",
+    () =>
+      Object.defineProperties(
+        {},
+        Object.fromEntries(
+          ["status", "type", "code", "message", "error", "cause"].map((name) => [
+            name,
+            {
+              get: () => {
+                throw new Error("hostile")
+              }
+            }
+          ])
+        )
+      )
+  ],
+  [
+    "that is a revoked proxy",
+    () => {
+      const { proxy, revoke } = Proxy.revocable({}, {})
+      revoke()
+      return proxy
+    }
+  ],
+  [
+    "that holds itself",
+    () => {
+      const error: { cause?: unknown } = {}
+      error.cause = { error }
+      return error
+    }
+  ]
+])("§9.6 an error %s is no upstream's error, and translating it does not throw", (_what, make) => {
+  expect(translate(make())).toBe(undefined)
+  expect(translate({ status: 402, cause: make() })?.code).toBe("BUDGET_EXHAUSTED")
+})

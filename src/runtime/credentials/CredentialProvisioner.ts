@@ -18,7 +18,7 @@ export class ProvisionError extends Schema.TaggedError<ProvisionError>()("Provis
   /** One line for operators, without secrets. */
   message: Schema.String,
   /**
-   * Whether the upstream may have made a key all the same, as when its answer was lost. Such a key is hunted down with
+   * Whether the upstream may have made a key all the same, as when its answer was lost. Such a key is looked for with
    * `reclaim`. Default false.
    */
   uncertain: Schema.optionalWith(Schema.Boolean, { default: () => false }),
@@ -32,7 +32,7 @@ export class ProvisionError extends Schema.TaggedError<ProvisionError>()("Provis
 export class RevokeError extends Schema.TaggedError<RevokeError>()("RevokeError", {
   /** One line for operators, without secrets. */
   message: Schema.String,
-  /** Whether trying again is of no use until somebody has changed something, such as a refused master key. */
+  /** Whether trying again is of no use until an operator has changed something, such as a refused master key. */
   permanent: Schema.Boolean
 }) {}
 

@@ -2,13 +2,15 @@
  * Provisioned credentials (ARCP 1.1 §9.8): keys at an upstream that belong to one job, are bounded by its lease, and are
  * revoked when it ends.
  *
- * Responsibility: issues by a `CredentialProvisioner`, keeps the values in memory alone, and answers for the revocation of
+ * Responsibility: issues by a `CredentialProvisioner`, keeps the values in memory alone, and guarantees the revocation of
  * everything that was ever issued, over restarts, by a durable `CredentialLedger` (§14). Without both it is not
  * `available`, and then `provisioned_credentials` must not be offered.
  *
- * How a runtime calls it: `issue` before `job.accepted`, with `wire` in that message to the submitter alone; `revoke` at every
- * kind of end, also when a submit fails after its issue; `recover` once at the start. The head of `internal/credentials`
- * tells the order of each step and the races that are closed.
+ * Order, for the runtime: `issue` before `job.accepted`, which `View` completes for the submitter alone; `revoke` at every kind of end,
+ * also when a submit fails after its issue; `recover` once at the start. A rotation is announced before the prior key is revoked: by what
+ * its caller gives to `replace`. This room knows no jobs, so the runtime's own `rotate` is made above it, in `jobs/Rotations`.
+ *
+ * Races: the heads of `internal/issuing`, `internal/rotating`, `internal/upstream` and `internal/revocations` name what each of them closes.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -18,8 +20,6 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
-import type { Amounts } from "../../authority/Amount.js"
-import type { Lease } from "../../authority/Lease.js"
 import {
   type BudgetExhausted,
   type InternalError,
@@ -32,49 +32,22 @@ import type { Credential } from "../../protocol/Job.js"
 import { check as checkOptions } from "../../protocol/Options.js"
 import { CredentialLedger, type LedgerRecord, type LedgerState } from "../../store/CredentialLedger.js"
 import type { StoreError } from "../../store/Store.js"
-import { type Constraints, CredentialProvisioner } from "./CredentialProvisioner.js"
+import { CredentialProvisioner } from "./CredentialProvisioner.js"
 import { atEnd } from "../kernel/AtEnd.js"
-import { makeCore } from "./internal/core.js"
-import { sha256 } from "../kernel/Hash.js"
+import { makeClaims } from "./internal/claims.js"
+import type { Core } from "./internal/core.js"
+import { issue } from "./internal/issuing.js"
+import { makeLiveCredentials } from "./internal/live.js"
 import { patient } from "../kernel/Patience.js"
 import { makeRevocations } from "./internal/revocations.js"
 import { provisioning } from "./internal/provisioning.js"
+import { replace } from "./internal/rotating.js"
+import type { IssueRequest, JobCredential } from "./JobCredential.js"
 import { translate } from "./UpstreamErrors.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
 
-/** A credential of a job. Its value is in memory only, and prints as redacted. */
-export interface JobCredential {
-  /** `cred_<ulid>`; the same before and after a rotation. */
-  readonly id: string
-  readonly jobId: string
-  readonly scheme: string
-  readonly value: Redacted.Redacted<string>
-  readonly endpoint: string
-  readonly profile: string | undefined
-  readonly constraints: Constraints | undefined
-}
-
-/** For which job credentials are wanted. */
-export interface IssueRequest {
-  readonly jobId: string
-  readonly principalId: string
-  /** `name@version`. */
-  readonly agent: string
-  /** The job that delegated; its end revokes the child's credentials too (§9.8.2). */
-  readonly parentJobId?: string | undefined
-  /** The effective lease. */
-  readonly lease: Lease
-  /** What is left of the job's budget: read at the issue and at each rotation, so that a rotated key is no fresh budget. */
-  readonly remaining: Effect.Effect<Amounts>
-}
-
-/** A credential has a new value. */
-export interface Rotation {
-  readonly jobId: string
-  /** With the new value. */
-  readonly credential: JobCredential
-}
+export type { IssueRequest, JobCredential } from "./JobCredential.js"
 
 /** How long things may take, and how long they are kept. */
 export interface CredentialsOptions {
@@ -90,7 +63,7 @@ export interface CredentialsOptions {
   readonly retryMaxDelay?: Duration.DurationInput | undefined
   /** Attempts to revoke at a time. Default 16. */
   readonly revokeConcurrency?: number | undefined
-  /** How long a listener of a rotation may hold up the revocation of the prior value. Default 5 seconds. */
+  /** How long the announcement of a rotation may hold up the revocation of the prior value. Default 5 seconds. */
   readonly notifyTimeout?: Duration.DurationInput | undefined
   /** How long a shutdown waits for revocations. Default 5 seconds. */
   readonly shutdownTimeout?: Duration.DurationInput | undefined
@@ -132,31 +105,38 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
      */
     readonly revoke: (jobId: string) => void
     /**
-     * Puts a new value behind a credential (§9.8.2): the listeners of `onRotated` hear it, then the prior value is revoked.
+     * Puts a new value behind a credential (§9.8.2): the sessions that own the job get an event with it, then the prior value is revoked.
      * `INVALID_REQUEST` where the job has no such credential or has ended, `BUDGET_EXHAUSTED` and `LEASE_EXPIRED` where
      * nothing could be issued any more, `INTERNAL_ERROR` where the provisioner fails; then the prior value stays. Where the
      * answer of the provisioner's `rotate` was lost, the prior value may be invalid: another key is issued in its place,
-     * repeatedly until there is one or the job ends, and `onRotated` hears of it. Rotations of one credential run one after
-     * another; one that cannot begin within the issue time-out fails with `INTERNAL_ERROR`.
+     * repeatedly until there is one or the job ends, and the owner is told of it. Rotations of one credential run one after
+     * another; one that cannot begin within the issue time-out fails with `INTERNAL_ERROR`. Without a runtime around it, as in a program
+     * that builds this layer alone, there is no session to tell.
      */
     readonly rotate: (
       jobId: string,
       credentialId: string
     ) => Effect.Effect<JobCredential, InvalidRequest | InternalError | BudgetExhausted | LeaseExpired>
-    /** Hears of every rotation until the scope closes. The prior value lives until the listener has returned or timed out. */
-    readonly onRotated: (
-      listener: (rotation: Rotation) => Effect.Effect<void>
-    ) => Effect.Effect<void, never, Scope.Scope>
+    /**
+     * As `rotate`, and runs `announce` with the new value in place of telling the owner. The prior value lives until `announce` has
+     * returned, failed or used up `notifyTimeout`. It also runs for a caller who no longer waits, where a key that was changed in
+     * place, or issued instead of one whose answer was lost, comes late: the job has that value from then on.
+     */
+    readonly replace: (
+      jobId: string,
+      credentialId: string,
+      announce: (credential: JobCredential) => Effect.Effect<void>
+    ) => Effect.Effect<JobCredential, InvalidRequest | InternalError | BudgetExhausted | LeaseExpired>
     /**
      * Begins to revoke everything that an earlier process left unrevoked, its values being gone, and what failed for good then is
-     * tried once more. Answers which of the given jobs have lost credentials: they need new ones.
+     * tried once more. Returns which of the given jobs have lost credentials: they need new ones.
      */
     readonly recover: (liveJobIds: Iterable<string>) => Effect.Effect<ReadonlyArray<string>, StoreError>
     /** The credentials that the upstream refuses to revoke, for operators. */
     readonly failed: Effect.Effect<ReadonlyArray<LedgerRecord>, StoreError>
     /** Everything that may still be valid at the upstream: live, being issued, being revoked, failed. */
     readonly outstanding: Effect.Effect<ReadonlyArray<LedgerRecord>, StoreError>
-    /** Tries the failed ones once more, after an operator has changed something; answers how many. */
+    /** Tries the failed ones once more, after an operator has changed something; returns how many. */
     readonly retryFailed: Effect.Effect<number, StoreError>
   }
 >() {
@@ -178,6 +158,7 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
 }
 
 type Ledger = Context.Tag.Service<CredentialLedger>
+type Service = typeof Credentials.Service
 
 const pageSize = 500
 
@@ -196,7 +177,7 @@ const open: ReadonlyArray<LedgerState> = ["issuing", "live", "revoking"]
 const millis = (input: Duration.DurationInput | undefined, fallback: Duration.DurationInput): number =>
   Duration.toMillis(input ?? fallback)
 
-const make = (options: CredentialsOptions): Effect.Effect<typeof Credentials.Service, never, Ids | Scope.Scope> =>
+const make = (options: CredentialsOptions): Effect.Effect<Service, never, Ids | Scope.Scope> =>
   Effect.gen(function* () {
     const provisioner = yield* Effect.serviceOption(CredentialProvisioner)
     const ledger = yield* Effect.serviceOption(CredentialLedger)
@@ -216,14 +197,16 @@ const make = (options: CredentialsOptions): Effect.Effect<typeof Credentials.Ser
     )
   })
 
-const unavailable = (ledger: Ledger | undefined): typeof Credentials.Service => ({
+const noneHere = () => new InvalidRequest({ message: "no credentials are provisioned here" })
+
+const unavailable = (ledger: Ledger | undefined): Service => ({
   available: false,
   issue: () => Effect.succeed([]),
   of: () => [],
   wire: () => [],
   revoke: () => undefined,
-  rotate: () => new InvalidRequest({ message: "no credentials are provisioned here" }),
-  onRotated: () => Effect.void,
+  rotate: noneHere,
+  replace: noneHere,
   recover: () =>
     ledger === undefined
       ? Effect.succeed([])
@@ -240,106 +223,119 @@ const unavailable = (ledger: Ledger | undefined): typeof Credentials.Service => 
   retryFailed: Effect.succeed(0)
 })
 
+const makeCore = (
+  options: CredentialsOptions,
+  ids: Context.Tag.Service<Ids>,
+  ledger: Ledger,
+  provisioner: Context.Tag.Service<CredentialProvisioner>
+): Effect.Effect<Core, never, Scope.Scope> => {
+  const claims = makeClaims()
+  const times = {
+    attemptTimeout: millis(options.revokeTimeout, "10 seconds"),
+    firstDelay: millis(options.retryDelay, "500 millis"),
+    maxDelay: millis(options.retryMaxDelay, "5 minutes"),
+    settleAfter: millis(options.lateTimeout, "1 minute"),
+    concurrency: options.revokeConcurrency ?? 16
+  }
+  return Effect.map(
+    makeRevocations(ledger, provisioner, times, claims.release),
+    (revocations): Core => ({
+      ids,
+      ledger,
+      provisioner,
+      timeouts: {
+        issue: millis(options.issueTimeout, "10 seconds"),
+        late: millis(options.lateTimeout, "1 minute"),
+        notify: millis(options.notifyTimeout, "5 seconds")
+      },
+      revocations,
+      claims,
+      live: makeLiveCredentials(revocations)
+    })
+  )
+}
+
+/** Deletes rows of the ledger that are no longer kept for audit, every hour. */
+const sweeping = ({ ledger }: Core, retainFor: number): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.flatMap(Effect.clock, (clock) =>
+    Effect.suspend(() => ledger.sweep(clock.unsafeCurrentTimeMillis() - retainFor))
+  ).pipe(
+    Effect.catchAllCause(() => Effect.logWarning("the ledger of credentials could not be swept")),
+    Effect.schedule(Schedule.spaced("1 hour")),
+    Effect.forkScoped,
+    Effect.asVoid
+  )
+
+/** At the end of the scope everything is revoked, within this many milliseconds; the ledger keeps what is left. */
+const revokingAtEnd = ({ live, revocations }: Core, within: number): Effect.Effect<void, never, Scope.Scope> =>
+  Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      live.revokeAll()
+      // a finalizer is uninterruptible, and a time-out there would wait for what hangs
+      return atEnd(Effect.timeoutOption(revocations.drain, within))
+    })
+  )
+
+/** Begins to revoke the keys of an earlier process; returns how many. */
+const takeOver = ({ live, revocations }: Core, records: ReadonlyArray<LedgerRecord>): number => {
+  let taken = 0
+  for (const record of records) {
+    if (live.owns(record.reference)) continue
+    taken++
+    revocations.start({ record, handle: record.handle, secret: undefined })
+  }
+  return taken
+}
+
+/** Which of the given jobs have lost credentials with an earlier process, whose keys are revoked. */
+const recover = (core: Core, liveJobIds: Iterable<string>): Effect.Effect<ReadonlyArray<string>, StoreError> =>
+  Effect.map(listAll(core.ledger, [...open, "failed"]), (left) => {
+    const foreign = left.filter(({ reference }) => !core.live.owns(reference))
+    takeOver(core, foreign)
+    const lost = new Set(foreign.map(({ jobId }) => jobId))
+    return [...new Set(liveJobIds)].filter((jobId) => lost.has(jobId))
+  })
+
+const toWire = ({ constraints, endpoint, id, profile, scheme, value }: JobCredential): Credential => ({
+  id,
+  scheme,
+  value: Redacted.value(value),
+  endpoint,
+  ...(profile === undefined ? {} : { profile }),
+  ...(constraints === undefined ? {} : { constraints: { ...constraints } })
+})
+
 const makeAvailable = (
   options: CredentialsOptions,
   ids: Context.Tag.Service<Ids>,
   ledger: Ledger,
   provisioner: Context.Tag.Service<CredentialProvisioner>
-): Effect.Effect<typeof Credentials.Service, never, Scope.Scope> =>
+): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const claims = new Map<string, string>()
-    const revocations = yield* makeRevocations(
-      ledger,
-      provisioner,
-      {
-        attemptTimeout: millis(options.revokeTimeout, "10 seconds"),
-        firstDelay: millis(options.retryDelay, "500 millis"),
-        maxDelay: millis(options.retryMaxDelay, "5 minutes"),
-        settleAfter: millis(options.lateTimeout, "1 minute"),
-        concurrency: options.revokeConcurrency ?? 16
-      },
-      ({ handle, record, secret }) => {
-        for (const key of [
-          ...(handle === undefined ? [] : [`handle ${handle}`]),
-          ...(secret === undefined ? [] : [`value ${sha256(Redacted.value(secret))}`])
-        ]) {
-          if (claims.get(key) === record.reference) claims.delete(key)
-        }
-      }
-    )
-    const core = makeCore(
-      ids,
-      ledger,
-      provisioner,
-      {
-        issueTimeout: millis(options.issueTimeout, "10 seconds"),
-        lateTimeout: millis(options.lateTimeout, "1 minute"),
-        notifyTimeout: millis(options.notifyTimeout, "5 seconds")
-      },
-      revocations,
-      claims
-    )
+    const core = yield* makeCore(options, ids, ledger, provisioner)
+    yield* sweeping(core, millis(options.retainRevoked, "7 days"))
+    yield* revokingAtEnd(core, millis(options.shutdownTimeout, "5 seconds"))
 
-    const retainFor = millis(options.retainRevoked, "7 days")
-    yield* Effect.flatMap(Effect.clock, (clock) =>
-      Effect.suspend(() => ledger.sweep(clock.unsafeCurrentTimeMillis() - retainFor))
-    ).pipe(
-      Effect.catchAllCause(() => Effect.logWarning("the ledger of credentials could not be swept")),
-      Effect.schedule(Schedule.spaced("1 hour")),
-      Effect.forkScoped
-    )
+    const of = (jobId: string): ReadonlyArray<JobCredential> =>
+      Array.from(core.live.find(jobId)?.live.values() ?? [], ({ credential }) => credential)
 
-    yield* Effect.addFinalizer(() =>
-      Effect.suspend(() => {
-        core.revokeAll()
-        // a finalizer is uninterruptible, and a time-out there would wait for what hangs
-        return atEnd(Effect.timeoutOption(revocations.drain, millis(options.shutdownTimeout, "5 seconds")))
-      })
-    )
-
-    const take = (records: ReadonlyArray<LedgerRecord>): number => {
-      let taken = 0
-      for (const record of records) {
-        if (core.owns(record.reference)) continue
-        taken++
-        revocations.start({ record, handle: record.handle, secret: undefined })
-      }
-      return taken
-    }
+    const replaceIn: Service["replace"] = (jobId, credentialId, announce) =>
+      replace(core, jobId, credentialId, announce).pipe(
+        Effect.withSpan("arcp.credentials.rotate", { attributes: { jobId, credentialId } })
+      )
 
     return {
       available: true,
       issue: (request) =>
-        core.issue(request).pipe(Effect.withSpan("arcp.credentials.issue", { attributes: { jobId: request.jobId } })),
-      of: core.of,
-      wire: (jobId) =>
-        core.of(jobId).map(({ constraints, endpoint, id, profile, scheme, value }) => ({
-          id,
-          scheme,
-          value: Redacted.value(value),
-          endpoint,
-          ...(profile === undefined ? {} : { profile }),
-          ...(constraints === undefined ? {} : { constraints: { ...constraints } })
-        })),
-      revoke: core.revoke,
-      rotate: (jobId, credentialId) =>
-        core
-          .rotate(jobId, credentialId)
-          .pipe(Effect.withSpan("arcp.credentials.rotate", { attributes: { jobId, credentialId } })),
-      onRotated: (listener) =>
-        Effect.acquireRelease(
-          Effect.sync(() => void core.listeners.add(listener)),
-          () => Effect.sync(() => void core.listeners.delete(listener))
-        ),
-      recover: (liveJobIds) =>
-        Effect.map(listAll(ledger, [...open, "failed"]), (left) => {
-          const foreign = left.filter(({ reference }) => !core.owns(reference))
-          take(foreign)
-          const lost = new Set(foreign.map(({ jobId }) => jobId))
-          return [...new Set(liveJobIds)].filter((jobId) => lost.has(jobId))
-        }),
+        issue(core, request).pipe(Effect.withSpan("arcp.credentials.issue", { attributes: { jobId: request.jobId } })),
+      of,
+      wire: (jobId) => of(jobId).map(toWire),
+      revoke: core.live.revoke,
+      rotate: (jobId, credentialId) => replaceIn(jobId, credentialId, () => Effect.void),
+      replace: replaceIn,
+      recover: (liveJobIds) => recover(core, liveJobIds),
       failed: listAll(ledger, ["failed"]),
       outstanding: listAll(ledger, [...open, "failed"]),
-      retryFailed: Effect.map(listAll(ledger, ["failed"]), take)
+      retryFailed: Effect.map(listAll(ledger, ["failed"]), (failed) => takeOver(core, failed))
     }
   })

@@ -65,15 +65,14 @@ export interface LiteLlmOptions {
 /** An answer is read to this many bytes. */
 const maxAnswer = 262_144
 
-const Generated = Schema.parseJson(
-  Schema.Struct({
-    key: Schema.NonEmptyString,
-    expires: Schema.optional(Schema.NullOr(Schema.String)),
-    models: Schema.optional(Schema.NullOr(Schema.Array(Schema.String))),
-    max_budget: Schema.optional(Schema.NullOr(Schema.Number))
-  })
-)
-const decodeGenerated = Schema.decodeUnknownOption(Generated)
+const Generated = Schema.Struct({
+  key: Schema.NonEmptyString,
+  expires: Schema.optional(Schema.NullOr(Schema.String)),
+  models: Schema.optional(Schema.NullOr(Schema.Array(Schema.String))),
+  max_budget: Schema.optional(Schema.NullOr(Schema.Number))
+})
+type Generated = typeof Generated.Type
+const decodeGenerated = Schema.decodeUnknownEither(Schema.parseJson(Generated))
 
 /** LiteLLM's own errors have an object: a `404` without one is the route's, not the key's. */
 const OwnError = Schema.parseJson(
@@ -121,6 +120,99 @@ const exactly = (n: number) => Either.getOrElse(Amount.fromNumber(n), () => Amou
 /** Statuses at which the proxy has made nothing. */
 const refusals = new Set([400, 401, 403, 404, 405, 413, 415, 422])
 
+/** What is asked of the proxy for one job. */
+interface Asked {
+  /** The models, where the lease names any. */
+  readonly mapped: { readonly allowed: ReadonlyArray<string>; readonly enforced: ReadonlyArray<string> } | undefined
+  /** USD. */
+  readonly budget: number | undefined
+  /** How long the key lives, and the milliseconds since the epoch from which that counts. */
+  readonly seconds: number | undefined
+  readonly now: number
+}
+
+/** The lease in the proxy's terms; undefined where the job gets no key. Fails where the proxy could only hold it by allowing more. */
+const askedOf = (
+  { expiresAt, models: patterns, remaining }: ProvisionRequest,
+  options: LiteLlmOptions,
+  now: number
+): Either.Either<Asked | undefined, ProvisionError> =>
+  Either.gen(function* () {
+    if (patterns === undefined && options.anyModel !== true) return undefined
+    const mapped =
+      patterns === undefined
+        ? undefined
+        : yield* Either.mapLeft(
+            toLiteLlm(patterns, { known: options.models, accessGroups: options.accessGroups ?? {} }),
+            (pattern) =>
+              new ProvisionError({
+                message:
+                  "LiteLLM cannot hold a pattern of model.use without allowing more: give `models` or `accessGroups`",
+                explanation: `the gateway cannot enforce the model.use pattern ${JSON.stringify(pattern.slice(0, 80))}`,
+                retryable: false
+              })
+          )
+    // an empty list would mean every model
+    if (mapped !== undefined && mapped.allowed.length === 0) return undefined
+    const usd = remaining.get("USD")
+    // rounded down, less a second for the way: the key must not outlive the lease
+    const seconds = expiresAt === undefined ? undefined : Math.floor((expiresAt - now) / 1000) - 1
+    if (seconds !== undefined && seconds < 1) {
+      return yield* Either.left(
+        new ProvisionError({
+          message: "the lease ends within two seconds: no key is made for it",
+          explanation: "the lease ends too soon",
+          retryable: false
+        })
+      )
+    }
+    return { mapped, budget: usd === undefined ? undefined : atMost(usd), seconds, now }
+  })
+
+/** The key of an answer. */
+const generatedOf = ({ body, status }: Answer): Effect.Effect<Generated, ProvisionError> => {
+  if (status !== 200 && status !== 201) {
+    // an alias that is there already was made by a proxy in between that repeated the request
+    const repeated = status === 400 && /already exists/i.test(body)
+    return new ProvisionError({
+      message: `LiteLLM answered ${status} to /key/generate`,
+      uncertain: repeated || !refusals.has(status),
+      retryable: !refusals.has(status)
+    })
+  }
+  return Effect.mapError(
+    decodeGenerated(body),
+    () => new ProvisionError({ message: "LiteLLM's answer to /key/generate is not understood", uncertain: true })
+  )
+}
+
+/** In what a key is wider than was asked for, if in anything. */
+const widerThan = (
+  { budget, mapped, seconds }: Asked,
+  { expires, max_budget, models }: Generated
+): string | undefined => {
+  if (budget !== undefined && max_budget !== undefined && (max_budget === null || max_budget > budget)) {
+    return "a larger budget"
+  }
+  if (mapped !== undefined && models !== undefined && models !== null) {
+    const given = new Set(mapped.allowed)
+    if (models.length === 0 || !models.every((model) => given.has(model))) return "more models"
+  }
+  return seconds !== undefined && expires === null ? "a longer life" : undefined
+}
+
+/** What of the lease the proxy says that it enforces. */
+const constraintsOf = (
+  { budget, mapped, now, seconds }: Asked,
+  { expires, max_budget, models }: Generated
+): NonNullable<Issued["constraints"]> => ({
+  ...(budget === undefined || max_budget === undefined || max_budget === null
+    ? {}
+    : { "cost.budget": [Amount.print({ currency: "USD", value: exactly(Math.max(0, max_budget)) })] }),
+  ...(mapped === undefined || models === undefined || models === null ? {} : { "model.use": mapped.enforced }),
+  ...(seconds === undefined || expires === undefined ? {} : { expires_at: formatTimestamp(now + seconds * 1000) })
+})
+
 /** Makes the provisioner. */
 export const make = (
   options: LiteLlmOptions
@@ -149,41 +241,14 @@ export const make = (
 
     const issue = (request: ProvisionRequest): Effect.Effect<ReadonlyArray<Issued>, ProvisionError> =>
       Effect.gen(function* () {
-        const { models: patterns, remaining } = request
-        if (patterns === undefined && options.anyModel !== true) return []
-        const mapped =
-          patterns === undefined
-            ? undefined
-            : yield* Either.mapLeft(
-                toLiteLlm(patterns, { known: options.models, accessGroups: options.accessGroups ?? {} }),
-                (pattern) =>
-                  new ProvisionError({
-                    message:
-                      "LiteLLM cannot hold a pattern of model.use without allowing more: give `models` or `accessGroups`",
-                    explanation: `the gateway cannot enforce the model.use pattern ${JSON.stringify(pattern.slice(0, 80))}`,
-                    retryable: false
-                  })
-              )
-        // an empty list would mean every model
-        if (mapped !== undefined && mapped.allowed.length === 0) return []
-        const usd = remaining.get("USD")
-        const budget = usd === undefined ? undefined : atMost(usd)
-        const now = yield* Clock.currentTimeMillis
-        // rounded down, less a second for the way: the key must not outlive the lease
-        const seconds = request.expiresAt === undefined ? undefined : Math.floor((request.expiresAt - now) / 1000) - 1
-        if (seconds !== undefined && seconds < 1) {
-          return yield* new ProvisionError({
-            message: "the lease ends within two seconds: no key is made for it",
-            explanation: "the lease ends too soon",
-            retryable: false
-          })
-        }
+        const asked = yield* askedOf(request, options, yield* Clock.currentTimeMillis)
+        if (asked === undefined) return []
         const answer = yield* post("/key/generate", {
           ...options.extra,
           key_alias: aliasOf(request.reference),
-          models: mapped?.allowed ?? [],
-          ...(budget === undefined ? {} : { max_budget: budget }),
-          ...(seconds === undefined ? {} : { duration: `${seconds}s` }),
+          models: asked.mapped?.allowed ?? [],
+          ...(asked.budget === undefined ? {} : { max_budget: asked.budget }),
+          ...(asked.seconds === undefined ? {} : { duration: `${asked.seconds}s` }),
           metadata: {
             job_id: request.jobId,
             agent: request.agent,
@@ -192,54 +257,22 @@ export const make = (
         }).pipe(
           Effect.mapError(({ message }) => new ProvisionError({ message: `LiteLLM: ${message}`, uncertain: true }))
         )
-        if (answer.status !== 200 && answer.status !== 201) {
-          // an alias that is there already was made by a proxy in between that repeated the request
-          const repeated = answer.status === 400 && /already exists/i.test(answer.body)
+        const generated = yield* generatedOf(answer)
+        const wider = widerThan(asked, generated)
+        if (wider !== undefined) {
           return yield* new ProvisionError({
-            message: `LiteLLM answered ${answer.status} to /key/generate`,
-            uncertain: repeated || !refusals.has(answer.status),
-            retryable: !refusals.has(answer.status)
-          })
-        }
-        const generated = Option.getOrUndefined(decodeGenerated(answer.body))
-        if (generated === undefined) {
-          return yield* new ProvisionError({
-            message: "LiteLLM's answer to /key/generate is not understood",
-            uncertain: true
-          })
-        }
-        const wider = (what: string) =>
-          new ProvisionError({
-            message: `LiteLLM made a key with ${what} than was asked for`,
+            message: `LiteLLM made a key with ${wider} than was asked for`,
             uncertain: true,
             retryable: false
           })
-        const { expires, key, max_budget, models } = generated
-        if (budget !== undefined && max_budget !== undefined && (max_budget === null || max_budget > budget)) {
-          return yield* wider("a larger budget")
         }
-        if (mapped !== undefined && models !== undefined && models !== null) {
-          const given = new Set(mapped.allowed)
-          if (models.length === 0 || !models.every((model) => given.has(model))) return yield* wider("more models")
-        }
-        if (seconds !== undefined && expires === null) return yield* wider("a longer life")
         return [
           {
             handle: aliasOf(request.reference),
-            value: Redacted.make(key),
+            value: Redacted.make(generated.key),
             endpoint,
             profile: options.profile ?? "openai",
-            constraints: {
-              ...(budget === undefined || max_budget === undefined || max_budget === null
-                ? {}
-                : { "cost.budget": [Amount.print({ currency: "USD", value: exactly(Math.max(0, max_budget)) })] }),
-              ...(mapped === undefined || models === undefined || models === null
-                ? {}
-                : { "model.use": mapped.enforced }),
-              ...(seconds === undefined || expires === undefined
-                ? {}
-                : { expires_at: formatTimestamp(now + seconds * 1000) })
-            }
+            constraints: constraintsOf(asked, generated)
           }
         ]
       })

@@ -1,9 +1,10 @@
 /**
  * Errors of an upstream as the errors of the protocol (ARCP 1.1 §9.6, §13.7). Nothing of the upstream's text is repeated: gateways
- * have been seen to put keys into their errors.
+ * have been seen to put keys into their errors. An error may be any value of user code: fields that cannot be read count as absent.
  */
 import * as Redacted from "effect/Redacted"
 import { BudgetExhausted, PermissionDenied } from "../../protocol/Errors.js"
+import * as Text from "../../protocol/Text.js"
 
 /** How much of an upstream's text is looked at. */
 const maxText = 16_384
@@ -18,7 +19,7 @@ interface Facts {
   readonly texts: Array<string>
 }
 
-const isObject = (u: unknown): u is Readonly<Record<string, unknown>> => typeof u === "object" && u !== null
+const isObject = (u: unknown): u is object => typeof u === "object" && u !== null
 
 const addText = (text: string, facts: Facts, depth: number): void => {
   const cut = text.slice(0, maxText)
@@ -35,20 +36,20 @@ const gather = (error: unknown, facts: Facts, depth: number): void => {
   if (typeof error === "string") return addText(error, facts, depth)
   if (!isObject(error) || depth > maxDepth) return
   for (const name of ["status", "statusCode", "status_code"]) {
-    const status = error[name]
+    const status = Text.property(error, name)
     if (facts.status === undefined && typeof status === "number") facts.status = status
   }
   for (const name of ["type", "code"]) {
-    const type = error[name]
+    const type = Text.property(error, name)
     if (typeof type === "string" && type.length <= 64) {
       facts.types.add(type.toLowerCase())
       if (facts.status === undefined && /^[1-5][0-9]{2}$/.test(type)) facts.status = Number(type)
     } else if (name === "code" && facts.status === undefined && typeof type === "number") facts.status = type
   }
-  const { message } = error
+  const message = Text.property(error, "message")
   if (typeof message === "string") facts.texts.push(message.slice(0, maxText))
   for (const name of ["error", "body", "responseBody", "data", "detail", "response", "cause"]) {
-    const inner: unknown = error[name]
+    const inner = Text.property(error, name)
     if (inner !== undefined && inner !== error) gather(inner, facts, depth + 1)
   }
 }

@@ -33,6 +33,7 @@ import * as Text from "../../protocol/Text.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import { Budgets } from "./Budgets.js"
 import { Credentials } from "../credentials/Credentials.js"
+import * as View from "../credentials/View.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { newJob } from "./NewJob.js"
@@ -303,7 +304,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
             })
           ).pipe(
             Effect.flatMap(() => {
-              const wrong = FrameSize.tooManyCredentials(record.accepted, credentials.wire(jobId), limits)
+              const wrong = View.tooLarge(credentials, record, limits)
               return wrong === undefined ? Effect.void : Effect.fail(wrong)
             })
           )
@@ -345,13 +346,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
                 builder.job(record)
                 for (const owner of parentLive.owners) {
                   builder.announce(owner, () =>
-                    announcement(
-                      owner,
-                      live,
-                      accepted,
-                      () => credentials.wire(jobId),
-                      () => ids.unsafeUlid(deadlines.now())
-                    )
+                    announcement(owner, live, accepted, credentials, () => ids.unsafeUlid(deadlines.now()))
                   )
                   builder.addOwner(live, owner)
                 }

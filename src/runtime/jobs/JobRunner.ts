@@ -525,16 +525,6 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
           })
         })
 
-      yield* credentials.onRotated(({ credential, jobId }) =>
-        Effect.async<void>((resume) => {
-          const live = jobs.get(jobId)?.live
-          if (live === undefined || live.ending) return resume(Effect.void)
-          tellRotated(journal, deadlines.now(), live, credential, "a credential has a new value", () =>
-            resume(Effect.void)
-          )
-        })
-      )
-
       const drain = new Drain({
         jobs,
         durable: store.durable,

@@ -38,6 +38,7 @@ import type { TraceContext } from "../../protocol/Trace.js"
 import type { KeyRecord } from "../../store/Store.js"
 import { Store, type StoreError } from "../../store/Store.js"
 import { Credentials } from "../credentials/Credentials.js"
+import * as View from "../credentials/View.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { announcement } from "./internal/announced.js"
 import * as FrameSize from "../kernel/FrameSize.js"
@@ -213,7 +214,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             now,
             inlineStream: !session.features.has("result_chunk"),
             priority: request.priority,
-            provisioned: session.features.has("provisioned_credentials"),
+            provisioned: View.maySee(session),
             parent: undefined
           })
           const { jobId } = record
@@ -241,7 +242,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
                 }
                 if (!session.removed) builder.addOwner(live, session)
                 builder.reply(
-                  () => request.accepted(jobId, record.traceId, withCredentials(session, jobId, accepted)),
+                  () => request.accepted(jobId, record.traceId, View.acceptedFor(credentials, session, record, accepted)),
                   live
                 )
                 if (start) runner.writeStart(running, builder)
@@ -268,7 +269,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
             }),
             () =>
               Effect.suspend(() => {
-                const late = full() ?? FrameSize.tooManyCredentials(record.accepted, credentials.wire(jobId), limits)
+                const late = full() ?? View.tooLarge(credentials, record, limits)
                 if (late === undefined) return Effect.sync(announce)
                 credentials.revoke(jobId)
                 return Effect.fail(late)
@@ -279,24 +280,14 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           )
         })
 
-      /** The submitter alone is told the credentials, and only where it negotiated them (§9.8.2, §14). */
-      const withCredentials = (session: LiveSession, jobId: string, accepted: Accepted): Accepted => {
-        const issued = session.features.has("provisioned_credentials") ? credentials.wire(jobId) : []
-        return issued.length === 0 ? accepted : { ...accepted, credentials: issued }
-      }
-
       /** The jobs that a job's delegations have started and that have not ended. */
       const descendants = (running: Running): ReadonlyArray<LiveJob> =>
         [...running.children].flatMap((child) => (child.queued ? [child.live, ...descendants(child)] : []))
 
       /** Tells a session that has become an owner of a job of one of its children (§10). */
       const childAnnounced = (session: LiveSession, child: LiveJob): RawEnvelope | undefined =>
-        announcement(
-          session,
-          child,
-          JSON.parse(child.record.accepted) as Accepted,
-          () => credentials.wire(child.jobId),
-          () => ids.unsafeUlid(deadlines.now())
+        announcement(session, child, JSON.parse(child.record.accepted) as Accepted, credentials, () =>
+          ids.unsafeUlid(deadlines.now())
         )
 
       /** Answers a submit whose key is known (§7.2); false where its job is gone. */
@@ -325,7 +316,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           journal.change({
             write: (builder) => {
               builder.reply(() =>
-                request.accepted(record.jobId, record.traceId, withCredentials(session, record.jobId, accepted))
+                request.accepted(record.jobId, record.traceId, View.acceptedFor(credentials, session, record, accepted))
               )
               if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)
               // By what is in the log so far: the end of a job that is ending may be queued behind this change.

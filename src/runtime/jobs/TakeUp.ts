@@ -11,6 +11,7 @@ import * as Text from "../../protocol/Text.js"
 import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
 import { fromText } from "./Budgets.js"
 import type { IssueRequest } from "../credentials/Credentials.js"
+import { maySee } from "../credentials/View.js"
 import type { Leases } from "./Leases.js"
 import { LiveJob } from "../log/Model.js"
 import { isToolEvent } from "../kernel/Payload.js"
@@ -93,7 +94,7 @@ export const takeUp = (
  */
 export const reissueOf = (running: Running): IssueRequest | undefined => {
   const { agent, budget, lease, live } = running
-  running.provisioned = live.owners[0] === undefined || live.owners[0].features.has("provisioned_credentials")
+  running.provisioned = live.owners[0] === undefined || maySee(live.owners[0])
   return running.provisioned
     ? {
         jobId: live.jobId,

@@ -1,4 +1,4 @@
-/** What a provisioner answered, checked before anybody gets it: well-formed, bounded, and no wider than what was asked for. */
+/** What a provisioner answered, checked before it is handed out: well-formed, bounded, and no wider than what was asked for. */
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import * as Amount from "../../../authority/Amount.js"

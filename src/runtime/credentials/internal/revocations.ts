@@ -8,7 +8,7 @@
  * Order: the ledger says `revoking` before the upstream is asked, and `revoked` after it has agreed. A ledger that cannot be
  * written holds nothing up: the row is then behind, and the next process asks the upstream once more, which is harmless.
  *
- * Races closed: a key is started once, whoever asks. A key whose answer was lost may come into being after it was looked
+ * Races closed: a key is started once, however often that is asked for. A key whose answer was lost may come into being after it was looked
  * for, so the upstream is asked again when the answer can no longer be under way. At shutdown every pause is cut short, one
  * more attempt is made, and what is left stays in the ledger for the next process.
  */

@@ -1,10 +1,11 @@
 /**
- * Telling that a credential has a new value (ARCP 1.1 §9.8.2, §14): an event without the value for everybody, which is stored,
- * and one with it in memory for the owners' sessions alone, where they have negotiated credentials.
+ * The event of a credential that has a new value (ARCP 1.1 §9.8.2, §14). It is stored without the value, as observers get it; the sessions
+ * that own the job and may see secrets (`credentials/View`) get it with the value, which is kept in memory alone.
  */
 import type * as Context from "effect/Context"
 import * as Redacted from "effect/Redacted"
 import type { JobCredential } from "../../credentials/Credentials.js"
+import { maySee } from "../../credentials/View.js"
 import type { Journal } from "../../log/Journal.js"
 import type { LiveJob } from "../../log/Model.js"
 import { eventPayload } from "../../kernel/Payload.js"
@@ -22,7 +23,7 @@ export const tellRotated = (
   journal.change({
     write: (builder) => {
       const at = builder.event(live, "event", eventPayload('"status"', now, JSON.stringify(body)))
-      if (!live.owners.some(({ features }) => features.has("provisioned_credentials"))) return
+      if (!live.owners.some(maySee)) return
       const value = Redacted.value(credential.value)
       // Twice: clients read it from the body, or from its details.
       const owned = { ...body, value, details: { id: credential.id, value } }

@@ -1,23 +1,19 @@
 /**
  * A job as one session is shown it: in a listing (ARCP 1.1 §6.6) and in the answer to a subscribe (§7.6).
  *
- * A job that runs is shown as it is now; the stored row counts once it has ended. Credentials are shown to the job's submitter alone,
- * where its session negotiated them, which takes a secure transport (§7.6, §14).
+ * A job that runs is shown as it is now; the stored row counts once it has ended. Which credentials a session is shown is
+ * decided in `credentials/View.ts`.
  */
 import type * as Context from "effect/Context"
 import { formatTimestamp, type WireLease, type WireLeaseConstraints } from "../../../protocol/Fields.js"
-import type { Credential, Subscribed } from "../../../protocol/Job.js"
+import type { Subscribed } from "../../../protocol/Job.js"
 import type { JobInfo } from "../../../protocol/Session.js"
 import type { StoredJob } from "../../../store/Store.js"
 import type { Credentials } from "../../credentials/Credentials.js"
+import { type Shown, shownTo } from "../../credentials/View.js"
 import { wireBudget } from "../../jobs/Budgets.js"
 import type { LiveJob, LiveSession } from "../../log/Model.js"
 import { lastSeqFor, type Replay, replayedFrom } from "./numbers.js"
-
-/** Credentials where a session may be shown them. */
-interface Shown {
-  readonly credentials?: ReadonlyArray<Credential>
-}
 
 const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
 
@@ -26,12 +22,6 @@ export const jobViews = (
   liveJob: (jobId: string) => LiveJob | undefined,
   credentials: Pick<Context.Tag.Service<Credentials>, "wire">
 ) => {
-  const credentialsOf = (session: LiveSession, { jobId, principalId }: StoredJob["record"]): Shown => {
-    if (principalId !== session.principal.id || !session.features.has("provisioned_credentials")) return {}
-    const issued = credentials.wire(jobId)
-    return issued.length === 0 ? {} : { credentials: issued }
-  }
-
   /** `replay` tells what follows; undefined: nothing does. */
   const descriptor = (
     session: LiveSession,
@@ -49,7 +39,7 @@ export const jobViews = (
       lease: JSON.parse(record.lease) as WireLease,
       ...(constraints === undefined ? {} : { lease_constraints: constraints }),
       ...(budget === undefined ? {} : { budget }),
-      ...credentialsOf(session, record),
+      ...shownTo(credentials, session, record),
       parent_job_id: record.parentJobId ?? null,
       trace_id: record.traceId,
       subscribed_from:
@@ -75,7 +65,7 @@ export const jobViews = (
       lease: JSON.parse(record.lease) as WireLease,
       ...(constraints === undefined ? {} : { lease_constraints: constraints }),
       ...(budget === undefined ? {} : { budget }),
-      ...credentialsOf(session, record),
+      ...shownTo(credentials, session, record),
       parent_job_id: record.parentJobId ?? null,
       created_at: createdAt,
       // The same, as other clients read it.

@@ -19,19 +19,13 @@ import * as Metrics from "../../kernel/Metrics.js"
 import type { PeerKind } from "../../kernel/Peers.js"
 import * as Frames from "../../log/Frames.js"
 import { LiveSession } from "../../log/SessionLog.js"
+import { carries } from "../../credentials/View.js"
 import { storeFailure } from "../../jobs/JobScheduler.js"
 import { attach } from "./attach.js"
 import type { Attached } from "./attached.js"
 import type { SessionsContext } from "./context.js"
 import { findResumed, notResumable } from "./resuming.js"
 import type { SessionTable } from "./table.js"
-
-const isLoopback = (address: string | undefined): boolean =>
-  address !== undefined && /^(?:::ffff:)?127\.|^::1$/.test(address)
-
-/** Credentials go over encrypted transports only, or stay on this machine (§14). */
-const carries = ({ remoteAddress, secure }: Connection, feature: string): boolean =>
-  feature !== "provisioned_credentials" || secure || isLoopback(remoteAddress)
 
 const negotiate = ({ info }: SessionsContext, hello: Hello, connection: Connection): ReadonlyArray<string> =>
   intersect(info.features, hello.capabilities?.features ?? []).filter((feature) => carries(connection, feature))
