@@ -14,7 +14,7 @@ export const factsOfSession = (core: Core): SessionFacts | undefined => {
   const { resumeToken, sessionId } = core
   if (sessionId === undefined || resumeToken === undefined) return undefined
   const lastEventSeq = core.mark
-  const jobs = core.cursor.jobFacts()
+  const jobs = core.registry.cursor.jobFacts()
   const facts = { sessionId, resumeToken: Redacted.make(resumeToken), lastEventSeq }
   return jobs.length === 0 ? facts : { ...facts, jobs }
 }

@@ -11,8 +11,9 @@ import * as Stream from "effect/Stream"
 import { type ArcpError, InvalidRequest } from "../../protocol/Errors.js"
 import type { WireLease } from "../../protocol/Fields.js"
 import type { Accepted } from "../../protocol/Job.js"
-import type { ArcpClientService, AttachOptions, SubscribeOptions } from "../ArcpClient.js"
+import type { ArcpClientService } from "../ArcpClientService.js"
 import { ClientClosed, type ClientError } from "../ClientError.js"
+import type { AttachOptions, SubscribeOptions } from "../ClientOptions.js"
 import { type Credential, type EventsOptions, type JobHandle, type ObservedJob, resultOf } from "../JobHandle.js"
 import { type Call, notNegotiated } from "./call.js"
 import * as checks from "./checks.js"
@@ -49,6 +50,9 @@ const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
 /** A pull hands out at least one event. */
 const chunkSize = (size: unknown): number | undefined =>
   typeof size === "number" && size >= 1 ? Math.floor(size) : undefined
+
+/** What makes the handles of one client. */
+export type Handles = ReturnType<typeof handles>
 
 export const handles = (
   core: Core,
@@ -166,7 +170,7 @@ export const handles = (
         output: options.output
       }))
       const known = core.jobs.has(jobId)
-      const before = all ? undefined : core.cursor.inherited(jobId)
+      const before = all ? undefined : core.registry.cursor.inherited(jobId)
       const from = before?.historyFrom ?? 0
       return yield* call(
         "job.subscribe",

@@ -87,7 +87,7 @@ export class ClientJob {
   /** What an earlier process told of the job; `seq` where the numbers are still those of its session. */
   base: { readonly facts: JobFacts; readonly seq: number } | undefined = undefined
   /** Whether the numbers of its events are those of the session that owns it. */
-  numbered = false
+  numbered: boolean
   /** Replayed events to pass over, since they have been seen under another session's numbers. */
   skip = 0
   /** Whether a new session has begun to take it up and has not ended that: whose numbers count is not known then. */
@@ -135,6 +135,7 @@ export class ClientJob {
     this.jobId = jobId
     this.recovery = recovery
     this.bounds = bounds
+    this.numbered = recovery._tag === "owner"
     this.chunks = new ResultChunks(bounds)
   }
 
@@ -280,6 +281,17 @@ export class ClientJob {
     this.chunks.expected = facts.chunk
     this.before = makeReader(this.origin, 0)
     this.closed = this.before
+  }
+
+  /** Whose numbers its frames have from now on. */
+  numbersAre(numbering: ClientJob["numbering"]): void {
+    this.numbering = numbering
+  }
+
+  /** Its submit may have been a repeat, so that it may have ended. `isNew`: this client did not know it before. */
+  mayRepeat(isNew: boolean): void {
+    this.chunks.mayRepeat()
+    if (isNew) this.foreign = this.joined = true
   }
 
   /** The numbers begin anew with a new session. */

@@ -64,7 +64,7 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
     })
   }
   if (!core.features.has("subscribe")) {
-    if (recovery._tag === "owner") core.suspect(job).ask("history", core.lastIn)
+    if (recovery._tag === "owner") core.registry.suspect(job).ask("history", core.lastIn)
     return submitAgain(lose)
   }
   // An owner's numbers are those of the session that owned the job first. Where the one before this may not be that, everything
@@ -76,7 +76,7 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
   job.lastSeq = 0
   job.recovering = recovery._tag === "owner"
   // Where no answer comes, the job is lost in the end.
-  const suspect = core.suspect(job)
+  const suspect = core.registry.suspect(job)
   suspect.ask("history", core.lastIn)
   const answered = (): void => {
     suspect.told()

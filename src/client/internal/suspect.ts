@@ -23,6 +23,12 @@ export class Suspect {
     this.patience = patience
   }
 
+  /** It is suspected, perhaps once more. `status` is what it is said to have ended as. */
+  suspected(status: JobStatus | undefined): void {
+    this.status = status ?? this.status
+    this.silent = 0
+  }
+
   /** The runtime is asked; `lastIn` is when its last frame came. */
   ask(what: "listing" | "history", lastIn: number): void {
     this.waits = what
