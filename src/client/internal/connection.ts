@@ -52,7 +52,7 @@ const run = (shared: Shared, link: Link, react: (reaction: Reaction) => void) =>
       duration: options.connectTimeout,
       onTimeout: () => ({ message: `no connection within ${options.connectTimeout} ms` })
     })
-    link.attempt.opened = true
+    link.attempt.opens()
     yield* connection.send([frame])
     const now = options.now()
     link.opened(now)

@@ -310,7 +310,7 @@ export class Core {
     this.resumeToken = payload.resume_token
     this.registry.cursor.touch()
     this.terms = termsOf(payload, this.options.features, this.terms)
-    this.matcher.willName = this.terms.namesRequests
+    this.matcher.welcomed(this.terms.namesRequests)
     this.welcomed = true
     return { _tag: "welcomed", previous }
   }

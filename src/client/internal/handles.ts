@@ -1,6 +1,8 @@
 /**
  * Handles of jobs: submitted, observed, attached.
  *
+ * Responsibility: what a program is given for a job, and the calls that make a job known without a submit (ARCP 1.1 §7.6).
+ *
  * Order: a handle is made in the step that reads the answer, so that no event of the job is read before the client knows it.
  * Where the answer says that a history follows, what had come of the job before is in it again, and is not taken twice.
  */
@@ -122,10 +124,7 @@ export const handles = (
     accepted: Accepted,
     output: Schema.Schema<Out, OutWire> | undefined,
     key: string
-  ): JobHandle<Out> => {
-    job.accepted ??= accepted
-    return handle(job, accepted, output, key)
-  }
+  ): JobHandle<Out> => handle(job, accepted, output, key)
 
   const subscribe = <Out = unknown, OutWire = unknown>(
     jobId: string,

@@ -78,8 +78,7 @@ export const reader = (
       while (at < frames.length && link.outcome === undefined) {
         const frame = frames[at++]!
         if (!attempt.heard) {
-          attempt.heard = true
-          attempt.garbage = FirstFrame.undecodable(frame)
+          attempt.hears(FirstFrame.undecodable(frame))
           if (attempt.garbage !== undefined) garbage.signal()
         }
         if (!(frame instanceof BadFrame)) react(core.read(frame))

@@ -121,11 +121,11 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
   const counts = (job: ClientJob, suspect: Suspect): boolean => core.registry.suspects.get(job) === suspect
 
   const askHistory = (job: ClientJob, suspect: Suspect): void => {
-    suspect.asked = true
+    suspect.asksHistory()
     if (!core.features.has("subscribe")) {
       if (suspect.status === "missing") return core.lose(job, endOf(job.jobId, suspect.status))
       suspect.told()
-      suspect.patience = endPatience
+      suspect.waitsFor(endPatience)
       const { recovery } = job
       // The runtime knows the job, so that its key starts no second one.
       if (recovery._tag === "owner") {
@@ -143,10 +143,7 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
     suspect.ask("history", core.lastIn)
     // An observer's numbers are not those of the owner's session: all is asked for, and what has been seen is passed over.
     const isOwner = job.recovery._tag === "owner"
-    if (!isOwner) {
-      job.skip = job.received
-      job.copies.clear()
-    }
+    if (!isOwner) job.passOverSeen()
     subscribe(
       core,
       job,
@@ -154,7 +151,7 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
       !isOwner,
       () => {
         suspect.told()
-        suspect.patience = isOver(suspect.status) ? endPatience : suspect.patience * 2
+        suspect.waitsFor(isOver(suspect.status) ? endPatience : suspect.patience * 2)
       },
       (error) => {
         suspect.told()
@@ -168,10 +165,9 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
 
   /** What the runtime says of a job that was looked for. */
   const told = (job: ClientJob, suspect: Suspect, status: Suspect["status"]): void => {
-    suspect.status = status
-    suspect.told()
+    suspect.says(status)
     if (isOver(status)) askHistory(job, suspect)
-    else suspect.patience = Math.min(suspect.patience * 2, maxPatience)
+    else suspect.waitsFor(Math.min(suspect.patience * 2, maxPatience))
   }
 
   const looked = (): ReadonlyArray<readonly [ClientJob, Suspect]> =>
@@ -224,20 +220,18 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
       core.registry.suspects.delete(job)
       return
     }
-    if (job.changes !== suspect.seen) {
-      suspect.seen = job.changes
-      suspect.silent = 0
+    if (suspect.hasNews(job.changes)) {
       if (!isOver(suspect.status)) core.registry.suspects.delete(job)
       return
     }
-    suspect.silent++
+    suspect.tick()
     if (suspect.waits !== "news") {
       if (suspect.silent < (suspect.isIgnored(core.lastIn) ? maxIgnored : maxUnanswered)) return
       const message = `the runtime does not say what became of the job ${job.jobId}`
       return giveUp(job, new InternalError({ message, retryable: true }))
     }
     if (suspect.silent < suspect.patience) return
-    suspect.silent = 0
+    suspect.countAnew()
     const isOwner = job.recovery._tag === "owner"
     if (isOver(suspect.status)) {
       if (suspect.asked) core.lose(job, endOf(job.jobId, suspect.status))

@@ -103,7 +103,7 @@ export const handshake = ({ core, options }: Shared, connection: Connection, lin
     Effect.zipRight(
       Effect.suspend(() => {
         if (core.welcomed) return Effect.void
-        link.attempt.gaveUp = true
+        link.attempt.givesUp()
         return connection.close(closeCodes.policy, "no welcome came in time")
       })
     )
