@@ -618,7 +618,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   // A client and the runtimes that it meets
   {
     rule: "client: a welcome alone does not reset the back-off",
-    inside: "src/client/internal/supervisor.ts",
+    inside: "src/client/internal/connection.ts",
     find: "attempt.welcomedAt = options.now()",
     replace: "attempt.welcomedAt = options.now(); pace.progressed()",
     test: clientSession,
@@ -626,8 +626,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "client: progress resets the back-off",
-    inside: "src/client/internal/supervisor.ts",
-    find: "          pace.progressed()\n",
+    inside: "src/client/internal/connection.ts",
+    find: "        pace.progressed()\n",
     replace: "",
     test: clientSession,
     title: "a connection that lived for ten seconds, or brought an answer or an event"
@@ -675,7 +675,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "client: a remark of the runtime is the reason of what follows",
-    inside: "src/client/internal/supervisor.ts",
+    inside: "src/client/internal/connection.ts",
     find: "attempt.remark = oneLine(",
     replace: "void oneLine(",
     test: clientSession,
@@ -683,7 +683,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.4 the client gives a silent runtime up after two intervals of its welcome",
-    inside: "src/client/internal/supervisor.ts",
+    inside: "src/client/internal/workers.ts",
     find: "silent >= 2 * interval",
     replace: "silent >= 20 * interval",
     test: clientSession,
@@ -691,9 +691,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.2 the client sends nothing that was not negotiated",
-    inside: "src/client",
-    find: "request.features?.find((feature) => !core.features.has(feature))",
-    replace: "request.features?.find((feature) => feature === undefined)",
+    inside: "src/client/internal/calls.ts",
+    find: "features.find((feature) => !core.features.has(feature))",
+    replace: "features.find((feature) => feature === undefined)",
     test: clientSession,
     title: "fails with NotNegotiated and is not sent"
   },
@@ -707,7 +707,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 what comes after an unsubscribe is dropped",
-    inside: "src/client/internal/core.ts",
+    inside: "src/client/internal/registry.ts",
     find: " || this.unobserved.has(jobId)) return",
     replace: ") return",
     test: clientSession,
@@ -787,7 +787,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "client: a request that is too large is not sent",
-    inside: "src/client/ArcpClient.ts",
+    inside: "src/client/internal/calls.ts",
     find: "encode.bounded(text, maxFrameBytes)",
     replace: "encode.bounded(text, maxFrameBytes * 1_000)",
     test: "test/client/frames.test.ts",
@@ -803,7 +803,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.1 a client whose credential has expired resumes with another",
-    inside: "src/client/internal/supervisor.ts",
+    inside: "src/client/internal/succession.ts",
     find: "if (error.retryable) return",
     replace: 'if (error.retryable && error.code !== "UNAUTHENTICATED") return',
     test: clientSession,
@@ -811,7 +811,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.3 a refused resume is a session that is gone",
-    inside: "src/client/internal/supervisor.ts",
+    inside: "src/client/internal/succession.ts",
     find: '(resuming && !welcomed && error.code !== "UNAUTHENTICATED" && !error.retryable)',
     replace: "false",
     test: clientSession,
@@ -819,7 +819,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.7 a close that is answered with an error is closed",
-    inside: "src/client/internal/supervisor.ts",
+    inside: "src/client/internal/connection.ts",
     find: 'if (isClosing) return react({ _tag: "closed" })',
     replace: "",
     test: clientSession,
@@ -827,7 +827,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§8.3 an event that comes under two numbers is shown once",
-    inside: "src/client/internal/core.ts",
+    inside: "src/client/internal/intake.ts",
     find: " || job.copies.isCopy(raw.id)) return",
     replace: ") return",
     test: sequence,
@@ -843,7 +843,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.4 the end of a job settles its cancel",
-    inside: "src/client/internal/core.ts",
+    inside: "src/client/internal/registry.ts",
     find: "if (this.cancelling.delete(jobId)) this.matcher.endCancels(jobId, job.end)",
     replace: "this.cancelling.delete(jobId)",
     test: refusals,

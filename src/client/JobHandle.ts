@@ -1,4 +1,12 @@
-/** A job as a program holds it: events, result, chunks, bytes, cancel. Survives reconnects of its client. */
+/**
+ * A job as a program holds it: events, result, chunks, bytes, cancel. Survives reconnects of its client.
+ *
+ * Responsibility: the types of handles, and the result: waited for, assembled from its chunks, decoded. The streams are in
+ * `internal/jobStreams`, the making of handles in `internal/handles`.
+ *
+ * Order: the result is assembled once the job has ended. Races: a stream that owns the chunks while `result` waits for them: what
+ * is waited for is kept.
+ */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Redacted from "effect/Redacted"
@@ -168,9 +176,9 @@ const assemble = (
 /** How the job ended, for a caller who wants the result: what is needed for it is kept meanwhile. */
 const awaited = (job: ClientJob) =>
   Effect.acquireUseRelease(
-    Effect.sync(() => void job.chunks.wanted++),
+    Effect.sync(() => job.chunks.want()),
     () => ended(job),
-    () => Effect.sync(() => void job.chunks.wanted--)
+    () => Effect.sync(() => job.chunks.unwant())
   )
 
 /** The readings of a streamed value that the output Schema is offered, in order. */

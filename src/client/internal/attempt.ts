@@ -51,6 +51,22 @@ export class Attempt {
   /** What the runtime said last that answers no request. */
   remark: string | undefined = undefined
 
+  /** There is a connection. */
+  opens(): void {
+    this.opened = true
+  }
+
+  /** The first frame has come. `garbage`: why it cannot be read. */
+  hears(garbage: string | undefined): void {
+    this.heard = true
+    this.garbage = garbage
+  }
+
+  /** This side waits for the welcome no longer. */
+  givesUp(): void {
+    this.gaveUp = true
+  }
+
   /** A reason with what the runtime said before. */
   because(reason: string): string {
     return this.remark === undefined ? reason : reason === "" ? this.remark : `${reason} (${this.remark})`

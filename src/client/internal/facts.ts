@@ -1,4 +1,9 @@
-/** The facts of a client's session, and a stream of their changes. */
+/**
+ * The facts of a client's session, and a stream of their changes.
+ *
+ * Order: the newest facts, at most ten times a second. Races: facts that change while they are read are told with the next look:
+ * the change is counted (see `cursor`), so that it is not lost between the look and the wait.
+ */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
@@ -14,7 +19,7 @@ export const factsOfSession = (core: Core): SessionFacts | undefined => {
   const { resumeToken, sessionId } = core
   if (sessionId === undefined || resumeToken === undefined) return undefined
   const lastEventSeq = core.mark
-  const jobs = core.cursor.jobFacts()
+  const jobs = core.registry.cursor.jobFacts()
   const facts = { sessionId, resumeToken: Redacted.make(resumeToken), lastEventSeq }
   return jobs.length === 0 ? facts : { ...facts, jobs }
 }

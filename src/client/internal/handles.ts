@@ -1,6 +1,8 @@
 /**
  * Handles of jobs: submitted, observed, attached.
  *
+ * Responsibility: what a program is given for a job, and the calls that make a job known without a submit (ARCP 1.1 §7.6).
+ *
  * Order: a handle is made in the step that reads the answer, so that no event of the job is read before the client knows it.
  * Where the answer says that a history follows, what had come of the job before is in it again, and is not taken twice.
  */
@@ -11,8 +13,9 @@ import * as Stream from "effect/Stream"
 import { type ArcpError, InvalidRequest } from "../../protocol/Errors.js"
 import type { WireLease } from "../../protocol/Fields.js"
 import type { Accepted } from "../../protocol/Job.js"
-import type { ArcpClientService, AttachOptions, SubscribeOptions } from "../ArcpClient.js"
+import type { ArcpClientService } from "../ArcpClientService.js"
 import { ClientClosed, type ClientError } from "../ClientError.js"
+import type { AttachOptions, SubscribeOptions } from "../ClientOptions.js"
 import { type Credential, type EventsOptions, type JobHandle, type ObservedJob, resultOf } from "../JobHandle.js"
 import { type Call, notNegotiated } from "./call.js"
 import * as checks from "./checks.js"
@@ -49,6 +52,9 @@ const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
 /** A pull hands out at least one event. */
 const chunkSize = (size: unknown): number | undefined =>
   typeof size === "number" && size >= 1 ? Math.floor(size) : undefined
+
+/** What makes the handles of one client. */
+export type Handles = ReturnType<typeof handles>
 
 export const handles = (
   core: Core,
@@ -118,10 +124,7 @@ export const handles = (
     accepted: Accepted,
     output: Schema.Schema<Out, OutWire> | undefined,
     key: string
-  ): JobHandle<Out> => {
-    job.accepted ??= accepted
-    return handle(job, accepted, output, key)
-  }
+  ): JobHandle<Out> => handle(job, accepted, output, key)
 
   const subscribe = <Out = unknown, OutWire = unknown>(
     jobId: string,
@@ -166,7 +169,7 @@ export const handles = (
         output: options.output
       }))
       const known = core.jobs.has(jobId)
-      const before = all ? undefined : core.cursor.inherited(jobId)
+      const before = all ? undefined : core.registry.cursor.inherited(jobId)
       const from = before?.historyFrom ?? 0
       return yield* call(
         "job.subscribe",

@@ -1,10 +1,16 @@
 /**
  * A job as the client keeps it: its events in arrival order, the chunks of its result, its end, and its readers.
  *
- * Plain mutable state, changed by synchronous code only. Events are appended once; every reader has its own position, so
- * that several streams of one handle see the same. Positions count the events in their order of arrival over all sessions.
+ * Responsibility: what of a job is kept, for which reader, and what is gone. Plain mutable state, changed by its own methods in
+ * synchronous code only.
+ *
+ * Order: events are appended once, in the order in which `intake` gives them; every reader has its own position, so that several
+ * streams of one handle see the same. Positions count the events in their order of arrival over all sessions.
+ *
+ * Races: a new session sends events again that were seen under other numbers: they are passed over by count, or by their time
+ * where the history starts elsewhere. What does not fit the buffer is dropped, and each reader that misses it is told.
  */
-import type { Accepted, JobError, Result } from "../../protocol/Job.js"
+import type { JobError, Result } from "../../protocol/Job.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobEvent } from "../../protocol/Event.js"
 import type { ClientError } from "../ClientError.js"
@@ -65,7 +71,6 @@ const maxGaps = 256
 /** The client's side of one job. */
 export class ClientJob {
   readonly jobId: string
-  accepted: Accepted | undefined
   readonly recovery: Recovery
   readonly bounds: Bounds
   /** The events from position `dropped` on, and their encoded sizes. */
@@ -87,7 +92,7 @@ export class ClientJob {
   /** What an earlier process told of the job; `seq` where the numbers are still those of its session. */
   base: { readonly facts: JobFacts; readonly seq: number } | undefined = undefined
   /** Whether the numbers of its events are those of the session that owns it. */
-  numbered = false
+  numbered: boolean
   /** Replayed events to pass over, since they have been seen under another session's numbers. */
   skip = 0
   /** Whether a new session has begun to take it up and has not ended that: whose numbers count is not known then. */
@@ -135,6 +140,7 @@ export class ClientJob {
     this.jobId = jobId
     this.recovery = recovery
     this.bounds = bounds
+    this.numbered = recovery._tag === "owner"
     this.chunks = new ResultChunks(bounds)
   }
 
@@ -277,9 +283,45 @@ export class ClientJob {
     this.origin = history ? facts.taken : 0
     this.numbered = !history && facts.lastEventSeq > 0
     this.foreign = this.joined = facts.isRepeat === true
-    this.chunks.expected = facts.chunk
+    this.chunks.goOn(facts.chunk)
     this.before = makeReader(this.origin, 0)
     this.closed = this.before
+  }
+
+  /** Whose numbers its frames have from now on. */
+  numbersAre(numbering: ClientJob["numbering"]): void {
+    this.numbering = numbering
+  }
+
+  /** Its submit may have been a repeat, so that it may have ended. `isNew`: this client did not know it before. */
+  mayRepeat(isNew: boolean): void {
+    this.chunks.mayRepeat()
+    if (isNew) this.foreign = this.joined = true
+  }
+
+  /** Everything of it is asked for: what has been seen is passed over when it comes again. */
+  passOverSeen(): void {
+    this.skip = this.received
+    this.copies.clear()
+  }
+
+  /** What was asked for has been sent already: nothing comes again. */
+  nothingFollows(): void {
+    this.skip = 0
+  }
+
+  /** It is asked for in a new session, whose numbers begin anew. `anew`: everything of it is. */
+  takeUp(anew: boolean): void {
+    this.passOverSeen()
+    if (!anew) this.skip = 0
+    this.lastSeq = 0
+    this.recovering = this.recovery._tag === "owner"
+  }
+
+  /** The new session owns it. */
+  takenUp(): void {
+    this.recovering = false
+    this.foreign = true
   }
 
   /** The numbers begin anew with a new session. */
@@ -287,7 +329,7 @@ export class ClientJob {
     this.epoch = this.received
     this.epochSeq = 0
     this.numbered = false
-    this.chunks.epochPart = this.chunks.next
+    this.chunks.newSession()
     if (this.closed !== undefined && this.closed.done >= this.epoch) this.closed.held = 0
   }
 

@@ -115,12 +115,17 @@ export class Matcher {
   /** Whether this peer has named a request by its id: then it names each, and order tells nothing. */
   names = false
   /** Whether it is known to do so before it has. */
-  willName = false
+  private willName = false
   /** Whether an error of this peer has named one. */
   private namesErrors = false
   private kept: Array<{ readonly error: ArcpError; readonly candidates: Set<Pending> }> = []
   /** The request that was sent first of those with one trace. */
   private readonly traces = new Map<string, string>()
+
+  /** A welcome has come: whether its runtime is known to name requests. */
+  welcomed(namesRequests: boolean): void {
+    this.willName = namesRequests
+  }
 
   /** Takes a request whose answer has come. */
   settle(id: string): Pending | undefined {

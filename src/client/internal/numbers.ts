@@ -22,6 +22,13 @@ export class Numbers {
   private resumedAt: number | undefined = undefined
   private readonly ahead = new Set<number>()
 
+  /** Uses a number up, where it is the next one and none is missing: the rule, and the hot path. */
+  takeNext(seq: number): boolean {
+    if (seq !== this.last + 1 || this.open) return false
+    this.last = seq
+    return true
+  }
+
   /** Uses a number up. One that is a gap is not used up. */
   take(seq: number): Place {
     if (seq === this.last + 1) {

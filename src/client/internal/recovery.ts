@@ -1,6 +1,8 @@
 /**
  * Taking the jobs of a lost session up in a new one.
  *
+ * Responsibility: which requests recover a job, and when it is lost. When a session is replaced is `succession`'s.
+ *
  * Order: each live job is first observed from the last event that was seen, then submitted again under its key, so that nothing
  * is missed between the two. Where the observation stands, a refused submit does not lose the job: it goes on as an observed one.
  */
@@ -34,7 +36,7 @@ export const subscribe = (
       const said = subscribedOf(message)
       startsAt(job, said, from, anew)
       // Where nothing follows, nothing comes again.
-      if (said.replayed === false || said.replayed === 0) job.skip = 0
+      if (said.replayed === false || said.replayed === 0) job.nothingFollows()
       else if (anew && job.joined) job.expectOverlap()
       answered()
     },
@@ -56,27 +58,23 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
       jobId: job.jobId,
       recovers: true,
       answered: () => {
-        job.recovering = false
-        job.foreign = true
+        job.takenUp()
         done(false)
       },
       failed: refused
     })
   }
   if (!core.features.has("subscribe")) {
-    if (recovery._tag === "owner") core.suspect(job).ask("history", core.lastIn)
+    if (recovery._tag === "owner") core.registry.suspect(job).ask("history", core.lastIn)
     return submitAgain(lose)
   }
   // An owner's numbers are those of the session that owned the job first. Where the one before this may not be that, everything
   // is asked for, and what has been seen is passed over.
   const anew = recovery._tag === "observer" || job.recovering || job.foreign
   const from = recovery._tag === "observer" && !job.foreign ? recovery.from : anew ? 0 : job.lastSeq
-  job.skip = anew ? job.received : 0
-  job.copies.clear()
-  job.lastSeq = 0
-  job.recovering = recovery._tag === "owner"
+  job.takeUp(anew)
   // Where no answer comes, the job is lost in the end.
-  const suspect = core.suspect(job)
+  const suspect = core.registry.suspect(job)
   suspect.ask("history", core.lastIn)
   const answered = (): void => {
     suspect.told()

@@ -73,6 +73,26 @@ export class ResultChunks {
     this.open = false
   }
 
+  /** An earlier process has stopped to read here; undefined where it has read none. */
+  goOn(expected: ResultChunks["expected"]): void {
+    this.expected = expected
+  }
+
+  /** A new session begins with the next chunk. */
+  newSession(): void {
+    this.epochPart = this.next
+  }
+
+  /** A `result` Effect waits; what is needed for it is kept until `unwant`. */
+  want(): void {
+    this.wanted++
+  }
+
+  /** A `result` Effect waits no longer. */
+  unwant(): void {
+    this.wanted--
+  }
+
   /** The runtime may send the chunks of a running job once more, from the first on (§7.2). */
   mayRepeat(): void {
     this.again = this.next > this.start ? 0 : undefined

@@ -1,3 +1,6 @@
+/**
+ * A signal from one fiber to another. Races: a signal before the wait is not lost; several of them before it are one.
+ */
 import * as Effect from "effect/Effect"
 
 /** Something that one fiber waits for and others signal. A signal before the wait is not lost. */

@@ -54,21 +54,19 @@ const watchNumbers = (
   onGap: (expected: number) => void
 ): Effect.Effect<never> => {
   const opened = called(
-    () => core.numbers.open,
-    (wake) => {
-      core.onOpen = wake
-    }
+    () => core.intake.numbers.open,
+    (wake) => core.intake.whenOpen(wake)
   )
   // In ticks and not in one wait: a process that stood still reads what has come meanwhile before it judges.
   const watch = (missing: number, ticks: number): Effect.Effect<void> =>
     Effect.zipRight(
       Effect.sleep(tick),
       Effect.suspend(() => {
-        if (!core.numbers.open || core.lastSeq + 1 !== missing) return Effect.void
+        if (!core.intake.numbers.open || core.lastSeq + 1 !== missing) return Effect.void
         if (isPaused()) return watch(missing, 0)
-        core.releaseAnswered()
-        if (ticks + 1 < (core.holdsFrames ? heldGapTicks : gapTicks)) return watch(missing, ticks + 1)
-        if (!core.numbers.open || core.lastSeq + 1 !== missing) return Effect.void
+        core.intake.releaseAnswered()
+        if (ticks + 1 < (core.intake.holdsFrames ? heldGapTicks : gapTicks)) return watch(missing, ticks + 1)
+        if (!core.intake.numbers.open || core.lastSeq + 1 !== missing) return Effect.void
         onGap(missing)
         return connection.close(closeCodes.policy, `event ${missing} did not come`)
       })
@@ -120,14 +118,14 @@ export interface WatchOptions {
 const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effect.Effect<never> => {
   let listing = false
   /** Whether a suspicion still counts when the answer comes. */
-  const counts = (job: ClientJob, suspect: Suspect): boolean => core.suspects.get(job) === suspect
+  const counts = (job: ClientJob, suspect: Suspect): boolean => core.registry.suspects.get(job) === suspect
 
   const askHistory = (job: ClientJob, suspect: Suspect): void => {
-    suspect.asked = true
+    suspect.asksHistory()
     if (!core.features.has("subscribe")) {
       if (suspect.status === "missing") return core.lose(job, endOf(job.jobId, suspect.status))
       suspect.told()
-      suspect.patience = endPatience
+      suspect.waitsFor(endPatience)
       const { recovery } = job
       // The runtime knows the job, so that its key starts no second one.
       if (recovery._tag === "owner") {
@@ -145,10 +143,7 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
     suspect.ask("history", core.lastIn)
     // An observer's numbers are not those of the owner's session: all is asked for, and what has been seen is passed over.
     const isOwner = job.recovery._tag === "owner"
-    if (!isOwner) {
-      job.skip = job.received
-      job.copies.clear()
-    }
+    if (!isOwner) job.passOverSeen()
     subscribe(
       core,
       job,
@@ -156,7 +151,7 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
       !isOwner,
       () => {
         suspect.told()
-        suspect.patience = isOver(suspect.status) ? endPatience : suspect.patience * 2
+        suspect.waitsFor(isOver(suspect.status) ? endPatience : suspect.patience * 2)
       },
       (error) => {
         suspect.told()
@@ -170,14 +165,13 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
 
   /** What the runtime says of a job that was looked for. */
   const told = (job: ClientJob, suspect: Suspect, status: Suspect["status"]): void => {
-    suspect.status = status
-    suspect.told()
+    suspect.says(status)
     if (isOver(status)) askHistory(job, suspect)
-    else suspect.patience = Math.min(suspect.patience * 2, maxPatience)
+    else suspect.waitsFor(Math.min(suspect.patience * 2, maxPatience))
   }
 
   const looked = (): ReadonlyArray<readonly [ClientJob, Suspect]> =>
-    [...core.suspects].filter(([, { waits }]) => waits === "listing")
+    [...core.registry.suspects].filter(([, { waits }]) => waits === "listing")
 
   const list = (cursor: string | undefined, page: number): void => {
     const request = encode.request({ limit: pageSize, cursor })
@@ -204,7 +198,7 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
         for (const [job, suspect] of looked()) {
           suspect.told()
           if (core.features.has("subscribe") && job.recovery._tag === "owner") askHistory(job, suspect)
-          else core.suspects.delete(job)
+          else core.registry.suspects.delete(job)
         }
         flush()
       }
@@ -223,23 +217,21 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
 
   const look = (job: ClientJob, suspect: Suspect): void => {
     if (core.jobs.get(job.jobId) !== job || job.end !== undefined) {
-      core.suspects.delete(job)
+      core.registry.suspects.delete(job)
       return
     }
-    if (job.changes !== suspect.seen) {
-      suspect.seen = job.changes
-      suspect.silent = 0
-      if (!isOver(suspect.status)) core.suspects.delete(job)
+    if (suspect.hasNews(job.changes)) {
+      if (!isOver(suspect.status)) core.registry.suspects.delete(job)
       return
     }
-    suspect.silent++
+    suspect.tick()
     if (suspect.waits !== "news") {
       if (suspect.silent < (suspect.isIgnored(core.lastIn) ? maxIgnored : maxUnanswered)) return
       const message = `the runtime does not say what became of the job ${job.jobId}`
       return giveUp(job, new InternalError({ message, retryable: true }))
     }
     if (suspect.silent < suspect.patience) return
-    suspect.silent = 0
+    suspect.countAnew()
     const isOwner = job.recovery._tag === "owner"
     if (isOver(suspect.status)) {
       if (suspect.asked) core.lose(job, endOf(job.jobId, suspect.status))
@@ -248,14 +240,12 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
       askHistory(job, suspect)
     } else if (core.features.has("list_jobs")) suspect.ask("listing", core.lastIn)
     else if (core.features.has("subscribe") && isOwner) askHistory(job, suspect)
-    else core.suspects.delete(job)
+    else core.registry.suspects.delete(job)
   }
 
   const suspected = called(
-    () => core.suspects.size > 0 || core.holdsFrames,
-    (wake) => {
-      core.onSuspect = wake
-    }
+    () => core.registry.suspects.size > 0 || core.intake.holdsFrames,
+    (wake) => core.registry.whenWatched(wake)
   )
   return Effect.forever(
     suspected.pipe(
@@ -264,8 +254,8 @@ const watchJobs = (core: Core, { flush, isPaused, publish }: WatchOptions): Effe
         Effect.sync(() => {
           // While nothing is read, nothing has stayed away.
           if (isPaused()) return
-          core.releaseOld()
-          for (const [job, suspect] of [...core.suspects]) look(job, suspect)
+          core.intake.releaseOld()
+          for (const [job, suspect] of [...core.registry.suspects]) look(job, suspect)
           if (!listing && looked().length > 0) list(undefined, 1)
           flush()
         })

@@ -1,16 +1,36 @@
-/** The fields of a submit, read and encoded once (ARCP 1.1 §7.1). */
+/**
+ * A submit, from the program's values to the handle (ARCP 1.1 §7.1).
+ *
+ * Responsibility: the caller's objects are read once, since they may change and may throw; input is encoded by the agent's
+ * Schema; a trace and an idempotency key are made where none are given.
+ *
+ * Order: everything is checked and encoded before the session is waited for, but for the agent's version: whether one may be
+ * named is known with the first welcome. The handle is made in the step that reads `job.accepted`.
+ *
+ * Races: a drop after the submit was sent: it is sent again under its key, so that it is one job (§7.2).
+ */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import type * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AgentName from "../../protocol/AgentName.js"
 import type { AgentSpec } from "../../protocol/AgentSpec.js"
-import { InvalidRequest, oneLine } from "../../protocol/Errors.js"
+import { type ArcpError, InvalidRequest, oneLine } from "../../protocol/Errors.js"
+import type { IdsService } from "../../protocol/Ids.js"
 import * as Message from "../../protocol/Message.js"
-import type { SubmitOptions } from "../ArcpClient.js"
+import type { TraceContext } from "../../protocol/Trace.js"
+import type { ClientError } from "../ClientError.js"
+import type { SubmitOptions } from "../ClientOptions.js"
+import type { JobHandle } from "../JobHandle.js"
+import type { Call } from "./call.js"
+import * as checks from "./checks.js"
+import type { Core } from "./core.js"
+import * as encode from "./encode.js"
+import type { Handles } from "./handles.js"
+import type { Supervisor } from "./supervisor.js"
 import { textOf } from "./text.js"
 
-/** What is asked for with a submit, read once: the caller's objects may change, and may throw. */
-export const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown>, options: SubmitOptions) => {
+const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown>, options: SubmitOptions) => {
   const spec = typeof agent === "string" ? undefined : { input: agent.input, output: agent.output }
   const name = typeof agent === "string" ? agent : agent.agentName
   const { expiresAt, idempotencyKey, lease, maxRuntimeSec, priority, requestTimeout, trace } = options
@@ -33,7 +53,7 @@ export const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, 
 }
 
 /** Input that does not fit its Schema is refused here, as the runtime would; so is one on which the Schema's code fails. */
-export const encodeInput = (
+const encodeInput = (
   schema: Schema.Schema<unknown, unknown>,
   input: unknown
 ): Effect.Effect<unknown, InvalidRequest> => {
@@ -54,3 +74,46 @@ export const encodeInput = (
     Effect.catchAllDefect(failed)
   )
 }
+
+const currentTrace: Effect.Effect<TraceContext | undefined> = Effect.map(
+  Effect.option(Effect.currentSpan),
+  Option.match({
+    onNone: () => undefined,
+    onSome: (span) =>
+      /^[0-9a-f]{32}$/.test(span.traceId) && /^[0-9a-f]{16}$/.test(span.spanId)
+        ? { traceId: span.traceId, parentSpanId: span.spanId }
+        : undefined
+  })
+)
+
+export const makeSubmit =
+  (core: Core, call: Call, session: Pick<Supervisor, "connected">, ids: IdsService, submitted: Handles["submitted"]) =>
+  (
+    agent: string | AgentSpec<unknown, unknown, unknown, unknown>,
+    input?: unknown,
+    submitOptions: SubmitOptions = {}
+  ): Effect.Effect<JobHandle<unknown>, ArcpError | ClientError> =>
+    Effect.gen(function* () {
+      const asked = yield* encode.reading("options", () => readSubmit(agent, submitOptions))
+      const options = yield* checks.encodeSubmit(asked)
+      const timeout = yield* checks.timeout(asked.requestTimeout)
+      const { output, spec } = asked
+      const wire = spec === undefined ? input : yield* encodeInput(spec.input, input)
+      const encoded = wire === undefined ? undefined : yield* encode.json("payload.input", wire)
+      // Whether a version may be named is known once there has been a welcome.
+      if (spec !== undefined && core.sessionId === undefined) yield* session.connected
+      // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
+      const name = spec !== undefined && core.features.has("agent_versions") ? asked.versioned : asked.name
+      const priority = yield* checks.priority(asked.priority)
+      const key = asked.idempotencyKey ?? `auto_${yield* ids.secret}`
+      const trace = asked.trace ?? (yield* currentTrace) ?? { traceId: ids.unsafeTraceId() }
+      return yield* call(
+        "job.submit",
+        { agent: name, input: encoded ?? null, ...options, idempotency_key: key },
+        (message, request) => {
+          const accepted = (message as Extract<Message.RuntimeMessage, { readonly type: "job.accepted" }>).payload
+          return submitted(core.adopt(accepted.job_id, { _tag: "owner", submit: request }), accepted, output, key)
+        },
+        { trace, priority, features: checks.neededFeatures(name, options), timeout }
+      )
+    })

@@ -1,8 +1,12 @@
-/** A job of which nothing may come any more. */
+/**
+ * A job of which nothing may come any more.
+ *
+ * Responsibility: how far the suspicion has come, counted in ticks; what follows from that is decided in `silence`.
+ */
 import type { JobStatus } from "../../protocol/Session.js"
 import type { ClientJob } from "./job.js"
 
-/** How far a suspicion has come; counted in ticks, changed by `silence` only. */
+/** How far a suspicion has come; counted in ticks. */
 export class Suspect {
   /** What the runtime says that the job is; `missing` where it knows of none. */
   status: JobStatus | "missing" | undefined = undefined
@@ -23,6 +27,12 @@ export class Suspect {
     this.patience = patience
   }
 
+  /** It is suspected, perhaps once more. `status` is what it is said to have ended as. */
+  suspected(status: JobStatus | undefined): void {
+    this.status = status ?? this.status
+    this.silent = 0
+  }
+
   /** The runtime is asked; `lastIn` is when its last frame came. */
   ask(what: "listing" | "history", lastIn: number): void {
     this.waits = what
@@ -33,6 +43,40 @@ export class Suspect {
   /** The runtime has answered. */
   told(): void {
     this.waits = "news"
+    this.silent = 0
+  }
+
+  /** The runtime has answered, with what the job is. */
+  says(status: Suspect["status"]): void {
+    this.status = status
+    this.told()
+  }
+
+  /** Its history is asked for. */
+  asksHistory(): void {
+    this.asked = true
+  }
+
+  /** After how many silent ticks it is asked for, from now on. */
+  waitsFor(ticks: number): void {
+    this.patience = ticks
+  }
+
+  /** Whether the job has changed since this was last asked. `changes`: how often it has, in all. */
+  hasNews(changes: number): boolean {
+    if (changes === this.seen) return false
+    this.seen = changes
+    this.silent = 0
+    return true
+  }
+
+  /** One more tick has passed without news. */
+  tick(): void {
+    this.silent++
+  }
+
+  /** The silence is acted upon, and counts anew. */
+  countAnew(): void {
     this.silent = 0
   }
 

@@ -1,0 +1,85 @@
+/**
+ * The calls that a program makes on a client (ARCP 1.1 §6, §7).
+ *
+ * Responsibility: the type of the service, with what each call promises and how it fails. What stands behind a call is in
+ * `internal`; the tag and its layers are in `ArcpClient`. Lies below both, so that they can name it.
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
+import type { AgentSpec } from "../protocol/AgentSpec.js"
+import type { ArcpError } from "../protocol/Errors.js"
+import type { JobFilter, JobInfo } from "../protocol/Session.js"
+import type { ClientArtifacts } from "./Artifacts.js"
+import type { ClientError } from "./ClientError.js"
+import type { AttachOptions, SubmitOptions, SubscribeOptions } from "./ClientOptions.js"
+import type { ClientStatus } from "./ClientStatus.js"
+import type { JobHandle, ObservedJob } from "./JobHandle.js"
+import type { SessionFacts } from "./SessionFacts.js"
+
+/** The calls of a client. */
+export interface ArcpClientService {
+  /** Submits a job to an agent that both sides know, with typed input and output, and returns once it is accepted. */
+  readonly submit: {
+    <In, InWire, Out, OutWire>(
+      agent: AgentSpec<In, InWire, Out, OutWire>,
+      input: In,
+      options?: SubmitOptions
+    ): Effect.Effect<JobHandle<Out>, ArcpError | ClientError>
+    (
+      agent: string,
+      input?: unknown,
+      options?: SubmitOptions
+    ): Effect.Effect<JobHandle<unknown>, ArcpError | ClientError>
+  }
+  /** The jobs that this principal may observe, page after page (§6.6). */
+  readonly listJobs: (
+    filter?: JobFilter & { readonly pageSize?: number | undefined }
+  ) => Stream.Stream<JobInfo, ArcpError | ClientError>
+  /** Observes a job that was submitted elsewhere, or earlier (§7.6). */
+  readonly subscribe: <Out = unknown, OutWire = unknown>(
+    jobId: string,
+    options?: SubscribeOptions<Out, OutWire>
+  ) => Effect.Effect<ObservedJob<Out>, ArcpError | ClientError>
+  /**
+   * Takes up a job that an earlier process submitted (§6.3, §7.6), without submitting it again: a full handle, with the events that
+   * were not processed. In a session that resumes the submitter's, the job can be cancelled too; elsewhere that is
+   * `PERMISSION_DENIED`. Where events are gone, its streams fail with `EventsMissed`. Needs the feature `subscribe`.
+   */
+  readonly attach: <Out = unknown, OutWire = unknown>(
+    jobId: string,
+    options?: AttachOptions<Out, OutWire>
+  ) => Effect.Effect<JobHandle<Out>, ArcpError | ClientError>
+  /** Ends an observation; its events end. */
+  readonly unsubscribe: (jobId: string) => Effect.Effect<void, ArcpError | ClientError>
+  /** Bytes that the runtime keeps for this principal; beyond the specification, where the runtime offers it. */
+  readonly artifacts: ClientArtifacts
+  /** Asks the runtime for a sign of life; answers the round trip. */
+  readonly ping: Effect.Effect<Duration.Duration, ArcpError | ClientError>
+  /** What the connection is doing, current state first. */
+  readonly status: Stream.Stream<ClientStatus>
+  /** Waits for a session; fails when there will be none. */
+  readonly connected: Effect.Effect<void, ArcpError | ClientError>
+  /** The runtime's agents, as of the last welcome. */
+  readonly agents: Effect.Effect<
+    ReadonlyArray<{
+      readonly name: string
+      readonly versions: ReadonlyArray<string>
+      readonly default?: string | undefined
+    }>,
+    ArcpError | ClientError
+  >
+  /** The features that both sides have. */
+  readonly features: Effect.Effect<ReadonlySet<string>, ArcpError | ClientError>
+  /** Jobs that this session's jobs delegated (§10), as they are announced. Ends with the client. */
+  readonly children: Stream.Stream<ObservedJob<unknown>>
+  /** What identifies the session; undefined before the first welcome. */
+  readonly session: Effect.Effect<SessionFacts | undefined>
+  /**
+   * {@link session}, now and whenever it has changed: the token with every connection, the mark with what is processed. At most
+   * ten a second, the newest each; ends with the client.
+   */
+  readonly sessionChanges: Stream.Stream<SessionFacts>
+  /** Closes the session politely and ends the client; harmless when it has ended. Jobs go on (§6.7). */
+  readonly close: Effect.Effect<void>
+}

@@ -1,0 +1,237 @@
+/**
+ * What comes of jobs, by its numbers: from a frame to the job that it belongs to (ARCP 1.1 §8.3).
+ *
+ * Responsibility: which frame is taken in, when, and by which job. Frames that cannot be taken in yet are in `kept`, the numbers
+ * of the session in `numbers`, the jobs in `registry`.
+ *
+ * Order: events are taken in the order of their numbers. A number seen before is dropped; a frame ahead of its number waits for
+ * those before it, and one that stays missing asks for a resume.
+ *
+ * Races: events of an unknown job are kept until its `job.accepted` has come, and those of a job whose subscribe is unanswered
+ * until the answer, which tells whose numbers they have. A child whose `job.accepted` was lost with a connection is known by its
+ * `delegate` event.
+ */
+import type * as Envelope from "../../protocol/Envelope.js"
+import * as Event from "../../protocol/Event.js"
+import type { Accepted } from "../../protocol/Job.js"
+import type { JobFacts } from "../SessionFacts.js"
+import { takeIn } from "./adopted.js"
+import { Announced } from "./announced.js"
+import type { ClientJob, Recovery } from "./job.js"
+import { type JobFrame, Kept } from "./kept.js"
+import type { Matcher, Pending } from "./match.js"
+import { Numbers, type Place } from "./numbers.js"
+import { none, type Reaction } from "./reaction.js"
+import type { Registry } from "./registry.js"
+
+/** Is told of the jobs that are delegated (§10). */
+export type OnChild = (accepted: Accepted, traceId: string | undefined) => void
+
+/** How a job is made known. */
+export interface AdoptOptions {
+  /** What an earlier process has taken. */
+  readonly before?: JobFacts | undefined
+  /** Whether all of it follows, so that what has arrived would come twice. */
+  readonly history?: boolean
+}
+
+/** Takes in what comes of the jobs of one client. */
+export class Intake {
+  readonly numbers = new Numbers()
+  private readonly registry: Registry
+  private readonly matcher: Matcher
+  private readonly kept = new Kept()
+  private readonly announced = new Announced()
+  private events = 0
+  private onChild: OnChild | undefined = undefined
+  private onOpen: (() => void) | undefined = undefined
+
+  constructor(registry: Registry, matcher: Matcher) {
+    this.registry = registry
+    this.matcher = matcher
+  }
+
+  /** How many events have come that had not come before. */
+  get taken(): number {
+    return this.events
+  }
+
+  /** The number of the first frame that is kept of an unknown job. */
+  get firstOrphan(): (jobId: string) => number | undefined {
+    return this.kept.firstOrphan
+  }
+
+  /** Runs for each child that is announced. */
+  whenChild(onChild: OnChild): void {
+    this.onChild = onChild
+  }
+
+  /** What runs once when numbers are missing. */
+  whenOpen(onOpen: (() => void) | undefined): void {
+    this.onOpen = onOpen
+  }
+
+  /** The session is gone, and its numbers with it. */
+  forgetSession(): void {
+    this.numbers.reset(0)
+    this.kept.clear()
+  }
+
+  /** Uses up the number of a frame that is no job's event or end. */
+  use({ event_seq: seq }: Envelope.RawEnvelope): Reaction {
+    if (seq === undefined) return none
+    const place = this.numbers.take(seq)
+    if (place === "gap") return { _tag: "gap", expected: this.numbers.last + 1, got: seq }
+    this.placed(place)
+    return none
+  }
+
+  /** After a number has been taken: what waited for it, or that others are missing. */
+  private placed(place: Place): void {
+    const { numbers } = this
+    if (place === "next") for (const { bytes, frame } of this.kept.takeDue(numbers.last)) this.deliver(frame, bytes)
+    if (numbers.open) this.onOpen?.()
+  }
+
+  /** A `job.event`. `size`: of its frame. */
+  event(raw: Envelope.RawEnvelope, size: number): Reaction {
+    const { event_seq: seq, job_id: jobId } = raw
+    if (seq === undefined) return none
+    const { numbers } = this
+    const job = jobId === undefined ? undefined : this.registry.jobs.get(jobId)
+    // The rule, and the hot path: the next number, of a job that is known.
+    if (job !== undefined && job.numbering === "session" && numbers.takeNext(seq)) {
+      this.push(job, raw, size)
+      return none
+    }
+    return this.numbered({ type: "job.event", envelope: raw }, size)
+  }
+
+  /** A job's frame out of the rule: of a job that is not known, with another number than the next, or that waits. */
+  numbered(frame: JobFrame, size: number): Reaction {
+    const { event_seq: seq, job_id: jobId } = frame.envelope
+    if (jobId !== undefined && this.holdsFrames && this.hold(jobId, frame, size)) return none
+    const job = jobId === undefined ? undefined : this.registry.jobs.get(jobId)
+    if (job?.numbering === "apart" || seq === undefined) {
+      this.deliver(frame, size)
+      return none
+    }
+    const { last } = this.numbers
+    const place = seq > last + 1 && !this.kept.hasRoom(size) ? "gap" : this.numbers.take(seq)
+    if (place === "gap") return { _tag: "gap", expected: last + 1, got: seq }
+    // What is missing may be of the same job, whose events keep their order.
+    if (place === "ahead") this.kept.wait(frame, size)
+    else if (place === "next") this.deliver(frame, size)
+    this.placed(place)
+    return none
+  }
+
+  /** Holds a job's frames from now on: a subscribe is sent, whose answer tells whose numbers they have. */
+  startHold(jobId: string, pending: Pending): void {
+    this.registry.jobs.get(jobId)?.numbersAre("held")
+    this.kept.startHold(jobId, pending)
+    this.registry.watch()
+  }
+
+  /** Keeps a frame of a job whose subscribe is unanswered. */
+  private hold(jobId: string, frame: JobFrame, size: number): boolean {
+    const hold = this.kept.holds.get(jobId)
+    if (hold === undefined) return false
+    if (this.matcher.waits(hold.pending) && this.kept.hold(jobId, frame, size)) return true
+    this.release(jobId, false)
+    return false
+  }
+
+  /**
+   * Takes in what was held of a job, by the session's numbers or apart from them. `again`: all of it follows once more in a
+   * history, so that only its numbers count.
+   */
+  release(jobId: string, apart: boolean, again = false): void {
+    if (!this.kept.holds.has(jobId)) return
+    this.registry.jobs.get(jobId)?.numbersAre(apart ? "apart" : "session")
+    // A number that is missing here is looked for when it has been missing for long.
+    for (const { bytes, frame } of this.kept.takeHold(jobId)) {
+      if (again) this.use(frame.envelope)
+      else this.numbered(frame, bytes)
+    }
+  }
+
+  /** What was held for subscribes that have failed or that the caller no longer waits for. */
+  releaseAnswered(): void {
+    for (const [jobId, { pending }] of this.kept.holds) if (!this.matcher.waits(pending)) this.release(jobId, false)
+  }
+
+  /** What was held for subscribes whose answer does not come. Called once a second. */
+  releaseOld(): void {
+    this.releaseAnswered()
+    for (const jobId of this.kept.oldHolds()) this.release(jobId, false)
+  }
+
+  /** Whether frames may be held for subscribes. */
+  get holdsFrames(): boolean {
+    return this.kept.holds.size > 0
+  }
+
+  /** Whether a job has been accepted, announced or observed, or something of it has come. */
+  hasHeardOf(jobId: string): boolean {
+    return this.announced.has(jobId) || this.registry.isKnown(jobId) || this.kept.hasOrphans(jobId)
+  }
+
+  /** Makes a job known; what has arrived of it already is taken in. */
+  adopt(jobId: string, recovery: Recovery, { before, history = false }: AdoptOptions): ClientJob {
+    const { registry } = this
+    const known = registry.jobs.get(jobId)
+    if (known !== undefined && known.end?._tag !== "lost") return known
+    const job = registry.add(jobId, recovery, before, history)
+    const kept = this.kept.takeOrphans(jobId)
+    if (kept === undefined || history) return job
+    const lost = takeIn(job, kept, before?.lastEventSeq, (frame, size) => this.deliver(frame, size))
+    if (lost !== undefined) registry.lose(job, lost)
+    return job
+  }
+
+  /** The `job.accepted` of a child has come. */
+  childAccepted(accepted: Accepted, traceId: string | undefined): void {
+    this.announced.take(accepted.job_id)
+    this.onChild?.(accepted, traceId)
+  }
+
+  /** The child whose first message has come without its `job.accepted`: that was lost with a connection. */
+  private announcedChild(jobId: string): ClientJob | undefined {
+    const accepted = this.announced.take(jobId)
+    if (accepted === undefined) return undefined
+    this.onChild?.(accepted, undefined)
+    return this.registry.jobs.get(jobId)
+  }
+
+  /** Gives a frame to its job, or keeps it until the job is known. */
+  private deliver(frame: JobFrame, size: number): void {
+    const { envelope } = frame
+    const { registry } = this
+    const { job_id: jobId, payload } = envelope
+    // What comes after a job's end is none of it.
+    if (jobId === undefined || registry.isOver(jobId)) return
+    const job = registry.jobs.get(jobId) ?? this.announcedChild(jobId)
+    if (frame.type !== "job.event") {
+      if (job === undefined) this.kept.orphan(jobId, frame, this.numbers.last, size)
+      else registry.finish(job, frame)
+    } else if (job !== undefined) this.push(job, envelope, size)
+    else if (typeof payload.kind === "string") {
+      if (payload.kind === "delegate") this.announced.add(jobId, payload.body, registry.jobs)
+      this.kept.orphan(jobId, frame, this.numbers.last, size)
+    }
+  }
+
+  /** An event of a job that is known, in its order. */
+  private push(job: ClientJob, raw: Envelope.RawEnvelope, size: number): void {
+    const payload = raw.payload as unknown as Event.EventPayload
+    if (typeof payload.kind !== "string" || job.end !== undefined || job.copies.isCopy(raw.id)) return
+    const { registry } = this
+    if (payload.kind === "delegate") this.announced.add(job.jobId, payload.body, registry.jobs)
+    if (job.skip === 0) this.events++
+    const seq = raw.event_seq ?? 0
+    const event = Event.fromWire(job.jobId, seq, payload, raw.priority)
+    job.push(event, size)
+    registry.changed.add(job)
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * One connection as its fibers share it: what has come, what has settled its outcome, and when something was written.
+ *
+ * Races: a frame that settles the outcome counts before the way in which the connection ends, since it says why.
+ */
+import { Attempt } from "./attempt.js"
+import { Signal } from "./signal.js"
+import type { Outcome } from "./succession.js"
+
+/** The state of one connection. Times are milliseconds. */
+export class Link {
+  readonly attempt = new Attempt()
+  /** The welcome has come. */
+  readonly welcome = new Signal()
+  /** The first frame cannot be read. */
+  readonly garbage = new Signal()
+  private settled: Outcome | undefined = undefined
+  private sentAt = 0
+  private since: number | undefined = undefined
+
+  /** What a frame or a fault has settled; undefined while only the end of the connection tells. */
+  get outcome(): Outcome | undefined {
+    return this.settled
+  }
+
+  /** When something was handed over last. */
+  get lastOut(): number {
+    return this.sentAt
+  }
+
+  /** When the frames that are being written were handed over; undefined while none are. */
+  get writingSince(): number | undefined {
+    return this.since
+  }
+
+  settle(outcome: Outcome): void {
+    this.settled = outcome
+  }
+
+  /** The hello has been written. */
+  opened(now: number): void {
+    this.sentAt = now
+  }
+
+  /** Frames are handed to the transport. */
+  writes(now: number): void {
+    this.sentAt = now
+    this.since = now
+  }
+
+  /** The transport has taken them. */
+  written(): void {
+    this.since = undefined
+  }
+}

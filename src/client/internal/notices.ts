@@ -1,0 +1,48 @@
+/**
+ * What the reader of a connection finds out for the program: statuses, and warnings for its log.
+ *
+ * Responsibility: frames are handled synchronously, where nothing can be published; what they bring is kept here until
+ * `publish` is run, after each chunk of frames.
+ *
+ * Order: statuses are published in the order in which they were found, before warnings.
+ */
+import * as Effect from "effect/Effect"
+import * as SubscriptionRef from "effect/SubscriptionRef"
+import type { ClientStatus } from "../ClientStatus.js"
+import * as Fibers from "./fibers.js"
+
+/** The notices of one client. */
+export class Notices {
+  readonly status: SubscriptionRef.SubscriptionRef<ClientStatus>
+  private readonly statuses: Array<ClientStatus> = []
+  private readonly warnings: Array<string> = []
+
+  constructor(status: SubscriptionRef.SubscriptionRef<ClientStatus>) {
+    this.status = status
+  }
+
+  /** A status that the next `publish` sets. */
+  found(status: ClientStatus): void {
+    this.statuses.push(status)
+  }
+
+  /** A line that the next `publish` logs. */
+  warn(message: string): void {
+    this.warnings.push(message)
+  }
+
+  /** Sets a status now. */
+  set(status: ClientStatus): Effect.Effect<void> {
+    return SubscriptionRef.set(this.status, status)
+  }
+
+  /** Publishes what was found. */
+  readonly publish: Effect.Effect<void> = Effect.suspend(() =>
+    this.statuses.length === 0 && this.warnings.length === 0
+      ? Effect.void
+      : Effect.zipRight(
+          Effect.forEach(this.statuses.splice(0), (status) => this.set(status), { discard: true }),
+          Effect.forEach(this.warnings.splice(0), Fibers.warn, { discard: true })
+        )
+  )
+}

@@ -1,0 +1,94 @@
+/**
+ * Puts a client together: its state, the owner of its connections, and the calls on both.
+ *
+ * Order: children are ready before the first connection, and the supervisor runs before the calls exist: it connects in a fiber
+ * of its own, and reads no frame in this step.
+ */
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type { InvalidRequest } from "../../protocol/Errors.js"
+import { formatTimestamp } from "../../protocol/Fields.js"
+import { Ids, type IdsService } from "../../protocol/Ids.js"
+import { Connector, type TransportError } from "../../transport/Connection.js"
+import type { ArcpClientService } from "../ArcpClientService.js"
+import * as Artifacts from "../Artifacts.js"
+import type { ClientOptions } from "../ClientOptions.js"
+import type { Call } from "./call.js"
+import { makeCall } from "./calls.js"
+import * as checks from "./checks.js"
+import { makeChildren } from "./children.js"
+import { Core } from "./core.js"
+import { settingsOf } from "./defaults.js"
+import { changesOf, factsOfSession } from "./facts.js"
+import { handles } from "./handles.js"
+import { makeListing } from "./listing.js"
+import { makeSubmit } from "./submit.js"
+import { supervise } from "./supervisor.js"
+
+/** In the place of the transport where the options are wrong: the supervisor takes what is wrong with a request of its own for final. */
+const refusing = (wrong: InvalidRequest): Context.Tag.Service<Connector> => ({
+  connect: Effect.fail(wrong as unknown as TransportError),
+  address: "nowhere"
+})
+
+/** Asks for a sign of life; returns how long it took. */
+const makePing = (call: Call, ids: IdsService, now: () => number): ArcpClientService["ping"] =>
+  Effect.suspend(() => {
+    const start = now()
+    const nonce = `p_${ids.unsafeUlid(start)}`
+    return call("session.ping", { nonce, sent_at: formatTimestamp(start) }, () => Duration.millis(now() - start), {
+      nonce,
+      features: ["heartbeat"]
+    })
+  })
+
+/** A client that connects in the background; the scope's end closes its session. */
+export const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Scope.Scope | Connector | Ids> =>
+  Effect.gen(function* () {
+    const wrong = checks.optionsProblem(given)
+    // Such a client ends at once, and every call on it fails with what is wrong.
+    const options = wrong === undefined ? given : checks.withoutNumbers(given)
+    const ids = yield* Ids
+    const clock = yield* Effect.clock
+    const now = () => clock.unsafeCurrentTimeMillis()
+    const children = yield* makeChildren
+    const settings = settingsOf(options, ids, now, children.end)
+    const core = new Core(settings.core)
+    core.registry.cursor.inherit(options.resume)
+    const connector = yield* Connector
+    const session = yield* supervise(core, wrong === undefined ? connector : refusing(wrong), settings.supervisor)
+    const call = makeCall(core, session, settings.maxFrameBytes)
+    const { attach, observed, submitted, subscribe, unsubscribe } = handles(core, call, session, {
+      opened: (job) => core.registry.cursor.opened(job),
+      taken: () => {
+        session.consumed()
+        core.registry.cursor.touch()
+      }
+    })
+    core.intake.whenChild((accepted) => {
+      const job = core.adopt(accepted.job_id, { _tag: "observer", from: 0 })
+      children.announce(observed(job, accepted, undefined))
+    })
+    const facts = () => factsOfSession(core)
+    return {
+      submit: makeSubmit(core, call, session, ids, submitted) as ArcpClientService["submit"],
+      listJobs: makeListing(call),
+      subscribe,
+      attach,
+      unsubscribe,
+      artifacts: Artifacts.make(call, settings.maxArtifactBytes),
+      ping: makePing(call, ids, now),
+      status: session.status,
+      connected: session.connected,
+      agents: Effect.map(session.connected, () =>
+        core.terms.agents.map((agent) => ({ name: agent.name, versions: agent.versions ?? [], default: agent.default }))
+      ),
+      features: Effect.map(session.connected, () => core.features),
+      children: children.stream,
+      session: Effect.sync(facts),
+      sessionChanges: changesOf(core.registry.cursor, facts, () => session.ended() !== undefined),
+      close: session.close
+    }
+  })
