@@ -89,7 +89,7 @@ export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
       const checkState = (running: Running): Either.Either<void, Denial> => {
         if (running.finished) return Either.left(ended)
         if (Expiry.isOver(running.lease.expiresAt, deadlines.now())) return Either.left(expired(running.lease))
-        const exhausted = budgets.exhausted(running)
+        const exhausted = budgets.exhausted(running.live.jobId)
         return exhausted === undefined ? Either.void : Either.left(exhausted)
       }
 

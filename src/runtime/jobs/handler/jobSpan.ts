@@ -1,9 +1,9 @@
-/** The span of a job's handler (ARCP 1.1 §11, 1.0 §11): a child of the caller's, whoever that is. */
+/** The span of a job's handler (ARCP 1.1 §11, 1.0 §11): a child of the caller's, where the submit brought one. */
 import * as Effect from "effect/Effect"
 import * as Tracer from "effect/Tracer"
 import type { TraceContext } from "../../../protocol/Trace.js"
 import type { Running } from "../Running.js"
-import { nameOf } from "../internal/slots.js"
+import { nameOf } from "../Slots.js"
 
 /** Runs the handler in its span, which tells at its end what is left of the budget. */
 export const inSpan =
