@@ -6,7 +6,7 @@
  * be it less than nothing, comes back when the child ends. No other part of the runtime holds an amount. So at any time, over a whole delegation tree:
  * what was granted to the root = what was spent + what the counters of its unfinished jobs hold.
  *
- * Order: a counter changes in the same synchronous step in which the event that tells it is queued, and is written with it;
+ * Order: a counter changes in the same synchronous step in which the event that reports it is queued, and is written with it;
  * fibers that spend side by side cannot come between.
  */
 import * as BigDecimal from "effect/BigDecimal"

@@ -74,7 +74,7 @@ export class Running {
   /** What the handler ended with, while its children are still ending. */
   outcome: Outcome | undefined = undefined
   finished = false
-  /** Whether its credentials were issued anew after a restart: the owner is told when it starts. */
+  /** Whether its credentials were issued anew after a restart: the owner gets them when it starts. */
   reissued = false
   private readonly calls = new Set<string>()
   /** Tool calls that have no `tool_result` yet. */

@@ -60,13 +60,13 @@ const settled = <A>(
   value: A,
   { currency }: Amount.Amount
 ): Either.Either<Amount.Amount, InvalidRequest> => {
-  let told: unknown
+  let reported: unknown
   try {
-    told = actual(value)
+    reported = actual(value)
   } catch (defect) {
     return invalid(oneLine(`reserve.actual: it failed: ${Text.ofUnknown(defect, 256)}`))
   }
-  const amount = amountOf(told, typeof told === "string" ? undefined : currency)
+  const amount = amountOf(reported, typeof reported === "string" ? undefined : currency)
   if (Either.isLeft(amount)) return invalid(`reserve.actual: ${amount.left.message}`)
   return amount.right.currency === currency
     ? amount
@@ -186,7 +186,7 @@ export const make = (calls: JobCalls): Costs => {
         yield* budgets.chargeable(jobId, amount.currency)
         const release = yield* hold(amount)
         const value = yield* Effect.onError(restore(calls.translated(effect)), () => Effect.sync(release))
-        // The call has run: where its cost cannot be told, it is what was held, and the value is the agent's.
+        // The call has run: where its cost is not known, it is what was held, and the value is the agent's.
         const known = actual === undefined ? Either.right(amount) : settled(actual, value, amount)
         yield* settle(name, amount, known, release)
         if (Either.isLeft(known)) yield* restore(tellUnsettled(onUnsettled, known.left))

@@ -146,9 +146,9 @@ export class JobCalls {
   /** Reports the end of a call that is open; of a result that does not fit an event its size is reported, of an error the message. */
   private close(callId: string, outcome: Parameters<typeof toolResultBody>[1]): void {
     if (!this.running.closeCall(callId)) return
-    const told = this.events.queue("tool_result", toolResultBody(callId, outcome))
-    if (told instanceof InvalidRequest) {
-      const omitted = { omitted: told.message }
+    const queued = this.events.queue("tool_result", toolResultBody(callId, outcome))
+    if (queued instanceof InvalidRequest) {
+      const omitted = { omitted: queued.message }
       this.events.queue(
         "tool_result",
         "error" in outcome

@@ -5,7 +5,7 @@ import type { TraceContext } from "../../../protocol/Trace.js"
 import type { Running } from "../Running.js"
 import { nameOf } from "../Slots.js"
 
-/** Runs the handler in its span, which tells at its end what is left of the budget. */
+/** Runs the handler in its span, which has at its end what is left of the budget. */
 export const inSpan =
   ({ agent, lease, live }: Running) =>
   <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> => {

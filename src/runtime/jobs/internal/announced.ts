@@ -16,7 +16,7 @@ export const shownTo = (
 }
 
 /**
- * The `job.accepted` of a delegated job; undefined for a session that is not told. `credentials` are the job's, and shown where they were negotiated
+ * The `job.accepted` of a delegated job; undefined for a session that does not get it. `credentials` are the job's, and shown where they were negotiated
  * (§9.8.2); `id` is the envelope's.
  */
 export const announcement = (
