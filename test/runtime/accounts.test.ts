@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { type Context, Deferred, Effect, Layer, TestClock } from "effect"
 import * as Amount from "../../src/authority/Amount.js"
 import { Budgets } from "../../src/runtime/index.js"
+import { SqliteStore } from "../../src/store/sqlite.js"
 import { FaultyStore, StoreFaults, TestGateway } from "../../src/testing/index.js"
 import { barrier, hello, submit } from "./peer.js"
 import { lease, leased, provisioned, provisionedBackends } from "./provisionedWorld.js"
@@ -71,10 +72,10 @@ describe("counters of jobs that come to nothing", () => {
         Effect.provide(
           Layer.unwrapScoped(
             Effect.gen(function* () {
-              const { store, ...others } = backend()
-              const context = yield* Layer.build(FaultyStore.layer.pipe(Layer.provide(Layer.orDie(store))))
+              const store = Layer.orDie(SqliteStore.layer({ filename: ":memory:", durable: true }))
+              const context = yield* Layer.build(Layer.provide(FaultyStore.layer, store))
               const beneath = Layer.succeedContext(context)
-              return Layer.merge(provisioned({ ...others, store: beneath }), beneath)
+              return Layer.merge(provisioned({ ...backend(), store: beneath }), beneath)
             })
           )
         )
