@@ -234,15 +234,15 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§7.2 the key is looked up before the submit is judged",
     inside: "src/runtime/jobs/JobScheduler.ts",
-    find: "return Effect.mapError(store.key(session.principal.id, key), storeFailure).pipe(",
+    find: ": this.idempotency.submit(session, request, key, (taken) => this.create(session, request, taken))",
     replace:
-      "return Effect.zipRight(resolve(session, request.payload), Effect.mapError(store.key(session.principal.id, key), storeFailure)).pipe(",
+      ": Effect.zipRight(this.resolve(session, request.payload), this.idempotency.submit(session, request, key, (taken) => this.create(session, request, taken)))",
     test: "test/runtime/keys.test.ts",
     title: "§7.2 finds its job: another default version"
   },
   {
     rule: "§7.2 a repeat of an ended streamed job replays its chunks",
-    inside: "src/runtime/jobs/JobScheduler.ts",
+    inside: "src/runtime/jobs/Idempotency.ts",
     find: "if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)",
     replace: "if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), last - 1, last)",
     test: "test/runtime/keys.test.ts",
@@ -324,7 +324,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§14 an event that is larger than a frame fails the agent's call",
-    inside: "src/runtime/jobs/handler/jobService.ts",
+    inside: "src/runtime/jobs/handler/jobEvents.ts",
     find: "if (!FrameSize.fits(text, room)) {",
     replace: "if (text === undefined) {",
     test: frameBytes,
@@ -535,7 +535,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§9.6 a cost decrements its counter",
     inside: "src/runtime/jobs/Budgets.ts",
-    find: "if (counter === undefined) return\n          change(running, currency, Amount.subtract(counter, value))",
+    find: "if (counter === undefined) return\n    this.change(running, currency, Amount.subtract(counter, value))",
     replace: "if (counter === undefined) return",
     test: budgets,
     title: "§13.5 the figure"
@@ -854,8 +854,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§7.4 every owner of a job may cancel it",
     inside: "src/runtime/jobs/JobScheduler.ts",
-    find: "if (!live.owners.includes(session)) {\n            return yield* new PermissionDenied",
-    replace: "if (live.owners[0] !== session) {\n            return yield* new PermissionDenied",
+    find: "if (!live.owners.includes(session)) {\n      return yield* new PermissionDenied",
+    replace: "if (live.owners[0] !== session) {\n      return yield* new PermissionDenied",
     test: "test/runtime/keys.test.ts",
     title: "§7.2 the sessions that submitted a job own it after a restart, and may cancel it"
   },

@@ -29,8 +29,8 @@ import { Artifacts } from "./artifacts/Artifacts.js"
 import { Budgets } from "./jobs/Budgets.js"
 import { Credentials, type CredentialsOptions } from "./credentials/Credentials.js"
 import { Deadlines } from "./kernel/Deadlines.js"
-import { Delegation } from "./jobs/Delegation.js"
 import { Heartbeats } from "./sessions/Heartbeats.js"
+import { JobEngine } from "./jobs/JobEngine.js"
 import { JobRunner } from "./jobs/JobRunner.js"
 import { JobScheduler } from "./jobs/JobScheduler.js"
 import * as Rotations from "./jobs/Rotations.js"
@@ -177,7 +177,6 @@ export type Concerns =
   | Budgets
   | Credentials
   | Deadlines
-  | Delegation
   | Heartbeats
   | JobRunner
   | JobScheduler
@@ -199,9 +198,8 @@ export const layerConcerns = (
 const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | Store | Authenticator> =>
   Serving.layer.pipe(
     Layer.provideMerge(Layer.mergeAll(Heartbeats.layer, Subscriptions.layer, Sessions.layer)),
-    Layer.provideMerge(Layer.mergeAll(JobScheduler.layer, Delegation.layer)),
     Layer.provideMerge(Rotations.layer),
-    Layer.provideMerge(JobRunner.layer),
+    Layer.provideMerge(Layer.provide(Layer.mergeAll(JobScheduler.layer, JobRunner.layer), JobEngine.layer)),
     Layer.provideMerge(Layer.mergeAll(BackPressure.layer, Leases.layer, infoLayer(checked(options)))),
     Layer.provideMerge(Layer.mergeAll(Budgets.layer, Credentials.layer(options.credentials))),
     Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),

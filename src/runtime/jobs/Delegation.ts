@@ -11,427 +11,398 @@
  * Races closed here: the budget is held in the step in which it is compared, so that delegations side by side cannot give
  * the same money away twice, and leaves the parent's counter only with the child's start, so that a crash before it loses
  * none; a child whose parent is ending or has been stopped meanwhile is not started. That children end before their parent
- * does is the runner's concern.
+ * does is the concern of `Ending`.
  */
 import { Buffer } from "node:buffer"
-import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Layer from "effect/Layer"
+import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
-import { type AgentRegistration, AgentRegistry } from "../../agent/AgentRegistry.js"
+import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type { ChildJob, DelegateOptions } from "../../agent/Job.js"
 import * as Delegated from "../../authority/Delegated.js"
 import * as Lease from "../../authority/Lease.js"
 import * as SystemFolders from "../../authority/SystemFolders.js"
 import * as AgentName from "../../protocol/AgentName.js"
-import * as Decimal from "../../protocol/Decimal.js"
-import { type ArcpError, Cancelled, InternalError, InvalidRequest, PermissionDenied } from "../../protocol/Errors.js"
-import { formatTimestamp, type WireLeaseConstraints } from "../../protocol/Fields.js"
-import { Ids } from "../../protocol/Ids.js"
-import * as Text from "../../protocol/Text.js"
+import type { RawEnvelope } from "../../protocol/Envelope.js"
+import { type ArcpError, Cancelled, InvalidRequest, PermissionDenied } from "../../protocol/Errors.js"
 import type { TraceContext } from "../../protocol/Trace.js"
-import { Budgets } from "./Budgets.js"
-import { Credentials } from "../credentials/Credentials.js"
-import * as View from "../credentials/View.js"
-import { Deadlines } from "../kernel/Deadlines.js"
 import * as FrameSize from "../kernel/FrameSize.js"
-import { newJob } from "./NewJob.js"
-import { announcement } from "./internal/announced.js"
 import { eventPayload, failedResultBody } from "../kernel/Payload.js"
-import type { Outcome, Running } from "./Running.js"
+import { storeFailure } from "../kernel/Refusals.js"
 import { pause } from "../kernel/Turn.js"
-import { JobRunner } from "./JobRunner.js"
-import { Journal } from "../log/Journal.js"
-import { Leases } from "./Leases.js"
-import { Limits } from "../kernel/Limits.js"
-import { Meter } from "../kernel/Metrics.js"
+import type { Builder } from "../log/Builder.js"
+import type { LiveSession } from "../log/Model.js"
+import { tooLarge } from "../credentials/View.js"
+import { announcement } from "./internal/announced.js"
+import { type Asked, constraintsOf, copied, delegateBody } from "./internal/delegating.js"
+import type { Delegates, Engine } from "./internal/engine.js"
+import { type Made, newJob } from "./NewJob.js"
+import type { Outcome, Running } from "./Running.js"
+import { nameOf } from "./Slots.js"
 
-/** Starts delegated jobs. */
-export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
-  Delegation,
-  {
-    /** Starts a child of a running job; a refusal has been told on the parent when this fails. */
-    readonly startChild: (
-      parent: Running,
-      agent: string,
-      input: unknown,
-      options: DelegateOptions | undefined
-    ) => Effect.Effect<ChildJob<unknown>, ArcpError>
-    /** Lets another agent take a running job over; does not return where that succeeds. */
-    readonly handoff: (running: Running, agent: string, input: unknown) => Effect.Effect<never, ArcpError>
-  }
->() {
-  static readonly layer: Layer.Layer<
-    Delegation,
-    never,
-    AgentRegistry | Budgets | Credentials | Deadlines | Ids | JobRunner | Journal | Leases
-  > = Layer.effect(
-    Delegation,
-    Effect.gen(function* () {
-      const registry = yield* AgentRegistry
-      const budgets = yield* Budgets
-      const credentials = yield* Credentials
-      const deadlines = yield* Deadlines
-      const ids = yield* Ids
-      const journal = yield* Journal
-      const leases = yield* Leases
-      const limits = yield* Limits
-      const { reached, reaching } = yield* Meter
-      const runner = yield* JobRunner
-      const room = FrameSize.bodyRoom(limits)
+/** A delegation that is being asked for. */
+interface Request {
+  readonly parent: Running
+  readonly agentName: string
+  readonly delegateId: string
+  readonly jobId: string
+  readonly asked: Asked
+  /** The body of its `delegate` event where it is refused. */
+  readonly refusedBody: string
+}
 
-      /** The agent, where the lease lets the job delegate to it; its version is what the lease is matched against. */
-      const permitted = (running: Running, agent: string): Either.Either<AgentRegistration, ArcpError> =>
-        Either.gen(function* () {
-          const name = yield* AgentName.parse(agent)
-          const found = registry.resolve(name)
-          const target = Either.match(found, {
-            onLeft: () => AgentName.format(name),
-            onRight: ({ name, version }) => AgentName.format({ name, version })
-          })
-          // Before the registry's answer: who may not delegate does not learn what there is.
-          yield* leases.check(running, "agent.delegate", target)
-          return yield* found
-        })
+/** What a delegation may have. */
+interface Prepared {
+  readonly agent: AgentRegistration
+  readonly input: unknown
+  readonly lease: Lease.Lease
+}
 
-      const within = (parent: Running): Either.Either<void, PermissionDenied> =>
-        parent.depth + 1 > limits.delegationDepth
-          ? reaching(
-              "delegationDepth",
-              Either.left(
-                new PermissionDenied({
-                  message: `agent.delegate: jobs are delegated ${limits.delegationDepth} levels deep at most`,
-                  details: { capability: "agent.delegate", reason: "depth" }
-                })
-              )
-            )
-          : parent.children.size >= limits.childrenPerJob || parent.delegated >= limits.delegationsPerJob
-            ? reaching(
-                parent.delegated >= limits.delegationsPerJob ? "delegationsPerJob" : "childrenPerJob",
-                Either.left(
-                  new PermissionDenied({
-                    message: `agent.delegate: a job has ${limits.childrenPerJob} children at a time, ${limits.delegationsPerJob} in all, at most`,
-                    details: { capability: "agent.delegate", reason: "fan_out" }
-                  })
-                )
-              )
-            : Either.void
+/** A child that has been made, and not started yet. */
+interface Child extends Made {
+  readonly request: Request
+  readonly prepared: Prepared
+  readonly now: number
+  /** Its end, once it is durable. */
+  readonly ended: Deferred.Deferred<Outcome>
+  /** Releases what is set aside of the parent's budget. */
+  readonly releaseShare: () => void
+}
 
-      const constraintsOf = (options: DelegateOptions | undefined): WireLeaseConstraints | undefined =>
-        options?.expiresAt === undefined
-          ? undefined
-          : {
-              // A number that is no time is refused like a text that is none.
-              expires_at:
-                typeof options.expiresAt !== "number"
-                  ? options.expiresAt
-                  : Math.abs(options.expiresAt) <= 8.64e15
-                    ? formatTimestamp(options.expiresAt)
-                    : String(options.expiresAt)
-            }
+/** Whether it starts nothing any more: what it started now would have to be ended at once. */
+const isEnding = (parent: Running): boolean => !parent.undecided || parent.live.ending
 
-      const prepare = (
-        parent: Running,
-        agentName: string,
-        input: unknown,
-        options: DelegateOptions | undefined
-      ): Either.Either<
-        { readonly agent: AgentRegistration; readonly input: unknown; readonly lease: Lease.Lease },
-        ArcpError
-      > =>
-        Either.gen(function* () {
-          const agent = yield* permitted(parent, agentName)
-          yield* within(parent)
-          if (
-            options?.maxRuntimeSec !== undefined &&
-            !(Math.floor(options.maxRuntimeSec) >= 1 && Number.isSafeInteger(Math.floor(options.maxRuntimeSec)))
-          ) {
-            return yield* Either.left(
-              new InvalidRequest({ message: "maxRuntimeSec: must be a number of seconds, 1 or greater" })
-            )
-          }
-          const decoded = yield* agent.decode(input ?? null)
-          const requested = yield* Lease.compile(options?.lease ?? {}, constraintsOf(options), {
-            now: deadlines.now()
-          })
-          yield* Delegated.isSubset(requested, parent.lease, { remaining: budgets.available(parent) })
-          yield* SystemFolders.isSubset(requested, parent.lease)
-          return { agent, input: decoded, lease: Delegated.inherit(requested, parent.lease) }
-        })
+/** The span of the handler's fiber, where it is one that the wire can name. */
+const currentSpanId: Effect.Effect<string | undefined> = Effect.map(
+  Effect.option(Effect.currentSpan),
+  Option.match({
+    onNone: () => undefined,
+    onSome: (span) => (/^[0-9a-f]{16}$/.test(span.spanId) ? span.spanId : undefined)
+  })
+)
 
-      /** The body of a `delegate` event. `input` is JSON text: user code does not run where events are written. */
-      const body = (
-        delegateId: string,
-        childJobId: string | undefined,
-        agent: string,
-        input: string,
-        asked: { readonly lease: string; readonly constraints: WireLeaseConstraints | undefined }
-      ): string => {
-        const head = JSON.stringify({ delegate_id: delegateId, child_job_id: childJobId, agent: String(agent) })
-        const constraints =
-          asked.constraints === undefined ? "" : `,"lease_constraints":${JSON.stringify(asked.constraints)}`
-        return `${head.slice(0, -1)},"input":${input},"lease_request":${asked.lease}${constraints}}`
-      }
+const traceOf = (parent: Running, spanId: string | undefined): TraceContext | undefined => {
+  const { traceContext } = parent.live.record
+  const inherited = traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext)
+  return spanId === undefined ? inherited : { ...inherited, traceId: parent.live.traceId, parentSpanId: spanId }
+}
 
-      /** What was asked for, copied: it is read once, and what is checked is what is started. */
-      const copied = (input: unknown, options: DelegateOptions | undefined) =>
-        Either.gen(function* () {
-          const json = (field: string, value: unknown, otherwise: string) => {
-            const made = Text.toJson(value)
-            return made._tag === "NotJson"
-              ? Either.left(new InvalidRequest({ message: `${field}: is not JSON: ${made.why}` }))
-              : Either.right(made._tag === "Json" ? made.text : otherwise)
-          }
-          const text = yield* json("input", input ?? null, "null")
-          const lease = Decimal.plainBudgetText(yield* json("lease", options?.lease ?? {}, "{}"))
-          const { expiresAt, maxRuntimeSec } = options ?? {}
-          if (!["undefined", "string", "number"].includes(typeof expiresAt)) {
-            return yield* Either.left(new InvalidRequest({ message: "expiresAt: must be a text or a number" }))
-          }
-          const copy: DelegateOptions = {
-            lease: JSON.parse(lease) as NonNullable<DelegateOptions["lease"]>,
-            ...(expiresAt === undefined ? {} : { expiresAt }),
-            ...(maxRuntimeSec === undefined ? {} : { maxRuntimeSec })
-          }
-          return {
-            text,
-            input: JSON.parse(text) as unknown,
-            options: copy,
-            asked: { lease, constraints: constraintsOf(copy) }
-          }
-        })
+const resultOf = (outcome: Outcome): Effect.Effect<unknown, ArcpError> =>
+  outcome._tag === "error"
+    ? Effect.fail(outcome.error)
+    : outcome.value._tag === "lost"
+      ? Effect.fail(outcome.value.error)
+      : Effect.succeed(outcome.value.value)
 
-      /** Tells a refusal on the parent (1.0 §10.2). */
-      const refuse = (
-        parent: Running,
-        delegateId: string,
-        delegateBody: string,
-        error: ArcpError
-      ): Effect.Effect<never, ArcpError> =>
-        Effect.suspend(() => {
-          const { live } = parent
-          if (live.ending) return Effect.interrupt
-          const now = deadlines.now()
-          journal.emit(live, "event", eventPayload('"delegate"', now, delegateBody))
-          const hasRoom = journal.emit(
-            live,
-            "event",
-            eventPayload('"tool_result"', now, failedResultBody(delegateId, error, limits))
-          )
-          runner.refused(parent, error)
-          return Effect.zipRight(hasRoom ? Effect.void : journal.room(live), Effect.fail(error))
-        })
-
-      const traceOf = (parent: Running, spanId: string | undefined): TraceContext | undefined => {
-        const { traceContext } = parent.live.record
-        const inherited = traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext)
-        return spanId === undefined ? inherited : { ...inherited, traceId: parent.live.traceId, parentSpanId: spanId }
-      }
-
-      /** Whether it starts nothing any more: what it started now would have to be ended at once. */
-      const isEnding = (parent: Running): boolean =>
-        parent.stop !== undefined || parent.outcome !== undefined || parent.finished || parent.live.ending
-
-      const startChild = (
-        parent: Running,
-        agentName: string,
-        given: unknown,
-        asked: DelegateOptions | undefined
-      ): Effect.Effect<ChildJob<unknown>, ArcpError> =>
-        Effect.gen(function* () {
-          // The proof that a lease is a subset takes milliseconds at most, in one step.
-          yield* pause
-          if (isEnding(parent)) return yield* Effect.interrupt
-          const delegateId = `del_${ids.unsafeUlid(deadlines.now())}`
-          const jobId = `job_${ids.unsafeUlid(deadlines.now())}`
-          const copy = yield* copied(given, asked)
-          const { input, options } = copy
-          const refusedBody = body(delegateId, undefined, agentName, copy.text, copy.asked)
-          if (!FrameSize.fits(refusedBody, room)) {
-            reached("eventPayload")
-            return yield* new InvalidRequest({
-              message: `input: the delegation has ${Buffer.byteLength(refusedBody)} bytes, at most ${room} are allowed: keep the input as an artifact`
-            })
-          }
-          const refused = (error: ArcpError) => refuse(parent, delegateId, refusedBody, error)
-          const spanId = yield* Effect.map(
-            Effect.option(Effect.currentSpan),
-            Option.match({
-              onNone: () => undefined,
-              onSome: (span) => (/^[0-9a-f]{16}$/.test(span.spanId) ? span.spanId : undefined)
-            })
-          )
-          const prepared = prepare(parent, agentName, input, options)
-          if (Either.isLeft(prepared)) return yield* refused(prepared.left)
-          const { agent, lease } = prepared.right
-          const share = Lease.budgetOf(lease)
-          const letGo = budgets.setAside(parent, share)
-          parent.delegated++
-          const { live: parentLive } = parent
-          const now = deadlines.now()
-          const { accepted, live, record, running } = newJob({
-            jobId,
-            principalId: parentLive.record.principalId,
-            ownerSessionId: parentLive.ownerSessionId,
-            agent,
-            input: prepared.right.input,
-            wireInput: input,
-            lease,
-            maxRuntimeSec: options?.maxRuntimeSec === undefined ? undefined : Math.floor(options.maxRuntimeSec),
-            idempotencyKey: undefined,
-            traceId: parentLive.traceId,
-            trace: traceOf(parent, spanId),
-            now,
-            inlineStream: parent.inlineStream,
-            provisioned: parent.provisioned,
-            parent: { running: parent, delegateId }
-          })
-          // A child is known to its parent from here on: what ends the parent ends it.
-          parent.children.add(running)
-          const abandoned = Effect.sync(() => {
-            letGo()
-            runner.abandon(running)
-          })
-          const issued = Effect.suspend(() =>
-            credentials.issue({
-              jobId,
-              principalId: record.principalId,
-              agent: `${agent.name}@${agent.version}`,
-              parentJobId: parentLive.jobId,
-              lease,
-              remaining: Effect.sync(() => running.budget)
-            })
-          ).pipe(
-            Effect.flatMap(() => {
-              const wrong = View.tooLarge(credentials, record, limits)
-              return wrong === undefined ? Effect.void : Effect.fail(wrong)
-            })
-          )
-          yield* Effect.interruptible(running.provisioned ? issued : Effect.void).pipe(
-            Effect.onError(() => abandoned),
-            Effect.catchAll(refused)
-          )
-          return yield* Effect.async<ChildJob<unknown>, ArcpError>((resume) => {
-            const result = Effect.async<unknown, ArcpError>((done) => {
-              const tell = (outcome: Outcome): void =>
-                done(
-                  outcome._tag === "error"
-                    ? Effect.fail(outcome.error)
-                    : outcome.value._tag === "lost"
-                      ? Effect.fail(outcome.value.error)
-                      : Effect.succeed(outcome.value.value)
-                )
-              if (running.told !== undefined) return tell(running.told)
-              running.ended.push(tell)
-              return Effect.sync(() => {
-                const at = running.ended.indexOf(tell)
-                if (at !== -1) running.ended.splice(at, 1)
-              })
-            })
-            if (isEnding(parent) || running.finished) {
-              credentials.revoke(jobId)
-              return resume(Effect.zipRight(abandoned, Effect.interrupt))
-            }
-            running.queued = true
-            runner.addChild(running)
-            letGo()
-            journal.change({
-              write: (builder) => {
-                builder.event(
-                  parentLive,
-                  "event",
-                  eventPayload('"delegate"', now, body(delegateId, jobId, agentName, copy.text, copy.asked))
-                )
-                builder.job(record)
-                for (const owner of parentLive.owners) {
-                  builder.announce(owner, () =>
-                    announcement(owner, live, accepted, credentials, () => ids.unsafeUlid(deadlines.now()))
-                  )
-                  builder.addOwner(live, owner)
-                }
-                builder.state(parentLive)
-                builder.state(live)
-                runner.writeStart(running, builder)
-              },
-              committed: () => {
-                runner.start(running)
-                resume(
-                  Effect.succeed<ChildJob<unknown>>({
-                    jobId,
-                    delegateId,
-                    agent: `${agent.name}@${agent.version}`,
-                    lease: lease.wire,
-                    result,
-                    cancel: (reason) =>
-                      Effect.sync(() =>
-                        runner.stop(running, {
-                          status: "cancelled",
-                          error: new Cancelled({ message: reason ?? "cancelled by its parent" })
-                        })
-                      )
-                  })
-                )
-              },
-              failed: (error) => {
-                resume(
-                  Effect.zipRight(
-                    abandoned,
-                    refused(
-                      new InternalError({ message: `the store is not available: ${error.operation} failed; try again` })
-                    )
-                  )
-                )
-              }
-            })
-            // Told behind the delegation, in the batch that starts the child.
-            budgets.escrow(parent, share)
-          })
-        }).pipe(Effect.uninterruptible)
-
-      const handoff = (running: Running, agentName: string, given: unknown): Effect.Effect<never, ArcpError> =>
-        Effect.suspend(() => {
-          const copy = copied(given, undefined)
-          const prepared = Either.gen(function* () {
-            const agent = yield* permitted(running, agentName)
-            if (running.handoffs >= limits.delegationDepth) {
-              reached("delegationDepth")
-              return yield* Either.left(
-                new PermissionDenied({
-                  message: `agent.delegate: a job is handed over ${limits.delegationDepth} times at most`,
-                  details: { capability: "agent.delegate", reason: "depth" }
-                })
-              )
-            }
-            if (running.stream !== undefined) {
-              return yield* Either.left(
-                new InvalidRequest({ message: "handoff: the result streams already; another agent cannot take over" })
-              )
-            }
-            const { input } = yield* copy
-            return { agent, input: yield* agent.decode(input) }
-          })
-          if (Either.isLeft(prepared)) {
-            const delegateId = `del_${ids.unsafeUlid(deadlines.now())}`
-            const asked = { lease: "{}", constraints: undefined }
-            const text = Either.isRight(copy) ? copy.right.text : "null"
-            const whole = body(delegateId, undefined, agentName, text, asked)
-            // What is refused need not be reported whole.
-            const refusedBody = FrameSize.fits(whole, room)
-              ? whole
-              : body(delegateId, undefined, String(agentName).slice(0, 256), "null", asked)
-            return refuse(running, delegateId, refusedBody, prepared.left)
-          }
-          return Effect.zipRight(
-            Effect.sync(() => runner.handOver(running, prepared.right)),
-            // The interruption is on its way; where it cannot come in (a finalizer) the caller does not go on either.
-            Effect.interrupt
-          )
-        })
-
-      const service = { startChild, handoff }
-      runner.useDelegation(service)
-      return service
+const denied = (reason: "depth" | "fan_out", problem: string): Either.Either<never, PermissionDenied> =>
+  Either.left(
+    new PermissionDenied({
+      message: `agent.delegate: ${problem}`,
+      details: { capability: "agent.delegate", reason }
     })
   )
+
+/** Starts delegated jobs, and hands jobs over. */
+export class Delegation implements Delegates {
+  private readonly engine: Engine
+  private readonly room: number
+
+  constructor(engine: Engine) {
+    this.engine = engine
+    this.room = FrameSize.bodyRoom(engine.limits)
+  }
+
+  startChild(
+    parent: Running,
+    agentName: string,
+    given: unknown,
+    options: DelegateOptions | undefined
+  ): Effect.Effect<ChildJob<unknown>, ArcpError> {
+    return Effect.gen(this, function* () {
+      // The proof that a lease is a subset takes milliseconds at most, in one step.
+      yield* pause
+      if (isEnding(parent)) return yield* Effect.interrupt
+      const request = yield* this.request(parent, agentName, given, options)
+      const spanId = yield* currentSpanId
+      const prepared = this.prepare(request)
+      if (Either.isLeft(prepared)) return yield* this.refuse(parent, request, prepared.left)
+      const child = this.make(request, prepared.right, spanId)
+      yield* Effect.interruptible(child.running.provisioned ? this.issue(child) : Effect.void).pipe(
+        Effect.onError(() => this.abandon(child)),
+        Effect.catchAll((error) => this.refuse(parent, request, error))
+      )
+      return yield* this.launch(child)
+    }).pipe(Effect.uninterruptible)
+  }
+
+  handoff(running: Running, agentName: string, given: unknown): Effect.Effect<never, ArcpError> {
+    return Effect.suspend(() => {
+      const copy = copied(given, undefined)
+      const prepared = this.prepareHandoff(running, agentName, copy)
+      if (Either.isLeft(prepared)) {
+        const delegateId = this.newId("del")
+        const asked = { text: Either.isRight(copy) ? copy.right.text : "null", lease: "{}", constraints: undefined }
+        const whole = delegateBody(delegateId, undefined, agentName, asked)
+        // What is refused need not be reported whole.
+        const refusedBody = FrameSize.fits(whole, this.room)
+          ? whole
+          : delegateBody(delegateId, undefined, String(agentName).slice(0, 256), { ...asked, text: "null" })
+        return this.refuse(running, { delegateId, refusedBody }, prepared.left)
+      }
+      return Effect.zipRight(
+        Effect.sync(() => this.engine.run.handOver(running, prepared.right)),
+        // The interruption is on its way; where it cannot come in (a finalizer) the caller does not go on either.
+        Effect.interrupt
+      )
+    })
+  }
+
+  private newId(prefix: string): string {
+    const { deadlines, ids } = this.engine
+    return `${prefix}_${ids.unsafeUlid(deadlines.now())}`
+  }
+
+  /** Reads what is asked for; one that could not even be reported when it is refused fails here. */
+  private request(
+    parent: Running,
+    agentName: string,
+    given: unknown,
+    options: DelegateOptions | undefined
+  ): Either.Either<Request, InvalidRequest> {
+    const { meter } = this.engine
+    const { room } = this
+    const delegateId = this.newId("del")
+    const jobId = this.newId("job")
+    return Either.flatMap(copied(given, options), (asked) => {
+      const refusedBody = delegateBody(delegateId, undefined, agentName, asked)
+      if (FrameSize.fits(refusedBody, room)) {
+        return Either.right({ parent, agentName, delegateId, jobId, asked, refusedBody })
+      }
+      meter.reached("eventPayload")
+      return Either.left(
+        new InvalidRequest({
+          message: `input: the delegation has ${Buffer.byteLength(refusedBody)} bytes, at most ${room} are allowed: keep the input as an artifact`
+        })
+      )
+    })
+  }
+
+  /** The agent, where the lease lets the job delegate to it; its version is what the lease is matched against. */
+  private permitted(running: Running, agent: string): Either.Either<AgentRegistration, ArcpError> {
+    const { agents, leases } = this.engine
+    return Either.gen(function* () {
+      const name = yield* AgentName.parse(agent)
+      const found = agents.resolve(name)
+      const target = Either.match(found, {
+        onLeft: () => AgentName.format(name),
+        onRight: ({ name, version }) => AgentName.format({ name, version })
+      })
+      // Before the registry's answer: a job that may not delegate does not learn what there is.
+      yield* leases.check(running, "agent.delegate", target)
+      return yield* found
+    })
+  }
+
+  /** Whether the job may delegate once more: by depth, by children at a time, by delegations in all. */
+  private within(parent: Running): Either.Either<void, PermissionDenied> {
+    const { limits, meter } = this.engine
+    if (parent.depth + 1 > limits.delegationDepth) {
+      const problem = `jobs are delegated ${limits.delegationDepth} levels deep at most`
+      return meter.reaching("delegationDepth", denied("depth", problem))
+    }
+    const usedUp = parent.delegated >= limits.delegationsPerJob
+    if (parent.children.size < limits.childrenPerJob && !usedUp) return Either.void
+    const problem = `a job has ${limits.childrenPerJob} children at a time, ${limits.delegationsPerJob} in all, at most`
+    return meter.reaching(usedUp ? "delegationsPerJob" : "childrenPerJob", denied("fan_out", problem))
+  }
+
+  private prepare({ agentName, asked, parent }: Request): Either.Either<Prepared, ArcpError> {
+    const { budgets, deadlines } = this.engine
+    const { input, options } = asked
+    return Either.gen(this, function* () {
+      const agent = yield* this.permitted(parent, agentName)
+      yield* this.within(parent)
+      if (
+        options.maxRuntimeSec !== undefined &&
+        !(Math.floor(options.maxRuntimeSec) >= 1 && Number.isSafeInteger(Math.floor(options.maxRuntimeSec)))
+      ) {
+        return yield* Either.left(
+          new InvalidRequest({ message: "maxRuntimeSec: must be a number of seconds, 1 or greater" })
+        )
+      }
+      const decoded = yield* agent.decode(input ?? null)
+      const requested = yield* Lease.compile(options.lease ?? {}, constraintsOf(options), {
+        now: deadlines.now()
+      })
+      yield* Delegated.isSubset(requested, parent.lease, { remaining: budgets.available(parent.live.jobId) })
+      yield* SystemFolders.isSubset(requested, parent.lease)
+      return { agent, input: decoded, lease: Delegated.inherit(requested, parent.lease) }
+    })
+  }
+
+  private prepareHandoff(
+    running: Running,
+    agentName: string,
+    copy: ReturnType<typeof copied>
+  ): Either.Either<Pick<Prepared, "agent" | "input">, ArcpError> {
+    const { limits, meter } = this.engine
+    return Either.gen(this, function* () {
+      const agent = yield* this.permitted(running, agentName)
+      if (running.handoffs >= limits.delegationDepth) {
+        meter.reached("delegationDepth")
+        return yield* denied("depth", `a job is handed over ${limits.delegationDepth} times at most`)
+      }
+      if (running.stream !== undefined) {
+        return yield* Either.left(
+          new InvalidRequest({ message: "handoff: the result streams already; another agent cannot take over" })
+        )
+      }
+      const { input } = yield* copy
+      return { agent, input: yield* agent.decode(input) }
+    })
+  }
+
+  /** Reports a refusal on the parent (1.0 §10.2). */
+  private refuse(
+    parent: Running,
+    { delegateId, refusedBody }: Pick<Request, "delegateId" | "refusedBody">,
+    error: ArcpError
+  ): Effect.Effect<never, ArcpError> {
+    const { deadlines, ending, journal, limits } = this.engine
+    return Effect.suspend(() => {
+      const { live } = parent
+      if (live.ending) return Effect.interrupt
+      const now = deadlines.now()
+      journal.emit(live, "event", eventPayload('"delegate"', now, refusedBody))
+      const hasRoom = journal.emit(
+        live,
+        "event",
+        eventPayload('"tool_result"', now, failedResultBody(delegateId, error, limits))
+      )
+      ending.refused(parent, error)
+      return Effect.zipRight(hasRoom ? Effect.void : journal.room(live), Effect.fail(error))
+    })
+  }
+
+  /** Makes the child and sets its budget aside, in the step in which it was compared with what is available. */
+  private make(request: Request, prepared: Prepared, spanId: string | undefined): Child {
+    const { budgets, deadlines } = this.engine
+    const { asked, delegateId, jobId, parent } = request
+    const { agent, lease } = prepared
+    const { live } = parent
+    const { maxRuntimeSec } = asked.options
+    const releaseShare = budgets.setAside(live.jobId, Lease.budgetOf(lease))
+    parent.countDelegation()
+    const now = deadlines.now()
+    const ended = Deferred.unsafeMake<Outcome>(FiberId.none)
+    const made = newJob({
+      jobId,
+      principalId: live.record.principalId,
+      ownerSessionId: live.ownerSessionId,
+      agent,
+      input: prepared.input,
+      wireInput: asked.input,
+      lease,
+      maxRuntimeSec: maxRuntimeSec === undefined ? undefined : Math.floor(maxRuntimeSec),
+      idempotencyKey: undefined,
+      traceId: live.traceId,
+      trace: traceOf(parent, spanId),
+      now,
+      inlineStream: parent.inlineStream,
+      provisioned: parent.provisioned,
+      parent: { running: parent, delegateId, ended }
+    })
+    budgets.open(jobId, made.budget)
+    // A child is known to its parent from here on: what ends the parent ends it.
+    parent.adopt(made.running)
+    return { ...made, request, prepared, now, ended, releaseShare }
+  }
+
+  private abandon({ releaseShare, running }: Child): Effect.Effect<void> {
+    return Effect.sync(() => {
+      releaseShare()
+      this.engine.ending.abandon(running)
+    })
+  }
+
+  private issue({ prepared, record, request }: Child): Effect.Effect<void, ArcpError> {
+    const { budgets, credentials, limits } = this.engine
+    const { jobId } = request
+    const issued = Effect.suspend(() =>
+      credentials.issue({
+        jobId,
+        principalId: record.principalId,
+        agent: nameOf(prepared.agent),
+        parentJobId: request.parent.live.jobId,
+        lease: prepared.lease,
+        remaining: Effect.sync(() => budgets.counters(jobId))
+      })
+    )
+    return Effect.flatMap(issued, () => {
+      const wrong = tooLarge(credentials, record, limits)
+      return wrong === undefined ? Effect.void : Effect.fail(wrong)
+    })
+  }
+
+  /** The `delegate` event, the child, its start and what it takes of its parent's budget are one change. */
+  private launch(child: Child): Effect.Effect<ChildJob<unknown>, ArcpError> {
+    const { budgets, credentials, run } = this.engine
+    const { budget, releaseShare, request, running } = child
+    const { jobId, parent } = request
+    return Effect.async<ChildJob<unknown>, ArcpError>((resume) => {
+      if (isEnding(parent) || running.finished) {
+        credentials.revoke(jobId)
+        return resume(Effect.zipRight(this.abandon(child), Effect.interrupt))
+      }
+      releaseShare()
+      run.launch(running, {
+        write: (builder) => this.write(child, builder),
+        committed: () => resume(Effect.succeed(this.handle(child))),
+        failed: (error) => resume(this.refuse(parent, request, storeFailure(error)))
+      })
+      // Reported behind the delegation, in the batch that starts the child.
+      budgets.escrow(parent, budget)
+    })
+  }
+
+  /** The child is announced behind the `delegate` event, and before its own events. */
+  private write(child: Child, builder: Builder): void {
+    const { live, now, record, request } = child
+    const { agentName, asked, delegateId, jobId, parent } = request
+    const body = delegateBody(delegateId, jobId, agentName, asked)
+    builder.event(parent.live, "event", eventPayload('"delegate"', now, body))
+    builder.job(record)
+    for (const owner of parent.live.owners) {
+      builder.announce(owner, () => this.announcementOf(child, owner))
+      builder.addOwner(live, owner)
+    }
+    builder.state(parent.live)
+    builder.state(live)
+  }
+
+  private announcementOf({ accepted, live }: Child, owner: LiveSession): RawEnvelope | undefined {
+    const { credentials, deadlines, ids } = this.engine
+    return announcement(owner, live, accepted, credentials, () => ids.unsafeUlid(deadlines.now()))
+  }
+
+  /** The child as its parent's handler sees it. */
+  private handle({ ended, prepared, request, running }: Child): ChildJob<unknown> {
+    const { ending } = this.engine
+    return {
+      jobId: request.jobId,
+      delegateId: request.delegateId,
+      agent: nameOf(prepared.agent),
+      lease: prepared.lease.wire,
+      result: Effect.flatMap(Deferred.await(ended), resultOf),
+      cancel: (reason) =>
+        Effect.sync(() =>
+          ending.stop(running, {
+            status: "cancelled",
+            error: new Cancelled({ message: reason ?? "cancelled by its parent" })
+          })
+        )
+    }
+  }
 }

@@ -1,92 +1,66 @@
 /**
- * Jobs: admission, slots, running, stopping, and their one terminal message (ARCP 1.1 §7).
+ * Admission: a submit becomes a job or a refusal, and a client cancels a job (ARCP 1.1 §7.1, §7.4).
  *
- * Responsibility: a submit becomes a job or a refusal; a job waits for a slot, runs as one fiber and ends exactly once,
- * whatever ends it.
+ * Responsibility: what a submit asks for is judged here (agent, input, lease, limits, size of the reply), its credentials are issued, and
+ * the job is handed to `Run`. Repeats of a submit are the concern of `Idempotency`, ends of jobs that of `Ending`.
  *
  * Order: the idempotency key is looked up, the submit validated, the agent resolved and the lease admitted, then the job, its key and
- * its first event are one change of the journal; `job.accepted` is posted when that is durable, and the handler starts after it.
+ * its first event are one change of the journal; `job.accepted` is posted when that is durable, and the handler starts after it. A
+ * cancel is acknowledged when it is durable, before the job's end can be sent.
  *
- * Races closed here: two submits with one key are one job (the second waits for the first); the first reason to stop a
- * job counts, and a job that was stopped cannot report success; the slot is free after the grace even when the handler
- * does not unwind.
+ * Races closed here: the limits are asked again once credentials have come, which may take long; a connection that ends while they come
+ * leaves none behind.
  */
 import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import { type AgentRegistration, AgentRegistry } from "../../agent/AgentRegistry.js"
+import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type * as Lease from "../../authority/Lease.js"
 import * as Withheld from "../../authority/Withheld.js"
 import * as AgentName from "../../protocol/AgentName.js"
 import {
   type ArcpError,
   Cancelled,
-  DuplicateKey,
   InternalError,
   InvalidRequest,
   JobNotFound,
   PermissionDenied
 } from "../../protocol/Errors.js"
-import { Ids } from "../../protocol/Ids.js"
-import type { Accepted, Submit } from "../../protocol/Job.js"
-import type { Priority, RawEnvelope } from "../../protocol/Envelope.js"
-import type { TraceContext } from "../../protocol/Trace.js"
-import type { KeyRecord } from "../../store/Store.js"
-import { Store, type StoreError } from "../../store/Store.js"
-import { Credentials } from "../credentials/Credentials.js"
-import * as View from "../credentials/View.js"
-import { Deadlines } from "../kernel/Deadlines.js"
-import { announcement } from "./internal/announced.js"
-import * as FrameSize from "../kernel/FrameSize.js"
+import type { Submit } from "../../protocol/Job.js"
 import { isTerminal } from "../../protocol/Session.js"
-import { askedHash, sameAsked } from "./internal/asked.js"
+import * as FrameSize from "../kernel/FrameSize.js"
+import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
+import { acceptedFor, maySee, tooLarge } from "../credentials/View.js"
 import type { LiveJob, LiveSession } from "../log/Model.js"
-import { shuttingDown } from "./Drain.js"
-import { newJob } from "./NewJob.js"
-import { replayChunks, replayEnd, runsOf } from "../log/Replay.js"
-import type { Running } from "./Running.js"
-import { JobRunner } from "./JobRunner.js"
-import { Journal } from "../log/Journal.js"
-import { Leases } from "./Leases.js"
-import { Limits } from "../kernel/Limits.js"
-import { Meter } from "../kernel/Metrics.js"
+import { Idempotency } from "./Idempotency.js"
+import type { Engine } from "./internal/engine.js"
+import type { Key, SubmitRequest } from "./internal/submitting.js"
+import { JobEngine } from "./JobEngine.js"
+import { type Made, newJob } from "./NewJob.js"
+import { nameOf } from "./Slots.js"
 
-/** A submit as a session passes it on. */
-export interface SubmitRequest {
-  readonly requestId: string
-  readonly payload: Submit
-  readonly trace: TraceContext | undefined
-  /** Of the submit's envelope. */
-  readonly priority?: Priority | undefined
-  /** Called once the job is durable, before its first event can be sent. */
-  readonly accepted: (jobId: string, traceId: string, payload: Accepted) => void
-  /** Called when the store did not take the job. */
-  readonly failed: (error: ArcpError) => void
-}
-
-/** An idempotency key that is being used for the first time. */
-interface Key {
-  readonly key: string
-  readonly hash: string
-  /** Called when the job's change is queued: from then on the change releases the key, whatever becomes of the request. */
-  readonly queued: () => void
-  readonly done: () => void
-}
+export { storeFailure } from "../kernel/Refusals.js"
+export type { SubmitRequest } from "./internal/submitting.js"
 
 interface Resolved {
   readonly agent: AgentRegistration
   readonly input: unknown
 }
 
-/** The store could not be read or written: the caller may try again. */
-export const storeFailure = (error: StoreError): InternalError =>
-  new InternalError({ message: `the store is not available: ${error.operation} failed; try again` })
+/** A submit on its way to a job. */
+interface Admitting {
+  readonly session: LiveSession
+  readonly request: SubmitRequest
+  readonly key: Key | undefined
+  readonly resolved: Resolved
+  readonly lease: Lease.Lease
+  /** When it was admitted, in milliseconds since the epoch. */
+  readonly now: number
+}
 
-/** Accepts, runs and ends jobs. */
+/** Accepts and cancels jobs. */
 export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler")<
   JobScheduler,
   {
@@ -105,340 +79,265 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
     readonly counts: () => { readonly pending: number; readonly running: number }
   }
 >() {
-  static readonly layer: Layer.Layer<
+  static readonly layer: Layer.Layer<JobScheduler, never, JobEngine> = Layer.effect(
     JobScheduler,
-    never,
-    Store | Journal | Deadlines | Ids | Leases | Credentials | AgentRegistry | JobRunner
-  > = Layer.effect(
-    JobScheduler,
-    Effect.gen(function* () {
-      const store = yield* Store
-      const journal = yield* Journal
-      const deadlines = yield* Deadlines
-      const ids = yield* Ids
-      const leases = yield* Leases
-      const credentials = yield* Credentials
-      const registry = yield* AgentRegistry
-      const runner = yield* JobRunner
-      const limits = yield* Limits
-      const { reaching } = yield* Meter
-      const keysInProgress = new Map<string, Deferred.Deferred<void>>()
-
-      /** Admits the job, has its credentials issued, and queues everything that announces it. */
-      const create = (
-        session: LiveSession,
-        request: SubmitRequest,
-        resolved: Resolved,
-        key: Key | undefined
-      ): Effect.Effect<void, ArcpError> =>
-        Effect.suspend((): Effect.Effect<void, ArcpError> => {
-          const { payload } = request
-          const { agent } = resolved
-          const now = deadlines.now()
-          const admitted = leases.admit({
-            lease: payload.lease_request,
-            constraints: payload.lease_constraints,
-            features: session.features,
-            principal: session.principal,
-            now
-          })
-          if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
-          const lease = admitted.right
-          return Effect.zipRight(
-            reportWithheld(session, agent, payload, lease),
-            createWith(session, request, resolved, key, lease, now)
-          )
-        })
-
-      /** The submitter sees it in `job.accepted`, the operator here. */
-      const reportWithheld = (
-        session: LiveSession,
-        agent: AgentRegistration,
-        payload: Submit,
-        lease: Lease.Lease
-      ): Effect.Effect<void> => {
-        const withheld = Withheld.describe(
-          { lease: payload.lease_request, constraints: payload.lease_constraints },
-          { lease: lease.wire, constraints: lease.constraints }
-        )
-        return withheld.length === 0
-          ? Effect.void
-          : Effect.annotateLogs(Effect.logWarning(`a lease was narrowed: ${withheld.slice(0, 8).join("; ")}`), {
-              principal: session.principal.id,
-              agent: `${agent.name}@${agent.version}`
-            })
+    Effect.map(JobEngine, (engine) => {
+      const admission = new Admission(engine)
+      const { jobs } = engine
+      return {
+        submit: (session, request) => admission.submit(session, request),
+        cancel: (session, jobId, reason, acknowledged) => cancel(engine, session, jobId, reason, acknowledged),
+        live: (jobId) => jobs.get(jobId)?.live,
+        counts: () => ({ pending: jobs.pending, running: jobs.running })
       }
-
-      const createWith = (
-        session: LiveSession,
-        request: SubmitRequest,
-        resolved: Resolved,
-        key: Key | undefined,
-        lease: Lease.Lease,
-        now: number
-      ): Effect.Effect<void, ArcpError> =>
-        Effect.suspend((): Effect.Effect<void, ArcpError> => {
-          const { payload, trace } = request
-          const { agent } = resolved
-          // Asked again once credentials have come, which may take long.
-          const full = (): InternalError | undefined =>
-            runner.draining()
-              ? shuttingDown
-              : runner.submitted(session.principal.id) >= limits.jobsPerPrincipal
-                ? reaching(
-                    "jobsPerPrincipal",
-                    new InternalError({
-                      message: `you have ${limits.jobsPerPrincipal} jobs that run or wait; try again when one has ended`
-                    })
-                  )
-                : runner.pending() >= limits.pendingJobs && !runner.hasSlot(session.principal.id, agent)
-                  ? reaching(
-                      "pendingJobs",
-                      new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
-                    )
-                  : undefined
-          const refusal = full()
-          if (refusal !== undefined) return Effect.fail(refusal)
-          const { accepted, live, record, running } = newJob({
-            jobId: `job_${ids.unsafeUlid(now)}`,
-            principalId: session.principal.id,
-            ownerSessionId: session.sessionId,
-            agent,
-            input: resolved.input,
-            wireInput: payload.input,
-            lease,
-            maxRuntimeSec: payload.max_runtime_sec,
-            idempotencyKey: payload.idempotency_key,
-            traceId: trace?.traceId ?? ids.unsafeTraceId(),
-            trace,
-            now,
-            inlineStream: !session.features.has("result_chunk"),
-            priority: request.priority,
-            provisioned: View.maySee(session),
-            parent: undefined
-          })
-          const { jobId } = record
-          const room = FrameSize.replyRoom(limits)
-          if (!FrameSize.fits(record.accepted, room)) {
-            const message = `payload.lease_request: a reply that shows it has at most ${room} bytes here`
-            return Effect.fail(new InvalidRequest({ message }))
-          }
-          const announce = (): void => {
-            running.queued = true
-            key?.queued()
-            const start = runner.add(running)
-            journal.change({
-              write: (builder) => {
-                builder.job(record)
-                builder.state(live)
-                if (key !== undefined) {
-                  builder.key({
-                    principalId: record.principalId,
-                    key: key.key,
-                    jobId,
-                    parametersHash: key.hash,
-                    expiresAt: now + limits.keyLifetime
-                  })
-                }
-                if (!session.removed) builder.addOwner(live, session)
-                builder.reply(
-                  () => request.accepted(jobId, record.traceId, View.acceptedFor(credentials, session, record, accepted)),
-                  live
-                )
-                if (start) runner.writeStart(running, builder)
-              },
-              committed: () => {
-                key?.done()
-                if (start) runner.start(running)
-              },
-              failed: (error) => {
-                runner.abandon(running)
-                key?.done()
-                request.failed(storeFailure(error))
-              }
-            })
-          }
-          if (!credentials.available || !running.provisioned) return Effect.sync(announce)
-          return Effect.flatMap(
-            credentials.issue({
-              jobId,
-              principalId: record.principalId,
-              agent: `${agent.name}@${agent.version}`,
-              lease,
-              remaining: Effect.sync(() => running.budget)
-            }),
-            () =>
-              Effect.suspend(() => {
-                const late = full() ?? View.tooLarge(credentials, record, limits)
-                if (late === undefined) return Effect.sync(announce)
-                credentials.revoke(jobId)
-                return Effect.fail(late)
-              })
-          ).pipe(
-            // The connection may have ended just when they had come.
-            Effect.onInterrupt(() => Effect.sync(() => (running.queued ? undefined : credentials.revoke(jobId))))
-          )
-        })
-
-      /** The jobs that a job's delegations have started and that have not ended. */
-      const descendants = (running: Running): ReadonlyArray<LiveJob> =>
-        [...running.children].flatMap((child) => (child.queued ? [child.live, ...descendants(child)] : []))
-
-      /** Tells a session that has become an owner of a job of one of its children (§10). */
-      const childAnnounced = (session: LiveSession, child: LiveJob): RawEnvelope | undefined =>
-        announcement(session, child, JSON.parse(child.record.accepted) as Accepted, credentials, () =>
-          ids.unsafeUlid(deadlines.now())
-        )
-
-      /** Answers a submit whose key is known (§7.2); false where its job is gone. */
-      const repeat = (session: LiveSession, request: SubmitRequest, key: KeyRecord, hash: string) =>
-        Effect.gen(function* () {
-          // Before the store is read: a job that ends meanwhile is known by what it has become, and not by what was read.
-          const live = runner.live(key.jobId)
-          const found = yield* Effect.mapError(store.job(key.jobId), storeFailure)
-          if (Option.isNone(found)) return false
-          const { record, state } = found.value
-          if (!sameAsked(key.parametersHash, hash, request.payload, record)) {
-            return yield* new DuplicateKey({
-              message: `idempotency_key: this key stands for ${record.jobId}, which was submitted with other parameters`,
-              details: { job_id: record.jobId }
-            })
-          }
-          const running = runner.running(record.jobId)
-          // A job that is left to the next process can be asked for there.
-          if (running === undefined ? live === undefined && !isTerminal(state.status) : runner.left(running)) {
-            return yield* shuttingDown
-          }
-          const last = state.lastJobSeq
-          const heads =
-            live === undefined ? yield* Effect.mapError(store.segmentHeads(record.jobId, 1, last), storeFailure) : []
-          const accepted = JSON.parse(record.accepted) as Accepted
-          journal.change({
-            write: (builder) => {
-              builder.reply(() =>
-                request.accepted(record.jobId, record.traceId, View.acceptedFor(credentials, session, record, accepted))
-              )
-              if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)
-              // By what is in the log so far: the end of a job that is ending may be queued behind this change.
-              if (builder.hasEnd(live)) {
-                return replayEnd(builder, session, live, live.gated, live.trimmedTo, live.assigned)
-              }
-              // Its children's events belong to the same stream.
-              for (const job of [live, ...(running === undefined ? [] : descendants(running))]) {
-                if (session.removed || job.owners.includes(session)) continue
-                // The rest of the result is of no use without its beginning.
-                if (!job.attachments.has(session.sessionId))
-                  replayChunks(builder, session, job, job.gated, job.trimmedTo + 1, job.assigned)
-                builder.addOwner(job, session)
-                // Behind the answer, and before its events.
-                if (job !== live) builder.tell(session, () => childAnnounced(session, job))
-              }
-            },
-            failed: (error) => request.failed(storeFailure(error))
-          })
-          return true
-        })
-
-      const submitWithKey = (
-        session: LiveSession,
-        request: SubmitRequest,
-        key: string
-      ): Effect.Effect<void, ArcpError> =>
-        Effect.suspend(() => {
-          const slot = `${session.principal.id}\u0000${key}`
-          const inProgress = keysInProgress.get(slot)
-          if (inProgress !== undefined) {
-            return Effect.zipRight(Deferred.await(inProgress), submitWithKey(session, request, key))
-          }
-          const done = Deferred.unsafeMake<void>(FiberId.none)
-          keysInProgress.set(slot, done)
-          let queued = false
-          const release = () => {
-            keysInProgress.delete(slot)
-            Deferred.unsafeDone(done, Effect.void)
-          }
-          const hash = askedHash(request.payload)
-          return Effect.mapError(store.key(session.principal.id, key), storeFailure).pipe(
-            // Before anything of the request is judged: what a deploy changes does not keep a submit from its job.
-            Effect.flatMap((found) =>
-              Option.isSome(found) && found.value.expiresAt > deadlines.now()
-                ? repeat(session, request, found.value, hash)
-                : Effect.succeed(false)
-            ),
-            Effect.flatMap((repeated) => {
-              if (repeated) return Effect.sync(release)
-              return createResolved(session, request, { key, hash, queued: () => void (queued = true), done: release })
-            }),
-            Effect.onExit((exit) => (exit._tag === "Failure" && !queued ? Effect.sync(release) : Effect.void))
-          )
-        })
-
-      const resolve = (session: LiveSession, { agent: asked, input }: Submit): Either.Either<Resolved, ArcpError> =>
-        Either.gen(function* () {
-          const name = yield* AgentName.parse(asked)
-          if (name.version !== undefined && !session.features.has("agent_versions")) {
-            return yield* Either.left(
-              new InvalidRequest({ message: "payload.agent: the feature agent_versions was not negotiated" })
-            )
-          }
-          const agent = yield* registry.resolve(name)
-          return { agent, input: yield* agent.decode(input ?? null) }
-        })
-
-      const createResolved = (
-        session: LiveSession,
-        request: SubmitRequest,
-        key: Key | undefined
-      ): Effect.Effect<void, ArcpError> =>
-        Effect.suspend(() =>
-          runner.draining()
-            ? Effect.fail(shuttingDown)
-            : Effect.flatMap(resolve(session, request.payload), (resolved) => create(session, request, resolved, key))
-        )
-
-      const submit = (session: LiveSession, request: SubmitRequest): Effect.Effect<void, ArcpError> => {
-        const { idempotency_key: key } = request.payload
-        return key === undefined ? createResolved(session, request, undefined) : submitWithKey(session, request, key)
-      }
-
-      const cancel = (
-        session: LiveSession,
-        jobId: string,
-        reason: string | undefined,
-        acknowledged: () => void
-      ): Effect.Effect<void, ArcpError> =>
-        Effect.gen(function* () {
-          const running = runner.running(jobId)
-          const unknown = new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
-          if (running === undefined) {
-            const stored = yield* Effect.mapError(store.job(jobId), storeFailure)
-            if (Option.isNone(stored) || stored.value.record.principalId !== session.principal.id) return yield* unknown
-            if (!isTerminal(stored.value.state.status)) return yield* shuttingDown
-            return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
-          }
-          const { live } = running
-          if (live.record.principalId !== session.principal.id) return yield* unknown
-          if (!live.owners.includes(session)) {
-            return yield* new PermissionDenied({
-              message: `job_id: only the session that submitted ${jobId} may cancel it`
-            })
-          }
-          if (runner.left(running)) return yield* shuttingDown
-          if (live.ending) return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
-          const error = new Cancelled({
-            message: reason === undefined ? "cancelled by the client" : `cancelled: ${reason}`
-          })
-          // Told once it is durable: a process that dies now leaves it to the next one to end the job.
-          journal.change({
-            write: (builder) => {
-              builder.state(live, { cancelled: live.cancelled ?? error.message })
-              builder.reply(acknowledged)
-            }
-          })
-          runner.stop(running, { status: "cancelled", error })
-        })
-
-      return { submit, cancel, live: runner.live, counts: runner.counts }
     })
   )
 }
+
+/** From a submit to a job. */
+class Admission {
+  private readonly engine: Engine
+  private readonly idempotency: Idempotency
+
+  constructor(engine: Engine) {
+    this.engine = engine
+    this.idempotency = new Idempotency(engine)
+  }
+
+  submit(session: LiveSession, request: SubmitRequest): Effect.Effect<void, ArcpError> {
+    const { idempotency_key: key } = request.payload
+    return key === undefined
+      ? this.create(session, request, undefined)
+      : this.idempotency.submit(session, request, key, (taken) => this.create(session, request, taken))
+  }
+
+  private create(session: LiveSession, request: SubmitRequest, key: Key | undefined): Effect.Effect<void, ArcpError> {
+    return Effect.suspend(() =>
+      this.engine.drain.draining
+        ? Effect.fail(shuttingDown)
+        : Effect.flatMap(this.resolve(session, request.payload), (resolved) =>
+            this.admit(session, request, key, resolved)
+          )
+    )
+  }
+
+  private resolve(session: LiveSession, { agent: asked, input }: Submit): Either.Either<Resolved, ArcpError> {
+    const { agents } = this.engine
+    return Either.gen(function* () {
+      const name = yield* AgentName.parse(asked)
+      if (name.version !== undefined && !session.features.has("agent_versions")) {
+        return yield* Either.left(
+          new InvalidRequest({ message: "payload.agent: the feature agent_versions was not negotiated" })
+        )
+      }
+      const agent = yield* agents.resolve(name)
+      return { agent, input: yield* agent.decode(input ?? null) }
+    })
+  }
+
+  private admit(
+    session: LiveSession,
+    request: SubmitRequest,
+    key: Key | undefined,
+    resolved: Resolved
+  ): Effect.Effect<void, ArcpError> {
+    return Effect.suspend((): Effect.Effect<void, ArcpError> => {
+      const { payload } = request
+      const now = this.engine.deadlines.now()
+      const admitted = this.engine.leases.admit({
+        lease: payload.lease_request,
+        constraints: payload.lease_constraints,
+        features: session.features,
+        principal: session.principal,
+        now
+      })
+      if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
+      const admitting: Admitting = { session, request, key, resolved, lease: admitted.right, now }
+      return Effect.zipRight(reportWithheld(admitting), this.make(admitting))
+    })
+  }
+
+  /** Why there is no room for the job; undefined where there is. */
+  private full({ resolved, session }: Admitting): InternalError | undefined {
+    const { drain, jobs, limits, meter } = this.engine
+    const { id } = session.principal
+    if (drain.draining) return shuttingDown
+    if (jobs.submitted(id) >= limits.jobsPerPrincipal) {
+      return meter.reaching(
+        "jobsPerPrincipal",
+        new InternalError({
+          message: `you have ${limits.jobsPerPrincipal} jobs that run or wait; try again when one has ended`
+        })
+      )
+    }
+    if (jobs.pending >= limits.pendingJobs && !jobs.hasSlot(id, resolved.agent)) {
+      return meter.reaching(
+        "pendingJobs",
+        new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+      )
+    }
+    return undefined
+  }
+
+  /** Makes the job, has its credentials issued, and launches it. */
+  private make(admitting: Admitting): Effect.Effect<void, ArcpError> {
+    return Effect.suspend((): Effect.Effect<void, ArcpError> => {
+      const { credentials, limits } = this.engine
+      const refusal = this.full(admitting)
+      if (refusal !== undefined) return Effect.fail(refusal)
+      const made = this.newJobOf(admitting)
+      const { record, running } = made
+      const room = FrameSize.replyRoom(limits)
+      if (!FrameSize.fits(record.accepted, room)) {
+        const message = `payload.lease_request: a reply that shows it has at most ${room} bytes here`
+        return Effect.fail(new InvalidRequest({ message }))
+      }
+      return credentials.available && running.provisioned
+        ? this.issueAndLaunch(admitting, made)
+        : Effect.sync(() => {
+            this.openBudget(made)
+            this.launch(admitting, made)
+          })
+    })
+  }
+
+  private openBudget({ budget, record }: Made): void {
+    this.engine.budgets.open(record.jobId, budget)
+  }
+
+  private newJobOf({ lease, now, request, resolved, session }: Admitting): Made {
+    const { payload, trace } = request
+    const { ids } = this.engine
+    return newJob({
+      jobId: `job_${ids.unsafeUlid(now)}`,
+      principalId: session.principal.id,
+      ownerSessionId: session.sessionId,
+      agent: resolved.agent,
+      input: resolved.input,
+      wireInput: payload.input,
+      lease,
+      maxRuntimeSec: payload.max_runtime_sec,
+      idempotencyKey: payload.idempotency_key,
+      traceId: trace?.traceId ?? ids.unsafeTraceId(),
+      trace,
+      now,
+      inlineStream: !session.features.has("result_chunk"),
+      priority: request.priority,
+      provisioned: maySee(session),
+      parent: undefined
+    })
+  }
+
+  /** The job holds nothing until it is launched: what it got before is returned where it is not. */
+  private issueAndLaunch(admitting: Admitting, made: Made): Effect.Effect<void, ArcpError> {
+    const { budgets, credentials, limits } = this.engine
+    const { record, running } = made
+    const { jobId } = record
+    const issued = Effect.suspend(() => {
+      this.openBudget(made)
+      return credentials.issue({
+        jobId,
+        principalId: record.principalId,
+        agent: nameOf(admitting.resolved.agent),
+        lease: admitting.lease,
+        remaining: Effect.sync(() => budgets.counters(jobId))
+      })
+    })
+    const launched = Effect.suspend(() => {
+      const late = this.full(admitting) ?? tooLarge(credentials, record, limits)
+      if (late === undefined) return Effect.sync(() => this.launch(admitting, made))
+      credentials.revoke(jobId)
+      return Effect.fail(late)
+    })
+    return Effect.zipRight(issued, launched).pipe(
+      // The connection may have ended just when they had come.
+      Effect.onInterrupt(() => Effect.sync(() => (running.queued ? undefined : credentials.revoke(jobId)))),
+      Effect.onError(() => Effect.sync(() => (running.queued ? undefined : budgets.close(jobId))))
+    )
+  }
+
+  /** The job, its key and its start are one change; the reply goes out when it is durable. */
+  private launch({ key, now, request, session }: Admitting, { accepted, live, record, running }: Made): void {
+    const { credentials, limits, run } = this.engine
+    const { jobId } = record
+    key?.queued()
+    run.launch(running, {
+      write: (builder) => {
+        builder.job(record)
+        builder.state(live)
+        if (key !== undefined) {
+          builder.key({
+            principalId: record.principalId,
+            key: key.key,
+            jobId,
+            parametersHash: key.hash,
+            expiresAt: now + limits.keyLifetime
+          })
+        }
+        if (!session.removed) builder.addOwner(live, session)
+        builder.reply(
+          () => request.accepted(jobId, record.traceId, acceptedFor(credentials, session, record, accepted)),
+          live
+        )
+      },
+      committed: () => key?.done(),
+      failed: (error) => {
+        key?.done()
+        request.failed(storeFailure(error))
+      }
+    })
+  }
+}
+
+/** The submitter sees it in `job.accepted`, the operator here. */
+const reportWithheld = ({ lease, request, resolved, session }: Admitting): Effect.Effect<void> => {
+  const { payload } = request
+  const withheld = Withheld.describe(
+    { lease: payload.lease_request, constraints: payload.lease_constraints },
+    { lease: lease.wire, constraints: lease.constraints }
+  )
+  return withheld.length === 0
+    ? Effect.void
+    : Effect.annotateLogs(Effect.logWarning(`a lease was narrowed: ${withheld.slice(0, 8).join("; ")}`), {
+        principal: session.principal.id,
+        agent: nameOf(resolved.agent)
+      })
+}
+
+const cancel = (
+  { drain, ending, jobs, journal, store }: Engine,
+  session: LiveSession,
+  jobId: string,
+  reason: string | undefined,
+  acknowledged: () => void
+): Effect.Effect<void, ArcpError> =>
+  Effect.gen(function* () {
+    const running = jobs.get(jobId)
+    const unknown = new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
+    if (running === undefined) {
+      const stored = yield* Effect.mapError(store.job(jobId), storeFailure)
+      if (Option.isNone(stored) || stored.value.record.principalId !== session.principal.id) return yield* unknown
+      if (!isTerminal(stored.value.state.status)) return yield* shuttingDown
+      return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
+    }
+    const { live } = running
+    if (live.record.principalId !== session.principal.id) return yield* unknown
+    if (!live.owners.includes(session)) {
+      return yield* new PermissionDenied({
+        message: `job_id: only the session that submitted ${jobId} may cancel it`
+      })
+    }
+    if (drain.isLeft(running)) return yield* shuttingDown
+    if (live.ending) return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
+    const error = new Cancelled({
+      message: reason === undefined ? "cancelled by the client" : `cancelled: ${reason}`
+    })
+    // Acknowledged once it is durable: a process that dies now leaves it to the next one to end the job.
+    journal.change({
+      write: (builder) => {
+        builder.state(live, { cancelled: live.cancelled ?? error.message })
+        builder.reply(acknowledged)
+      }
+    })
+    ending.stop(running, { status: "cancelled", error })
+  })

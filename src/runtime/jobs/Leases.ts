@@ -3,9 +3,9 @@
  * operation of a job passes (ARCP 1.1 §9).
  *
  * Order of a check: the job's end, canonical form, expiry, every budget counter, pattern, system folders. A target without a canonical form is refused, but
- * an expired lease and a spent budget are told first: at or after `expires_at` every operation fails with `LEASE_EXPIRED`,
+ * an expired lease and a spent budget come first: at or after `expires_at` every operation fails with `LEASE_EXPIRED`,
  * whatever its target. The job itself is stopped within `Limits.leaseGrace` of it, on the runtime's monotonic clock. What is
- * matched, and what the check answers, is the canonical form.
+ * matched, and what the check returns, is the canonical form.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -46,7 +46,7 @@ export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
   Leases,
   {
     /**
-     * The effective lease of a submit, or `INVALID_REQUEST`: a capability that nobody knows, a pattern that breaks the
+     * The effective lease of a submit, or `INVALID_REQUEST`: an unknown capability, a pattern that breaks the
      * grammar, an expiry that is past or not UTC, or a feature that was not negotiated (§6.2). Policy narrows it.
      */
     readonly admit: (request: {
@@ -89,7 +89,7 @@ export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<
       const checkState = (running: Running): Either.Either<void, Denial> => {
         if (running.finished) return Either.left(ended)
         if (Expiry.isOver(running.lease.expiresAt, deadlines.now())) return Either.left(expired(running.lease))
-        const exhausted = budgets.exhausted(running)
+        const exhausted = budgets.exhausted(running.live.jobId)
         return exhausted === undefined ? Either.void : Either.left(exhausted)
       }
 

@@ -1,4 +1,5 @@
 /** A new job, submitted or delegated: what is stored of it, what runs of it, and how it is announced (ARCP 1.1 §7.1, §10). */
+import type * as Deferred from "effect/Deferred"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import * as Lease from "../../authority/Lease.js"
 import * as Amount from "../../authority/Amount.js"
@@ -9,7 +10,7 @@ import type { TraceContext } from "../../protocol/Trace.js"
 import type { JobRecord } from "../../store/Store.js"
 import { toText } from "./Budgets.js"
 import { LiveJob } from "../log/Model.js"
-import { Running } from "./Running.js"
+import { type Outcome, Running } from "./Running.js"
 
 /** A reply as it is kept, with the priority of its envelope. */
 export interface KeptAccepted extends Accepted {
@@ -41,16 +42,24 @@ export interface NewJob {
   /** Of the submit's envelope; kept with the reply. */
   readonly priority?: Priority | undefined
   readonly provisioned: boolean
-  readonly parent: { readonly running: Running; readonly delegateId: string } | undefined
+  readonly parent:
+    | { readonly running: Running; readonly delegateId: string; readonly ended: Deferred.Deferred<Outcome> }
+    | undefined
 }
 
-/** Makes it; nothing of it is anywhere yet. */
-export const newJob = (
-  job: NewJob
-): { readonly record: JobRecord; readonly live: LiveJob; readonly running: Running; readonly accepted: Accepted } => {
+/** A job that has been made. */
+export interface Made {
+  readonly record: JobRecord
+  readonly live: LiveJob
+  readonly running: Running
+  readonly accepted: Accepted
+  /** What its counters begin with (§9.6). */
+  readonly budget: Amount.Amounts
+}
+
+const acceptedOf = (job: NewJob, budget: Amount.Amounts): KeptAccepted => {
   const { agent, jobId, lease, now, parent, traceId } = job
-  const budget = Lease.budgetOf(lease)
-  const accepted: KeptAccepted = {
+  return {
     ...(job.priority === undefined ? {} : { priority: job.priority }),
     job_id: jobId,
     agent: `${agent.name}@${agent.version}`,
@@ -60,7 +69,11 @@ export const newJob = (
     trace_id: traceId,
     ...(parent === undefined ? {} : { parent_job_id: parent.running.live.jobId, delegate_id: parent.delegateId })
   }
-  const record: JobRecord = {
+}
+
+const recordOf = (job: NewJob, accepted: KeptAccepted): JobRecord => {
+  const { agent, jobId, lease, now, parent, traceId } = job
+  return {
     jobId,
     principalId: job.principalId,
     agent: agent.name,
@@ -77,6 +90,14 @@ export const newJob = (
     createdAt: now,
     accepted: JSON.stringify(accepted)
   }
+}
+
+/** Makes it; nothing of it is anywhere yet. */
+export const newJob = (job: NewJob): Made => {
+  const { agent, lease, parent } = job
+  const budget = Lease.budgetOf(lease)
+  const accepted = acceptedOf(job, budget)
+  const record = recordOf(job, accepted)
   const live = new LiveJob(record, {
     status: "pending",
     ownerSessionId: job.ownerSessionId,
@@ -92,10 +113,10 @@ export const newJob = (
     agent,
     input: job.input,
     lease,
-    budget,
     inlineStream: job.inlineStream,
     provisioned: job.provisioned,
-    parent: parent?.running
+    parent: parent?.running,
+    ended: parent?.ended
   })
-  return { record, live, running, accepted }
+  return { record, live, running, accepted, budget }
 }

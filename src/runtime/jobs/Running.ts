@@ -1,5 +1,14 @@
-/** A job whose agent runs: what the runner, the authority and the agent's `Job` service share of it. */
-import type * as BigDecimal from "effect/BigDecimal"
+/**
+ * A job that waits for a slot or runs: what the parts of the engine and the handler's services share of it.
+ *
+ * Responsibility: the state of one job in this process beyond what the log has of it. Fields are written by the methods of this file
+ * alone; which of them is called when, and in which order, is decided by `Run` (start, handover), `Ending` (stop, end), `Recovery` and
+ * the handler's services. Money is not here: `Budgets` has it.
+ *
+ * Races closed here: the first reason to stop a job counts, and so does the first outcome; a job finishes once.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type { Lease } from "../../authority/Lease.js"
@@ -31,12 +40,18 @@ export type Outcome =
 /** The result as it streams. */
 export interface ResultStream {
   readonly resultId: string
-  complete: boolean
+  readonly complete: boolean
   /** Decoded bytes of the whole, once it is complete. */
-  size: number
-  summary: string | undefined
+  readonly size: number
+  readonly summary: string | undefined
   /** The whole, where it is wanted inline or by the job's parent. */
-  inline: string | undefined
+  readonly inline: string | undefined
+}
+
+/** The agent that takes a job over, with its input. */
+export interface Successor {
+  readonly agent: AgentRegistration
+  readonly input: unknown
 }
 
 /** A job that waits for a slot or runs. */
@@ -59,50 +74,175 @@ export class Running {
   /** What the handler ended with, while its children are still ending. */
   outcome: Outcome | undefined = undefined
   finished = false
-  /** Whether its credentials were issued anew after a restart: the owner is told when it starts. */
+  /** Whether its credentials were issued anew after a restart: the owner gets them when it starts. */
   reissued = false
-  /** The agent whose slot it has: it counts against the limits on running jobs. */
-  slot: AgentRegistration | undefined = undefined
-  readonly openCalls = new Set<string>()
+  private readonly calls = new Set<string>()
+  /** Tool calls that have no `tool_result` yet. */
+  readonly openCalls: ReadonlySet<string> = this.calls
   /** The result stream, once it has begun. */
   stream: ResultStream | undefined = undefined
-  readonly deadlines: Array<Deadline> = []
-  /** What is left of each budgeted currency (§9.6). Kept by `Budgets`, changed by nobody else. */
-  readonly budget: Map<string, BigDecimal.BigDecimal>
-  /** What reservations hold of it. */
-  readonly held = new Map<string, BigDecimal.BigDecimal>()
+  private readonly deadlines: Array<Deadline> = []
   /** The job that delegated this one (§10). */
   readonly parent: Running | undefined
   readonly depth: number
+  private readonly unfinished = new Set<Running>()
   /** Delegated jobs that have not ended. */
-  readonly children = new Set<Running>()
+  readonly children: ReadonlySet<Running> = this.unfinished
   /** How many it has delegated in all. */
   delegated = 0
   handoffs = 0
   /** The agent that takes over once the handler has unwound. */
-  next: { readonly agent: AgentRegistration; readonly input: unknown } | undefined = undefined
-  /** The end, once it is durable, and who waits for it. */
-  told: Outcome | undefined = undefined
-  readonly ended: Array<(outcome: Outcome) => void> = []
+  next: Successor | undefined = undefined
+  /** The end of a delegated job, for the handler that delegated it; done once it is durable. */
+  private readonly ended: Deferred.Deferred<Outcome> | undefined
 
   constructor(options: {
     readonly live: LiveJob
     readonly agent: AgentRegistration
     readonly input: unknown
     readonly lease: Lease
-    readonly budget: ReadonlyMap<string, BigDecimal.BigDecimal>
     readonly inlineStream: boolean
     readonly provisioned: boolean
     readonly parent: Running | undefined
+    readonly ended?: Deferred.Deferred<Outcome> | undefined
   }) {
     this.live = options.live
     this.agent = options.agent
     this.input = options.input
     this.lease = options.lease
-    this.budget = new Map(options.budget)
     this.inlineStream = options.inlineStream
     this.provisioned = options.provisioned
     this.parent = options.parent
     this.depth = options.parent === undefined ? 0 : options.parent.depth + 1
+    this.ended = options.ended
+  }
+
+  /** Its record is in the journal's queue, or stored already. */
+  enterLog(): void {
+    this.queued = true
+  }
+
+  /** Its handler is about to be started. */
+  begin(): void {
+    this.begun = true
+  }
+
+  /** The fiber of its handler. */
+  runIn(fiber: Fiber.RuntimeFiber<unknown, unknown>): void {
+    this.fiber = fiber
+  }
+
+  /** Interrupts its handler; without effect while there is none. */
+  interrupt(): void {
+    if (this.fiber !== undefined) this.fiber.unsafeInterruptAsFork(this.fiber.id())
+  }
+
+  /** Whether nothing has ended or stopped it yet. */
+  get undecided(): boolean {
+    return !this.finished && this.stop === undefined && this.outcome === undefined
+  }
+
+  /** Stops it for a reason; false where it has one already, or has finished. */
+  stopFor(reason: Stop): boolean {
+    if (this.stop !== undefined || this.finished) return false
+    this.stop = reason
+    return true
+  }
+
+  /** Its handler has ended; false where that is known already. */
+  concludeWith(outcome: Outcome): boolean {
+    if (this.finished || this.outcome !== undefined) return false
+    this.outcome = outcome
+    return true
+  }
+
+  /** It ends here: nothing is done for it any more. False where it has finished already. */
+  finish(): boolean {
+    if (this.finished) return false
+    this.finished = true
+    this.cancelDeadlines()
+    return true
+  }
+
+  /** Its end is durable. */
+  settle(outcome: Outcome): void {
+    if (this.ended !== undefined) Deferred.unsafeDone(this.ended, Effect.succeed(outcome))
+  }
+
+  /** Keeps a deadline until the job finishes. */
+  watch(deadline: Deadline): void {
+    this.deadlines.push(deadline)
+  }
+
+  cancelDeadlines(): void {
+    for (const deadline of this.deadlines) deadline.cancel()
+  }
+
+  openCall(callId: string): void {
+    this.calls.add(callId)
+  }
+
+  /** Whether the call was open. */
+  closeCall(callId: string): boolean {
+    return this.calls.delete(callId)
+  }
+
+  closeCalls(): void {
+    this.calls.clear()
+  }
+
+  /** The result begins to stream. */
+  beginStream(resultId: string, summary: string | undefined): void {
+    this.stream = { resultId, complete: false, size: 0, summary, inline: undefined }
+  }
+
+  /** The last chunk of the result has been queued. */
+  completeStream(stream: Omit<ResultStream, "complete">): void {
+    this.stream = { ...stream, complete: true }
+  }
+
+  /** Counts a delegation. */
+  countDelegation(): void {
+    this.delegated++
+  }
+
+  /** A delegated job is known to its parent from here on: what ends the parent ends it. */
+  adopt(child: Running): void {
+    this.unfinished.add(child)
+  }
+
+  /** A delegated job has ended. */
+  dropChild(child: Running): void {
+    this.unfinished.delete(child)
+  }
+
+  /** Lets another agent take over once the handler has unwound; false where one does already, or the job is ending. The first counts. */
+  handOverTo(next: Successor): boolean {
+    if (!this.undecided || this.next !== undefined) return false
+    this.next = next
+    this.handoffs++
+    return true
+  }
+
+  /** The handler has unwound: the next agent is the job's now. */
+  takeOver({ agent, input }: Successor): void {
+    this.next = undefined
+    this.agent = agent
+    this.input = input
+  }
+
+  /** Whether its sessions negotiated credentials, as far as is known after a restart. */
+  setProvisioned(provisioned: boolean): void {
+    this.provisioned = provisioned
+  }
+
+  /** New credentials have been issued for it after a restart. */
+  reissue(): void {
+    this.reissued = true
+  }
+
+  /** Whether its owners take no `result_chunk`, as they are after a restart. */
+  setInlineStream(inline: boolean): void {
+    this.inlineStream = inline
   }
 }

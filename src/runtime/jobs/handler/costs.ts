@@ -5,9 +5,8 @@
  * charged and let go of in one step, so that no other fiber can come between.
  *
  * Nothing is silently uncounted: a cost in a currency that the job's budget does not have is reported as an event and a warning. Nothing
- * that was paid for is lost: a call that has succeeded answers its value, whatever becomes of its settlement.
+ * that was paid for is lost: a call that has succeeded returns its value, whatever becomes of its settlement.
  */
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { Denial } from "../../../agent/Gate.js"
@@ -15,22 +14,7 @@ import type { JobService } from "../../../agent/Job.js"
 import * as Amount from "../../../authority/Amount.js"
 import { InvalidRequest, oneLine } from "../../../protocol/Errors.js"
 import * as Text from "../../../protocol/Text.js"
-import type { Budgets } from "../Budgets.js"
-import type { Leases } from "../Leases.js"
-import type { AuthorityEvents } from "./jobAuthority.js"
-import type { Running } from "../Running.js"
-
-/** What it needs of the runtime and of the job's gate. */
-export interface CostDeps
-  extends Pick<Context.Tag.Service<Leases>, "checkState">,
-    Pick<Context.Tag.Service<Budgets>, "chargeable" | "charge" | "hold" | "available"> {
-  /** Reports a refused reservation and fails with it. */
-  readonly refuse: (args: object, error: Denial) => Effect.Effect<never, Denial>
-  /** As {@link refuse}, where the job's lease or budget is at its end. */
-  readonly refuseState: (args: object, error: Denial) => Effect.Effect<never, Denial>
-  /** The effect with an upstream's refusals as denials. */
-  readonly translated: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Denial, R>
-}
+import type { JobCalls } from "./jobCalls.js"
 
 /** A job's costs. */
 export interface Costs {
@@ -76,32 +60,47 @@ const settled = <A>(
   value: A,
   { currency }: Amount.Amount
 ): Either.Either<Amount.Amount, InvalidRequest> => {
-  let told: unknown
+  let reported: unknown
   try {
-    told = actual(value)
+    reported = actual(value)
   } catch (defect) {
     return invalid(oneLine(`reserve.actual: it failed: ${Text.ofUnknown(defect, 256)}`))
   }
-  const amount = amountOf(told, typeof told === "string" ? undefined : currency)
+  const amount = amountOf(reported, typeof reported === "string" ? undefined : currency)
   if (Either.isLeft(amount)) return invalid(`reserve.actual: ${amount.left.message}`)
   return amount.right.currency === currency
     ? amount
     : invalid(`reserve.actual: the cost is in ${amount.right.currency}, and ${currency} was reserved`)
 }
 
+/** Runs the agent's own hook; what becomes of it changes nothing. */
+const tellUnsettled = (
+  hook: ((problem: InvalidRequest) => Effect.Effect<void>) | undefined,
+  problem: InvalidRequest
+): Effect.Effect<void> =>
+  hook === undefined
+    ? Effect.void
+    : Effect.suspend(() => hook(problem)).pipe(
+        Effect.catchAllCause((cause) => Effect.logWarning("onUnsettled of a reservation failed", cause))
+      )
+
 /** Makes them. */
-export const make = (running: Running, events: AuthorityEvents, deps: CostDeps): Costs => {
+export const make = (calls: JobCalls): Costs => {
+  const { engine, events, running } = calls
+  const { budgets, leases } = engine
+  const { jobId } = running.live
   const warned = new Set<string>()
   const warn = (message: string): void => void events.queue("log", { level: "warn", message })
 
-  /** Says, once for each unit, that a cost is not counted. A job without a budget has nothing to count it in. */
+  /** Reports, once for each unit, that a cost is not counted. A job without a budget has nothing to count it in. */
   const warnUncounted = (name: string, unit: unknown): void => {
-    if (running.budget.size === 0) return
+    const counters = budgets.counters(jobId)
+    if (counters.size === 0) return
     const shown = typeof unit === "string" ? JSON.stringify(oneLine(unit.slice(0, 64))) : undefined
     const key = shown ?? ""
     if (warned.has(key) || warned.size >= maxWarnings) return
     warned.add(key)
-    const budgeted = [...running.budget.keys()].join(", ")
+    const budgeted = [...counters.keys()].join(", ")
     const why =
       shown === undefined
         ? `it has no unit, the budget is in ${budgeted}`
@@ -116,12 +115,12 @@ export const make = (running: Running, events: AuthorityEvents, deps: CostDeps):
     then?: () => void
   ): Effect.Effect<void, InvalidRequest> =>
     Effect.suspend(() => {
-      const chargeable = deps.chargeable(running, amount.currency)
+      const chargeable = budgets.chargeable(jobId, amount.currency)
       if (Either.isLeft(chargeable)) return Effect.fail(chargeable.left)
       const body = { name, value: Amount.toNumber(amount.value), unit: amount.currency, dimensions }
-      return events.push("metric", body, () => {
-        deps.charge(running, amount)
-        if (!running.budget.has(amount.currency)) warnUncounted(name, amount.currency)
+      return events.event("metric", body, () => {
+        budgets.charge(running, amount)
+        if (!budgets.counters(jobId).has(amount.currency)) warnUncounted(name, amount.currency)
         if (then !== undefined) then()
       })
     })
@@ -131,7 +130,7 @@ export const make = (running: Running, events: AuthorityEvents, deps: CostDeps):
     const amount = Amount.fromMetric(value, typeof unit === "string" ? unit : "")
     return Either.isRight(amount)
       ? charge(name, amount.right, dimensions)
-      : events.push("metric", { name, value, unit, dimensions }, () => warnUncounted(name, unit))
+      : events.event("metric", { name, value, unit, dimensions }, () => warnUncounted(name, unit))
   }
 
   const spend = (name: string, amount: unknown, currency?: unknown): Effect.Effect<void, InvalidRequest> =>
@@ -140,16 +139,42 @@ export const make = (running: Running, events: AuthorityEvents, deps: CostDeps):
       return Either.isRight(cost) ? charge(name, cost.right) : Effect.fail(cost.left)
     })
 
-  /** Runs the agent's own hook; what becomes of it changes nothing. */
-  const tellUnsettled = (
-    hook: ((problem: InvalidRequest) => Effect.Effect<void>) | undefined,
-    problem: InvalidRequest
-  ): Effect.Effect<void> =>
-    hook === undefined
-      ? Effect.void
-      : Effect.suspend(() => hook(problem)).pipe(
-          Effect.catchAllCause((cause) => Effect.logWarning("onUnsettled of a reservation failed", cause))
-        )
+  /** Holds the amount, where the job may spend it; returns what releases it. */
+  const hold = (amount: Amount.Amount): Effect.Effect<() => void, Denial> =>
+    Effect.suspend((): Effect.Effect<() => void, Denial> => {
+      const args = { amount: Amount.print(amount) }
+      const state = leases.checkState(running)
+      if (Either.isLeft(state)) return calls.refuse("cost.budget", args, state.left)
+      const held = budgets.hold(jobId, amount)
+      // Less is left than was asked for, but something is: no budget is spent, and the job goes on.
+      return Either.isLeft(held) ? calls.refuse("cost.budget", args, held.left, false) : Effect.succeed(held.right)
+    })
+
+  /** Charges what a reserved call has cost, and releases the reservation in the same step. */
+  const settle = (
+    name: string,
+    amount: Amount.Amount,
+    known: Either.Either<Amount.Amount, InvalidRequest>,
+    release: () => void
+  ): Effect.Effect<void> => {
+    const cost = Either.getOrElse(known, () => amount)
+    const report = (): void => {
+      release()
+      if (Either.isRight(known)) return
+      warn(`${known.left.message}; ${name} was charged the whole reservation of ${Amount.print(amount)}`)
+    }
+    return charge(name, cost, undefined, report).pipe(
+      // No event can be made of it; it counts all the same.
+      Effect.catchAll((error) =>
+        Effect.sync(() => {
+          budgets.charge(running, cost)
+          release()
+          warn(`${name}: ${error.message}`)
+        })
+      ),
+      Effect.ensuring(Effect.sync(release))
+    )
+  }
 
   const reserve: JobService["reserve"] = (text, effect, options) =>
     Effect.uninterruptibleMask((restore) =>
@@ -158,33 +183,12 @@ export const make = (running: Running, events: AuthorityEvents, deps: CostDeps):
         const { actual, name = "cost.reserved", onUnsettled } = options ?? {}
         yield* costName(name)
         const amount = yield* amountOf(text, undefined)
-        yield* deps.chargeable(running, amount.currency)
-        const args = { amount: Amount.print(amount) }
-        const state = deps.checkState(running)
-        if (Either.isLeft(state)) return yield* deps.refuseState(args, state.left)
-        const held = deps.hold(running, amount)
-        if (Either.isLeft(held)) return yield* deps.refuse(args, held.left)
-        const release = held.right
-        const value = yield* Effect.onError(restore(deps.translated(effect)), () => Effect.sync(release))
-        // The call has run: where its cost cannot be told, it is what was held, and the value is the agent's.
+        yield* budgets.chargeable(jobId, amount.currency)
+        const release = yield* hold(amount)
+        const value = yield* Effect.onError(restore(calls.translated(effect)), () => Effect.sync(release))
+        // The call has run: where its cost is not known, it is what was held, and the value is the agent's.
         const known = actual === undefined ? Either.right(amount) : settled(actual, value, amount)
-        const cost = Either.getOrElse(known, () => amount)
-        const report = (): void => {
-          release()
-          if (Either.isRight(known)) return
-          warn(`${known.left.message}; ${name} was charged the whole reservation of ${Amount.print(amount)}`)
-        }
-        yield* charge(name, cost, undefined, report).pipe(
-          // No event can be made of it; it counts all the same.
-          Effect.catchAll((error) =>
-            Effect.sync(() => {
-              deps.charge(running, cost)
-              release()
-              warn(`${name}: ${error.message}`)
-            })
-          ),
-          Effect.ensuring(Effect.sync(release))
-        )
+        yield* settle(name, amount, known, release)
         if (Either.isLeft(known)) yield* restore(tellUnsettled(onUnsettled, known.left))
         return value
       })

@@ -63,7 +63,7 @@ export const toArcpError = (failure: unknown, upstream?: Upstream): ArcpError =>
   })
 }
 
-/** What a call ended with that has no result. A defect is told without its text, which may hold anything. */
+/** What a call ended with that has no result. A defect is reported without its text, which may hold anything. */
 export const causeToArcpError = (cause: Cause.Cause<unknown>, upstream?: Upstream): ArcpError =>
   Option.match(Cause.failureOption(cause), {
     onSome: (failure) => toArcpError(failure, upstream),

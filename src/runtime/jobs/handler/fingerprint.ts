@@ -42,7 +42,7 @@ const print = (ast: SchemaAST.AST, above: ReadonlyMap<SchemaAST.AST, number>): s
         .join("|")})`
     case "Suspend": {
       const inner = ast.f()
-      // A type that holds itself is told by how far up it begins.
+      // A type that contains itself is written as the distance to where it begins.
       const known = above.get(inner)
       return known === undefined ? print(inner, new Map(above).set(inner, above.size)) : `up(${above.size - known})`
     }

@@ -19,11 +19,11 @@ export interface HandlerEnd {
   readonly lost: (defect: unknown) => void
 }
 
+/** Starts a handler. */
+export type HandlerStarter = (handler: Effect.Effect<unknown, unknown>, end: HandlerEnd) => void
+
 /** Starts handlers' fibers in a runtime; none of `withhold` can be found from inside. */
-export const makeStarter = (
-  runtime: Runtime.Runtime<never>,
-  withhold: ReadonlyArray<object>
-): ((handler: Effect.Effect<unknown, unknown>, end: HandlerEnd) => void) => {
+export const makeStarter = (runtime: Runtime.Runtime<never>, withhold: ReadonlyArray<object>): HandlerStarter => {
   // A handler's fiber begins without the runtime's services, so that nothing in it can ask for them.
   const runFork = Runtime.runFork(Runtime.updateContext(forUserCode(runtime), (context) => ambient(context, withhold)))
   const scheduler = forHandlers(runtime)

@@ -1,18 +1,24 @@
-/** The span of a job's handler (ARCP 1.1 §11, 1.0 §11): a child of the caller's, whoever that is. */
+/** The span of a job's handler (ARCP 1.1 §11, 1.0 §11): a child of the caller's, where the submit brought one. */
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
+import type { Amounts } from "../../../authority/Amount.js"
 import type { TraceContext } from "../../../protocol/Trace.js"
+import { toText } from "../Budgets.js"
 import type { Running } from "../Running.js"
-import { nameOf } from "../internal/slots.js"
+import { nameOf } from "../Slots.js"
 
-/** Runs the handler in its span, which tells at its end what is left of the budget. */
+/** Runs the handler in its span, which has at its end what `counters` says is left of the budget. */
 export const inSpan =
-  ({ agent, lease, live }: Running) =>
+  ({ agent, lease, live }: Running, counters: () => Amounts) =>
   <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> => {
     const { traceContext } = live.record
     const trace = traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext)
     const left = Effect.suspend(() =>
-      live.budget === undefined ? Effect.void : Effect.annotateCurrentSpan("arcp.budget.remaining", live.budget)
+      Option.match(Option.fromNullable(toText(counters())), {
+        onNone: () => Effect.void,
+        onSome: (text) => Effect.annotateCurrentSpan("arcp.budget.remaining", text)
+      })
     )
     return Effect.withSpan(Effect.ensuring(handler, left), "arcp.job", {
       parent: Tracer.externalSpan({

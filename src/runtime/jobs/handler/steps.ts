@@ -19,20 +19,10 @@ import type { JobService } from "../../../agent/Job.js"
 import { InternalError, InvalidRequest, permanentError } from "../../../protocol/Errors.js"
 import * as Message from "../../../protocol/Message.js"
 import * as Text from "../../../protocol/Text.js"
-import type { StepRecord, StoreError } from "../../../store/Store.js"
-import type { LimitsShape } from "../../kernel/Limits.js"
-import type { MeterShape } from "../../kernel/Metrics.js"
-import { fingerprint } from "./fingerprint.js"
+import type { StepRecord } from "../../../store/Store.js"
+import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
-
-/** What it needs of the runtime. */
-export interface StepDeps {
-  readonly read: (jobId: string, name: string) => Effect.Effect<Option.Option<StepRecord>, StoreError>
-  /** Queues the record; `written` is called when it is durable, however often the store fails before. */
-  readonly write: (record: StepRecord, written: () => void) => void
-  readonly limits: Pick<LimitsShape, "steps" | "stepResult">
-  readonly meter: MeterShape
-}
+import { fingerprint } from "./fingerprint.js"
 
 /** The steps that the fiber is in, outermost first. */
 const within = globalValue(Symbol.for("effect-arcp/runtime/steps"), () =>
@@ -49,7 +39,7 @@ class NotJson {
   }
 }
 
-/** JSON has no word for `undefined`, which is what a step without a result answers. */
+/** JSON has no word for `undefined`, which is what a step without a result returns. */
 const toText = (encoded: unknown): string => {
   if (encoded === undefined) return ""
   const json = Text.toJson(encoded)
@@ -68,10 +58,10 @@ const changed = (name: string, what: string): InternalError =>
   })
 
 /** The steps of one running job. */
-export const make = (running: Running, deps: StepDeps): JobService["step"] => {
+export const make = (running: Running, engine: Engine): JobService["step"] => {
   const { live } = running
-  const { limits } = deps
-  const { reached, reaching } = deps.meter
+  const { journal, limits, meter, store } = engine
+  const { reached, reaching } = meter
   const inProgress = new Map<string, Deferred.Deferred<void>>()
   /** Those that this attempt has recorded or read. */
   const recorded = new Set<string>()
@@ -80,7 +70,7 @@ export const make = (running: Running, deps: StepDeps): JobService["step"] => {
   const find = (name: string): Effect.Effect<Option.Option<StepRecord>, InternalError> =>
     recorded.has(name) || live.attempt > 1
       ? Effect.mapError(
-          deps.read(live.jobId, name),
+          store.step(live.jobId, name),
           () => new InternalError({ message: `step ${JSON.stringify(name)}: the store could not be read; try again` })
         )
       : Effect.succeed(Option.none())
@@ -89,7 +79,8 @@ export const make = (running: Running, deps: StepDeps): JobService["step"] => {
     Effect.async<void>((resume) => {
       // Nothing belongs to a job that has ended.
       if (live.ending) return resume(Effect.interrupt)
-      deps.write(record, () => resume(Effect.void))
+      // Without `failed`: it is written again until the store takes it.
+      journal.change({ write: (builder) => builder.step(record), committed: () => resume(Effect.void) })
     })
 
   return <A, I, E, R>(name: string, schema: Schema.Schema<A, I>, effect: Effect.Effect<A, E, R>) => {

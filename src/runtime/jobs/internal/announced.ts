@@ -3,10 +3,10 @@ import type * as Context from "effect/Context"
 import type { RawEnvelope } from "../../../protocol/Envelope.js"
 import type { Accepted } from "../../../protocol/Job.js"
 import * as Message from "../../../protocol/Message.js"
-import type { LiveJob, LiveSession } from "../../log/Model.js"
 import type { Credentials } from "../../credentials/Credentials.js"
 import { acceptedFor } from "../../credentials/View.js"
 import { hearsOfChildren } from "../../kernel/Peers.js"
+import type { LiveJob, LiveSession } from "../../log/Model.js"
 
 /**
  * Its `job.accepted`; undefined for a session that is not told. `credentials` shows the job's (§9.8.2); `id` is the
@@ -14,15 +14,15 @@ import { hearsOfChildren } from "../../kernel/Peers.js"
  */
 export const announcement = (
   owner: LiveSession,
-  { jobId, record, traceId }: LiveJob,
+  live: LiveJob,
   accepted: Accepted,
   credentials: Pick<Context.Tag.Service<Credentials>, "wire">,
   id: () => string
-): RawEnvelope | undefined => {
-  if (!hearsOfChildren(owner)) return undefined
-  return Message.runtime(
-    "job.accepted",
-    { id: id(), session_id: owner.sessionId, job_id: jobId, trace_id: traceId },
-    { ...acceptedFor(credentials, owner, record, accepted) }
-  )
-}
+): RawEnvelope | undefined =>
+  hearsOfChildren(owner)
+    ? Message.runtime(
+        "job.accepted",
+        { id: id(), session_id: owner.sessionId, job_id: live.jobId, trace_id: live.traceId },
+        acceptedFor(credentials, owner, live.record, accepted)
+      )
+    : undefined

@@ -10,7 +10,7 @@ import type { Recovered, Store, StoreError } from "../../../store/Store.js"
 import type { JobRunner } from "../../jobs/JobRunner.js"
 import type { LiveSession, Run } from "../../log/Model.js"
 import { runsOf } from "../../log/Replay.js"
-import { openCallsOf, parentsFirst } from "../../jobs/TakeUp.js"
+import { openCallsOf, parentsFirst } from "../../jobs/Recovery.js"
 import { pause } from "../../kernel/Turn.js"
 
 /** Recovers the jobs; `sessions` has the sessions of the earlier process already. */

@@ -1,0 +1,181 @@
+/**
+ * How a job ends: stop, grace, conclusion, its children and its parent, and the one terminal message (ARCP 1.1 §7.3, §7.4, §9.5, §10).
+ *
+ * Responsibility: whatever ends a handler (success, failure, defect, cancel, timeout, expiry, the end of its parent, a defect in a
+ * finalizer) comes through one function, {@link Ending.finish}, which runs once for each job.
+ *
+ * Order: results of open tool calls, then the terminal message, are a job's last events. The job's status and the end of its attachments
+ * are one change of the journal behind it. Delegated jobs end before the job that delegated them, and what is left of their budget is back
+ * by then.
+ *
+ * Races closed here: a reason to stop wins over any outcome that comes later; a handler that does not unwind is not waited for after the
+ * grace; a job that no client has heard of is released without a message.
+ */
+import * as Effect from "effect/Effect"
+import { type ArcpError, Cancelled, toWire } from "../../protocol/Errors.js"
+import { formatTimestamp } from "../../protocol/Fields.js"
+import { eventPayload, failedResultBody } from "../kernel/Payload.js"
+import { parentEnded, stopped } from "./handler/outcomes.js"
+import type { Ends, Engine } from "./internal/engine.js"
+import type { Outcome, Running, Stop } from "./Running.js"
+
+/** Ends jobs. */
+export class Ending implements Ends {
+  private readonly engine: Engine
+
+  constructor(engine: Engine) {
+    this.engine = engine
+  }
+
+  stop(running: Running, reason: Stop): void {
+    if (!running.stopFor(reason)) return
+    this.engine.backPressure.release(running.live)
+    if (reason.error.code === "LEASE_EXPIRED") this.logExpiry(running)
+    if (!running.begun) return this.conclude(running, stopped(reason))
+    this.stopChildren(running)
+    this.endAfterGrace(running, stopped(reason))
+    running.interrupt()
+  }
+
+  conclude(running: Running, outcome: Outcome): void {
+    if (!running.concludeWith(outcome)) return
+    this.stopChildren(running)
+    if (running.children.size === 0) return this.childGone(running)
+    this.endAfterGrace(running, outcome)
+  }
+
+  endNow(running: Running, outcome: Outcome): void {
+    for (const child of [...running.children]) this.endNow(child, stopped(child.stop ?? parentEnded))
+    this.finish(running, running.stop === undefined ? outcome : stopped(running.stop))
+  }
+
+  refused(running: Running, error: ArcpError): void {
+    const fatal = this.engine.leasePolicy.exhaustion === "fatal"
+    if (error.code === "LEASE_EXPIRED" || (error.code === "BUDGET_EXHAUSTED" && fatal)) {
+      this.stop(running, { status: "error", error })
+    }
+  }
+
+  closeCalls(running: Running, error: ArcpError): void {
+    const { deadlines, journal, limits } = this.engine
+    for (const callId of running.openCalls) {
+      const body = failedResultBody(callId, error, limits)
+      journal.emit(running.live, "event", eventPayload('"tool_result"', deadlines.now(), body))
+    }
+    running.closeCalls()
+  }
+
+  abandon(running: Running): void {
+    if (!running.finish()) return
+    // Before it is queued nothing has left its parent's counters.
+    if (running.queued) this.release(running)
+    else this.engine.credentials.revoke(running.live.jobId)
+    this.remove(running)
+    this.leaveParent(running)
+  }
+
+  remove(running: Running): void {
+    const { budgets, drain, jobs, run } = this.engine
+    running.cancelDeadlines()
+    jobs.remove(running)
+    budgets.close(running.live.jobId)
+    drain.removed()
+    run.launchWaiting()
+  }
+
+  private logExpiry({ lease, live }: Running): void {
+    this.engine.fork(
+      Effect.annotateLogs(Effect.logInfo("lease expired"), {
+        job_id: live.jobId,
+        principal: live.record.principalId,
+        expires_at: lease.constraints?.expires_at
+      })
+    )
+  }
+
+  /** A handler that has not unwound by then is not waited for any more (§7.4). */
+  private endAfterGrace(running: Running, outcome: Outcome): void {
+    const { deadlines, limits, meter } = this.engine
+    const over = () => meter.reaching("cancelGrace", this.endNow(running, outcome))
+    running.watch(deadlines.schedule(deadlines.now() + limits.cancelGrace, over))
+  }
+
+  private stopChildren(running: Running): void {
+    // A child's lease ends with its parent's at the latest: it has the same reason to end.
+    const reason = running.stop?.error.code === "LEASE_EXPIRED" ? running.stop : parentEnded
+    for (const child of [...running.children]) this.stop(child, reason)
+  }
+
+  /** Ends a job whose handler has ended, once its last child has. */
+  private childGone(running: Running): void {
+    const { outcome } = running
+    if (outcome === undefined || running.children.size > 0) return
+    // It may have been stopped while it waited for its children.
+    this.finish(running, running.stop === undefined ? outcome : stopped(running.stop))
+  }
+
+  /** The only way a job ends. */
+  private finish(running: Running, outcome: Outcome): void {
+    if (!running.queued) return this.abandon(running)
+    if (!running.finish()) return
+    const now = this.engine.deadlines.now()
+    if (running.openCalls.size > 0) {
+      this.closeCalls(
+        running,
+        outcome._tag === "error" ? outcome.error : new Cancelled({ message: "the agent ended before the call did" })
+      )
+    }
+    this.emitEnd(running, outcome, now)
+    this.release(running)
+    this.writeEnd(running, outcome, now)
+    this.leaveParent(running)
+  }
+
+  /** The terminal message: nothing is emitted after it. */
+  private emitEnd({ live }: Running, outcome: Outcome, now: number): void {
+    const { backPressure, journal } = this.engine
+    live.close()
+    backPressure.release(live)
+    if (outcome._tag === "result") journal.emit(live, "result", outcome.payload)
+    else {
+      journal.emit(
+        live,
+        "error",
+        JSON.stringify({
+          final_status: outcome.status,
+          ...toWire(outcome.error),
+          completed_at: formatTimestamp(now)
+        })
+      )
+    }
+  }
+
+  /** The change behind it: status, attachments, and, once it is durable, what waits for the end. */
+  private writeEnd(running: Running, outcome: Outcome, now: number): void {
+    const { live } = running
+    const { journal, meter } = this.engine
+    journal.change({
+      write: (builder) => {
+        builder.end(live, { status: outcome._tag === "result" ? "success" : outcome.status, endedAt: now })
+      },
+      committed: () => {
+        this.remove(running)
+        meter.ended(live.status)
+        running.settle(outcome)
+      }
+    })
+  }
+
+  /** What a job holds beyond itself goes back: its budget to its parent, its credentials upstream. */
+  private release(running: Running): void {
+    this.engine.budgets.settle(running)
+    this.engine.credentials.revoke(running.live.jobId)
+  }
+
+  private leaveParent(running: Running): void {
+    const { parent } = running
+    if (parent === undefined) return
+    parent.dropChild(running)
+    if (!this.engine.drain.gone(parent)) this.childGone(parent)
+  }
+}

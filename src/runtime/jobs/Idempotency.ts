@@ -1,0 +1,182 @@
+/**
+ * Idempotency keys: a submit that is repeated finds its job (ARCP 1.1 §7.2).
+ *
+ * Responsibility: a key of a principal stands for one job, for as long as the store keeps it. A repeat is answered with the job's
+ * `job.accepted`, makes its session an owner of the job and of the children that it has, and replays what a late owner needs of the result.
+ *
+ * Order: the key is looked up before anything of the submit is judged; the reply to a repeat precedes the announcements of the children,
+ * which precede their events.
+ *
+ * Races closed here: two submits with one key are one job, since the second waits for the first; a job that ends while its repeat reads
+ * the store is known by what it has become; the end of a job may be queued behind the repeat, and is then its next event.
+ */
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as FiberId from "effect/FiberId"
+import * as Option from "effect/Option"
+import type { RawEnvelope } from "../../protocol/Envelope.js"
+import { type ArcpError, DuplicateKey } from "../../protocol/Errors.js"
+import type { Accepted } from "../../protocol/Job.js"
+import { isTerminal } from "../../protocol/Session.js"
+import type { KeyRecord, SegmentHead, StoredJob } from "../../store/Store.js"
+import { acceptedFor } from "../credentials/View.js"
+import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
+import type { Builder } from "../log/Builder.js"
+import type { LiveJob, LiveSession } from "../log/Model.js"
+import { replayChunks, replayEnd, runsOf } from "../log/Replay.js"
+import { announcement } from "./internal/announced.js"
+import { askedHash, sameAsked } from "./internal/asked.js"
+import type { Engine } from "./internal/engine.js"
+import type { Key, SubmitRequest } from "./internal/submitting.js"
+import type { Running } from "./Running.js"
+
+/** A repeat whose key stands for a job. */
+interface Repeat {
+  readonly session: LiveSession
+  readonly request: SubmitRequest
+  readonly stored: StoredJob
+  readonly running: Running | undefined
+  readonly live: LiveJob | undefined
+  /** Of a job that has ended. */
+  readonly heads: ReadonlyArray<SegmentHead>
+}
+
+/** The jobs that a job's delegations have started and that have not ended. */
+const descendants = (running: Running): ReadonlyArray<LiveJob> =>
+  [...running.children].flatMap((child) => (child.queued ? [child.live, ...descendants(child)] : []))
+
+/** The keys in use. */
+export class Idempotency {
+  private readonly inProgress = new Map<string, Deferred.Deferred<void>>()
+  private readonly engine: Engine
+
+  constructor(engine: Engine) {
+    this.engine = engine
+  }
+
+  /** Answers a submit whose key is known, and calls `create` for a key that is not. */
+  submit(
+    session: LiveSession,
+    request: SubmitRequest,
+    key: string,
+    create: (key: Key) => Effect.Effect<void, ArcpError>
+  ): Effect.Effect<void, ArcpError> {
+    return Effect.suspend(() => {
+      const slot = `${session.principal.id}\u0000${key}`
+      const inProgress = this.inProgress.get(slot)
+      if (inProgress !== undefined) {
+        return Effect.zipRight(Deferred.await(inProgress), this.submit(session, request, key, create))
+      }
+      const done = Deferred.unsafeMake<void>(FiberId.none)
+      this.inProgress.set(slot, done)
+      let queued = false
+      const release = () => {
+        this.inProgress.delete(slot)
+        Deferred.unsafeDone(done, Effect.void)
+      }
+      const hash = askedHash(request.payload)
+      return this.lookUp(session, request, key, hash).pipe(
+        Effect.flatMap((repeated) => {
+          if (repeated) return Effect.sync(release)
+          return create({ key, hash, queued: () => void (queued = true), done: release })
+        }),
+        Effect.onExit((exit) => (exit._tag === "Failure" && !queued ? Effect.sync(release) : Effect.void))
+      )
+    })
+  }
+
+  /** Whether the key stood for a job, whose repeat this is now. */
+  private lookUp(
+    session: LiveSession,
+    request: SubmitRequest,
+    key: string,
+    hash: string
+  ): Effect.Effect<boolean, ArcpError> {
+    const { deadlines, store } = this.engine
+    // Before anything of the request is judged: what a deploy changes does not keep a submit from its job.
+    return Effect.flatMap(Effect.mapError(store.key(session.principal.id, key), storeFailure), (found) =>
+      Option.isSome(found) && found.value.expiresAt > deadlines.now()
+        ? this.repeat(session, request, found.value, hash)
+        : Effect.succeed(false)
+    )
+  }
+
+  /** Answers a submit whose key is known; false where its job is gone. */
+  private repeat(
+    session: LiveSession,
+    request: SubmitRequest,
+    key: KeyRecord,
+    hash: string
+  ): Effect.Effect<boolean, ArcpError> {
+    const { drain, jobs, store } = this.engine
+    return Effect.gen(this, function* () {
+      // Before the store is read: a job that ends meanwhile is known by what it has become, and not by what was read.
+      const live = jobs.get(key.jobId)?.live
+      const found = yield* Effect.mapError(store.job(key.jobId), storeFailure)
+      if (Option.isNone(found)) return false
+      const { record, state } = found.value
+      if (!sameAsked(key.parametersHash, hash, request.payload, record)) {
+        return yield* new DuplicateKey({
+          message: `idempotency_key: this key stands for ${record.jobId}, which was submitted with other parameters`,
+          details: { job_id: record.jobId }
+        })
+      }
+      const running = jobs.get(record.jobId)
+      // A job that is left to the next process can be asked for there.
+      if (running === undefined ? live === undefined && !isTerminal(state.status) : drain.isLeft(running)) {
+        return yield* shuttingDown
+      }
+      const heads =
+        live === undefined
+          ? yield* Effect.mapError(store.segmentHeads(record.jobId, 1, state.lastJobSeq), storeFailure)
+          : []
+      this.answer({ session, request, stored: found.value, running, live, heads })
+      return true
+    })
+  }
+
+  private answer(repeat: Repeat): void {
+    const { request, session, stored } = repeat
+    const { record } = stored
+    const { credentials, journal } = this.engine
+    const accepted = JSON.parse(record.accepted) as Accepted
+    journal.change({
+      write: (builder) => {
+        builder.reply(() =>
+          request.accepted(record.jobId, record.traceId, acceptedFor(credentials, session, record, accepted))
+        )
+        this.write(repeat, builder)
+      },
+      failed: (error) => request.failed(storeFailure(error))
+    })
+  }
+
+  private write({ heads, live, running, session, stored }: Repeat, builder: Builder): void {
+    const { record, state } = stored
+    const last = state.lastJobSeq
+    if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)
+    // By what is in the log so far: the end of a job that is ending may be queued behind this change.
+    if (builder.hasEnd(live)) {
+      return replayEnd(builder, session, live, live.gated, live.trimmedTo, live.assigned)
+    }
+    // Its children's events belong to the same stream.
+    for (const job of [live, ...(running === undefined ? [] : descendants(running))]) {
+      if (session.removed || job.owners.includes(session)) continue
+      // The rest of the result is of no use without its beginning.
+      if (!job.attachments.has(session.sessionId)) {
+        replayChunks(builder, session, job, job.gated, job.trimmedTo + 1, job.assigned)
+      }
+      builder.addOwner(job, session)
+      // Behind the answer, and before its events.
+      if (job !== live) builder.tell(session, () => this.announcementOf(session, job))
+    }
+  }
+
+  /** How a child is announced to a session that has become an owner of its job (§10). */
+  private announcementOf(session: LiveSession, child: LiveJob): RawEnvelope | undefined {
+    const { credentials, deadlines, ids } = this.engine
+    return announcement(session, child, JSON.parse(child.record.accepted) as Accepted, credentials, () =>
+      ids.unsafeUlid(deadlines.now())
+    )
+  }
+}

@@ -1,0 +1,290 @@
+/**
+ * Jobs that an earlier process left unfinished: they are recovered from their rows, and then end, or start again.
+ *
+ * Responsibility: which jobs start again, with which lease, input and credentials, and which tool calls their handlers left open.
+ *
+ * Order: parents are recovered before their children. When all are, those that do not run again end, children first, so that their money
+ * is back before a parent goes on or ends; then the others start, each behind the issue of its credentials and the results of the calls
+ * that it had left open.
+ *
+ * Races closed here: a job that is cancelled, or whose lease or time is over, before its credentials have come is not started; an upstream
+ * that is slow holds up its own jobs alone.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type { AgentRegistration, AgentRegistry } from "../../agent/AgentRegistry.js"
+import * as Expiry from "../../authority/Expiry.js"
+import * as Lease from "../../authority/Lease.js"
+import { Cancelled } from "../../protocol/Errors.js"
+import type { WireLease, WireLeaseConstraints } from "../../protocol/Fields.js"
+import type { JobStatus } from "../../protocol/Session.js"
+import * as Text from "../../protocol/Text.js"
+import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
+import type { IssueRequest } from "../credentials/Credentials.js"
+import { maySee } from "../credentials/View.js"
+import { isToolEvent } from "../kernel/Payload.js"
+import { pause } from "../kernel/Turn.js"
+import { LiveJob } from "../log/Model.js"
+import { fromText } from "./Budgets.js"
+import { restarted, runtimeEnd, stopped, tooLong } from "./handler/outcomes.js"
+import type { Engine, Recovers } from "./internal/engine.js"
+import { Running } from "./Running.js"
+import { nameOf } from "./Slots.js"
+
+/** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
+export const parentsFirst = (jobs: ReadonlyArray<StoredJob>): ReadonlyArray<StoredJob> => {
+  const byId = new Map(jobs.map((job) => [job.record.jobId, job]))
+  const depth = ({ record }: StoredJob): number => {
+    const parent = record.parentJobId === undefined ? undefined : byId.get(record.parentJobId)
+    return parent === undefined ? 0 : 1 + depth(parent)
+  }
+  return jobs
+    .map((job) => ({ job, depth: depth(job) }))
+    .sort((a, b) => a.depth - b.depth)
+    .map(({ job }) => job)
+}
+
+/**
+ * Whether a process that takes a job up starts its handler (again). A delegated job never: its parent, which is, delegates
+ * anew.
+ */
+export const runsAgain = (
+  found: ReturnType<Context.Tag.Service<AgentRegistry>["resolve"]>,
+  record: JobRecord,
+  state: { readonly status: JobStatus; readonly cancelled: string | undefined }
+): boolean =>
+  Either.isRight(found) &&
+  record.parentJobId === undefined &&
+  state.cancelled === undefined &&
+  (state.status === "pending" || found.right.onRestart === "rerun")
+
+/** What runs of a stored job again; none of it where the job is only to be ended. */
+interface Again {
+  readonly input: unknown
+  readonly lease: Lease.Lease
+}
+
+/** Its input and its lease, where its agent runs again and takes both. */
+const againOf = (
+  { record, state }: StoredJob,
+  found: ReturnType<Engine["agents"]["resolve"]>,
+  leases: Engine["leases"]
+): { readonly again: boolean } & Again => {
+  const rerun = runsAgain(found, record, state)
+  // What an agent's schema throws ends its job, and does not keep the runtime from starting.
+  const input =
+    rerun && Either.isRight(found)
+      ? Text.attempt(() => found.right.decode(JSON.parse(record.input)), Either.left(undefined))
+      : Either.right(null)
+  const constraints =
+    record.leaseConstraints === undefined ? undefined : (JSON.parse(record.leaseConstraints) as WireLeaseConstraints)
+  const lease = Either.map(Lease.compile(JSON.parse(record.lease) as WireLease, constraints), (stored) =>
+    leases.recovered(stored, record.principalId)
+  )
+  return {
+    again: rerun && Either.isRight(input) && Either.isRight(lease),
+    input: Either.getOrElse(input, () => null),
+    lease: Either.getOrElse(lease, () => Lease.emptyLease)
+  }
+}
+
+/** Makes a stored job anew. */
+const takeUp = (
+  stored: StoredJob,
+  { agents, leases }: Engine,
+  parent: Running | undefined,
+  openCalls: Iterable<string>
+): Taken => {
+  const { record, state } = stored
+  const found = agents.resolve({ name: record.agent, version: record.version })
+  const { again, input, lease } = againOf(stored, found, leases)
+  const live = new LiveJob(record, {
+    ...state,
+    attempt: again && state.status === "running" ? state.attempt + 1 : state.attempt
+  })
+  const running = new Running({
+    live,
+    agent: Either.isRight(found) ? found.right : missing(record.agent, record.version),
+    input,
+    lease,
+    inlineStream: false,
+    provisioned: true,
+    parent
+  })
+  running.enterLog()
+  if (state.cancelled !== undefined) {
+    running.stopFor({ status: "cancelled", error: new Cancelled({ message: state.cancelled }) })
+  }
+  for (const callId of openCalls) running.openCall(callId)
+  return { running, again }
+}
+
+const missing = (name: string, version: string): AgentRegistration => ({
+  name,
+  version,
+  isDefault: false,
+  maxRunning: undefined,
+  onRestart: "fail",
+  unguarded: [],
+  decode: Either.right,
+  run: () => Effect.dieMessage(`the agent ${name}@${version} is not registered`)
+})
+
+/** What a stored `tool_call` or `tool_result` is about; undefined where the text is neither. */
+const toolEvent = (payload: string): { readonly kind: string; readonly callId: string } | undefined => {
+  try {
+    const event = JSON.parse(payload) as { readonly kind?: unknown; readonly body?: { readonly call_id?: unknown } }
+    const { kind } = event
+    const callId = event.body?.call_id
+    return typeof kind === "string" && typeof callId === "string" ? { kind, callId } : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Bytes of events that are looked at in one step. */
+const pageBytes = 1_048_576
+
+/** Adds the calls that stored payloads open, and takes away those that they close; false where one of them is damaged. */
+const followCalls = (open: Set<string>, payloads: ReadonlyArray<string>): boolean => {
+  for (const payload of payloads) {
+    // Most events are neither, and are not parsed.
+    if (!isToolEvent(payload)) continue
+    const call = toolEvent(payload)
+    if (call === undefined) return false
+    if (call.kind === "tool_call") open.add(call.callId)
+    else open.delete(call.callId)
+  }
+  return true
+}
+
+/** The tool calls that an earlier process left open: reported, and without their `tool_result` (§8.2). */
+export const openCallsOf = (
+  store: Context.Tag.Service<Store>,
+  jobId: string,
+  heads: ReadonlyArray<SegmentHead>
+): Effect.Effect<ReadonlySet<string>, StoreError> =>
+  Effect.gen(function* () {
+    const open = new Set<string>()
+    for (let i = 0; i < heads.length; i++) {
+      // Chunks of a result may be large, and are passed over.
+      if (heads[i]!.class !== "event") continue
+      let next = heads[i]!.firstSeq
+      while (heads[i + 1]?.class === "event") i++
+      const last = heads[i]!.lastSeq
+      while (next <= last) {
+        const segments = yield* store.segments(jobId, next, last, pageBytes)
+        if (segments.length === 0) break
+        yield* pause
+        for (const { lastSeq, payloads } of segments) {
+          if (!followCalls(open, payloads)) {
+            return yield* new StoreError({
+              operation: "read events",
+              message: `the log of ${jobId} is damaged in its events ${next} to ${lastSeq}: restore the database from a backup, or delete the job`
+            })
+          }
+          next = lastSeq + 1
+        }
+      }
+    }
+    return open
+  })
+
+/** A job that has been recovered; `again` is whether its handler is to be started (again). */
+interface Taken {
+  readonly running: Running
+  readonly again: boolean
+}
+
+/** Recovers jobs. */
+export class Recovery implements Recovers {
+  private readonly taken: Array<Taken> = []
+  private readonly engine: Engine
+
+  constructor(engine: Engine) {
+    this.engine = engine
+  }
+
+  recover(stored: StoredJob, openCalls: Iterable<string>): LiveJob {
+    const { budgets, jobs } = this.engine
+    const { jobId, parentJobId } = stored.record
+    const parent = parentJobId === undefined ? undefined : jobs.get(parentJobId)
+    const taken = takeUp(stored, this.engine, parent, openCalls)
+    const { running } = taken
+    budgets.open(jobId, fromText(stored.state.budget))
+    parent?.adopt(running)
+    jobs.register(running)
+    this.taken.push(taken)
+    return running.live
+  }
+
+  readonly resume: Effect.Effect<void> = Effect.suspend(() => {
+    const { credentials, ending } = this.engine
+    const taken = this.taken.splice(0)
+    // Children first, so that their money is back before a parent goes on or ends.
+    for (const { again, running } of taken.toReversed())
+      if (!again) ending.endNow(running, stopped({ status: "error", error: restarted }))
+    // A job that may do nothing any more gets no credentials, and is not started (§7.3, §9.5).
+    for (const { again, running } of taken) if (again) this.stopIfOver(running)
+    const again = taken.flatMap((job) => (job.again && !job.running.finished ? [job.running] : []))
+    if (!credentials.available) return Effect.sync(() => again.forEach((running) => this.startAgain(running)))
+    // Beside the runtime's start: an upstream that is slow holds up its own jobs, and no other.
+    const issued = Effect.forEach(again, (running) => this.issueAnew(running), { concurrency: 16, discard: true })
+    return Effect.forkIn(issued, this.engine.scope)
+  })
+
+  /** Stops a recovered job that may do nothing any more. */
+  private stopIfOver(running: Running): void {
+    const { deadlines, ending, leases } = this.engine
+    const { lease, live } = running
+    const now = deadlines.now()
+    if (Expiry.isOver(lease.expiresAt, now)) ending.stop(running, { status: "error", error: leases.expired(lease) })
+    else if ((runtimeEnd(live, now) ?? Number.POSITIVE_INFINITY) <= now) ending.stop(running, tooLong(live))
+  }
+
+  /**
+   * What credentials to issue anew for a job that runs again; undefined where its session did not negotiate them. Of a job whose session
+   * is gone that is not known: it may need them.
+   */
+  private reissueOf(running: Running): IssueRequest | undefined {
+    const { agent, lease, live } = running
+    running.setProvisioned(live.owners[0] === undefined || maySee(live.owners[0]))
+    return running.provisioned
+      ? {
+          jobId: live.jobId,
+          principalId: live.record.principalId,
+          agent: nameOf(agent),
+          lease,
+          remaining: Effect.sync(() => this.engine.budgets.counters(live.jobId))
+        }
+      : undefined
+  }
+
+  /** The values of an earlier process's credentials are gone with it, and have been revoked. */
+  private issueAnew(running: Running): Effect.Effect<void> {
+    const { credentials, ending } = this.engine
+    return Effect.suspend(() => {
+      this.stopIfOver(running)
+      if (running.finished) return Effect.void
+      const request = this.reissueOf(running)
+      if (request === undefined) return Effect.sync(() => this.startAgain(running))
+      return Effect.match(credentials.issue(request), {
+        onFailure: (error) => ending.conclude(running, { _tag: "error", status: "error", error }),
+        onSuccess: ({ length }) => {
+          if (length > 0) running.reissue()
+          this.startAgain(running)
+        }
+      })
+    })
+  }
+
+  private startAgain(running: Running): void {
+    // It may have been cancelled while its credentials were being issued.
+    if (running.finished || running.outcome !== undefined) return
+    const { owners } = running.live
+    running.setInlineStream(owners.length > 0 && owners.every(({ features }) => !features.has("result_chunk")))
+    this.engine.ending.closeCalls(running, restarted)
+    this.engine.run.launch(running)
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * Running jobs: how a job begins, its handler's fiber, and handing it over to another agent (ARCP 1.1 §7.3, §9.5, §10).
+ *
+ * Order: `status {phase: "running"}` is a job's first event. A start is queued with what announces the job, in one change; the handler
+ * runs once that is durable. {@link Run.launch} is the only way in: a submitted job, a delegated one, one that has waited for a slot and
+ * one that is started again all come through it.
+ *
+ * Races closed here: a job that has been stopped before its start is durable is not started; one that is stopped or handed over while its
+ * handler runs for the first time, in the same step, is interrupted behind it; a handler that is lost ends its job.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import { Job } from "../../agent/Job.js"
+import * as Text from "../../protocol/Text.js"
+import { upstreamOf } from "../credentials/UpstreamErrors.js"
+import { eventPayload } from "../kernel/Payload.js"
+import type { Builder } from "../log/Builder.js"
+import type { Change } from "../log/Journal.js"
+import { handlerServices } from "./handler/handlerServices.js"
+import * as JobServices from "./handler/jobService.js"
+import { inSpan } from "./handler/jobSpan.js"
+import { internal, outcomeOf, runtimeEnd, tooLong } from "./handler/outcomes.js"
+import type { Engine, Runs } from "./internal/engine.js"
+import { tellRotated } from "./internal/rotated.js"
+import type { Running, Successor } from "./Running.js"
+import { nameOf } from "./Slots.js"
+
+/** Starts jobs. */
+export class Run implements Runs {
+  private readonly engine: Engine
+
+  constructor(engine: Engine) {
+    this.engine = engine
+  }
+
+  launch(running: Running, change?: Change): void {
+    running.enterLog()
+    const starts = this.engine.jobs.add(running)
+    this.watchExpiry(running)
+    if (change !== undefined) this.announce(running, starts, change)
+    else if (starts) this.startLater(running)
+  }
+
+  launchWaiting(): void {
+    const { drain, jobs } = this.engine
+    if (drain.draining) return
+    for (const running of jobs.takeWaiting()) this.startLater(running)
+  }
+
+  handOver(running: Running, next: Successor): void {
+    if (running.handOverTo(next)) running.interrupt()
+  }
+
+  /** The start in one change with what announces the job; a failure of it takes the job back. */
+  private announce(running: Running, starts: boolean, { committed, failed, write }: Change): void {
+    this.engine.journal.change({
+      write: (builder) => {
+        write(builder)
+        if (starts) this.writeStart(running, builder)
+      },
+      committed: () => {
+        committed?.()
+        if (starts) this.start(running)
+      },
+      failed: (error) => {
+        this.engine.ending.abandon(running)
+        failed?.(error)
+      }
+    })
+  }
+
+  /** The start of a job that has been announced before. It may end while it is queued: nothing follows its terminal message. */
+  private startLater(running: Running): void {
+    this.engine.journal.change({
+      write: (builder) => {
+        if (!running.live.ending) this.writeStart(running, builder)
+      },
+      committed: () => this.start(running)
+    })
+  }
+
+  /** A job whose lease expires is stopped, whether its agent tries anything or not (§9.5). */
+  private watchExpiry(running: Running): void {
+    const { deadlines, ending, leases, limits } = this.engine
+    const { expiresAt } = running.lease
+    if (expiresAt === undefined) return
+    const grace = Math.max(0, Math.min(limits.leaseGrace, 1_000))
+    running.watch(
+      deadlines.schedule(expiresAt + grace, () =>
+        ending.stop(running, { status: "error", error: leases.expired(running.lease) })
+      )
+    )
+  }
+
+  /** The part of a start that belongs into the log: status and first event. */
+  private writeStart({ live }: Running, builder: Builder): void {
+    const now = this.engine.deadlines.now()
+    builder.event(
+      live,
+      "event",
+      eventPayload(
+        '"status"',
+        now,
+        live.attempt === 1
+          ? '{"phase":"running"}'
+          : JSON.stringify({
+              phase: "running",
+              message: `attempt ${live.attempt}, after a restart of the runtime`
+            })
+      )
+    )
+    builder.state(live, { status: "running", startedAt: live.startedAt ?? now })
+  }
+
+  /** Starts the handler: the start is durable. */
+  private start(running: Running): void {
+    const { deadlines, ending } = this.engine
+    const { live } = running
+    if (running.finished || running.outcome !== undefined) return
+    const endsAt = runtimeEnd(live, deadlines.now())
+    if (endsAt !== undefined) {
+      running.watch(deadlines.schedule(endsAt, () => ending.stop(running, tooLong(live))))
+    }
+    if (running.reissued) this.reportReissued(running)
+    this.runHandler(running)
+  }
+
+  private reportReissued({ live }: Running): void {
+    const { credentials, deadlines, journal } = this.engine
+    for (const credential of credentials.of(live.jobId)) {
+      const message = "a credential was issued anew, after a restart of the runtime"
+      tellRotated(journal, deadlines.now(), live, credential, message)
+    }
+  }
+
+  private runHandler(running: Running): void {
+    const { budgets, ending, fork, guards, startHandler } = this.engine
+    const { agent } = running
+    const { gate, service } = JobServices.make(running, this.engine)
+    const handler = Effect.suspend(() =>
+      agent.run(running.input, (context) => handlerServices(context, gate, agent, guards))
+    ).pipe(
+      Effect.scoped,
+      Effect.provideService(Job, service),
+      inSpan(running, () => budgets.counters(running.live.jobId))
+    )
+    running.begin()
+    startHandler(handler, {
+      started: (fiber) => running.runIn(fiber),
+      exited: (exit) => this.exited(running, exit),
+      lost: (defect) => {
+        const what = `the agent ${nameOf(agent)} failed unexpectedly in ${running.live.jobId}: ${Text.ofUnknown(defect)}`
+        fork(Effect.logError(what))
+        ending.conclude(running, internal("the agent failed unexpectedly"))
+      }
+    })
+    // What interrupts it while it runs for the first time does so here.
+    if (running.stop !== undefined || running.next !== undefined) running.interrupt()
+  }
+
+  private exited(running: Running, exit: Exit.Exit<unknown, unknown>): void {
+    const { credentials, deadlines, drain, ending, limits, meter } = this.engine
+    if (drain.gone(running)) return
+    const { next } = running
+    const unwound = exit._tag === "Success" || Cause.isInterruptedOnly(exit.cause)
+    if (next !== undefined && unwound && running.stop === undefined && !running.finished) {
+      return this.takeOver(running, next)
+    }
+    const held = upstreamOf(credentials.of(running.live.jobId))
+    const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.now(), held, meter)
+    if (defect !== undefined) this.logDefect(running, Text.ofCause(defect), held)
+    ending.conclude(running, outcome)
+  }
+
+  private logDefect({ agent, live }: Running, cause: string, held: ReturnType<typeof upstreamOf>): void {
+    this.engine.fork(
+      Effect.logError(
+        `the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}`,
+        held === undefined ? cause : held.hide(cause)
+      )
+    )
+  }
+
+  private takeOver(running: Running, next: Successor): void {
+    const { deadlines, journal } = this.engine
+    running.takeOver(next)
+    const body = JSON.stringify({ phase: "handoff", message: nameOf(next.agent) })
+    journal.emit(running.live, "event", eventPayload('"status"', deadlines.now(), body))
+    this.runHandler(running)
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * What a job's handler emits: checks an event, serialises it once and hands it to the journal.
+ *
+ * Order: events have the order of the calls. What belongs to an event (an open call, a charge) happens in the step in which it is queued.
+ *
+ * Races closed here: once the job is ending, every call interrupts its fiber: nothing follows the terminal message.
+ *
+ * This is the hot path: one closure and one payload per event, no fiber and no span.
+ */
+import { Buffer } from "node:buffer"
+import * as Effect from "effect/Effect"
+import { InvalidRequest } from "../../../protocol/Errors.js"
+import * as Text from "../../../protocol/Text.js"
+import type { SegmentClass } from "../../../store/Store.js"
+import * as FrameSize from "../../kernel/FrameSize.js"
+import { eventPayload, prioritizedPayload } from "../../kernel/Payload.js"
+import { pauseIfOver } from "../../kernel/Turn.js"
+import type { LiveJob } from "../../log/Model.js"
+import type { Engine } from "../internal/engine.js"
+import type { Running } from "../Running.js"
+import { currentPriority } from "./priorities.js"
+
+/** Emits the events of one job. */
+export class JobEvents {
+  readonly running: Running
+  readonly engine: Engine
+  private readonly live: LiveJob
+  private readonly room: number
+  private readonly emit: Engine["journal"]["emit"]
+  private readonly now: () => number
+
+  constructor(running: Running, engine: Engine) {
+    this.running = running
+    this.engine = engine
+    this.live = running.live
+    this.room = FrameSize.bodyRoom(engine.limits)
+    this.emit = engine.journal.emit
+    this.now = engine.deadlines.now
+  }
+
+  /** A new id of this prefix. */
+  newId(prefix: string): string {
+    return `${prefix}_${this.engine.ids.unsafeUlid(this.now())}`
+  }
+
+  /** Emits an event of the class that most have. */
+  event(kind: string, body: unknown, then?: () => void): Effect.Effect<void, InvalidRequest> {
+    return this.push("event", kind, body, then)
+  }
+
+  /** Emits an event; `then` runs in the same step in which it is queued. */
+  push(cls: SegmentClass, kind: string, body: unknown, then?: () => void): Effect.Effect<void, InvalidRequest> {
+    return Effect.suspend(() => {
+      if (this.live.ending) return Effect.interrupt
+      const queued = this.queueAs(cls, kind, body)
+      if (typeof queued !== "boolean") return Effect.fail(queued)
+      if (then !== undefined) then()
+      return this.paced(queued)
+    })
+  }
+
+  /** Emits an event whose kind and body are JSON text already. */
+  pushText(cls: SegmentClass, kind: string, body: string): Effect.Effect<void> {
+    const { live } = this
+    return live.ending ? Effect.interrupt : this.paced(this.emit(live, cls, eventPayload(kind, this.now(), body)))
+  }
+
+  /** Queues an event now, without waiting for room; undefined where the job emits no more. */
+  queue(kind: string, body: unknown): boolean | InvalidRequest | undefined {
+    return this.live.ending ? undefined : this.queueAs("event", kind, body)
+  }
+
+  /** Queues an event now, or returns what is wrong with it; a boolean is whether there is room for more. */
+  private queueAs(cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest {
+    const { live, room } = this
+    const json = Text.toJson(body)
+    if (json._tag === "NotJson") return new InvalidRequest({ message: `${kind}: the body is not JSON: ${json.why}` })
+    if (json._tag === "Absent") return new InvalidRequest({ message: `${kind}: the body is not JSON` })
+    const { text } = json
+    if (!FrameSize.fits(text, room)) {
+      this.engine.meter.reached("eventPayload")
+      return new InvalidRequest({
+        message: `${kind}: the event has ${Buffer.byteLength(text)} bytes, at most ${room} are allowed: keep it as an artifact, or stream it as the result`
+      })
+    }
+    const priority = live.prioritized ? currentPriority() : undefined
+    return this.emit(
+      live,
+      cls,
+      priority === undefined
+        ? eventPayload(JSON.stringify(kind), this.now(), text)
+        : prioritizedPayload(priority, JSON.stringify(kind), this.now(), text)
+    )
+  }
+
+  /** What an emitter waits for once its event is queued. */
+  private paced(hasRoom: boolean): Effect.Effect<void> {
+    const { engine, live } = this
+    // A job that is being stopped waits for no reader: its finalizers may emit.
+    const throttle = this.running.stop === undefined ? engine.backPressure.throttle(live) : undefined
+    if (throttle !== undefined) return Effect.zipRight(throttle, engine.journal.room(live))
+    return hasRoom ? (pauseIfOver() ?? Effect.void) : engine.journal.room(live)
+  }
+}
