@@ -25,6 +25,7 @@ import { InternalError, InvalidRequest, JobNotFound, permanentError } from "../p
 import { formatTimestamp, parseTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import { type ArtifactRecord, ArtifactStore, isArtifactId, type StoredArtifact } from "../store/ArtifactStore.js"
+import * as Rows from "../store/Rows.js"
 import type { StoreError } from "../store/Store.js"
 import { Deadlines } from "./Deadlines.js"
 import { sha256Bytes } from "./internal/hash.js"
@@ -116,7 +117,7 @@ const make = (impatient: typeof ArtifactStore.Service) =>
     const limits = yield* Limits
     const meter = yield* Meter
     const { reached, reaching } = meter
-    const store = patient(impatient, limits, meter, ["totals"])
+    const store = Rows.decodedArtifacts(patient(impatient, limits, meter, ["totals"]))
 
     const used = new Map<string, ArtifactUsage>()
     let all = nothing

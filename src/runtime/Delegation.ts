@@ -225,8 +225,7 @@ export class Delegation extends Context.Tag("effect-arcp/runtime/Delegation")<
         })
 
       const traceOf = (parent: Running, spanId: string | undefined): TraceContext | undefined => {
-        const { traceContext } = parent.live.record
-        const inherited = traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext)
+        const { traceContext: inherited } = parent.live.values
         return spanId === undefined ? inherited : { ...inherited, traceId: parent.live.traceId, parentSpanId: spanId }
       }
 

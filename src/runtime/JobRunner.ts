@@ -23,7 +23,8 @@ import { type ArcpError, Cancelled, toWire } from "../protocol/Errors.js"
 import { formatTimestamp } from "../protocol/Fields.js"
 import { Ids } from "../protocol/Ids.js"
 import * as Text from "../protocol/Text.js"
-import { Store, type StoredJob } from "../store/Store.js"
+import * as Rows from "../store/Rows.js"
+import { Store } from "../store/Store.js"
 import { Artifacts } from "./Artifacts.js"
 import { BackPressure, type Emitting } from "./BackPressure.js"
 import { Budgets } from "./Budgets.js"
@@ -85,7 +86,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
     readonly submitted: (principalId: string) => number
     readonly counts: () => { readonly pending: number; readonly running: number }
     /** Takes up a job that an earlier process left unfinished, parents before their children. */
-    readonly recover: (job: StoredJob, openCalls: Iterable<string>) => LiveJob
+    readonly recover: (job: Rows.RecoveredJob, openCalls: Iterable<string>) => LiveJob
     /** Ends or starts again what was taken up. */
     readonly resume: Effect.Effect<void>
     /**
@@ -226,7 +227,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         meter,
         artifacts: yield* Artifacts,
         steps: {
-          read: store.step,
+          read: Rows.decoded(store).step,
           write: (record, committed) =>
             journal.change({ write: (builder) => void builder.steps.push(record), committed })
         },
@@ -481,7 +482,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
         leaveParent(running)
       }
 
-      const recover = (stored: StoredJob, openCalls: Iterable<string>): LiveJob => {
+      const recover = (stored: Rows.RecoveredJob, openCalls: Iterable<string>): LiveJob => {
         const { parentJobId } = stored.record
         const parent = parentJobId === undefined ? undefined : jobs.get(parentJobId)
         const taken = takeUp(stored, registry, leases, parent, openCalls)

@@ -36,6 +36,7 @@ import type { Accepted, Submit } from "../protocol/Job.js"
 import type { Priority } from "../protocol/Envelope.js"
 import type { TraceContext } from "../protocol/Trace.js"
 import type { KeyRecord } from "../store/Store.js"
+import * as Rows from "../store/Rows.js"
 import { Store, type StoreError } from "../store/Store.js"
 import { Credentials } from "./Credentials.js"
 import { Deadlines } from "./Deadlines.js"
@@ -112,7 +113,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
   > = Layer.effect(
     JobScheduler,
     Effect.gen(function* () {
-      const store = yield* Store
+      const store = Rows.decoded(yield* Store)
       const journal = yield* Journal
       const deadlines = yield* Deadlines
       const ids = yield* Ids
@@ -293,7 +294,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
         const announced = announcement(
           session,
           child,
-          JSON.parse(child.record.accepted) as Accepted,
+          child.values.accepted,
           () => credentials.wire(child.jobId),
           () => ids.unsafeUlid(deadlines.now())
         )
@@ -307,7 +308,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           const live = runner.live(key.jobId)
           const found = yield* Effect.mapError(store.job(key.jobId), storeFailure)
           if (Option.isNone(found)) return false
-          const { record, state } = found.value
+          const { record, state, values } = found.value
           if (!sameAsked(key.parametersHash, hash, request.payload, record)) {
             return yield* new DuplicateKey({
               message: `idempotency_key: this key stands for ${record.jobId}, which was submitted with other parameters`,
@@ -322,7 +323,7 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
           const last = state.lastJobSeq
           const heads =
             live === undefined ? yield* Effect.mapError(store.segmentHeads(record.jobId, 1, last), storeFailure) : []
-          const accepted = JSON.parse(record.accepted) as Accepted
+          const { accepted } = values
           const fresh = new Map<LiveJob, { readonly owned: boolean; readonly attached: boolean }>()
           journal.change({
             write: (builder) => {

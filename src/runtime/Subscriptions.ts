@@ -11,12 +11,14 @@ import * as Encoding from "effect/Encoding"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
+import * as Amount from "../authority/Amount.js"
 import * as AgentName from "../protocol/AgentName.js"
 import { type ArcpError, InternalError, InvalidRequest, JobNotFound, PermissionDenied } from "../protocol/Errors.js"
-import { formatTimestamp, parseTimestamp, type WireLease, type WireLeaseConstraints } from "../protocol/Fields.js"
+import { formatTimestamp, parseTimestamp } from "../protocol/Fields.js"
 import type { Credential, Subscribe, Subscribed } from "../protocol/Job.js"
 import { isTerminal, type JobInfo, type ListJobs } from "../protocol/Session.js"
-import { Store, type StoreError, type StoredJob } from "../store/Store.js"
+import * as Rows from "../store/Rows.js"
+import { Store, type StoreError } from "../store/Store.js"
 import { wireBudget } from "./Budgets.js"
 import { Credentials } from "./Credentials.js"
 import { shuttingDown } from "./internal/drain.js"
@@ -79,11 +81,9 @@ const replayedFrom = ({ after, from, gone, runs }: Replay): number =>
       Math.max(from === 0 ? 1 : from, ownerSeqBefore(runs, gone + 1) ?? gone)
 
 interface Found {
-  readonly stored: Option.Option<StoredJob>
+  readonly stored: Option.Option<Rows.DecodedJob>
   readonly visibility: Visibility
 }
-
-const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
 
 /** Credentials where a session may be shown them. */
 interface Shown {
@@ -128,7 +128,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
   static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner | Credentials> = Layer.effect(
     Subscriptions,
     Effect.gen(function* () {
-      const store = yield* Store
+      const store = Rows.decoded(yield* Store)
       const journal = yield* Journal
       const runner = yield* JobRunner
       const limits = yield* Limits
@@ -148,7 +148,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         }))
 
       /** The job where the principal may observe it; a job that it may not know of does not exist. */
-      const permitted = (jobId: string, { stored, visibility }: Found): Effect.Effect<StoredJob, ArcpError> =>
+      const permitted = (jobId: string, { stored, visibility }: Found): Effect.Effect<Rows.DecodedJob, ArcpError> =>
         Option.isNone(stored) || visibility === "nothing"
           ? new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
           : visibility === "know"
@@ -166,7 +166,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         })
 
       /** Live credentials of a job: for its submitter alone, where its session negotiated them, which takes a secure transport (§7.6, §14). */
-      const credentialsOf = (session: LiveSession, { jobId, principalId }: StoredJob["record"]): Shown => {
+      const credentialsOf = (session: LiveSession, { jobId, principalId }: Rows.DecodedJob["record"]): Shown => {
         if (principalId !== session.principal.id || !session.features.has("provisioned_credentials")) return {}
         const issued = credentials.wire(jobId)
         return issued.length === 0 ? {} : { credentials: issued }
@@ -178,22 +178,25 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           ? (live.attachments.get(session.sessionId)?.runs.at(-1)?.lastSeq ?? 0)
           : live.lastOwnerSeq
 
+      /** The counters of a job: as they are now where it has not ended. */
+      const budgetOf = ({ counters }: Rows.DecodedJob, live: LiveJob | undefined) =>
+        live?.budget !== undefined ? wireBudget(live.budget) : counters.size === 0 ? undefined : Amount.toWire(counters)
+
       /** `replay` tells what follows; undefined: nothing does. */
       const descriptor = (
         session: LiveSession,
-        stored: StoredJob,
+        stored: Rows.DecodedJob,
         live: LiveJob | undefined,
         replay: Replay | undefined
       ): Subscribed => {
-        const { record, state } = stored
-        const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
-        const budget = wireBudget(live?.budget ?? state.budget)
+        const { record, state, values } = stored
+        const budget = budgetOf(stored, live)
         return {
           job_id: record.jobId,
           current_status: live?.status ?? state.status,
           agent: `${record.agent}@${record.version}`,
-          lease: JSON.parse(record.lease) as WireLease,
-          ...(constraints === undefined ? {} : { lease_constraints: constraints }),
+          lease: values.lease,
+          ...(values.leaseConstraints === undefined ? {} : { lease_constraints: values.leaseConstraints }),
           ...(budget === undefined ? {} : { budget }),
           ...credentialsOf(session, record),
           parent_job_id: record.parentJobId ?? null,
@@ -215,7 +218,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const ownerRuns = (
         session: LiveSession,
         live: LiveJob | undefined,
-        stored: StoredJob
+        stored: Rows.DecodedJob
       ): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
         const isOther = stored.state.otherOwners?.includes(session.sessionId) === true
         const ownerId =
@@ -246,7 +249,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         session: LiveSession,
         payload: Subscribe,
         jobId: string,
-        stored: StoredJob,
+        stored: Rows.DecodedJob,
         callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
       ): Effect.Effect<void, ArcpError> =>
         Effect.gen(function* () {
@@ -264,7 +267,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           const ended =
             runner.live(jobId) === undefined
               ? yield* Effect.mapError(store.job(jobId), storeFailure)
-              : Option.none<StoredJob>()
+              : Option.none<Rows.DecodedJob>()
           const there = runner.running(jobId)
           const isLeft =
             there === undefined ? Option.isSome(ended) && !isTerminal(ended.value.state.status) : runner.left(there)
@@ -377,17 +380,17 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           return Effect.void
         })
 
-      const info = (session: LiveSession, { record, state }: StoredJob): JobInfo & Shown => {
+      const info = (session: LiveSession, stored: Rows.DecodedJob): JobInfo & Shown => {
+        const { record, state, values } = stored
         const live = runner.live(record.jobId)
-        const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
-        const budget = wireBudget(live?.budget ?? state.budget)
+        const budget = budgetOf(stored, live)
         const createdAt = formatTimestamp(record.createdAt)
         return {
           job_id: record.jobId,
           agent: `${record.agent}@${record.version}`,
           status: live?.status ?? state.status,
-          lease: JSON.parse(record.lease) as WireLease,
-          ...(constraints === undefined ? {} : { lease_constraints: constraints }),
+          lease: values.lease,
+          ...(values.leaseConstraints === undefined ? {} : { lease_constraints: values.leaseConstraints }),
           ...(budget === undefined ? {} : { budget }),
           ...credentialsOf(session, record),
           parent_job_id: record.parentJobId ?? null,
@@ -400,11 +403,11 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       }
 
       /** An ended job as a session sees it that was one of several owners: its own numbers count there. */
-      const numberedFor = (session: LiveSession, job: StoredJob): Effect.Effect<StoredJob, StoreError> =>
+      const numberedFor = (session: LiveSession, job: Rows.DecodedJob): Effect.Effect<Rows.DecodedJob, StoreError> =>
         job.state.otherOwners?.includes(session.sessionId) !== true || runner.live(job.record.jobId) !== undefined
           ? Effect.succeed(job)
           : Effect.map(store.deliveriesOfJob(session.sessionId, job.record.jobId), (runs) => ({
-              record: job.record,
+              ...job,
               state: { ...job.state, lastOwnerSeq: runs.at(-1)?.lastSeq ?? 0 }
             }))
 

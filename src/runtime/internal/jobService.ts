@@ -23,7 +23,6 @@ import { Chunker, type Encoding } from "./chunks.js"
 import * as FrameSize from "./frameSize.js"
 import * as JobAuthority from "./jobAuthority.js"
 import type { LiveJob } from "./model.js"
-import { priorityOfJob } from "./newJob.js"
 import { chunkBody, eventPayload, prioritizedPayload, toolResultBody } from "./payload.js"
 import { currentPriority, withPriority } from "./priorities.js"
 import type { Running } from "./running.js"
@@ -255,7 +254,7 @@ export const make = (running: Running, deps: JobServiceDeps): { readonly service
     lease: running.lease.wire,
     leaseConstraints: running.lease.constraints,
     attempt: live.attempt,
-    priority: priorityOfJob(live.record),
+    priority: live.values.accepted.priority,
     log: (message, level = "info") =>
       logLevels.includes(level)
         ? event("log", { level, message })

@@ -1,7 +1,6 @@
 /** The span of a job's handler (ARCP 1.1 §11, 1.0 §11): a child of the caller's, whoever that is. */
 import * as Effect from "effect/Effect"
 import * as Tracer from "effect/Tracer"
-import type { TraceContext } from "../../protocol/Trace.js"
 import type { Running } from "./running.js"
 import { nameOf } from "./slots.js"
 
@@ -9,8 +8,7 @@ import { nameOf } from "./slots.js"
 export const inSpan =
   ({ agent, lease, live }: Running) =>
   <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> => {
-    const { traceContext } = live.record
-    const trace = traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext)
+    const { traceContext: trace } = live.values
     const left = Effect.suspend(() =>
       live.budget === undefined ? Effect.void : Effect.annotateCurrentSpan("arcp.budget.remaining", live.budget)
     )

@@ -6,6 +6,7 @@
  */
 import type { Principal } from "../../auth/Principal.js"
 import type { JobStatus } from "../../protocol/Session.js"
+import type { JobValues } from "../../store/Rows.js"
 import type { JobRecord, SegmentClass, SessionRecord } from "../../store/Store.js"
 import { ByteMarks } from "./byteMarks.js"
 import type { Link } from "./link.js"
@@ -128,6 +129,8 @@ export const accepts = (session: LiveSession, cls: SegmentClass): boolean =>
 /** A job that has not ended. */
 export class LiveJob {
   readonly record: JobRecord
+  /** What the texts of its record say. */
+  readonly values: JobValues
   readonly jobId: string
   readonly traceId: string
   status: JobStatus
@@ -186,9 +189,11 @@ export class LiveJob {
       readonly attempt: number
       readonly budget: string | undefined
       readonly cancelled: string | undefined
-    }
+    },
+    values: JobValues
   ) {
     this.record = record
+    this.values = values
     this.jobId = record.jobId
     this.traceId = record.traceId
     this.status = state.status

@@ -19,6 +19,7 @@ import type { JobService } from "../../agent/Job.js"
 import { InternalError, InvalidRequest, permanentError } from "../../protocol/Errors.js"
 import * as Message from "../../protocol/Message.js"
 import * as Text from "../../protocol/Text.js"
+import type { DecodedStep } from "../../store/Rows.js"
 import type { StepRecord, StoreError } from "../../store/Store.js"
 import type { LimitsShape } from "../Limits.js"
 import type { MeterShape } from "../Metrics.js"
@@ -27,7 +28,7 @@ import type { Running } from "./running.js"
 
 /** What it needs of the runtime. */
 export interface StepDeps {
-  readonly read: (jobId: string, name: string) => Effect.Effect<Option.Option<StepRecord>, StoreError>
+  readonly read: (jobId: string, name: string) => Effect.Effect<Option.Option<DecodedStep>, StoreError>
   /** Queues the record; `written` is called when it is durable, however often the store fails before. */
   readonly write: (record: StepRecord, written: () => void) => void
   readonly limits: Pick<LimitsShape, "steps" | "stepResult">
@@ -77,7 +78,7 @@ export const make = (running: Running, deps: StepDeps): JobService["step"] => {
   const recorded = new Set<string>()
 
   /** A first attempt has no records but its own. */
-  const find = (name: string): Effect.Effect<Option.Option<StepRecord>, InternalError> =>
+  const find = (name: string): Effect.Effect<Option.Option<DecodedStep>, InternalError> =>
     recorded.has(name) || live.attempt > 1
       ? Effect.mapError(
           deps.read(live.jobId, name),
@@ -95,11 +96,11 @@ export const make = (running: Running, deps: StepDeps): JobService["step"] => {
   return <A, I, E, R>(name: string, schema: Schema.Schema<A, I>, effect: Effect.Effect<A, E, R>) => {
     const shown = JSON.stringify(name.slice(0, maxName))
 
-    const recall = (record: StepRecord, print: string): Either.Either<A, InternalError> => {
+    const recall = (record: DecodedStep, print: string): Either.Either<A, InternalError> => {
       if (record.fingerprint !== print) {
         return Either.left(changed(name, "its recorded result was written with another schema"))
       }
-      return Either.mapLeft(Schema.decodeUnknownEither(schema)(fromText(record.value)), (error) =>
+      return Either.mapLeft(Schema.decodeUnknownEither(schema)(record.result), (error) =>
         changed(name, `its recorded result does not fit the schema: ${Message.describe(error, "result")}`)
       )
     }

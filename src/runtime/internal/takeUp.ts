@@ -5,11 +5,10 @@ import * as Either from "effect/Either"
 import type { AgentRegistration, AgentRegistry } from "../../agent/AgentRegistry.js"
 import * as Lease from "../../authority/Lease.js"
 import { Cancelled } from "../../protocol/Errors.js"
-import type { WireLease, WireLeaseConstraints } from "../../protocol/Fields.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import * as Text from "../../protocol/Text.js"
+import type { RecoveredJob } from "../../store/Rows.js"
 import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
-import { fromText } from "../Budgets.js"
 import type { IssueRequest } from "../Credentials.js"
 import type { Leases } from "../Leases.js"
 import { LiveJob } from "./model.js"
@@ -18,9 +17,9 @@ import { Running } from "./running.js"
 import { pause } from "./turn.js"
 
 /** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
-export const parentsFirst = (jobs: ReadonlyArray<StoredJob>): ReadonlyArray<StoredJob> => {
+export const parentsFirst = <J extends StoredJob>(jobs: ReadonlyArray<J>): ReadonlyArray<J> => {
   const byId = new Map(jobs.map((job) => [job.record.jobId, job]))
-  const depth = ({ record }: StoredJob): number => {
+  const depth = ({ record }: J): number => {
     const parent = record.parentJobId === undefined ? undefined : byId.get(record.parentJobId)
     return parent === undefined ? 0 : 1 + depth(parent)
   }
@@ -46,23 +45,21 @@ export const runsAgain = (
 
 /** Makes it anew; `again` tells whether its handler is to be started (again). */
 export const takeUp = (
-  { record, state }: StoredJob,
+  { counters, input: wireInput, record, state, values }: RecoveredJob,
   registry: Context.Tag.Service<AgentRegistry>,
   leases: Pick<Context.Tag.Service<Leases>, "recovered">,
   parent: Running | undefined,
   openCalls: Iterable<string>
 ): { readonly running: Running; readonly again: boolean } => {
-  const live = new LiveJob(record, state)
+  const live = new LiveJob(record, state, values)
   const found = registry.resolve({ name: record.agent, version: record.version })
   const rerun = runsAgain(found, record, state)
   // What an agent's schema throws ends its job, and does not keep the runtime from starting.
   const input =
     rerun && Either.isRight(found)
-      ? Text.attempt(() => found.right.decode(JSON.parse(record.input)), Either.left(undefined))
+      ? Text.attempt(() => found.right.decode(wireInput), Either.left(undefined))
       : Either.right(null)
-  const constraints =
-    record.leaseConstraints === undefined ? undefined : (JSON.parse(record.leaseConstraints) as WireLeaseConstraints)
-  const lease = Either.map(Lease.compile(JSON.parse(record.lease) as WireLease, constraints), (stored) =>
+  const lease = Either.map(Lease.compile(values.lease, values.leaseConstraints), (stored) =>
     leases.recovered(stored, record.principalId)
   )
   const again = rerun && Either.isRight(input) && Either.isRight(lease)
@@ -72,7 +69,7 @@ export const takeUp = (
     agent: Either.isRight(found) ? found.right : missing(record.agent, record.version),
     input: Either.getOrElse(input, () => null),
     lease: Either.getOrElse(lease, () => Lease.emptyLease),
-    budget: fromText(state.budget),
+    budget: new Map(counters),
     inlineStream: false,
     provisioned: true,
     parent
