@@ -140,7 +140,8 @@ const decodeJob = (stored: StoredJob): Decoding<DecodedJob> => {
       values: {
         lease,
         leaseConstraints,
-        traceContext: traceContext === undefined ? undefined : { ...traceContext, traceId: traceContext.traceId ?? traceId },
+        traceContext:
+          traceContext === undefined ? undefined : { ...traceContext, traceId: traceContext.traceId ?? traceId },
         accepted: { ...accepted, job_id: accepted.job_id ?? stored.record.jobId }
       },
       counters: Schemas.countersOf(budget)
@@ -208,7 +209,9 @@ const option =
     Option.isNone(found) ? Either.right(Option.none()) : Either.map(decode(found.value), Option.some)
 
 /** The ledger of credentials as a runtime reads it. */
-export const decodedLedger = (ledger: Context.Tag.Service<CredentialLedger>): Context.Tag.Service<CredentialLedger> => ({
+export const decodedLedger = (
+  ledger: Context.Tag.Service<CredentialLedger>
+): Context.Tag.Service<CredentialLedger> => ({
   ...ledger,
   list: (query) => Effect.flatMap(ledger.list(query), Effect.forEach(credential))
 })

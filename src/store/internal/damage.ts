@@ -45,7 +45,11 @@ export const decoder = <A, I>(
 }
 
 /** The payloads of a segment. Their heads and ends are looked at; to parse each would cost every replay. */
-export const payloads = (key: string, data: string, count: number): Either.Either<ReadonlyArray<string>, StoreError> => {
+export const payloads = (
+  key: string,
+  data: string,
+  count: number
+): Either.Either<ReadonlyArray<string>, StoreError> => {
   const texts = data.split("\n")
   return texts.length === count && texts.every((text) => text.startsWith("{") && text.endsWith("}"))
     ? Either.right(texts)

@@ -25,9 +25,7 @@ const CountersText = Schema.parseJson(
 )
 
 /** The counters of a decoded budget. */
-export const countersOf = (
-  budget: typeof CountersText.Type | undefined
-): ReadonlyMap<string, BigDecimal.BigDecimal> =>
+export const countersOf = (budget: typeof CountersText.Type | undefined): ReadonlyMap<string, BigDecimal.BigDecimal> =>
   new Map(
     Object.entries(budget ?? {}).map(([currency, value]) => [currency, BigDecimal.unsafeFromString(String(value))])
   )

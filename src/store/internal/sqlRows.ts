@@ -157,10 +157,7 @@ export const reading = (sealer: Sealer) => {
     })
 
   /** A job joined with its state; `lasts` are the numbers of its last events where these were looked for. */
-  const job = (
-    row: Row,
-    lasts: { readonly job?: unknown; readonly owner?: unknown } = {}
-  ): Reading<StoredJob> =>
+  const job = (row: Row, lasts: { readonly job?: unknown; readonly owner?: unknown } = {}): Reading<StoredJob> =>
     Either.gen(function* () {
       const jobId = String(row.job_id)
       const budget = yield* openMaybe(row.budget, `budget ${jobId}`)
