@@ -10,8 +10,8 @@
  *
  * Not decoded: the payloads of events, which are opaque texts on their way from an agent to a client, with the runs and numbers that
  * say where they belong. One event costs nothing here. What the runtime itself needs out of a payload it asks for by
- * {@link streamedResult}, {@link chunk} and
- * {@link payload}.
+ * {@link streamedResult}, {@link chunk},
+ * {@link toolEvent} and {@link payload}.
  */
 import type * as BigDecimal from "effect/BigDecimal"
 import type * as Context from "effect/Context"
@@ -184,6 +184,8 @@ const payloads = <A, I>(schema: Schema.Schema<A, I>) => {
 export const streamedResult = payloads(Schemas.Streamed)
 /** A chunk of a streamed result (ARCP 1.1 §8.4). */
 export const chunk = payloads(Schemas.Chunk)
+/** A `tool_call` or `tool_result` (ARCP 1.1 §8.2). */
+export const toolEvent = payloads(Schemas.ToolEvent)
 /** A payload that the runtime is about to translate or to cut: whether it is the object that it looks like. */
 export const payload = payloads(Schemas.Payload)
 

@@ -7,7 +7,7 @@ import * as Lease from "../../authority/Lease.js"
 import { Cancelled } from "../../protocol/Errors.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import * as Text from "../../protocol/Text.js"
-import type { RecoveredJob } from "../../store/Rows.js"
+import * as Rows from "../../store/Rows.js"
 import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
 import type { IssueRequest } from "../Credentials.js"
 import type { Leases } from "../Leases.js"
@@ -45,7 +45,7 @@ export const runsAgain = (
 
 /** Makes it anew; `again` tells whether its handler is to be started (again). */
 export const takeUp = (
-  { counters, input: wireInput, record, state, values }: RecoveredJob,
+  { counters, input: wireInput, record, state, values }: Rows.RecoveredJob,
   registry: Context.Tag.Service<AgentRegistry>,
   leases: Pick<Context.Tag.Service<Leases>, "recovered">,
   parent: Running | undefined,
@@ -111,18 +111,6 @@ const missing = (name: string, version: string): AgentRegistration => ({
   run: () => Effect.dieMessage(`the agent ${name}@${version} is not registered`)
 })
 
-/** What a stored `tool_call` or `tool_result` is about; undefined where the text is neither. */
-const toolEvent = (payload: string): { readonly kind: string; readonly callId: string } | undefined => {
-  try {
-    const event = JSON.parse(payload) as { readonly kind?: unknown; readonly body?: { readonly call_id?: unknown } }
-    const { kind } = event
-    const callId = event.body?.call_id
-    return typeof kind === "string" && typeof callId === "string" ? { kind, callId } : undefined
-  } catch {
-    return undefined
-  }
-}
-
 /** Bytes of events that are looked at in one step. */
 const pageBytes = 1_048_576
 
@@ -148,15 +136,16 @@ export const openCallsOf = (
           for (const payload of payloads) {
             // Most events are neither, and are not parsed.
             if (!isToolEvent(payload)) continue
-            const call = toolEvent(payload)
-            if (call === undefined) {
+            const call = Rows.toolEvent(jobId, payload)
+            if (Either.isLeft(call)) {
               return yield* new StoreError({
                 operation: "read events",
                 message: `the log of ${jobId} is damaged in its events ${next} to ${lastSeq}: restore the database from a backup, or delete the job`
               })
             }
-            if (call.kind === "tool_call") open.add(call.callId)
-            else open.delete(call.callId)
+            const { body, kind } = call.right
+            if (kind === "tool_call") open.add(body.call_id)
+            else open.delete(body.call_id)
           }
           next = lastSeq + 1
         }

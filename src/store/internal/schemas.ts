@@ -128,6 +128,11 @@ export const Chunk = Schema.parseJson(
 /** The payload of any event. */
 export const Payload = Schema.parseJson(JsonObject)
 
+/** The payload of a `tool_call` or `tool_result` (ARCP 1.1 §8.2), as far as it says which call is open. */
+export const ToolEvent = Schema.parseJson(
+  Schema.Struct({ kind: Schema.String, body: Schema.Struct({ call_id: Schema.String }) })
+)
+
 /** The payload of a `job.result` that names a streamed result. */
 export const Streamed = Schema.parseJson(
   Schema.Struct({
