@@ -191,7 +191,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.6 created_after is exclusive, in SQL",
-    inside: "src/store/SqlStore.ts",
+    inside: "src/store/internal/sqlReads.ts",
     find: '"j.created_at > ?"',
     replace: '"j.created_at >= ?"',
     test: introspection,

@@ -136,6 +136,19 @@ const storeFile = (path: string) =>
     }
   })
 
+/** Says where clients find the runtime, once they do. */
+const ready = (stdio: boolean): Layer.Layer<never, never, Server> =>
+  Layer.effectDiscard(
+    Effect.flatMap(Server, ({ address }) => Console.error(stdio ? "serving on stdio" : `listening on ${address}`))
+  )
+
+/** All agents in one layer. */
+const hosting = (agents: ReadonlyArray<unknown>): Layer.Layer<never, unknown, never> =>
+  agents.reduce<Layer.Layer<never, unknown, never>>(
+    (all, layer) => Layer.merge(all, layer as Layer.Layer<never, unknown, never>),
+    Layer.empty
+  )
+
 export const serve = Command.make("serve", serveOptions, (args) =>
   Effect.gen(function* () {
     const signals = yield* Signals
@@ -177,22 +190,13 @@ export const serve = Command.make("serve", serveOptions, (args) =>
     ]
     const gone = yield* Deferred.make<void>()
     const server = args.stdio ? untilGone(StdioTransport.layerServer(), gone) : listen({ host, port, path })
-    const ready = Layer.effectDiscard(
-      Effect.flatMap(Server, ({ address }) =>
-        Console.error(args.stdio ? "serving on stdio" : `listening on ${address}`)
-      )
-    )
     const store = Option.match(args.store, {
       onNone: () => MemoryStore.layer,
       onSome: (filename) => SqliteStore.layer({ filename, encryptionKey })
     })
-    const hosted = agents.reduce<Layer.Layer<never, unknown, never>>(
-      (all, layer) => Layer.merge(all, layer as Layer.Layer<never, unknown, never>),
-      Layer.empty
-    )
-    const runtime = ready.pipe(
+    const runtime = ready(args.stdio).pipe(
       Layer.provideMerge(ArcpRuntime.layer({ name: "arcp", drainTime: drain * 1000 })),
-      Layer.provide(hosted),
+      Layer.provide(hosting(agents)),
       Layer.provide(Layer.provide(Authenticator.layerFirstOf(ways), Ids.layer)),
       Layer.provide(store),
       Layer.provide(server),

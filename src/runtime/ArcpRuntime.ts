@@ -22,6 +22,7 @@ import { agentErrors, type Feature } from "../protocol/Features.js"
 import { Ids } from "../protocol/Ids.js"
 import { check as checkOptions } from "../protocol/Options.js"
 import { packageName, packageVersion } from "../protocol/Package.js"
+import * as Rows from "../store/Rows.js"
 import { Store } from "../store/Store.js"
 import { Server } from "../transport/Connection.js"
 import { BackPressure } from "./log/BackPressure.js"
@@ -139,7 +140,7 @@ const accepting = (
       const serving = yield* Serving
       const sessions = yield* Sessions
       const store = yield* Store
-      const recovered = yield* Effect.orDie(store.recover)
+      const recovered = yield* Effect.orDie(Rows.decoded(store).recover)
       // Values of an earlier process are gone with it: they are revoked, and jobs that run again get new ones.
       yield* Effect.orDie((yield* Credentials).recover(recovered.jobs.map(({ record }) => record.jobId)))
       yield* sessions.recover(recovered)

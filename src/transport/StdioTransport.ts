@@ -16,7 +16,6 @@ import type { Readable, Writable } from "node:stream"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { check as checkOptions } from "../protocol/Options.js"
 import { closeCodes, type Connection, Connector, Server, TransportError } from "./Connection.js"
@@ -30,6 +29,9 @@ import type { Endpoint } from "./internal/Endpoint.js"
 import * as lineEndpoint from "./internal/lineEndpoint.js"
 import { Settled } from "./internal/Settled.js"
 import * as stdout from "./internal/stdout.js"
+import type { SpawnOptions } from "./SpawnOptions.js"
+
+export type { SpawnOptions } from "./SpawnOptions.js"
 
 /** What both sides can be told. */
 export interface StreamOptions extends lineEndpoint.LineOptions {
@@ -137,28 +139,6 @@ export const layerServer = (options: ServerOptions = {}): Layer.Layer<Server> =>
       }
     })
   )
-
-/** How to start a child runtime. */
-export interface SpawnOptions extends lineEndpoint.LineOptions {
-  /** The program: a path, or a name that is looked up on `PATH`. No shell is involved. */
-  readonly command: string
-  readonly args?: ReadonlyArray<string> | undefined
-  /** Set on top of this process's environment. */
-  readonly env?: { readonly [name: string]: string | Redacted.Redacted<string> } | undefined
-  /** The child's working directory. Default: this process's. */
-  readonly cwd?: string | undefined
-  /**
-   * The child's stderr: copied to ours, dropped, or handed over line by line. Default: `"inherit"`. Its end is quoted in the reason of a
-   * close, where the child fails.
-   */
-  readonly stderr?: "inherit" | "ignore" | ((line: string) => Effect.Effect<void>) | undefined
-  /** How long the child lets its running jobs go on when it is told to stop (`arcp serve --drain`). Default: 10 seconds. */
-  readonly drainTime?: Duration.DurationInput | undefined
-  /** After a close, how long the child may take to exit by itself before it gets SIGTERM. Default: {@link drainTime} and 5 seconds. */
-  readonly exitTimeout?: Duration.DurationInput | undefined
-  /** After SIGTERM, how long before it and all that it has started get SIGKILL. Default: {@link drainTime} and 5 seconds. */
-  readonly killTimeout?: Duration.DurationInput | undefined
-}
 
 const spawnError = (command: string, cause: NodeJS.ErrnoException): TransportError =>
   new TransportError({

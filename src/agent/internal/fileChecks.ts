@@ -9,7 +9,7 @@ import * as Either from "effect/Either"
 import * as Canonical from "../../authority/Canonical.js"
 import { platformDenied } from "../Denied.js"
 import type { Denial, Gate } from "../Gate.js"
-import type { GuardedFileSystemOptions } from "../GuardedFileSystem.js"
+import type { GuardedFileSystemOptions } from "../GuardedFileSystemOptions.js"
 import type { LockTimeout } from "./pathLock.js"
 import * as RealTree from "./realTree.js"
 
@@ -140,6 +140,20 @@ export const linkCheck =
       const real = yield* RealTree.linked(fs, directory, target)
       yield* authorize(method, text, read, real.path)
       if (real.failure !== undefined) return yield* Effect.fail(relabel(method, text)(real.failure))
+    })
+
+/** Every directory that has to be made on the way to what does not exist is written too. */
+export const parentsCheck =
+  (authorize: FileChecks["authorize"]) =>
+  (
+    method: string,
+    text: string,
+    { existing, path }: { readonly existing: string; readonly path: string }
+  ): Effect.Effect<void, PlatformError.PlatformError> =>
+    Effect.gen(function* () {
+      for (let at = RealTree.parentOf(path); at.length > existing.length; at = RealTree.parentOf(at)) {
+        yield* authorize(method, text, write, at)
+      }
     })
 
 /** Makes them. Where the process stands is asked once, so that no later change of directory moves a relative path. */

@@ -178,3 +178,5 @@ export const reaching = (fs: FileSystem.FileSystem, checks: Checks.FileChecks) =
 
   return { operation, reach, existing, on, entry, changing, changingOne, ordinary, opening, flagsOf }
 }
+
+export type Reaching = ReturnType<typeof reaching>

@@ -27,6 +27,7 @@ import { claim, instanceOf } from "../kernel/Claims.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
+import * as Rows from "../../store/Rows.js"
 import { patient } from "../kernel/Patience.js"
 import type { ArtifactsService } from "./ArtifactsService.js"
 import { type Keeper, sweep } from "./internal/keeping.js"
@@ -53,7 +54,7 @@ const make = (impatient: typeof ArtifactStore.Service) =>
     const limits = yield* Limits
     const meter = yield* Meter
     const keeper: Keeper = {
-      store: patient(impatient, limits, meter, ["totals"]),
+      store: Rows.decodedArtifacts(patient(impatient, limits, meter, ["totals"])),
       usage: makeUsage(limits, meter),
       deadlines: yield* Deadlines,
       ids: yield* Ids,

@@ -31,6 +31,7 @@ import { Ids } from "../../protocol/Ids.js"
 import type { Credential } from "../../protocol/Job.js"
 import { check as checkOptions } from "../../protocol/Options.js"
 import { CredentialLedger, type LedgerRecord, type LedgerState } from "../../store/CredentialLedger.js"
+import * as Rows from "../../store/Rows.js"
 import type { StoreError } from "../../store/Store.js"
 import { CredentialProvisioner } from "./CredentialProvisioner.js"
 import { atEnd } from "../kernel/AtEnd.js"
@@ -187,12 +188,12 @@ const make = (options: CredentialsOptions): Effect.Effect<Service, never, Ids | 
           "credentials are not provisioned: without a durable ledger their revocation cannot be guaranteed"
         )
       }
-      return unavailable(Option.getOrUndefined(ledger))
+      return unavailable(Option.getOrUndefined(Option.map(ledger, Rows.decodedLedger)))
     }
     return yield* makeAvailable(
       options,
       yield* Ids,
-      patient(ledger.value, yield* Limits, yield* Meter),
+      Rows.decodedLedger(patient(ledger.value, yield* Limits, yield* Meter)),
       provisioning(provisioner.value)
     )
   })

@@ -9,11 +9,12 @@
  * Order: a counter changes in the same synchronous step in which the event that reports it is queued, and is written with it;
  * fibers that spend side by side cannot come between.
  */
-import * as BigDecimal from "effect/BigDecimal"
+import type * as BigDecimal from "effect/BigDecimal"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as Amount from "../../authority/Amount.js"
 import { BudgetExhausted, InvalidRequest } from "../../protocol/Errors.js"
 import { Deadlines } from "../kernel/Deadlines.js"
@@ -27,20 +28,13 @@ export const toText = (amounts: Amount.Amounts): string | undefined =>
     ? undefined
     : JSON.stringify(Object.fromEntries(Array.from(amounts, ([currency, value]) => [currency, Amount.format(value)])))
 
-/** Reads what {@link toText} wrote; counters may be below zero. */
-export const fromText = (text: string | undefined): Amount.Amounts =>
-  new Map(
-    text === undefined
-      ? []
-      : Object.entries(JSON.parse(text) as Record<string, string>).map(([currency, value]) => [
-          currency,
-          BigDecimal.unsafeFromString(value)
-        ])
-  )
+const decodeCounters = Schema.decodeSync(
+  Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.BigDecimal }))
+)
 
-/** Stored counters as listings show them. */
-export const wireBudget = (text: string | undefined): Readonly<Record<string, number>> | undefined =>
-  text === undefined ? undefined : Amount.toWire(fromText(text))
+/** Counters that {@link toText} wrote in this process, as listings show them; what a store returns is decoded where it is read. */
+export const wireBudget = (text: string): Readonly<Record<string, number>> =>
+  Amount.toWire(new Map(Object.entries(decodeCounters(text))))
 
 /** The money of one job. */
 interface Account {

@@ -84,8 +84,7 @@ const currentSpanId: Effect.Effect<string | undefined> = Effect.map(
 )
 
 const traceOf = (parent: Running, spanId: string | undefined): TraceContext | undefined => {
-  const { traceContext } = parent.live.record
-  const inherited = traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext)
+  const { traceContext: inherited } = parent.live.values
   return spanId === undefined ? inherited : { ...inherited, traceId: parent.live.traceId, parentSpanId: spanId }
 }
 

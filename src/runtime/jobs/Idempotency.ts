@@ -16,9 +16,9 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type { RawEnvelope } from "../../protocol/Envelope.js"
 import { type ArcpError, DuplicateKey } from "../../protocol/Errors.js"
-import type { Accepted } from "../../protocol/Job.js"
 import { isTerminal } from "../../protocol/Session.js"
-import type { KeyRecord, SegmentHead, StoredJob } from "../../store/Store.js"
+import type { DecodedJob } from "../../store/Rows.js"
+import type { KeyRecord, SegmentHead } from "../../store/Store.js"
 import { acceptedFor } from "../credentials/View.js"
 import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
 import type { Builder } from "../log/Builder.js"
@@ -34,7 +34,7 @@ import type { Running } from "./Running.js"
 interface Repeat {
   readonly session: LiveSession
   readonly request: SubmitRequest
-  readonly stored: StoredJob
+  readonly stored: DecodedJob
   readonly running: Running | undefined
   readonly live: LiveJob | undefined
   /** Of a job that has ended. */
@@ -139,7 +139,7 @@ export class Idempotency {
     const { request, session, stored } = repeat
     const { record } = stored
     const { credentials, journal } = this.engine
-    const accepted = JSON.parse(record.accepted) as Accepted
+    const { accepted } = stored.values
     journal.change({
       write: (builder) => {
         builder.reply(() =>
@@ -175,8 +175,6 @@ export class Idempotency {
   /** How a child is announced to a session that has become an owner of its job (§10). */
   private announcementOf(session: LiveSession, child: LiveJob): RawEnvelope | undefined {
     const { credentials, deadlines, ids } = this.engine
-    return announcement(session, child, JSON.parse(child.record.accepted) as Accepted, credentials, () =>
-      ids.unsafeUlid(deadlines.now())
-    )
+    return announcement(session, child, child.values.accepted, credentials, () => ids.unsafeUlid(deadlines.now()))
   }
 }

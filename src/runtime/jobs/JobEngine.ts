@@ -15,6 +15,7 @@ import type * as Scope from "effect/Scope"
 import { AgentRegistry } from "../../agent/AgentRegistry.js"
 import { ToolRegistry } from "../../agent/ToolRegistry.js"
 import { Ids } from "../../protocol/Ids.js"
+import * as Rows from "../../store/Rows.js"
 import { Store } from "../../store/Store.js"
 import { Artifacts } from "../artifacts/Artifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
@@ -49,7 +50,7 @@ type Requirements =
   | Store
 
 const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> = Effect.gen(function* () {
-  const store = yield* Store
+  const store = Rows.decoded(yield* Store)
   const limits = yield* Limits
   const runtime = yield* Effect.runtime<never>()
   const guards = { withhold: store.over ?? [], drivers: yield* nodeDrivers, fileBytes: limits.fileBytes }

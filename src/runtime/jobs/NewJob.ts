@@ -3,23 +3,15 @@ import type * as Deferred from "effect/Deferred"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import * as Lease from "../../authority/Lease.js"
 import * as Amount from "../../authority/Amount.js"
-import { type Priority, priorityOf } from "../../protocol/Envelope.js"
+import type { Priority } from "../../protocol/Envelope.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import type { Accepted } from "../../protocol/Job.js"
 import type { TraceContext } from "../../protocol/Trace.js"
+import type { KeptAccepted } from "../../store/Rows.js"
 import type { JobRecord } from "../../store/Store.js"
 import { toText } from "./Budgets.js"
 import { LiveJob } from "../log/Model.js"
 import { type Outcome, Running } from "./Running.js"
-
-/** A reply as it is kept, with the priority of its envelope. */
-export interface KeptAccepted extends Accepted {
-  readonly priority?: Priority | undefined
-}
-
-/** The priority with which a job was submitted. */
-export const priorityOfJob = ({ accepted }: JobRecord): Priority | undefined =>
-  accepted.startsWith('{"priority":') ? priorityOf(JSON.parse(accepted) as KeptAccepted) : undefined
 
 /** What a new job is made of. */
 export interface NewJob {
@@ -98,16 +90,20 @@ export const newJob = (job: NewJob): Made => {
   const budget = Lease.budgetOf(lease)
   const accepted = acceptedOf(job, budget)
   const record = recordOf(job, accepted)
-  const live = new LiveJob(record, {
-    status: "pending",
-    ownerSessionId: job.ownerSessionId,
-    startedAt: undefined,
-    lastJobSeq: 0,
-    lastOwnerSeq: 0,
-    attempt: 1,
-    budget: toText(budget),
-    cancelled: undefined
-  })
+  const live = new LiveJob(
+    record,
+    {
+      status: "pending",
+      ownerSessionId: job.ownerSessionId,
+      startedAt: undefined,
+      lastJobSeq: 0,
+      lastOwnerSeq: 0,
+      attempt: 1,
+      budget: toText(budget),
+      cancelled: undefined
+    },
+    { lease: lease.wire, leaseConstraints: lease.constraints, traceContext: job.trace, accepted }
+  )
   const running = new Running({
     live,
     agent,

@@ -17,25 +17,24 @@ import type { AgentRegistration, AgentRegistry } from "../../agent/AgentRegistry
 import * as Expiry from "../../authority/Expiry.js"
 import * as Lease from "../../authority/Lease.js"
 import { Cancelled } from "../../protocol/Errors.js"
-import type { WireLease, WireLeaseConstraints } from "../../protocol/Fields.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import * as Text from "../../protocol/Text.js"
+import * as Rows from "../../store/Rows.js"
 import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
 import type { IssueRequest } from "../credentials/Credentials.js"
 import { maySee } from "../credentials/View.js"
 import { isToolEvent } from "../kernel/Payload.js"
 import { pause } from "../kernel/Turn.js"
 import { LiveJob } from "../log/Model.js"
-import { fromText } from "./Budgets.js"
 import { restarted, runtimeEnd, stopped, tooLong } from "./handler/outcomes.js"
 import type { Engine, Recovers } from "./internal/engine.js"
 import { Running } from "./Running.js"
 import { nameOf } from "./Slots.js"
 
 /** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
-export const parentsFirst = (jobs: ReadonlyArray<StoredJob>): ReadonlyArray<StoredJob> => {
+export const parentsFirst = <J extends StoredJob>(jobs: ReadonlyArray<J>): ReadonlyArray<J> => {
   const byId = new Map(jobs.map((job) => [job.record.jobId, job]))
-  const depth = ({ record }: StoredJob): number => {
+  const depth = ({ record }: J): number => {
     const parent = record.parentJobId === undefined ? undefined : byId.get(record.parentJobId)
     return parent === undefined ? 0 : 1 + depth(parent)
   }
@@ -67,7 +66,7 @@ interface Again {
 
 /** Its input and its lease, where its agent runs again and takes both. */
 const againOf = (
-  { record, state }: StoredJob,
+  { input: wireInput, record, state, values }: Rows.RecoveredJob,
   found: ReturnType<Engine["agents"]["resolve"]>,
   leases: Engine["leases"]
 ): { readonly again: boolean } & Again => {
@@ -75,11 +74,9 @@ const againOf = (
   // What an agent's schema throws ends its job, and does not keep the runtime from starting.
   const input =
     rerun && Either.isRight(found)
-      ? Text.attempt(() => found.right.decode(JSON.parse(record.input)), Either.left(undefined))
+      ? Text.attempt(() => found.right.decode(wireInput), Either.left(undefined))
       : Either.right(null)
-  const constraints =
-    record.leaseConstraints === undefined ? undefined : (JSON.parse(record.leaseConstraints) as WireLeaseConstraints)
-  const lease = Either.map(Lease.compile(JSON.parse(record.lease) as WireLease, constraints), (stored) =>
+  const lease = Either.map(Lease.compile(values.lease, values.leaseConstraints), (stored) =>
     leases.recovered(stored, record.principalId)
   )
   return {
@@ -91,18 +88,22 @@ const againOf = (
 
 /** Makes a stored job anew. */
 const takeUp = (
-  stored: StoredJob,
+  stored: Rows.RecoveredJob,
   { agents, leases }: Engine,
   parent: Running | undefined,
   openCalls: Iterable<string>
 ): Taken => {
-  const { record, state } = stored
+  const { record, state, values } = stored
   const found = agents.resolve({ name: record.agent, version: record.version })
   const { again, input, lease } = againOf(stored, found, leases)
-  const live = new LiveJob(record, {
-    ...state,
-    attempt: again && state.status === "running" ? state.attempt + 1 : state.attempt
-  })
+  const live = new LiveJob(
+    record,
+    {
+      ...state,
+      attempt: again && state.status === "running" ? state.attempt + 1 : state.attempt
+    },
+    values
+  )
   const running = new Running({
     live,
     agent: Either.isRight(found) ? found.right : missing(record.agent, record.version),
@@ -131,30 +132,19 @@ const missing = (name: string, version: string): AgentRegistration => ({
   run: () => Effect.dieMessage(`the agent ${name}@${version} is not registered`)
 })
 
-/** What a stored `tool_call` or `tool_result` is about; undefined where the text is neither. */
-const toolEvent = (payload: string): { readonly kind: string; readonly callId: string } | undefined => {
-  try {
-    const event = JSON.parse(payload) as { readonly kind?: unknown; readonly body?: { readonly call_id?: unknown } }
-    const { kind } = event
-    const callId = event.body?.call_id
-    return typeof kind === "string" && typeof callId === "string" ? { kind, callId } : undefined
-  } catch {
-    return undefined
-  }
-}
-
 /** Bytes of events that are looked at in one step. */
 const pageBytes = 1_048_576
 
 /** Adds the calls that stored payloads open, and takes away those that they close; false where one of them is damaged. */
-const followCalls = (open: Set<string>, payloads: ReadonlyArray<string>): boolean => {
+const followCalls = (open: Set<string>, jobId: string, payloads: ReadonlyArray<string>): boolean => {
   for (const payload of payloads) {
     // Most events are neither, and are not parsed.
     if (!isToolEvent(payload)) continue
-    const call = toolEvent(payload)
-    if (call === undefined) return false
-    if (call.kind === "tool_call") open.add(call.callId)
-    else open.delete(call.callId)
+    const call = Rows.toolEvent(jobId, payload)
+    if (Either.isLeft(call)) return false
+    const { body, kind } = call.right
+    if (kind === "tool_call") open.add(body.call_id)
+    else open.delete(body.call_id)
   }
   return true
 }
@@ -178,7 +168,7 @@ export const openCallsOf = (
         if (segments.length === 0) break
         yield* pause
         for (const { lastSeq, payloads } of segments) {
-          if (!followCalls(open, payloads)) {
+          if (!followCalls(open, jobId, payloads)) {
             return yield* new StoreError({
               operation: "read events",
               message: `the log of ${jobId} is damaged in its events ${next} to ${lastSeq}: restore the database from a backup, or delete the job`
@@ -206,13 +196,13 @@ export class Recovery implements Recovers {
     this.engine = engine
   }
 
-  recover(stored: StoredJob, openCalls: Iterable<string>): LiveJob {
+  recover(stored: Rows.RecoveredJob, openCalls: Iterable<string>): LiveJob {
     const { budgets, jobs } = this.engine
     const { jobId, parentJobId } = stored.record
     const parent = parentJobId === undefined ? undefined : jobs.get(parentJobId)
     const taken = takeUp(stored, this.engine, parent, openCalls)
     const { running } = taken
-    budgets.open(jobId, fromText(stored.state.budget))
+    budgets.open(jobId, stored.counters)
     parent?.adopt(running)
     jobs.register(running)
     this.taken.push(taken)

@@ -8,6 +8,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { IdsService } from "../../protocol/Ids.js"
+import * as Rows from "../../store/Rows.js"
 import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { inlined, isStreamed } from "./internal/inlined.js"
@@ -187,6 +188,10 @@ const fromStore = (
             type === "job.result" && isStreamed(stored.payload) && !session.features.has("result_chunk")
               ? yield* inlined(store, job.jobId, jobSeq, stored.payload, bounds.result)
               : stored
+          // What is translated or cut is read, and must be what it looks like.
+          if (type !== "job.event" || !FrameSize.fits(whole.payload, bounds.payload)) {
+            yield* Rows.payload(job.jobId, whole.payload)
+          }
           const text = terminalFor(session, whole.type, whole.payload, bounds.payload)
           const sent = FrameSize.fits(text, bounds.payload)
             ? { type: whole.type, payload: text }

@@ -8,6 +8,7 @@
  * change in {@link Batch} alone, through the methods that are named for it here.
  */
 import type { JobStatus } from "../../protocol/Session.js"
+import type { JobValues } from "../../store/Rows.js"
 import type { JobRecord, SegmentClass } from "../../store/Store.js"
 import { type Attachment, Attachments } from "./Attachments.js"
 import { ByteMarks } from "./internal/byteMarks.js"
@@ -50,6 +51,8 @@ const maxRecentChars = 1_048_576
 /** A job that has not ended. */
 export class LiveJob {
   readonly record: JobRecord
+  /** What the texts of its record say. */
+  readonly values: JobValues
   readonly jobId: string
   readonly traceId: string
   private facts: JobFacts
@@ -74,8 +77,9 @@ export class LiveJob {
   private closed = false
   private ordered = false
 
-  constructor(record: JobRecord, state: Omit<JobFacts, "endedAt"> & JobPlace) {
+  constructor(record: JobRecord, state: Omit<JobFacts, "endedAt"> & JobPlace, values: JobValues) {
     this.record = record
+    this.values = values
     this.jobId = record.jobId
     this.traceId = record.traceId
     this.facts = {

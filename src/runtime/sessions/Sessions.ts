@@ -18,7 +18,8 @@ import type { Principal } from "../../auth/Principal.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import { Ids } from "../../protocol/Ids.js"
 import type { Hello, ResumeRequest } from "../../protocol/Session.js"
-import { type Recovered, Store } from "../../store/Store.js"
+import type { DecodedRecovered } from "../../store/Rows.js"
+import { Store } from "../../store/Store.js"
 import { closeCodes, type Connection } from "../../transport/Connection.js"
 import { shuttingDown } from "../jobs/Drain.js"
 import { JobRunner } from "../jobs/JobRunner.js"
@@ -154,7 +155,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
     /** The connection has ended; the session can be resumed for its window. */
     readonly leave: (attached: Attached) => void
     /** Takes up the sessions, jobs and subscriptions of an earlier process. */
-    readonly recover: (recovered: Recovered) => Effect.Effect<void>
+    readonly recover: (recovered: DecodedRecovered) => Effect.Effect<void>
     /** Refuses new sessions and resumes from now on: the runtime is stopping. Clients that are connected stay. */
     readonly stopAdmitting: Effect.Effect<void>
     /** Sends every client what there is, then ends its connection, telling it to come back later; within 5 seconds. */
@@ -174,7 +175,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
         const admitting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
           Effect.suspend((): Effect.Effect<A, E | ArcpError, R> => (stopping ? Effect.fail(shuttingDown) : effect))
 
-        const recover = (recovered: Recovered): Effect.Effect<void> =>
+        const recover = (recovered: DecodedRecovered): Effect.Effect<void> =>
           Effect.gen(function* () {
             const now = context.deadlines.now()
             for (const record of recovered.sessions) {

@@ -18,7 +18,8 @@ import * as Runtime from "effect/Runtime"
 import { type ArcpError, InternalError, JobNotFound, PermissionDenied } from "../../protocol/Errors.js"
 import type { Subscribe, Subscribed } from "../../protocol/Job.js"
 import { isTerminal, type ListJobs } from "../../protocol/Session.js"
-import { Store, type StoredJob } from "../../store/Store.js"
+import { decoded, type DecodedJob } from "../../store/Rows.js"
+import { Store } from "../../store/Store.js"
 import { Credentials } from "../credentials/Credentials.js"
 import { shuttingDown } from "../jobs/Drain.js"
 import { JobRunner } from "../jobs/JobRunner.js"
@@ -34,7 +35,7 @@ import { jobSeqAt, ownerFor } from "./internal/numbers.js"
 import { type Looked, Observation } from "./internal/observation.js"
 
 interface Found {
-  readonly stored: Option.Option<StoredJob>
+  readonly stored: Option.Option<DecodedJob>
   readonly visibility: Visibility
 }
 
@@ -71,7 +72,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
   static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner | Credentials> = Layer.effect(
     Subscriptions,
     Effect.gen(function* () {
-      const store = yield* Store
+      const store = decoded(yield* Store)
       const journal = yield* Journal
       const runner = yield* JobRunner
       const limits = yield* Limits
@@ -92,7 +93,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         }))
 
       /** The job where the principal may observe it; a job that it may not know of does not exist. */
-      const permitted = (jobId: string, { stored, visibility }: Found): Effect.Effect<StoredJob, ArcpError> =>
+      const permitted = (jobId: string, { stored, visibility }: Found): Effect.Effect<DecodedJob, ArcpError> =>
         Option.isNone(stored) || visibility === "nothing"
           ? new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
           : visibility === "know"
@@ -112,7 +113,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const ownerRuns = (
         session: LiveSession,
         live: LiveJob | undefined,
-        stored: StoredJob
+        stored: DecodedJob
       ): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
         const isOther = stored.state.otherOwners?.includes(session.sessionId) === true
         const ownerId =
@@ -124,7 +125,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       }
 
       /** What of the job has to be read before the change: its owner's numbers, and an ended job's history. */
-      const look = (session: LiveSession, payload: Subscribe, stored: StoredJob): Effect.Effect<Looked, ArcpError> =>
+      const look = (session: LiveSession, payload: Subscribe, stored: DecodedJob): Effect.Effect<Looked, ArcpError> =>
         Effect.gen(function* () {
           const { jobId } = stored.record
           const history = payload.history === true && payload.from_event_seq !== "live"
@@ -135,7 +136,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           const ended =
             runner.live(jobId) === undefined
               ? yield* Effect.mapError(store.job(jobId), storeFailure)
-              : Option.none<StoredJob>()
+              : Option.none<DecodedJob>()
           if (isLeft(jobId, ended)) return yield* shuttingDown
           const heads =
             Option.isSome(ended) && history
@@ -145,7 +146,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         })
 
       /** Whether a job is being left to the next process. */
-      const isLeft = (jobId: string, ended: Option.Option<StoredJob>): boolean => {
+      const isLeft = (jobId: string, ended: Option.Option<DecodedJob>): boolean => {
         const running = runner.running(jobId)
         return running === undefined
           ? Option.isSome(ended) && !isTerminal(ended.value.state.status)
@@ -155,7 +156,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const observe = (
         session: LiveSession,
         payload: Subscribe,
-        stored: StoredJob,
+        stored: DecodedJob,
         callbacks: Callbacks
       ): Effect.Effect<void, ArcpError> =>
         Effect.gen(function* () {

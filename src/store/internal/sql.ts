@@ -35,6 +35,9 @@ export const fail = (operation: string, cause: unknown, message?: string): Store
   })
 }
 
+/** How statements reach the database. */
+export type Access = ReturnType<typeof access>
+
 /** How statements reach the database: on one reserved connection, with every failure a `StoreError`. */
 export const access = (sql: SqlClient) => {
   const withConnection = <A>(

@@ -13,9 +13,11 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { type ArtifactRecord, ArtifactStore, putProblem } from "../ArtifactStore.js"
+import * as Rows from "../Rows.js"
 import * as Sealing from "../Sealer.js"
 import { StoreError } from "../Store.js"
-import { fail, type Param, type Row } from "./sql.js"
+import { access, fail, type Row } from "./sql.js"
+import { plain } from "./sqlRows.js"
 
 /** Bytes in one row. */
 const chunkSize = 1_048_576
@@ -32,21 +34,7 @@ export const make = (
   sealer: Sealing.Sealer = Sealing.none
 ): Effect.Effect<typeof ArtifactStore.Service, StoreError, SqlClient> =>
   Effect.gen(function* () {
-    const sql = yield* SqlClient
-    const query = (
-      operation: string,
-      statement: string,
-      params: ReadonlyArray<Param>
-    ): Effect.Effect<ReadonlyArray<Row>, StoreError> =>
-      Effect.scoped(
-        Effect.flatMap(
-          sql.reserve,
-          (connection) => connection.execute(statement, params, undefined) as Effect.Effect<ReadonlyArray<Row>, unknown>
-        )
-      ).pipe(
-        Effect.catchAllDefect((defect) => Effect.fail(defect)),
-        Effect.mapError((error) => fail(operation, error))
-      )
+    const { query } = access(yield* SqlClient)
 
     const about = (artifactId: string, principalId: string) => `artifact ${artifactId} ${principalId}`
 
@@ -58,19 +46,20 @@ export const make = (
       const principalId = String(row.principal_id)
       const data = sealer.open(String(row.data), about(artifactId, principalId))
       if (data === undefined) return Effect.fail(damaged(artifactId))
-      return Effect.mapBoth(decodeSealed(data), {
-        onFailure: () => damaged(artifactId),
-        onSuccess: ({ contentType, jobId, sha256 }) => ({
-          artifactId,
-          principalId,
-          contentType,
-          byteSize: Number(row.byte_size),
-          sha256,
-          createdAt: Number(row.created_at),
-          expiresAt: Number(row.expires_at),
-          jobId
-        })
-      })
+      return Effect.flatMap(
+        Effect.mapError(decodeSealed(data), () => damaged(artifactId)),
+        ({ contentType, jobId, sha256 }) =>
+          Rows.artifact({
+            artifactId: row.artifact_id,
+            principalId: row.principal_id,
+            contentType,
+            byteSize: plain(row.byte_size),
+            sha256,
+            createdAt: plain(row.created_at),
+            expiresAt: plain(row.expires_at),
+            jobId
+          })
+      )
     }
 
     const rowOf = (artifactId: string): Effect.Effect<Row | undefined, StoreError> =>
@@ -188,32 +177,30 @@ export const make = (
           Effect.uninterruptible
         ),
       expired: (now, limit) =>
-        Effect.map(
+        Effect.flatMap(
           query(
             "sweep artifacts",
             `SELECT artifact_id, principal_id, byte_size FROM arcp_artifacts
              WHERE expires_at <= ? ORDER BY expires_at, artifact_id LIMIT ?`,
             [now, limit]
           ),
-          (rows) =>
-            rows.map((row) => ({
-              artifactId: String(row.artifact_id),
-              principalId: String(row.principal_id),
-              byteSize: Number(row.byte_size)
-            }))
+          Effect.forEach((row) =>
+            Rows.artifactEntry({
+              artifactId: row.artifact_id,
+              principalId: row.principal_id,
+              byteSize: plain(row.byte_size)
+            })
+          )
         ),
-      totals: Effect.map(
+      totals: Effect.flatMap(
         query(
           "count artifacts",
           "SELECT principal_id, COUNT(*) AS n, SUM(byte_size) AS bytes FROM arcp_artifacts GROUP BY principal_id",
           []
         ),
-        (rows) =>
-          rows.map((row) => ({
-            principalId: String(row.principal_id),
-            count: Number(row.n),
-            bytes: Number(row.bytes)
-          }))
+        Effect.forEach((row) =>
+          Rows.artifactTotals({ principalId: row.principal_id, count: plain(row.n), bytes: plain(row.bytes) })
+        )
       )
     })
   })

@@ -5,13 +5,12 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type { CredentialLedger, LedgerRecord, LedgerState } from "../CredentialLedger.js"
+import type { CredentialLedger, LedgerRecord } from "../CredentialLedger.js"
+import * as Rows from "../Rows.js"
 import type { Sealer } from "../Sealer.js"
 import type { StoreError } from "../Store.js"
 import { access, fail, type Param, type Row, transaction, write } from "./sql.js"
-
-const maybeText = (value: unknown): string | undefined =>
-  value === null || value === undefined ? undefined : String(value)
+import { plain } from "./sqlRows.js"
 
 const about = (reference: string): string => `credential ${reference}`
 
@@ -37,8 +36,8 @@ export const makeSqlLedger = (sql: SqlClient, sealer: Sealer): Context.Tag.Servi
 
   const record = (row: Row): Effect.Effect<LedgerRecord, StoreError> => {
     const reference = String(row.reference)
-    const sealed = maybeText(row.handle)
-    const handle = sealed === undefined ? undefined : sealer.open(sealed, about(reference))
+    const sealed = plain(row.handle)
+    const handle = sealed === undefined ? undefined : sealer.open(String(sealed), about(reference))
     if (sealed !== undefined && handle === undefined) {
       return Effect.fail(
         fail(
@@ -48,20 +47,20 @@ export const makeSqlLedger = (sql: SqlClient, sealer: Sealer): Context.Tag.Servi
         )
       )
     }
-    return Effect.succeed({
-      reference,
-      credentialId: String(row.credential_id),
-      jobId: String(row.job_id),
-      principalId: String(row.principal_id),
+    return Rows.credential({
+      reference: row.reference,
+      credentialId: row.credential_id,
+      jobId: row.job_id,
+      principalId: row.principal_id,
       handle,
-      endpoint: maybeText(row.endpoint),
-      profile: maybeText(row.profile),
-      state: String(row.state) as LedgerState,
-      attempts: Number(row.attempts),
-      lastError: maybeText(row.last_error),
-      createdAt: Number(row.created_at),
-      updatedAt: Number(row.updated_at),
-      revokedAt: row.revoked_at === null || row.revoked_at === undefined ? undefined : Number(row.revoked_at)
+      endpoint: plain(row.endpoint),
+      profile: plain(row.profile),
+      state: row.state,
+      attempts: plain(row.attempts),
+      lastError: plain(row.last_error),
+      createdAt: plain(row.created_at),
+      updatedAt: plain(row.updated_at),
+      revokedAt: plain(row.revoked_at)
     })
   }
 

@@ -17,7 +17,6 @@ import * as ExtensionName from "../../../protocol/ExtensionName.js"
 import { forJob } from "../../artifacts/Artifacts.js"
 import { toolResultBody } from "../../kernel/Payload.js"
 import type { Engine } from "../internal/engine.js"
-import { priorityOfJob } from "../NewJob.js"
 import type { Running } from "../Running.js"
 import * as Costs from "./costs.js"
 import * as JobAuthority from "./jobAuthority.js"
@@ -58,7 +57,7 @@ export const make = (running: Running, engine: Engine): { readonly service: JobS
     lease: running.lease.wire,
     leaseConstraints: running.lease.constraints,
     attempt: live.attempt,
-    priority: priorityOfJob(live.record),
+    priority: live.values.accepted.priority,
     log: (message, level = "info") =>
       logLevels.includes(level)
         ? events.event("log", { level, message })

@@ -3,7 +3,6 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import type { Amounts } from "../../../authority/Amount.js"
-import type { TraceContext } from "../../../protocol/Trace.js"
 import { toText } from "../Budgets.js"
 import type { Running } from "../Running.js"
 import { nameOf } from "../Slots.js"
@@ -12,8 +11,7 @@ import { nameOf } from "../Slots.js"
 export const inSpan =
   ({ agent, lease, live }: Running, counters: () => Amounts) =>
   <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> => {
-    const { traceContext } = live.record
-    const trace = traceContext === undefined ? undefined : (JSON.parse(traceContext) as TraceContext)
+    const { traceContext: trace } = live.values
     const left = Effect.suspend(() =>
       Option.match(Option.fromNullable(toText(counters())), {
         onNone: () => Effect.void,

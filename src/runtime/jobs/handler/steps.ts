@@ -19,6 +19,7 @@ import type { JobService } from "../../../agent/Job.js"
 import { InternalError, InvalidRequest, permanentError } from "../../../protocol/Errors.js"
 import * as Message from "../../../protocol/Message.js"
 import * as Text from "../../../protocol/Text.js"
+import type { DecodedStep } from "../../../store/Rows.js"
 import type { StepRecord } from "../../../store/Store.js"
 import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
@@ -67,7 +68,7 @@ export const make = (running: Running, engine: Engine): JobService["step"] => {
   const recorded = new Set<string>()
 
   /** A first attempt has no records but its own. */
-  const find = (name: string): Effect.Effect<Option.Option<StepRecord>, InternalError> =>
+  const find = (name: string): Effect.Effect<Option.Option<DecodedStep>, InternalError> =>
     recorded.has(name) || live.attempt > 1
       ? Effect.mapError(
           store.step(live.jobId, name),
@@ -86,11 +87,11 @@ export const make = (running: Running, engine: Engine): JobService["step"] => {
   return <A, I, E, R>(name: string, schema: Schema.Schema<A, I>, effect: Effect.Effect<A, E, R>) => {
     const shown = JSON.stringify(name.slice(0, maxName))
 
-    const recall = (record: StepRecord, print: string): Either.Either<A, InternalError> => {
+    const recall = (record: DecodedStep, print: string): Either.Either<A, InternalError> => {
       if (record.fingerprint !== print) {
         return Either.left(changed(name, "its recorded result was written with another schema"))
       }
-      return Either.mapLeft(Schema.decodeUnknownEither(schema)(fromText(record.value)), (error) =>
+      return Either.mapLeft(Schema.decodeUnknownEither(schema)(record.result), (error) =>
         changed(name, `its recorded result does not fit the schema: ${Message.describe(error, "result")}`)
       )
     }

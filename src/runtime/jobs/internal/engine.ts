@@ -13,7 +13,7 @@ import type { ChildJob, DelegateOptions } from "../../../agent/Job.js"
 import type { ToolRegistry } from "../../../agent/ToolRegistry.js"
 import type { ArcpError } from "../../../protocol/Errors.js"
 import type { IdsService } from "../../../protocol/Ids.js"
-import type { Store, StoredJob } from "../../../store/Store.js"
+import type { DecodedStore, RecoveredJob } from "../../../store/Rows.js"
 import type { ArtifactsService } from "../../artifacts/Artifacts.js"
 import type { Credentials } from "../../credentials/Credentials.js"
 import type { Deadlines } from "../../kernel/Deadlines.js"
@@ -32,7 +32,7 @@ import type { Jobs } from "./jobs.js"
 
 /** What the parts use of the runtime. */
 export interface Services {
-  readonly store: Context.Tag.Service<Store>
+  readonly store: DecodedStore
   readonly journal: Context.Tag.Service<Journal>
   readonly backPressure: Context.Tag.Service<BackPressure>
   readonly deadlines: Context.Tag.Service<Deadlines>
@@ -115,7 +115,7 @@ export interface Delegates {
 /** Jobs that an earlier process left unfinished. */
 export interface Recovers {
   /** Recovers a job; its parent has been before. The caller attaches it to its sessions in the same step. */
-  readonly recover: (job: StoredJob, openCalls: Iterable<string>) => LiveJob
+  readonly recover: (job: RecoveredJob, openCalls: Iterable<string>) => LiveJob
   /** Ends or starts again what has been recovered. */
   readonly resume: Effect.Effect<void>
 }

@@ -11,21 +11,11 @@ import { Buffer } from "node:buffer"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { permanentError, toWire } from "../../../protocol/Errors.js"
+import * as Rows from "../../../store/Rows.js"
 import type { Store, StoreError } from "../../../store/Store.js"
 import { type EventFrame, fits } from "../../kernel/FrameSize.js"
 import { inlinePayload } from "../../kernel/Payload.js"
 import { pause } from "../../kernel/Turn.js"
-
-interface Streamed {
-  readonly result_id: string
-  readonly result_size: number
-  readonly summary?: string
-  readonly completed_at: string
-}
-
-interface Chunk {
-  readonly body: { readonly result_id: string; readonly data: string; readonly encoding: "utf8" | "base64" }
-}
 
 /** Whether the payload of a `job.result` names a streamed result. `resultOf` writes these fields in this order. */
 export const isStreamed = (payload: string): boolean => payload.startsWith('{"final_status":"success","result_id":')
@@ -42,7 +32,7 @@ export const inlined = (
   room: number
 ): Effect.Effect<EventFrame, StoreError> =>
   Effect.gen(function* () {
-    const { completed_at, result_id: resultId, result_size: size, summary } = JSON.parse(payload) as Streamed
+    const { completed_at, result_id: resultId, result_size: size, summary } = yield* Rows.streamedResult(jobId, payload)
     const failed = (message: string, reason: string): EventFrame => ({
       type: "job.error",
       payload: JSON.stringify({
@@ -58,7 +48,7 @@ export const inlined = (
       )
     if (size > room) return tooLarge()
     const pieces: Array<string> = []
-    let encoding: Chunk["body"]["encoding"] = "utf8"
+    let encoding: "utf8" | "base64" = "utf8"
     for (const head of yield* store.segmentHeads(jobId, 1, seq - 1)) {
       if (head.class !== "chunk") continue
       let next = head.firstSeq
@@ -68,7 +58,7 @@ export const inlined = (
         yield* pause
         for (const { lastSeq, payloads } of segments) {
           for (const text of payloads) {
-            const { body } = JSON.parse(text) as Chunk
+            const { body } = yield* Rows.chunk(jobId, text)
             // An earlier attempt may have streamed another one.
             if (body.result_id !== resultId) continue
             encoding = body.encoding

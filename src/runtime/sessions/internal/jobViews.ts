@@ -5,17 +5,20 @@
  * decided in `credentials/View.ts`.
  */
 import type * as Context from "effect/Context"
-import { formatTimestamp, type WireLease, type WireLeaseConstraints } from "../../../protocol/Fields.js"
+import * as Amount from "../../../authority/Amount.js"
+import { formatTimestamp } from "../../../protocol/Fields.js"
 import type { Subscribed } from "../../../protocol/Job.js"
 import type { JobInfo } from "../../../protocol/Session.js"
-import type { StoredJob } from "../../../store/Store.js"
+import type { DecodedJob } from "../../../store/Rows.js"
 import type { Credentials } from "../../credentials/Credentials.js"
 import { type Shown, shownTo } from "../../credentials/View.js"
 import { wireBudget } from "../../jobs/Budgets.js"
 import type { LiveJob, LiveSession } from "../../log/Model.js"
 import { lastSeqFor, type Replay, replayedFrom } from "./numbers.js"
 
-const parse = <A>(text: string | undefined): A | undefined => (text === undefined ? undefined : (JSON.parse(text) as A))
+/** The counters of a job: as they are now where it has not ended. */
+const budgetOf = ({ counters }: DecodedJob, live: LiveJob | undefined) =>
+  live?.budget !== undefined ? wireBudget(live.budget) : counters.size === 0 ? undefined : Amount.toWire(counters)
 
 /** The views of one runtime's jobs; `liveJob`: a job that has not ended. */
 export const jobViews = (
@@ -25,19 +28,18 @@ export const jobViews = (
   /** `replay` tells what follows; undefined: nothing does. */
   const descriptor = (
     session: LiveSession,
-    stored: StoredJob,
+    stored: DecodedJob,
     live: LiveJob | undefined,
     replay: Replay | undefined
   ): Subscribed => {
-    const { record, state } = stored
-    const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
-    const budget = wireBudget(live?.budget ?? state.budget)
+    const { record, state, values } = stored
+    const budget = budgetOf(stored, live)
     return {
       job_id: record.jobId,
       current_status: live?.status ?? state.status,
       agent: `${record.agent}@${record.version}`,
-      lease: JSON.parse(record.lease) as WireLease,
-      ...(constraints === undefined ? {} : { lease_constraints: constraints }),
+      lease: values.lease,
+      ...(values.leaseConstraints === undefined ? {} : { lease_constraints: values.leaseConstraints }),
       ...(budget === undefined ? {} : { budget }),
       ...shownTo(credentials, session, record),
       parent_job_id: record.parentJobId ?? null,
@@ -53,17 +55,17 @@ export const jobViews = (
   }
 
   /** A row of a listing. */
-  const info = (session: LiveSession, { record, state }: StoredJob): JobInfo & Shown => {
+  const info = (session: LiveSession, stored: DecodedJob): JobInfo & Shown => {
+    const { record, state, values } = stored
     const live = liveJob(record.jobId)
-    const constraints = parse<WireLeaseConstraints>(record.leaseConstraints)
-    const budget = wireBudget(live?.budget ?? state.budget)
+    const budget = budgetOf(stored, live)
     const createdAt = formatTimestamp(record.createdAt)
     return {
       job_id: record.jobId,
       agent: `${record.agent}@${record.version}`,
       status: live?.status ?? state.status,
-      lease: JSON.parse(record.lease) as WireLease,
-      ...(constraints === undefined ? {} : { lease_constraints: constraints }),
+      lease: values.lease,
+      ...(values.leaseConstraints === undefined ? {} : { lease_constraints: values.leaseConstraints }),
       ...(budget === undefined ? {} : { budget }),
       ...shownTo(credentials, session, record),
       parent_job_id: record.parentJobId ?? null,

@@ -35,11 +35,11 @@ const sizeOf = ({ record }: StoredJob): number => record.input.length + record.a
  * Gathers a page. `read` returns at most `limit` jobs behind a job, in the order of their ids. A page that has any job to show has at
  * least one, so that cursors always lead on.
  */
-export const gather = <E>(
+export const gather = <E, J extends StoredJob>(
   after: string | undefined,
   bounds: PageBounds,
-  read: (after: string | undefined, limit: number) => Effect.Effect<ReadonlyArray<StoredJob>, E>,
-  row: (job: StoredJob) => JobInfo
+  read: (after: string | undefined, limit: number) => Effect.Effect<ReadonlyArray<J>, E>,
+  row: (job: J) => JobInfo
 ): Effect.Effect<Page, E> =>
   Effect.gen(function* () {
     const rows: Array<string> = []

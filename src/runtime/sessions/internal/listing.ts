@@ -12,7 +12,8 @@ import * as AgentName from "../../../protocol/AgentName.js"
 import { type ArcpError, InvalidRequest } from "../../../protocol/Errors.js"
 import { parseTimestamp } from "../../../protocol/Fields.js"
 import type { ListJobs } from "../../../protocol/Session.js"
-import type { JobQuery, Store, StoredJob, StoreError } from "../../../store/Store.js"
+import type { DecodedJob, DecodedStore } from "../../../store/Rows.js"
+import type { JobQuery, StoreError } from "../../../store/Store.js"
 import { storeFailure } from "../../jobs/JobScheduler.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
@@ -20,8 +21,6 @@ import type { ObservationPolicy } from "../../kernel/Policies.js"
 import type { LiveJob, LiveSession } from "../../log/Model.js"
 import * as JobsPage from "./jobsPage.js"
 import type { JobViews } from "./jobViews.js"
-
-type StoreService = Context.Tag.Service<Store>
 
 /** A page of a listing: rows as JSON texts. */
 export interface Listed {
@@ -41,18 +40,18 @@ const decodeCursor = (cursor: string): Either.Either<string, InvalidRequest> =>
 
 /** Lists the jobs that a session's principal may observe, in pages of at most so many bytes. `liveJob`: a job that has not ended. */
 export const listing = (
-  store: Pick<StoreService, "jobs" | "deliveriesOfJob">,
+  store: Pick<DecodedStore, "jobs" | "deliveriesOfJob">,
   liveJob: (jobId: string) => LiveJob | undefined,
   policy: Context.Tag.Service<ObservationPolicy>,
   limits: LimitsShape,
   views: Pick<JobViews, "info">
 ) => {
   /** An ended job as a session sees it that was one of several owners: its own numbers count there. */
-  const numberedFor = (session: LiveSession, job: StoredJob): Effect.Effect<StoredJob, StoreError> =>
+  const numberedFor = (session: LiveSession, job: DecodedJob): Effect.Effect<DecodedJob, StoreError> =>
     job.state.otherOwners?.includes(session.sessionId) !== true || liveJob(job.record.jobId) !== undefined
       ? Effect.succeed(job)
       : Effect.map(store.deliveriesOfJob(session.sessionId, job.record.jobId), (runs) => ({
-          record: job.record,
+          ...job,
           state: { ...job.state, lastOwnerSeq: runs.at(-1)?.lastSeq ?? 0 }
         }))
 

@@ -9,7 +9,8 @@
  * stored is undone with its batch: the session observes what it observed before.
  */
 import * as Option from "effect/Option"
-import type { SegmentHead, StoredJob } from "../../../store/Store.js"
+import type { DecodedJob } from "../../../store/Rows.js"
+import type { SegmentHead } from "../../../store/Store.js"
 import type { Builder } from "../../log/Builder.js"
 import type { Link } from "../../log/Link.js"
 import {
@@ -26,9 +27,9 @@ import { ownerFor, type Replay } from "./numbers.js"
 export interface Looked {
   readonly session: LiveSession
   /** The job as it was found first. */
-  readonly stored: StoredJob
+  readonly stored: DecodedJob
   /** The job as it was read again because it was not live. It cannot change any more where it has ended. */
-  readonly ended: Option.Option<StoredJob>
+  readonly ended: Option.Option<DecodedJob>
   /** Of the ended job's history. */
   readonly heads: ReadonlyArray<SegmentHead>
   readonly history: boolean
@@ -72,7 +73,7 @@ export class Observation {
   }
 
   /** The job as the answer shows it. */
-  get stored(): StoredJob {
+  get stored(): DecodedJob {
     return Option.getOrElse(this.looked.ended, () => this.looked.stored)
   }
 

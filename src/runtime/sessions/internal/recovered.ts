@@ -6,7 +6,8 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import type { Recovered, Store, StoreError } from "../../../store/Store.js"
+import type { DecodedRecovered } from "../../../store/Rows.js"
+import type { Store, StoreError } from "../../../store/Store.js"
 import type { JobRunner } from "../../jobs/JobRunner.js"
 import type { LiveSession, Run } from "../../log/Model.js"
 import { runsOf } from "../../log/Replay.js"
@@ -15,7 +16,7 @@ import { pause } from "../../kernel/Turn.js"
 
 /** Recovers the jobs; `sessions` has the sessions of the earlier process already. */
 export const recoverJobs = (
-  recovered: Recovered,
+  recovered: DecodedRecovered,
   sessions: ReadonlyMap<string, LiveSession>,
   store: Context.Tag.Service<Store>,
   runner: Pick<Context.Tag.Service<JobRunner>, "recover">

@@ -1,0 +1,173 @@
+/**
+ * One batch in memory.
+ *
+ * Order: what breaks an invariant is found before anything is changed, so that a batch is applied whole or not at all. Then the fields of
+ * the batch are applied in their order, as a database would.
+ */
+import { isTerminal } from "../../protocol/Session.js"
+import type { Batch, Delivery, JobRecord, JobState, Segment, SubscriptionRecord } from "../Store.js"
+import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
+
+/** What breaks an invariant is found before anything is changed. */
+export const problem = ({ jobs }: Tables, batch: Batch): string | undefined => {
+  const fresh = new Set<string>()
+  for (const record of batch.jobs) {
+    if (jobs.has(record.jobId) || fresh.has(record.jobId)) return `the job ${record.jobId} exists already`
+    fresh.add(record.jobId)
+  }
+  for (const state of batch.jobStates) {
+    if (!jobs.has(state.jobId) && !fresh.has(state.jobId)) return `there is no job ${state.jobId}`
+  }
+  const last = new Map<string, number>()
+  for (const segment of batch.segments) {
+    const job = jobs.get(segment.jobId)
+    if (job === undefined && !fresh.has(segment.jobId)) return `there is no job ${segment.jobId}`
+    const before = last.get(segment.jobId) ?? job?.segments[job.segments.length - 1]?.lastSeq ?? 0
+    if (segment.firstSeq <= before) return `the events of ${segment.jobId} from ${segment.firstSeq} on exist already`
+    if (segment.payloads.length !== segment.lastSeq - segment.firstSeq + 1) {
+      return `a segment of ${segment.jobId} does not hold as many payloads as it says`
+    }
+    last.set(segment.jobId, segment.lastSeq)
+  }
+  return undefined
+}
+
+/** A number whose delivery goes is still a number that was assigned. */
+const keepNumbers = ({ deliveries, sessions }: Tables, job: Job): void => {
+  for (const sessionId of job.sessions.keys()) {
+    const session = sessions.get(sessionId)
+    const last = deliveries.get(sessionId)?.at(-1)?.lastSeq ?? 0
+    if (session !== undefined && session.lastSeq < last) sessions.set(sessionId, { ...session, lastSeq: last })
+  }
+}
+
+/** All at once: each session's deliveries, which may be very many, are gone through once. */
+const removeJobs = (tables: Tables, jobIds: ReadonlyArray<string>): void => {
+  const { deliveries, ended, jobs, keys, order, subscriptions } = tables
+  const gone = new Set<string>()
+  const affected = new Set<string>()
+  for (const jobId of jobIds) {
+    const job = jobs.get(jobId)
+    if (job === undefined) continue
+    gone.add(jobId)
+    keepNumbers(tables, job)
+    jobs.delete(jobId)
+    const at = firstIndex(order, (id) => id >= jobId)
+    if (order[at] === jobId) order.splice(at, 1)
+    const endedAt = ended.indexOf(jobId)
+    if (endedAt !== -1) ended.splice(endedAt, 1)
+    for (const sessionId of job.sessions.keys()) affected.add(sessionId)
+    const { idempotencyKey, principalId } = job.record
+    if (idempotencyKey !== undefined) {
+      const slot = keyOf(principalId, idempotencyKey)
+      if (keys.get(slot)?.jobId === jobId) keys.delete(slot)
+    }
+  }
+  if (gone.size === 0) return
+  for (const sessionId of affected) {
+    const kept = (deliveries.get(sessionId) ?? []).filter((delivery) => !gone.has(delivery.jobId))
+    if (kept.length === 0) deliveries.delete(sessionId)
+    else deliveries.set(sessionId, kept)
+  }
+  for (const observed of subscriptions.values()) {
+    for (const jobId of observed) if (gone.has(jobId)) observed.delete(jobId)
+  }
+}
+
+const addJob = ({ jobs, order }: Tables, record: JobRecord): void => {
+  jobs.set(record.jobId, {
+    record,
+    state: undefined,
+    segments: [],
+    sizes: [],
+    bytes: 0,
+    steps: new Map(),
+    sessions: new Map()
+  })
+  if (order.length === 0 || order[order.length - 1]! < record.jobId) order.push(record.jobId)
+  else
+    order.splice(
+      firstIndex(order, (id) => id >= record.jobId),
+      0,
+      record.jobId
+    )
+}
+
+const setState = ({ ended, jobs }: Tables, state: JobState): void => {
+  const job = jobs.get(state.jobId)!
+  const wasEnded = job.state !== undefined && isTerminal(job.state.status)
+  job.state = state
+  if (!wasEnded && isTerminal(state.status)) ended.push(state.jobId)
+}
+
+const addSegment = ({ jobs }: Tables, segment: Segment): void => {
+  const job = jobs.get(segment.jobId)!
+  const size = sizeOf(segment)
+  job.segments.push(segment)
+  job.sizes.push(size)
+  job.bytes += size
+}
+
+/** Runs that continue each other are one: a session that only follows one job has one row. */
+const addDelivery = ({ deliveries, jobs }: Tables, delivery: Delivery): void => {
+  const list = deliveries.get(delivery.sessionId)
+  const previous = list?.[list.length - 1]
+  if (list === undefined) deliveries.set(delivery.sessionId, [delivery])
+  else if (
+    previous !== undefined &&
+    previous.jobId === delivery.jobId &&
+    previous.lastSeq + 1 === delivery.firstSeq &&
+    previous.firstJobSeq + (previous.lastSeq - previous.firstSeq) + 1 === delivery.firstJobSeq
+  )
+    list[list.length - 1] = { ...previous, lastSeq: delivery.lastSeq }
+  else list.push(delivery)
+  jobs.get(delivery.jobId)?.sessions.set(delivery.sessionId, delivery.lastSeq)
+}
+
+const addSubscription = ({ subscriptions }: Tables, { jobId, sessionId }: SubscriptionRecord): void => {
+  const observed = subscriptions.get(sessionId)
+  if (observed === undefined) subscriptions.set(sessionId, new Set([jobId]))
+  else observed.add(jobId)
+}
+
+/** Removes the events of a job up to a number, and the deliveries that are all of such events. */
+const trim = (tables: Tables, jobId: string, upTo: number): void => {
+  const { deliveries } = tables
+  const job = tables.jobs.get(jobId)
+  if (job === undefined) return
+  keepNumbers(tables, job)
+  const keep = firstIndex(job.segments, (segment) => segment.lastSeq > upTo)
+  job.segments = job.segments.slice(keep)
+  for (const size of job.sizes.splice(0, keep)) job.bytes -= size
+  for (const sessionId of job.sessions.keys()) {
+    let left = false
+    const kept = (deliveries.get(sessionId) ?? []).filter((delivery) => {
+      if (delivery.jobId !== jobId) return true
+      const stays = delivery.firstJobSeq + (delivery.lastSeq - delivery.firstSeq) > upTo
+      left ||= stays
+      return stays
+    })
+    deliveries.set(sessionId, kept)
+    if (!left) job.sessions.delete(sessionId)
+  }
+}
+
+/** Applies a batch that has no {@link problem}. */
+export const apply = (tables: Tables, batch: Batch): void => {
+  const { jobs, keys, sessions, subscriptions } = tables
+  for (const session of batch.sessions) sessions.set(session.sessionId, session)
+  for (const record of batch.jobs) addJob(tables, record)
+  for (const state of batch.jobStates) setState(tables, state)
+  for (const key of batch.keys) keys.set(keyOf(key.principalId, key.key), key)
+  for (const segment of batch.segments) addSegment(tables, segment)
+  for (const delivery of batch.deliveries) addDelivery(tables, delivery)
+  for (const subscription of batch.subscriptions) addSubscription(tables, subscription)
+  for (const step of batch.steps) jobs.get(step.jobId)?.steps.set(step.name, step)
+  for (const { jobId, sessionId } of batch.subscriptionsRemoved) subscriptions.get(sessionId)?.delete(jobId)
+  for (const { jobId, upTo } of batch.trims) trim(tables, jobId, upTo)
+  for (const sessionId of batch.sessionsRemoved) {
+    sessions.delete(sessionId)
+    subscriptions.delete(sessionId)
+  }
+  if (batch.jobsRemoved.length > 0) removeJobs(tables, batch.jobsRemoved)
+}

@@ -1,0 +1,227 @@
+/**
+ * Records as rows of a SQL database, and back.
+ *
+ * Responsibility: which column holds what, and what is sealed for which place. A record's own words (inputs, leases, claims, payloads,
+ * budgets, reasons) are sealed where the store has a key; ids, states, numbers and times are in clear, since they are looked for.
+ *
+ * Order of reading: a sealed column is opened, `data` is parsed, and what comes out is decoded by `Rows`, as it is for every backend.
+ * Numbers may be `bigint`s and absent values `null`, by the driver; nothing else is converted.
+ */
+import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
+import { JsonObject } from "../../protocol/Fields.js"
+import * as Rows from "../Rows.js"
+import type { Sealer } from "../Sealer.js"
+import type {
+  Delivery,
+  JobRecord,
+  JobState,
+  KeyRecord,
+  Segment,
+  SegmentHead,
+  SessionRecord,
+  StepRecord,
+  StoredJob,
+  StoreError
+} from "../Store.js"
+import { decoder, payloads } from "./damage.js"
+import { fail, type Param, type Row } from "./sql.js"
+
+type Reading<A> = Either.Either<A, StoreError>
+
+/** A column as `Rows` expects it. */
+export const plain = (value: unknown): unknown =>
+  value === null ? undefined : typeof value === "bigint" ? Number(value) : value
+
+const DataColumn = Schema.Struct({ data: Schema.parseJson(JsonObject) })
+const data = {
+  sessions: decoder("arcp_sessions", DataColumn, (row) => row.key),
+  jobs: decoder("arcp_jobs", DataColumn, (row) => row.key)
+}
+
+/** Other owners are session ids, separated by commas. */
+const ownersOf = (value: unknown): unknown => (typeof value === "string" ? value.split(",") : plain(value))
+
+/** A session's row is joined with `delivered`, the highest number of its deliveries. */
+const latest = (stored: unknown, found: unknown): unknown => {
+  const [a, b] = [plain(stored), plain(found)]
+  return typeof a === "number" && typeof b === "number" ? Math.max(a, b) : a
+}
+
+/** What opens sealed columns. */
+const opening = (sealer: Sealer) => {
+  const open = (sealed: unknown, about: string): Reading<string> => {
+    const opened = sealer.open(String(sealed), about)
+    return opened === undefined
+      ? Either.left(
+          fail("decrypt", undefined, `${about} cannot be decrypted: the key is another one, or the row was changed`)
+        )
+      : Either.right(opened)
+  }
+  const openMaybe = (sealed: unknown, about: string): Reading<string | undefined> =>
+    sealed === null || sealed === undefined ? Either.right(undefined) : open(sealed, about)
+  return { open, openMaybe }
+}
+
+/** The columns of records that are written. */
+export const writing = (sealer: Sealer) => ({
+  session: (s: SessionRecord): ReadonlyArray<Param> => [
+    s.sessionId,
+    s.tokenHash,
+    s.previousTokenHash ?? null,
+    s.createdAt,
+    s.lastSeenAt,
+    s.lastSeq,
+    s.ackedSeq,
+    s.floorSeq,
+    sealer.seal(
+      JSON.stringify({ principal: s.principal, client: s.client, features: s.features }),
+      `session ${s.sessionId}`
+    )
+  ],
+  job: (j: JobRecord): ReadonlyArray<Param> => {
+    const { agent, createdAt, jobId, principalId, version, ...rest } = j
+    return [jobId, principalId, agent, version, createdAt, sealer.seal(JSON.stringify(rest), `job ${jobId}`)]
+  },
+  state: (s: JobState): ReadonlyArray<Param> => [
+    s.jobId,
+    s.status,
+    s.ownerSessionId,
+    s.startedAt ?? null,
+    s.endedAt ?? null,
+    s.lastJobSeq,
+    s.lastOwnerSeq,
+    s.attempt,
+    s.budget === undefined ? null : sealer.seal(s.budget, `budget ${s.jobId}`),
+    // The client's own words.
+    s.cancelled === undefined ? null : sealer.seal(s.cancelled, `cancel ${s.jobId}`),
+    s.otherOwners === undefined || s.otherOwners.length === 0 ? null : s.otherOwners.join(","),
+    0
+  ],
+  segment: (s: Segment): ReadonlyArray<Param> => {
+    const joined = s.payloads.join("\n")
+    return [
+      s.jobId,
+      s.lastSeq,
+      s.firstSeq,
+      s.class,
+      joined.length,
+      sealer.seal(joined, `segment ${s.jobId} ${s.firstSeq}`)
+    ]
+  },
+  delivery: (d: Delivery): ReadonlyArray<Param> => [d.sessionId, d.lastSeq, d.firstSeq, d.jobId, d.firstJobSeq],
+  key: (k: KeyRecord): ReadonlyArray<Param> => [
+    k.principalId,
+    keyName(sealer, k.principalId, k.key),
+    k.jobId,
+    k.parametersHash,
+    k.expiresAt
+  ],
+  step: (s: StepRecord): ReadonlyArray<Param> => [
+    s.jobId,
+    stepName(sealer, s.jobId, s.name),
+    s.fingerprint,
+    sealer.seal(s.value, `step ${s.jobId} ${s.name}`)
+  ]
+})
+
+/** The name under which a key is looked for. */
+export const keyName = (sealer: Sealer, principalId: string, key: string): string =>
+  sealer.name(key, `key ${principalId}`)
+
+/** The name under which a step is looked for. */
+export const stepName = (sealer: Sealer, jobId: string, name: string): string => sealer.name(name, `step ${jobId}`)
+
+/** The records of rows that were read. */
+export const reading = (sealer: Sealer) => {
+  const { open, openMaybe } = opening(sealer)
+
+  const session = (row: Row): Reading<SessionRecord> =>
+    Either.gen(function* () {
+      const sessionId = String(row.session_id)
+      const opened = yield* open(row.data, `session ${sessionId}`)
+      const { client, features, principal } = (yield* data.sessions({ key: sessionId, data: opened })).data
+      return yield* Rows.session({
+        principal,
+        client,
+        features,
+        sessionId: row.session_id,
+        tokenHash: row.token_hash,
+        previousTokenHash: plain(row.previous_token_hash),
+        createdAt: plain(row.created_at),
+        lastSeenAt: plain(row.last_seen_at),
+        lastSeq: latest(row.last_seq, row.delivered),
+        ackedSeq: plain(row.acked_seq),
+        floorSeq: plain(row.floor_seq)
+      })
+    })
+
+  /** A job joined with its state; `lasts` are the numbers of its last events where these were looked for. */
+  const job = (row: Row, lasts: { readonly job?: unknown; readonly owner?: unknown } = {}): Reading<StoredJob> =>
+    Either.gen(function* () {
+      const jobId = String(row.job_id)
+      const budget = yield* openMaybe(row.budget, `budget ${jobId}`)
+      const opened = yield* open(row.data, `job ${jobId}`)
+      const texts = (yield* data.jobs({ key: jobId, data: opened })).data
+      const cancelled = yield* openMaybe(row.cancelled, `cancel ${jobId}`)
+      return yield* Rows.job(
+        {
+          ...texts,
+          jobId: row.job_id,
+          principalId: row.principal_id,
+          agent: row.agent,
+          version: row.version,
+          createdAt: plain(row.created_at)
+        },
+        {
+          jobId: row.job_id,
+          status: row.status,
+          ownerSessionId: row.owner_session_id,
+          startedAt: plain(row.started_at),
+          endedAt: plain(row.ended_at),
+          lastJobSeq: latest(row.last_job_seq, lasts.job),
+          lastOwnerSeq: latest(row.last_owner_seq, lasts.owner),
+          attempt: plain(row.attempt),
+          budget,
+          cancelled,
+          otherOwners: ownersOf(row.other_owners)
+        }
+      )
+    })
+
+  const key = (principalId: string, name: string, row: Row): Reading<KeyRecord> =>
+    Rows.key({
+      principalId,
+      key: name,
+      jobId: row.job_id,
+      parametersHash: row.parameters_hash,
+      expiresAt: plain(row.expires_at)
+    })
+
+  const segmentHead = (jobId: string, row: Row): Reading<SegmentHead> =>
+    Rows.segmentHead({ jobId, firstSeq: plain(row.first_seq), lastSeq: plain(row.last_seq), class: row.class })
+
+  const segment = (jobId: string, row: Row): Reading<Segment> =>
+    Either.gen(function* () {
+      const head = yield* segmentHead(jobId, row)
+      const { firstSeq, lastSeq } = head
+      const joined = yield* open(row.data, `segment ${jobId} ${firstSeq}`)
+      return { ...head, payloads: yield* payloads(`${jobId} ${firstSeq}`, joined, lastSeq - firstSeq + 1) }
+    })
+
+  const delivery = (row: Row): Reading<Delivery> =>
+    Rows.delivery({
+      sessionId: row.session_id,
+      firstSeq: plain(row.first_seq),
+      lastSeq: plain(row.last_seq),
+      jobId: row.job_id,
+      firstJobSeq: plain(row.first_job_seq)
+    })
+
+  const step = (jobId: string, name: string, row: Row): Reading<StepRecord> =>
+    Either.flatMap(open(row.value, `step ${jobId} ${name}`), (value) =>
+      Rows.stepRecord({ jobId, name, fingerprint: row.fingerprint, value })
+    )
+
+  return { session, job, key, segmentHead, segment, delivery, step }
+}

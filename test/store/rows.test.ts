@@ -1,0 +1,289 @@
+/** Rows that are not what was written, over every backend: a typed error that names table, key and field; whole ones with their values. */
+import { describe, expect, it } from "@effect/vitest"
+import { BigDecimal, Effect, Layer, Option } from "effect"
+import {
+  ArtifactStore,
+  CredentialLedger,
+  emptyBatch,
+  type LedgerRecord,
+  MemoryStore,
+  Store
+} from "../../src/store/index.js"
+import * as Rows from "../../src/store/Rows.js"
+import { SqliteStore } from "../../src/store/sqlite.js"
+import type { JobRecord, JobState, SessionRecord, StoreError } from "../../src/store/Store.js"
+
+const job: JobRecord = {
+  jobId: "job_1",
+  principalId: "alice",
+  agent: "echo",
+  version: "1.0.0",
+  input: '{"q":1}',
+  lease: '{"fs.read":["/data/**"]}',
+  leaseConstraints: '{"expires_at":"2030-01-01T00:00:00Z"}',
+  idempotencyKey: undefined,
+  maxRuntimeSec: 5,
+  traceId: "4bf92f3577b34da6a3ce929d0e0e4736",
+  traceContext: '{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","parentSpanId":"00f067aa0ba902b7","sampled":true}',
+  parentJobId: undefined,
+  delegateId: undefined,
+  createdAt: 1000,
+  accepted: '{"priority":"high","job_id":"job_1","agent":"echo@1.0.0","lease":{},"of_another_version":[1]}'
+}
+
+const state: JobState = {
+  jobId: "job_1",
+  status: "running",
+  ownerSessionId: "sess_1",
+  startedAt: 1,
+  endedAt: undefined,
+  lastJobSeq: 0,
+  lastOwnerSeq: 0,
+  attempt: 1,
+  budget: '{"USD":"-1.50"}',
+  cancelled: undefined
+}
+
+const session: SessionRecord = {
+  sessionId: "sess_1",
+  principal: { id: "alice", anonymous: false, claims: { role: "admin" } },
+  client: { name: "c" },
+  features: ["ack"],
+  tokenHash: "h",
+  previousTokenHash: undefined,
+  createdAt: 1,
+  lastSeenAt: 2,
+  lastSeq: 0,
+  ackedSeq: 0,
+  floorSeq: 0
+}
+
+const credential: LedgerRecord = {
+  reference: "ref_1",
+  credentialId: "cred_1",
+  jobId: "job_1",
+  principalId: "alice",
+  handle: "h",
+  endpoint: undefined,
+  profile: undefined,
+  state: "live",
+  attempts: 0,
+  lastError: undefined,
+  createdAt: 1,
+  updatedAt: 1,
+  revokedAt: undefined
+}
+
+type Odd<A> = { readonly [K in keyof A]?: unknown }
+
+const stores: ReadonlyArray<readonly [string, Layer.Layer<Store | CredentialLedger | ArtifactStore, StoreError>]> = [
+  ["memory", MemoryStore.layer],
+  ["SQLite", SqliteStore.layer({ filename: ":memory:" })]
+]
+
+/** The store, with one job as changed. */
+const holding = (record: Odd<JobRecord> = {}, changed: Odd<JobState> = {}) =>
+  Effect.gen(function* () {
+    const store = yield* Store
+    yield* store.commit({
+      ...emptyBatch,
+      jobs: [{ ...job, ...record } as JobRecord],
+      jobStates: [{ ...state, ...changed } as JobState]
+    })
+    return Rows.decoded(store)
+  })
+
+const everything = {
+  principalIds: undefined,
+  statuses: undefined,
+  agent: undefined,
+  version: undefined,
+  createdAfter: undefined,
+  afterJobId: undefined,
+  limit: 10
+}
+
+const message = (row: string, table: string, field: string) =>
+  `the row ${row} of ${table} is damaged in its field ${field}: restore the database from a backup, or delete the row`
+
+const refused = <A>(read: Effect.Effect<A, StoreError>, row: string, table: string, field: string) =>
+  Effect.map(Effect.flip(read), (error) => {
+    expect(error).toMatchObject({ _tag: "StoreError", operation: "read", message: message(row, table, field) })
+  })
+
+describe.each(stores)("rows of a store in %s", (_name, layer) => {
+  it.scoped("§6.6 a job comes with the values of its texts, and its texts as they were", () =>
+    Effect.gen(function* () {
+      const store = yield* holding()
+      const found = Option.getOrThrow(yield* store.job("job_1"))
+      expect(found.record).toEqual(job)
+      expect(found.state).toEqual(state)
+      expect(found.values).toEqual({
+        lease: { "fs.read": ["/data/**"] },
+        leaseConstraints: { expires_at: "2030-01-01T00:00:00Z" },
+        traceContext: { traceId: job.traceId, parentSpanId: "00f067aa0ba902b7", sampled: true },
+        accepted: JSON.parse(job.accepted)
+      })
+      expect([...found.counters].map(([currency, value]) => [currency, BigDecimal.format(value)])).toEqual([
+        ["USD", "-1.5"]
+      ])
+      expect((yield* store.jobs(everything)).map(({ values }) => values)).toEqual([found.values])
+      expect((yield* store.recover).jobs.map(({ input, values }) => ({ input, values }))).toEqual([
+        { input: { q: 1 }, values: found.values }
+      ])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scoped("what earlier versions left out of a text is taken from its row", () =>
+    Effect.gen(function* () {
+      const bare = { lease: "{}", leaseConstraints: undefined, traceContext: "{}", accepted: "{}" }
+      const store = yield* holding(bare, { budget: undefined })
+      const { counters, values } = Option.getOrThrow(yield* store.job("job_1"))
+      expect(values).toEqual({
+        lease: {},
+        leaseConstraints: undefined,
+        traceContext: { traceId: job.traceId },
+        accepted: { job_id: "job_1" }
+      })
+      expect(counters.size).toBe(0)
+    }).pipe(Effect.provide(layer))
+  )
+
+  const texts: ReadonlyArray<
+    readonly [field: "lease" | "leaseConstraints" | "traceContext" | "accepted", text: string]
+  > = [
+    ["lease", "{"],
+    ["lease", "[]"],
+    ["lease", '{"fs.read":7}'],
+    ["lease", '{"fs.read":[7]}'],
+    ["leaseConstraints", "null"],
+    ["leaseConstraints", '{"expires_at":7}'],
+    ["traceContext", '"4bf9"'],
+    ["traceContext", '{"sampled":"yes"}'],
+    ["accepted", ""],
+    ["accepted", '{"job_id":7}'],
+    ["accepted", '{"priority":"odd"}']
+  ]
+
+  it.effect.each(texts)("§6.6 a job whose %s is %s is refused by name: read, listed and taken up", ([field, text]) =>
+    Effect.gen(function* () {
+      const store = yield* holding({ [field]: text })
+      for (const read of [store.job("job_1"), store.jobs(everything), store.recover]) {
+        yield* refused<unknown>(read, "job_1", "arcp_jobs", field)
+      }
+    }).pipe(Effect.provide(layer), Effect.scoped)
+  )
+
+  const states: ReadonlyArray<readonly [field: keyof JobState, value: unknown]> = [
+    ["status", "odd"],
+    ["budget", "{"],
+    ["budget", "[]"],
+    ["budget", '{"USD":1.5}'],
+    ["budget", '{"USD":"much"}'],
+    ["attempt", 1.5],
+    ["lastJobSeq", "many"]
+  ]
+
+  it.effect.each(states)("§9.6 a job whose state says that its %s is %s is refused by name", ([field, value]) =>
+    Effect.gen(function* () {
+      const store = yield* holding({}, { [field]: value })
+      yield* refused<unknown>(store.job("job_1"), "job_1", "arcp_job_states", field)
+      yield* refused<unknown>(store.jobs(everything), "job_1", "arcp_job_states", field)
+    }).pipe(Effect.provide(layer), Effect.scoped)
+  )
+
+  it.scoped("an input that is no JSON is refused where a job may be started again, and shown by no listing", () =>
+    Effect.gen(function* () {
+      const store = yield* holding({ input: '{"secret":"sword' })
+      yield* refused<unknown>(store.recover, "job_1", "arcp_jobs", "input")
+      expect((yield* store.jobs(everything)).length).toBe(1)
+    }).pipe(Effect.provide(layer))
+  )
+
+  const sessions: ReadonlyArray<readonly [field: keyof SessionRecord, value: unknown]> = [
+    ["principal", { id: "alice", anonymous: "no", claims: {} }],
+    ["principal", { id: "alice", anonymous: false, claims: [] }],
+    ["client", { name: 7 }],
+    ["features", [7]],
+    ["features", undefined],
+    ["lastSeq", 0.5]
+  ]
+
+  it.effect.each(sessions)("§6.3 a session whose %s is %s is refused by name at the start", ([field, value]) =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      yield* store.commit({ ...emptyBatch, sessions: [{ ...session, [field]: value } as SessionRecord] })
+      yield* refused<unknown>(Rows.decoded(store).recover, "sess_1", "arcp_sessions", field)
+    }).pipe(Effect.provide(layer), Effect.scoped)
+  )
+
+  it.scoped(
+    "the result of a step is decoded; one that is no JSON is refused by name, and a step without one has none",
+    () =>
+      Effect.gen(function* () {
+        const store = yield* Store
+        const step = (name: string, value: string) => ({ jobId: "job_1", name, fingerprint: "f", value })
+        yield* store.commit({
+          ...emptyBatch,
+          jobs: [job],
+          jobStates: [state],
+          steps: [step("whole", '{"n":1}'), step("none", ""), step("text", '""'), step("half", '{"secret":"sword')]
+        })
+        const rows = Rows.decoded(store)
+        const result = (name: string) =>
+          Effect.map(rows.step("job_1", name), (found) => Option.getOrThrow(found).result)
+        expect(yield* result("whole")).toEqual({ n: 1 })
+        expect(yield* result("none")).toBe(undefined)
+        expect(yield* result("text")).toBe("")
+        yield* refused(result("half"), "half", "arcp_steps", "value")
+      }).pipe(Effect.provide(layer))
+  )
+
+  it.scoped("§14 a credential of the ledger in a state that is none is refused by name", () =>
+    Effect.gen(function* () {
+      const ledger = yield* CredentialLedger
+      yield* ledger.put([{ ...credential, attempts: 0.5 }])
+      yield* refused<unknown>(
+        Rows.decodedLedger(ledger).list({ states: ["live"], limit: 1 }),
+        "ref_1",
+        "arcp_credentials",
+        "attempts"
+      )
+    }).pipe(Effect.provide(layer))
+  )
+})
+
+describe("a backend of another program", () => {
+  const other = (stored: unknown) =>
+    Effect.map(Store, (store) => Rows.decoded({ ...store, job: () => Effect.succeed(Option.some(stored)) as never }))
+  const hostile = new Proxy(
+    {},
+    {
+      get: () => {
+        throw new Error("swordfish")
+      }
+    }
+  )
+
+  it.scoped("whose rows throw when they are looked at is refused by a typed error, not by a defect", () =>
+    Effect.gen(function* () {
+      const store = yield* other({ record: hostile, state })
+      yield* refused<unknown>(store.job("job_1"), "without a key", "arcp_jobs", "data")
+      const half = yield* other({ record: { ...job, accepted: undefined }, state })
+      yield* refused<unknown>(half.job("job_1"), "job_1", "arcp_jobs", "accepted")
+      const stateless = yield* other({ record: job, state: null })
+      yield* refused<unknown>(stateless.job("job_1"), "without a key", "arcp_job_states", "data")
+    }).pipe(Effect.provide(MemoryStore.layer))
+  )
+
+  it.effect("payloads that the runtime itself reads are decoded, and named by their job", () =>
+    Effect.gen(function* () {
+      expect(
+        yield* Rows.chunk("job_1", '{"kind":"result_chunk","body":{"result_id":"r","data":"x","encoding":"utf8"}}')
+      ).toEqual({ body: { result_id: "r", data: "x", encoding: "utf8" } })
+      yield* refused<unknown>(Rows.chunk("job_1", '{"body":{}}'), "job_1", "arcp_segments", "payload")
+      yield* refused<unknown>(Rows.streamedResult("job_1", "{half}"), "job_1", "arcp_segments", "payload")
+      yield* refused<unknown>(Rows.payload("job_1", "{half}"), "job_1", "arcp_segments", "payload")
+    })
+  )
+})
