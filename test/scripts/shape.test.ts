@@ -1,7 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import ts from "typescript"
 import { checkShape, type Finding, type Rule } from "../../scripts/shape.js"
-import { complaints, growth, isEmpty, listOf } from "../../scripts/standing.js"
 
 const root = "/house/"
 const options: ts.CompilerOptions = {
@@ -398,50 +397,5 @@ describe("import circles", () => {
       "test/e.ts": `import "./d.js"`
     }
     expect(keys(files)).toEqual([])
-  })
-})
-
-describe("the list of what stands", () => {
-  const finding = (key: string, figure: number, rule: Rule = "function-size"): Finding => ({
-    rule,
-    key,
-    figure,
-    lines: [`found ${key}`]
-  })
-  const known = { "function-size": { a: 100, b: 70 } }
-
-  it("keeps quiet about what is in it, and about a figure that has fallen", () => {
-    expect(complaints([finding("a", 100), finding("b", 61)], known)).toEqual([])
-    expect(complaints([], {})).toEqual([])
-  })
-
-  it("fails what is new, what has grown, and an entry that no longer stands", () => {
-    expect(complaints([finding("a", 100), finding("b", 70), finding("c", 61)], known)).toEqual(["found c"])
-    expect(complaints([finding("a", 101), finding("b", 70)], known)).toEqual([
-      "found a",
-      "  it has grown: a is recorded with 100, and is 101 now."
-    ])
-    expect(complaints([finding("a", 100)], known)).toEqual([
-      `scripts/shape.json function-size: "b" no longer stands. Remove it from the list: npm run lint:shape -- --record`
-    ])
-    expect(complaints([finding("a", 100), finding("b", 70), finding("a", 1, "file-size")], known)).toEqual(["found a"])
-  })
-
-  it("may shrink, and follow a move, and may not grow", () => {
-    const list = (...entries: ReadonlyArray<readonly [string, number]>) =>
-      listOf(entries.map(([key, figure]) => finding(key, figure)))
-    expect(growth(list(["a", 100], ["b", 70]), known)).toEqual([])
-    expect(growth(list(["a", 90]), known)).toEqual([])
-    expect(growth(list(["moved/a", 100], ["b", 70]), known)).toEqual([])
-    expect(growth(list(), known)).toEqual([])
-    expect(growth(list(["a", 100], ["b", 70], ["c", 61]), known)).toHaveLength(2)
-    expect(growth(list(["a", 100], ["b", 30], ["c", 30]), known)).toEqual(["function-size: 3 entries, 2 before"])
-    expect(growth(list(["a", 101], ["b", 60]), known)).toEqual([`function-size: "a" is 101, 100 before`])
-    expect(growth(list(["moved/a", 200], ["b", 70]), known)).toEqual(["function-size: 270 in all, 170 before"])
-  })
-
-  it("is empty where nothing stands", () => {
-    expect(isEmpty(listOf([]))).toBe(true)
-    expect(isEmpty(known)).toBe(false)
   })
 })
