@@ -177,9 +177,12 @@ class Asked {
     this.settled = conversation.link.owe(bytes)
   }
 
-  reply(frame: Frame): void {
+  /** `behind`: the number of the session's event behind which it is sent; undefined: before all that has not been sent. */
+  reply(frame: Frame, behind?: number): void {
+    const { link } = this.conversation
     this.settled()
-    this.conversation.link.post(frame)
+    if (behind === undefined) link.post(frame)
+    else link.postAfter(behind, frame)
   }
 
   failed(error: ArcpError): void {
@@ -365,12 +368,13 @@ export const make = Effect.gen(function* () {
     jobId: string
   ) =>
     subscriptions.subscribe(conversation.session, payload, jobId, {
-      subscribed: (payload) =>
+      subscribed: (payload, behind) =>
         asked.reply(
           Message.runtime("job.subscribed", conversation.head(jobId, payload.trace_id), {
             request_id: envelope.id,
             ...payload
-          })
+          }),
+          behind
         ),
       failed: (error) => asked.failed(error)
     })

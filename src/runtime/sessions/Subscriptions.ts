@@ -4,7 +4,7 @@
  * Responsibility: whether a principal may observe a job; what is read of it before a subscribe is written, and what the answer shows.
  * What the change itself does is `internal/observation.ts`.
  *
- * Order: `job.subscribed` is posted before any replayed event; the replay is numbered in the subscriber's own session and
+ * Order: `job.subscribed` is sent before any replayed event, and behind what the session has been given before; the replay is numbered in the session and
  * ends exactly where live events begin, because both are decided at one place in the journal's queue.
  *
  * Races: a job that ends between the look-up and the change is looked up again, and then has ended. A job that is being left to the
@@ -41,7 +41,8 @@ interface Found {
 
 /** How a subscribe is answered: one of both is called, once. */
 interface Callbacks {
-  readonly subscribed: (payload: Subscribed) => void
+  /** `behind`: the number of the session's event behind which the answer is sent. */
+  readonly subscribed: (payload: Subscribed, behind: number | undefined) => void
   readonly failed: (error: ArcpError) => void
 }
 
@@ -49,12 +50,12 @@ interface Callbacks {
 export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscriptions")<
   Subscriptions,
   {
-    /** Attaches the session to a job (§7.6). `subscribed` is called before anything of the job can be sent. */
+    /** Attaches the session to a job (§7.6). `subscribed` is called before anything can be sent that the subscribe brings. */
     readonly subscribe: (
       session: LiveSession,
       payload: Subscribe,
       jobId: string,
-      callbacks: { readonly subscribed: (payload: Subscribed) => void; readonly failed: (error: ArcpError) => void }
+      callbacks: Callbacks
     ) => Effect.Effect<void, ArcpError>
     /** Ends an observation; the job does not notice. */
     readonly unsubscribe: (session: LiveSession, jobId: string, done: () => void) => Effect.Effect<void, ArcpError>
@@ -172,8 +173,9 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               observation.write(builder, runner.live(stored.record.jobId))
               if (observation.missed) return
               builder.reply(() => {
-                const { live, replay, stored } = observation
-                callbacks.subscribed(views.descriptor(session, stored, live, replay))
+                const { behind, live, replay, stored } = observation
+                const answer = views.descriptor(session, stored, live, replay)
+                callbacks.subscribed(answer, replay === undefined ? undefined : behind)
               })
             },
             committed: () => {

@@ -46,6 +46,11 @@ export class Observation {
   live: LiveJob | undefined = undefined
   /** What is replayed; undefined: nothing. */
   replay: Replay | undefined = undefined
+  /**
+   * The session's last number before the replay: the answer belongs behind it. What a resume is sending of the same job comes before the
+   * answer, else a client could not tell it from the history, and would take its end for the history's (§6.3).
+   */
+  behind = 0
   /** The job has ended between the look-up and the change: what is to be sent must be read again. */
   missed = false
   private readonly looked: Looked
@@ -65,6 +70,7 @@ export class Observation {
   write(builder: Builder, live: LiveJob | undefined): void {
     this.live = live
     this.replay = undefined
+    this.behind = this.looked.session.assigned
     this.missed = false
     this.attached = false
     this.again = undefined
