@@ -251,8 +251,9 @@ export class Builder {
     this.state(job)
   }
 
-  /** A job's events go to a session from here on, which asked for them over a connection. */
+  /** A job's events go to a session from here on, which asked for them over a connection. Not to one that is gone for good. */
   attach(job: LiveJob, session: LiveSession, link: Link | undefined): void {
+    if (session.removed) return
     this.assigned(job.sessions.attach(session, link))
   }
 
@@ -261,10 +262,16 @@ export class Builder {
     this.assigned(job.sessions.askAgain(session, link))
   }
 
-  /** A session observes a job (§7.6). */
+  /** A session observes a job (§7.6), where it is not gone for good. */
   observe(job: LiveJob, session: LiveSession): void {
+    if (session.removed) return
     this.assigned(job.sessions.observe(session))
-    this.subscriptions.push({ sessionId: session.sessionId, jobId: job.jobId })
+    const { jobId } = job
+    const { sessionId } = session
+    this.subscriptions.push({ sessionId, jobId })
+    // The store removes last: what was to be removed before stays.
+    const at = this.subscriptionsRemoved.findIndex((row) => row.sessionId === sessionId && row.jobId === jobId)
+    if (at !== -1) this.subscriptionsRemoved.splice(at, 1)
   }
 
   /** A session observes a job no more. */

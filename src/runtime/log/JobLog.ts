@@ -219,11 +219,13 @@ export class LiveJob {
 
   /** Keeps for its owners another text of an event; for the batch. */
   keepForOwners(seq: number, payload: string): Undo {
-    this.forOwners ??= new Map()
-    this.forOwners.set(seq, payload)
+    const before = this.forOwners
+    const kept = before ?? new Map<number, string>()
+    kept.set(seq, payload)
+    this.forOwners = kept
     return () => {
-      this.forOwners?.delete(seq)
-      if (this.forOwners?.size === 0) this.forOwners = undefined
+      kept.delete(seq)
+      this.forOwners = before
     }
   }
 
