@@ -3,13 +3,13 @@ import { Deferred, Effect, Layer, type Scope, Stream, TestClock } from "effect"
 import { expect } from "@effect/vitest"
 import { Agent, Job } from "../../src/agent/index.js"
 import type { Connector } from "../../src/transport/Connection.js"
-import { allFeatures, barrier, dial, eventsOf, hello, type Peer, submit } from "./peer.js"
+import { allFeatures, barrier, dial, eventsOf, type Frame, hello, type Peer, submit } from "./peer.js"
 import { scripted, type Step } from "./script.js"
 import { gate } from "./world.js"
 
 export const features = allFeatures.filter((feature) => feature !== "heartbeat")
 
-export type Client = Peer & { readonly sessionId: string; readonly token: string }
+export type Client = Effect.Effect.Success<ReturnType<typeof hello>>
 
 /** Logs, reports progress and streams its result once its gate is open; then waits for another. */
 const streaming = Agent.untyped("streaming", (input) =>
@@ -32,6 +32,9 @@ export const agents = Layer.mergeAll(
     maxRunning: 1
   })
 )
+
+/** Lets everything else go on. */
+const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
 /** All clients of a test, and the sessions that there have been. */
 export class Room {
@@ -68,7 +71,7 @@ export class Room {
     Effect.repeatN(
       Effect.zipRight(
         Effect.forEach(this.clients, ({ gone, peer }) => (gone ? Effect.void : barrier(peer)), { discard: true }),
-        Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
+        turn
       ),
       4
     )
@@ -93,8 +96,19 @@ export interface Act {
 
 const open = (name: string) => Deferred.succeed(gate(name), undefined)
 const refused = { code: "INTERNAL_ERROR", retryable: true }
+
+/** Waits until a peer has seen a frame, however long ago. */
+const sees = (peer: Peer, fits: (frame: Frame) => boolean): Effect.Effect<void> =>
+  Effect.asVoid(
+    Effect.repeat(turn, { while: () => !peer.seen.some(fits), times: 2_000 }).pipe(
+      Effect.zipRight(Effect.suspend(() => (peer.seen.some(fits) ? Effect.void : Effect.dieMessage("it never came"))))
+    )
+  )
 const heard = (peer: Peer, jobId: string, message: string) =>
-  peer.next("job.event", ({ job_id, payload }) => job_id === jobId && payload.body?.message === message)
+  sees(peer, ({ job_id, payload }) => job_id === jobId && payload.body?.message === message)
+/** Waits for the end of a job's child. */
+const childEnded = (peer: Peer, jobId: string) =>
+  sees(peer, ({ job_id, type }) => type === "job.result" && job_id !== jobId)
 const money = { "agent.delegate": ["script"], "cost.budget": ["USD:1.00"] }
 const leased = { lease_request: money }
 const child = (budget: string, steps: ReadonlyArray<Step>): Step => ({
@@ -278,7 +292,7 @@ const settles: Act = {
       return {
         act: open(name),
         after: Effect.gen(function* () {
-          yield* peer.next("job.result", ({ job_id }) => job_id !== jobId)
+          yield* childEnded(peer, jobId)
           expect(yield* remaining(peer, jobId)).toBe(0.9)
           yield* open(`${name} end`)
           yield* peer.terminal(jobId)
@@ -314,7 +328,7 @@ const delegates: Act = {
           expect(told.map(({ payload }) => payload.body.error)).toEqual([expect.objectContaining(refused)])
           expect(yield* remaining(one, jobId)).toBe(1)
           yield* open(`${name} again`)
-          for (const peer of [one, two]) yield* peer.next("job.result", ({ job_id }) => job_id !== jobId)
+          for (const peer of [one, two]) yield* childEnded(peer, jobId)
           expect(yield* remaining(one, jobId)).toBe(0.9)
           yield* open(`${name} end`)
           for (const peer of [one, two]) yield* peer.terminal(jobId)
@@ -322,6 +336,57 @@ const delegates: Act = {
             const children = peer.seen.filter(({ job_id, type }) => type === "job.accepted" && job_id !== jobId)
             expect(children.length).toBe(1)
           }
+        })
+      }
+    })
+}
+
+const delegatesAndStops: Act = {
+  title: "§10 a delegation whose parent is cancelled before it is written",
+  prepare: (room, name) =>
+    Effect.gen(function* () {
+      const peer = yield* room.connect()
+      const jobId = yield* script(peer, [{ do: "wait", gate: name }, child("0.40", [{ do: "never" }])], leased)
+      return {
+        act: Effect.zipRight(
+          open(name),
+          Effect.zipRight(
+            room.settled,
+            Effect.suspend(() => peer.send("job.cancel", { job_id: jobId }))
+          )
+        ),
+        after: Effect.gen(function* () {
+          expect((yield* peer.terminal(jobId)).payload.final_status).toBe("cancelled")
+          expect(yield* remaining(peer, jobId)).toBe(1)
+          expect(peer.seen.filter(({ type }) => type === "job.accepted").length).toBe(1)
+        })
+      }
+    })
+}
+
+const expiresUnwritten: Act = {
+  title: "§9.5 a submit whose lease ends before it is written",
+  prepare: (room) =>
+    Effect.gen(function* () {
+      const peer = yield* room.connect()
+      const now = yield* TestClock.currentTimeMillis
+      const payload = {
+        agent: "echo",
+        input: 1,
+        lease_request: { "tool.call": ["*"] },
+        lease_constraints: { expires_at: new Date(now + 1_000).toISOString() }
+      }
+      let id = ""
+      return {
+        act: Effect.gen(function* () {
+          id = yield* peer.send("job.submit", payload)
+          yield* room.settled
+          yield* TestClock.adjust(3_000)
+        }),
+        after: Effect.gen(function* () {
+          expect((yield* peer.reply(id)).payload).toMatchObject(refused)
+          yield* peer.terminal((yield* submit(peer, "echo", 1)).job_id!)
+          expect(peer.events().filter(({ type }) => type === "job.error")).toEqual([])
         })
       }
     })
@@ -456,6 +521,7 @@ const opens: Act = {
         act: peer.send("session.hello", helloFrame(features)),
         after: Effect.gen(function* () {
           expect((yield* peer.next("session.error")).payload).toMatchObject(refused)
+          expect((yield* peer.ended).code).toBe(1013)
           const again = yield* room.connect()
           yield* again.terminal((yield* submit(again, "echo", 1)).job_id!)
         })
@@ -588,6 +654,8 @@ export const acts: ReadonlyArray<Act> = [
   charges,
   settles,
   delegates,
+  delegatesAndStops,
+  expiresUnwritten,
   ends("a result", [{ do: "log", message: "last" }], "job.result", "success"),
   ends("an error", [{ do: "fail", code: "NO" }], "job.error", "error"),
   cancels,

@@ -3,15 +3,112 @@
  * comes to what it would have come to.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { FastCheck as fc } from "effect"
-import { runs } from "../support/properties.js"
+import { Effect, FastCheck as fc, Logger, LogLevel, TestClock, TestContext } from "effect"
+import { JobScheduler } from "../../src/runtime/jobs/JobScheduler.js"
+import { Journal } from "../../src/runtime/log/Journal.js"
+import { MemoryStore } from "../../src/store/index.js"
+import { StoreFaults } from "../../src/testing/index.js"
 import { besides, called, calls, makeModel } from "../support/batchModel.js"
-import { Batch, same } from "../support/liveState.js"
+import { Batch, Copies, type JobLog, reached, same, type SessionLog, watchBatches } from "../support/liveState.js"
+import { runs } from "../support/properties.js"
+import { faultyWithConcerns } from "./faultyWorld.js"
+import { type Act, acts, agents, resumeWindow, Room } from "./revertActs.js"
+import { resetGates } from "./world.js"
+
+const runtime = faultyWithConcerns(() => MemoryStore.layer, {
+  agents,
+  runtime: { resumeWindow },
+  // Several chunks of a few bytes.
+  limits: { resultChunk: 4 }
+})
+
+/** The first wait before a batch is written again, then the second. */
+const waits = [50, 100]
+
+/** No session's numbers have a gap, or are there twice. */
+const checkNumbers = ({ clients }: Room): void => {
+  for (const { peer } of clients) {
+    const numbers = peer.events().map(({ event_seq }) => event_seq!)
+    expect(numbers).toEqual(numbers.map((_, n) => numbers[0]! + n))
+  }
+}
+
+/**
+ * Does what some acts do while a commit is under way, so that it is one batch, whose commit fails, and once more where something of it is
+ * kept. What there was before is compared with what there is after each failure; then the store is well, and the acts come to their ends.
+ */
+const revertsTo = (chosen: ReadonlyArray<Act>) =>
+  Effect.gen(function* () {
+    resetGates()
+    const faults = yield* StoreFaults
+    const journal = yield* Journal
+    const scheduler = yield* JobScheduler
+    const room = new Room()
+    const copies = new Copies()
+    const { sessionId } = yield* room.connect()
+    const prepared = new Map<Act, Effect.Effect.Success<ReturnType<Act["prepare"]>>>()
+    for (const act of [...chosen.filter(({ first }) => first), ...chosen.filter(({ first }) => !first)])
+      prepared.set(act, yield* act.prepare(room, `gate ${prepared.size}`))
+    yield* room.settled
+
+    const known = (): ReadonlyArray<SessionLog | JobLog> =>
+      reached(room.clients.map(({ sessionId }) => journal.session(sessionId)))
+    const owners = known()
+    const state = () => copies.all(owners)
+    const undone = yield* watchBatches(copies, known)
+
+    yield* faults.stall("commit")
+    journal.change({ write: (batch) => batch.session(journal.session(sessionId)!) })
+    yield* room.settled
+    expect((yield* faults.counts("commit")).stalled).toBe(1)
+    const before = state()
+    const jobs = scheduler.counts()
+    for (const act of chosen) {
+      yield* prepared.get(act)!.act
+      yield* room.settled
+    }
+    same(state(), before)
+    // In one step: the commit that is under way succeeds, and the next one fails.
+    yield* Effect.zipRight(faults.heal, faults.fail("commit"))
+    yield* room.settled
+    expect((yield* faults.counts("commit")).failed).toBe(1)
+    same(state(), before)
+    yield* TestClock.adjust(waits[0]!)
+    yield* room.settled
+    same(state(), before)
+    expect(scheduler.counts()).toEqual(jobs)
+    yield* faults.heal
+    yield* TestClock.adjust(waits[1]!)
+    yield* room.settled
+    // No batch that was undone has left anything, whatever else went on.
+    expect(undone.length).toBeGreaterThan(0)
+    for (const { after, before: had } of undone) same(after, had)
+    for (const act of chosen) yield* prepared.get(act)!.after
+    yield* room.settled
+    checkNumbers(room)
+  }).pipe(Effect.scoped, Effect.provide(runtime), Logger.withMinimumLogLevel(LogLevel.None))
+
+const running = (chosen: ReadonlyArray<Act>) =>
+  revertsTo(chosen).pipe(Effect.provide(TestContext.TestContext), Effect.runPromise)
+
+describe("a commit that fails", () => {
+  it.each(acts.map((act) => [act.title, act] as const))(
+    "%s: leaves everything as it was, and then comes to its end",
+    (_title, act) => running([act])
+  )
+
+  it("leaves everything as it was, whatever it is that stands in one batch", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.shuffledSubarray([...acts], { minLength: 2, maxLength: 7 }), running),
+      { numRuns: runs(25), timeout: 8_000 }
+    )
+  })
+})
 
 describe("a batch of the log", () => {
   it("is called by these properties with every method that changes something", () => {
     const others = new Set(["constructor", "publish", "answer", "revert", "batch", "hasEnd"])
-    const inner = new Set(["assigned", "append", "toLink", "sessionRecord", "jobState", "lastOwnerSeq"])
+    const inner = new Set(["assigned", "append", "has", "toLink", "sessionRecord", "jobState", "lastOwnerSeq"])
     const methods = Object.entries(Object.getOwnPropertyDescriptors(Batch.prototype))
       .filter(([name, { value }]) => typeof value === "function" && !others.has(name) && !inner.has(name))
       .map(([name]) => name)

@@ -55,6 +55,7 @@ export class LiveJob {
   private facts: JobFacts
   /** Its sessions; changed by the batch. */
   readonly sessions: Attachments
+  private inStore = false
   private durable: number
   private given: number
   private gone = 0
@@ -125,6 +126,16 @@ export class LiveJob {
     return () => {
       this.facts = before
     }
+  }
+
+  /** Whether the store has it: nothing is written of one whose own change was dropped. */
+  get isStored(): boolean {
+    return this.inStore
+  }
+
+  /** The store has it; for the batch. */
+  store(): void {
+    this.inStore = true
   }
 
   // Numbers.
@@ -291,6 +302,7 @@ export class LiveJob {
 
   /** An earlier process's job has its sessions again. */
   recover({ attached, gated, observers, owners, trimmedTo }: Recovered): void {
+    this.store()
     this.gone = trimmedTo
     this.runsOfClass = gated.map((run) => ({ ...run }))
     this.sessions.recover(attached)
