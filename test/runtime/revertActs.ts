@@ -126,7 +126,12 @@ const script = (peer: Peer, steps: ReadonlyArray<Step>, rest: object = {}) =>
   })
 
 /** Asks; the store refuses it, and takes it when it is asked again. */
-const asked = (peer: Peer, type: string, payload: object, then: (reply: string) => Effect.Effect<unknown, unknown, World>) => {
+const asked = (
+  peer: Peer,
+  type: string,
+  payload: object,
+  then: (reply: string) => Effect.Effect<unknown, unknown, World>
+) => {
   let id = ""
   return {
     act: Effect.map(peer.send(type, payload), (sent) => void (id = sent)),
@@ -140,8 +145,9 @@ const asked = (peer: Peer, type: string, payload: object, then: (reply: string) 
 }
 
 const remaining = (peer: Peer, jobId: string) =>
-  Effect.map(Effect.flatMap(peer.send("session.list_jobs"), peer.reply), ({ payload }) =>
-    payload.jobs.find((job: { job_id: string }) => job.job_id === jobId)?.budget?.USD
+  Effect.map(
+    Effect.flatMap(peer.send("session.list_jobs"), peer.reply),
+    ({ payload }) => payload.jobs.find((job: { job_id: string }) => job.job_id === jobId)?.budget?.USD
   )
 
 const submits: Act = {
@@ -211,7 +217,9 @@ const emits: Act = {
           yield* heard(peer, jobId, "three")
           yield* open(`${name} end`)
           yield* peer.terminal(jobId)
-          const bodies = eventsOf(peer, jobId).map(({ payload, type }) => payload.body?.message ?? payload.body?.phase ?? type)
+          const bodies = eventsOf(peer, jobId).map(
+            ({ payload, type }) => payload.body?.message ?? payload.body?.phase ?? type
+          )
           expect(bodies).toEqual(["running", "begun", "one", "two", "three", "job.result"])
         })
       }
@@ -369,17 +377,12 @@ const expiresUnwritten: Act = {
   prepare: (room) =>
     Effect.gen(function* () {
       const peer = yield* room.connect()
-      const now = yield* TestClock.currentTimeMillis
-      const payload = {
-        agent: "echo",
-        input: 1,
-        lease_request: { "tool.call": ["*"] },
-        lease_constraints: { expires_at: new Date(now + 1_000).toISOString() }
-      }
       let id = ""
       return {
         act: Effect.gen(function* () {
-          id = yield* peer.send("job.submit", payload)
+          const expires_at = new Date((yield* TestClock.currentTimeMillis) + 1_000).toISOString()
+          const lease = { lease_request: { "tool.call": ["*"] }, lease_constraints: { expires_at } }
+          id = yield* peer.send("job.submit", { agent: "echo", input: 1, ...lease })
           yield* room.settled
           yield* TestClock.adjust(3_000)
         }),
@@ -441,7 +444,10 @@ const subscribes = (what: string, from: object): Act => ({
   prepare: (room, name) =>
     Effect.gen(function* () {
       const owner = yield* room.connect()
-      const jobId = yield* script(owner, [{ do: "log", message: "two" }, { do: "wait", gate: name }])
+      const jobId = yield* script(owner, [
+        { do: "log", message: "two" },
+        { do: "wait", gate: name }
+      ])
       yield* heard(owner, jobId, "two")
       const observer = yield* room.connect()
       return asked(observer, "job.subscribe", { job_id: jobId, ...from }, () =>
@@ -473,11 +479,9 @@ const subscribesAgain: Act = {
         Effect.gen(function* () {
           yield* open(name)
           yield* observer.terminal(jobId)
-          expect(eventsOf(observer, jobId).map(({ payload, type }) => payload.body?.message ?? payload.body?.phase ?? type)).toEqual([
-            "running",
-            "begun",
-            "job.result"
-          ])
+          expect(
+            eventsOf(observer, jobId).map(({ payload, type }) => payload.body?.message ?? payload.body?.phase ?? type)
+          ).toEqual(["running", "begun", "job.result"])
         })
       )
     })
@@ -514,19 +518,21 @@ const helloFrame = (offered: ReadonlyArray<string>, resume?: object) => ({
 
 const opens: Act = {
   title: "§6.2 a hello",
-  prepare: (room) =>
-    Effect.gen(function* () {
-      const peer = yield* dial
-      return {
-        act: peer.send("session.hello", helloFrame(features)),
-        after: Effect.gen(function* () {
-          expect((yield* peer.next("session.error")).payload).toMatchObject(refused)
-          expect((yield* peer.ended).code).toBe(1013)
-          const again = yield* room.connect()
-          yield* again.terminal((yield* submit(again, "echo", 1)).job_id!)
-        })
-      }
+  prepare: (room) => {
+    let peer: Peer
+    return Effect.succeed({
+      act: Effect.gen(function* () {
+        peer = yield* dial
+        yield* peer.send("session.hello", helloFrame(features))
+      }),
+      after: Effect.gen(function* () {
+        expect((yield* peer.next("session.error")).payload).toMatchObject(refused)
+        expect((yield* peer.ended).code).toBe(1013)
+        const again = yield* room.connect()
+        yield* again.terminal((yield* submit(again, "echo", 1)).job_id!)
+      })
     })
+  }
 }
 
 const resumes: Act = {
@@ -537,10 +543,13 @@ const resumes: Act = {
       const jobId = yield* script(peer, [{ do: "wait", gate: name }])
       yield* room.drop(peer)
       const offered = features.filter((feature) => feature !== "progress")
-      const coming = yield* dial
+      let coming: Peer
       const resume = { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 1 }
       return {
-        act: coming.send("session.hello", helloFrame(offered, resume)),
+        act: Effect.gen(function* () {
+          coming = yield* dial
+          yield* coming.send("session.hello", helloFrame(offered, resume))
+        }),
         after: Effect.gen(function* () {
           expect((yield* coming.next("session.error")).payload).toMatchObject(refused)
           const again = yield* room.resume(peer, 1, offered)

@@ -149,7 +149,12 @@ export const makeModel = (warm: number) => {
       case "deliver": {
         if (job.assigned === 0) return
         const first = 1 + (n % job.assigned)
-        return batch.deliver(session, n % 2 === 0 ? job : { jobId: job.jobId, traceId: job.traceId }, first, job.assigned)
+        return batch.deliver(
+          session,
+          n % 2 === 0 ? job : { jobId: job.jobId, traceId: job.traceId },
+          first,
+          job.assigned
+        )
       }
       case "session":
         return batch.session(session)
