@@ -98,7 +98,7 @@ const open = (name: string) => Deferred.succeed(gate(name), undefined)
 const refused = { code: "INTERNAL_ERROR", retryable: true }
 
 /** Waits until a peer has seen a frame, however long ago. */
-const sees = (peer: Peer, fits: (frame: Frame) => boolean): Effect.Effect<void> =>
+export const sees = (peer: Peer, fits: (frame: Frame) => boolean): Effect.Effect<void> =>
   Effect.asVoid(
     Effect.repeat(turn, { while: () => !peer.seen.some(fits), times: 2_000 }).pipe(
       Effect.zipRight(Effect.suspend(() => (peer.seen.some(fits) ? Effect.void : Effect.dieMessage("it never came"))))

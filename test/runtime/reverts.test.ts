@@ -108,7 +108,7 @@ describe("a commit that fails", () => {
       fc.asyncProperty(fc.shuffledSubarray([...titled.keys()], { minLength: 2, maxLength: 7 }), (titles) =>
         running(titles.map((title) => titled.get(title)!))
       ),
-      { numRuns: runs(25) }
+      { numRuns: runs(40) }
     )
   })
 })
