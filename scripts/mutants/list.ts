@@ -882,5 +882,46 @@ export const mutants: ReadonlyArray<Mutant> = [
     replace: "session_id: named",
     test: "test/runtime/hellos.test.ts",
     title: "a refusal before the welcome carries a session_id"
+  },
+  // A commit that fails has never been
+  {
+    rule: "§6.3 a resume that the store refused leaves the old features and tokens",
+    inside: "src/runtime/log",
+    find: "return () => this.replaceHead(before)",
+    replace: "return () => undefined",
+    test: "test/runtime/reverts.test.ts",
+    title: "that failed leaves everything as it was"
+  },
+  {
+    rule: "§7.6 an observer that a failed batch took away is still there",
+    inside: "src/runtime/log/Attachments.ts",
+    find: "return () => void this.attached.set(id, attachment)",
+    replace: "return nothing",
+    test: "test/runtime/reverts.test.ts",
+    title: "that failed leaves everything as it was"
+  },
+  {
+    rule: "§6.3 a floor that a failed batch raised is where it was",
+    inside: "src/runtime/log/SessionLog.ts",
+    find: "this.floor = before",
+    replace: "void before",
+    test: "test/runtime/reverts.test.ts",
+    title: "that failed leaves everything as it was"
+  },
+  {
+    rule: "§10 nothing is written of a child whose delegation was dropped",
+    inside: "src/runtime/log",
+    find: "return job.isStored || this.jobRecords.has(job.record)",
+    replace: "return true",
+    test: "test/runtime/reverts.test.ts",
+    title: "that failed leaves everything as it was"
+  },
+  {
+    rule: "§7.6 an observation that is ended and begun in one batch is stored",
+    inside: "src/runtime/log",
+    find: "if (at !== -1) this.subscriptionsRemoved.splice(at, 1)",
+    replace: "",
+    test: "test/runtime/reverts.test.ts",
+    title: "that failed leaves everything as it was"
   }
 ]

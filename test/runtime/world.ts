@@ -160,10 +160,12 @@ export interface WorldOptions {
   readonly agents?: Layer.Layer<never>
 }
 
-/** A runtime with all agents; alice, bob and carol may connect. */
-export const world = (options: WorldOptions = {}) =>
-  // Tests end with jobs that run, and most of them under a clock that nobody moves any more.
-  ArcpRuntime.layer({ drainTime: 0, ...options.runtime }).pipe(
+/** What a runtime of tests stands on. */
+const around = <A>(
+  runtime: Layer.Layer<A, never, Server | Store | Authenticator>,
+  options: WorldOptions
+): Layer.Layer<A | Server | Connector, unknown> =>
+  runtime.pipe(
     Layer.provide(options.agents ?? agents),
     Layer.provide(Limits.layer(options.limits ?? {})),
     Layer.provide(SlowConsumers.layer(options.slowConsumers ?? {})),
@@ -173,3 +175,14 @@ export const world = (options: WorldOptions = {}) =>
       options.auth ?? Authenticator.layerBearer({ "alice-token": "alice", "bob-token": "bob", "carol-token": "carol" })
     )
   )
+
+// Tests end with jobs that run, and most of them under a clock that nobody moves any more.
+const withoutDrain = { drainTime: 0 }
+
+/** A runtime with all agents; alice, bob and carol may connect. */
+export const world = (options: WorldOptions = {}) =>
+  around(ArcpRuntime.layer({ ...withoutDrain, ...options.runtime }), options)
+
+/** As {@link world}, with the runtime's concerns in hand. */
+export const worldWithConcerns = (options: WorldOptions = {}) =>
+  around(ArcpRuntime.layerWithConcerns({ ...withoutDrain, ...options.runtime }), options)

@@ -10,7 +10,8 @@
  * events follow. So a reply precedes the first event of its job: {@link Builder.reply} asserts that none is durable yet.
  *
  * A batch that failed (`revert`) has never been: each method has recorded what it assigned, and all of it is undone, attachments
- * included, the latest first. So a writer that is called again finds what it found.
+ * included, the latest first. So a writer that is called again finds what it found. Where the change that brings a job is dropped, what else
+ * is written of that job is left out: the store would refuse it, and with it every batch that has it.
  */
 import type { RawEnvelope } from "../../protocol/Envelope.js"
 import type {
@@ -48,7 +49,7 @@ interface OpenDelivery extends Writable<Delivery> {
 export class Builder {
   private readonly sessionRecords = new Set<LiveSession>()
   private readonly acknowledged = new Map<LiveSession, number>()
-  private readonly jobRecords: Array<JobRecord> = []
+  private readonly jobRecords = new Set<JobRecord>()
   private readonly states = new Set<LiveJob>()
   private readonly keyRecords: Array<KeyRecord> = []
   private readonly segments: Array<OpenSegment> = []
@@ -77,6 +78,11 @@ export class Builder {
     return this.openSegments.keys()
   }
 
+  /** Whether a job is in the store, or comes with this batch. */
+  private has(job: LiveJob): boolean {
+    return job.isStored || this.jobRecords.has(job.record)
+  }
+
   private assigned(undo: Undo): void {
     this.undone.push(undo)
   }
@@ -88,6 +94,7 @@ export class Builder {
    * in the job's queue, which a change's own events have not. Answers its number.
    */
   event(job: LiveJob, cls: SegmentClass, payload: string, queued = false): number {
+    if (!this.has(job)) return job.assigned
     const seq = job.assign(cls)
     const segment = this.append(job, cls, seq, payload)
     if (queued) {
@@ -126,7 +133,7 @@ export class Builder {
 
   /** Keeps in memory, for the job's owners alone, another text of an event of this batch. */
   forOwners(job: LiveJob, seq: number, payload: string): void {
-    this.assigned(job.keepForOwners(seq, payload))
+    if (this.has(job)) this.assigned(job.keepForOwners(seq, payload))
   }
 
   /** Whether the terminal message of a job is in the log, or in this batch already. */
@@ -205,19 +212,21 @@ export class Builder {
 
   // Jobs.
 
-  /** A job that is new. */
+  /** A job that is new; its state is to be written with it. */
   job(record: JobRecord): void {
-    this.jobRecords.push(record)
+    this.jobRecords.add(record)
   }
 
   /** Changes the jobs' part of a job, which is written as it is when the batch leaves. */
   state(job: LiveJob, changes?: Partial<JobFacts>): void {
+    if (!this.has(job)) return
     if (changes !== undefined) this.assigned(job.setState({ ...job.state, ...changes }))
     this.states.add(job)
   }
 
   /** A job has ended: behind its terminal message no session has it. */
   end(job: LiveJob, changes: Partial<JobFacts>): void {
+    if (!this.has(job)) return
     this.state(job, changes)
     this.ended.push(job)
     for (const sessionId of job.attachments.keys()) this.subscriptionsRemoved.push({ sessionId, jobId: job.jobId })
@@ -247,12 +256,14 @@ export class Builder {
 
   /** A session is an owner of a job, beside those that it has: its events go there too from here on (§7.2). */
   addOwner(job: LiveJob, session: LiveSession): void {
+    if (!this.has(job)) return
     this.assigned(job.sessions.addOwner(session, job.assigned))
     this.state(job)
   }
 
-  /** A job's events go to a session from here on, which asked for them over a connection. */
+  /** A job's events go to a session from here on, which asked for them over a connection. Not to one that is gone for good. */
   attach(job: LiveJob, session: LiveSession, link: Link | undefined): void {
+    if (session.removed) return
     this.assigned(job.sessions.attach(session, link))
   }
 
@@ -261,10 +272,16 @@ export class Builder {
     this.assigned(job.sessions.askAgain(session, link))
   }
 
-  /** A session observes a job (§7.6). */
+  /** A session observes a job (§7.6), where it is not gone for good. */
   observe(job: LiveJob, session: LiveSession): void {
+    if (session.removed) return
     this.assigned(job.sessions.observe(session))
-    this.subscriptions.push({ sessionId: session.sessionId, jobId: job.jobId })
+    const { jobId } = job
+    const { sessionId } = session
+    this.subscriptions.push({ sessionId, jobId })
+    // The store removes last: what was to be removed before stays.
+    const at = this.subscriptionsRemoved.findIndex((row) => row.sessionId === sessionId && row.jobId === jobId)
+    if (at !== -1) this.subscriptionsRemoved.splice(at, 1)
   }
 
   /** A session observes a job no more. */
@@ -316,7 +333,7 @@ export class Builder {
       this.changes === 0 &&
       this.segments.length === 0 &&
       this.deliveries.length === 0 &&
-      this.jobRecords.length === 0 &&
+      this.jobRecords.size === 0 &&
       this.states.size === 0 &&
       this.keyRecords.length === 0 &&
       this.subscriptions.length === 0 &&
@@ -331,7 +348,7 @@ export class Builder {
   batch(): StoreBatch {
     return {
       sessions: Array.from(this.sessionRecords, (session) => this.sessionRecord(session)),
-      jobs: this.jobRecords,
+      jobs: [...this.jobRecords],
       jobStates: Array.from(this.states, (job) => this.jobState(job)),
       keys: this.keyRecords,
       segments: this.segments.map(({ class: cls, firstSeq, jobId, lastSeq, payloads }) => ({
@@ -390,6 +407,7 @@ export class Builder {
 
   /** The batch has committed: what it assigned is real. Answers the sessions that have something new. */
   publish(): Iterable<LiveSession> {
+    if (this.jobRecords.size > 0) for (const job of this.states) if (this.jobRecords.has(job.record)) job.store()
     for (const { class: cls, job, lastSeq, payloads, queuedBytes, queuedEvents } of this.segments) {
       job.publish(cls, payloads, lastSeq)
       job.dequeue(queuedEvents, queuedBytes)

@@ -58,6 +58,7 @@ export class LiveJob {
   private facts: JobFacts
   /** Its sessions; changed by the batch. */
   readonly sessions: Attachments
+  private inStore = false
   private durable: number
   private given: number
   private gone = 0
@@ -129,6 +130,16 @@ export class LiveJob {
     return () => {
       this.facts = before
     }
+  }
+
+  /** Whether the store has it: nothing is written of one whose own change was dropped. */
+  get isStored(): boolean {
+    return this.inStore
+  }
+
+  /** The store has it; for the batch. */
+  store(): void {
+    this.inStore = true
   }
 
   // Numbers.
@@ -223,11 +234,13 @@ export class LiveJob {
 
   /** Keeps for its owners another text of an event; for the batch. */
   keepForOwners(seq: number, payload: string): Undo {
-    this.forOwners ??= new Map()
-    this.forOwners.set(seq, payload)
+    const before = this.forOwners
+    const kept = before ?? new Map<number, string>()
+    kept.set(seq, payload)
+    this.forOwners = kept
     return () => {
-      this.forOwners?.delete(seq)
-      if (this.forOwners?.size === 0) this.forOwners = undefined
+      kept.delete(seq)
+      this.forOwners = before
     }
   }
 
@@ -293,6 +306,7 @@ export class LiveJob {
 
   /** An earlier process's job has its sessions again. */
   recover({ attached, gated, observers, owners, trimmedTo }: Recovered): void {
+    this.store()
     this.gone = trimmedTo
     this.runsOfClass = gated.map((run) => ({ ...run }))
     this.sessions.recover(attached)

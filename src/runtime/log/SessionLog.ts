@@ -172,7 +172,7 @@ export class LiveSession {
   /** A live event has its number; for the batch. */
   assignBytes(bytes: number): void {
     this.givenBytes += bytes
-    if (this.marks.due(this.givenBytes)) this.marks.add(this.given, this.givenBytes)
+    if (this.marks.due(this.givenBytes)) this.marks.assume(this.given, this.givenBytes)
   }
 
   /** The numbers up to this one are durable, and are these events of a job; for the batch. */

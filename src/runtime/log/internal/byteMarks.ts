@@ -14,9 +14,14 @@ const bytesPerMark = 65_536
 export class ByteMarks {
   private marks: Array<Mark> = []
 
+  /** The sequence comes to this many bytes with this number, once that is durable: no older mark goes for it, so that it can be undone. */
+  assume(seq: number, bytes: number): void {
+    this.marks.push({ seq, bytes })
+  }
+
   /** The sequence had come to this many bytes with this number. */
   add(seq: number, bytes: number): void {
-    this.marks.push({ seq, bytes })
+    this.assume(seq, bytes)
     if (this.marks.length <= maxMarks) return
     // Every other one of the older half: what is about to be asked for stays fine.
     const half = maxMarks >> 1
