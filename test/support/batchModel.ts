@@ -118,7 +118,7 @@ export const makeModel = (warm: number) => {
         attempt: 1,
         budget: undefined,
         cancelled: undefined
-      })
+      }, { lease: {}, leaseConstraints: undefined, traceContext: undefined, accepted: accepted(String(n)) })
   )
   const links: Array<Outbox> = []
   const answers: Array<string> = []
