@@ -120,8 +120,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "1.0 §6.2 tokens are stored as hashes",
     inside: "src/runtime",
-    find: "const tokenHash = sha256(token)\n    const session = new LiveSession({",
-    replace: "const tokenHash = token\n    const session = new LiveSession({",
+    find: "const tokenHash = sha256(token)\n    const session = new SessionLog({",
+    replace: "const tokenHash = token\n    const session = new SessionLog({",
     test: tokenSecrecy,
     title: "are in no frame but the welcome"
   },
@@ -243,8 +243,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§7.2 a repeat of an ended streamed job replays its chunks",
     inside: "src/runtime/jobs/Idempotency.ts",
-    find: "if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)",
-    replace: "if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), last - 1, last)",
+    find: "if (live === undefined) return replayEnd(batch, session, record, runsOf(heads), 0, last)",
+    replace: "if (live === undefined) return replayEnd(batch, session, record, runsOf(heads), last - 1, last)",
     test: "test/runtime/keys.test.ts",
     title: "§7.2 of an ended streamed job replays its chunks, then its terminal message"
   },
@@ -332,7 +332,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§14 replies are as small as a frame may be",
-    inside: "src/runtime/log/Link.ts",
+    inside: "src/runtime/log/Outbox.ts",
     find: "this.bounds.maxFrameBytes ?? Infinity",
     replace: "Infinity",
     test: frameBytes,

@@ -35,7 +35,7 @@ import { JobEngine } from "./jobs/JobEngine.js"
 import { JobRunner } from "./jobs/JobRunner.js"
 import { JobScheduler } from "./jobs/JobScheduler.js"
 import * as Rotations from "./jobs/Rotations.js"
-import { Journal } from "./log/Journal.js"
+import { EventLog } from "./log/EventLog.js"
 import { Leases } from "./jobs/Leases.js"
 import { warnedAuthenticator } from "./sessions/AnonymousAccess.js"
 import { atEnd } from "./kernel/AtEnd.js"
@@ -132,7 +132,7 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
 /** Takes up what an earlier process left, then accepts connections until the scope closes. */
 const accepting = (
   options: RuntimeOptions
-): Layer.Layer<never, never, Server | Serving | Sessions | Credentials | Store | JobRunner | Journal> =>
+): Layer.Layer<never, never, Server | Serving | Sessions | Credentials | Store | JobRunner | EventLog> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const server = yield* Server
@@ -147,7 +147,7 @@ const accepting = (
       // Made before the finalizer, so that it closes after it: connections end politely before their fibers are interrupted.
       const connected = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
       const runner = yield* JobRunner
-      const journal = yield* Journal
+      const eventLog = yield* EventLog
       const drainTime = Duration.toMillis(options.drainTime ?? "10 seconds")
       yield* server.restrict?.(serving.restrictions) ?? Effect.void
       // Before the finalizer, which then runs first: at the end new sessions are refused before anything is waited for.
@@ -161,8 +161,8 @@ const accepting = (
             server.stopAccepting,
             sessions.stopAdmitting,
             runner.drain(drainTime),
-            // What cannot be written now is written, or reported, by the journal's own end.
-            Effect.ignore(atEnd(Effect.timeout(journal.flush, "5 seconds"))),
+            // What cannot be written now is written, or reported, by the log's own end.
+            Effect.ignore(atEnd(Effect.timeout(eventLog.flush, "5 seconds"))),
             sessions.shutdown
           ],
           { discard: true }
@@ -181,7 +181,7 @@ export type Concerns =
   | Heartbeats
   | JobRunner
   | JobScheduler
-  | Journal
+  | EventLog
   | Leases
   | RuntimeInfo
   | Serving
@@ -203,7 +203,7 @@ const concerns = (options: RuntimeOptions): Layer.Layer<Concerns, never, Ids | S
     Layer.provideMerge(Layer.provide(Layer.mergeAll(JobScheduler.layer, JobRunner.layer), JobEngine.layer)),
     Layer.provideMerge(Layer.mergeAll(BackPressure.layer, Leases.layer, infoLayer(checked(options)))),
     Layer.provideMerge(Layer.mergeAll(Budgets.layer, Credentials.layer(options.credentials))),
-    Layer.provideMerge(Layer.mergeAll(Journal.layer, Artifacts.layer)),
+    Layer.provideMerge(Layer.mergeAll(EventLog.layer, Artifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
     Layer.provide(Meter.layer(options.name ?? packageName)),

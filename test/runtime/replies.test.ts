@@ -4,7 +4,7 @@ import { Context, Effect, Exit, FastCheck as fc, Fiber, Layer, Stream } from "ef
 import { Agent } from "../../src/agent/index.js"
 import type { JobInfo } from "../../src/protocol/Session.js"
 import { gather } from "../../src/runtime/sessions/internal/jobsPage.js"
-import { Link } from "../../src/runtime/log/Link.js"
+import { Outbox } from "../../src/runtime/log/Outbox.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { Store, type StoredJob } from "../../src/store/Store.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
@@ -274,7 +274,7 @@ describe("§14 a peer that does not read its replies", () => {
 
 describe("the replies of a link", () => {
   const bounds = { replies: 4, replyBytes: 1_000_000 }
-  const make = () => new Link({} as Connection, 0, 0, bounds)
+  const make = () => new Outbox({} as Connection, 0, 0, bounds)
 
   it("go in writes of bounded size, in order, and count until they are settled", () => {
     const link = make()

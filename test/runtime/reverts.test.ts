@@ -5,7 +5,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, FastCheck as fc, Logger, LogLevel, TestClock, TestContext } from "effect"
 import { JobScheduler } from "../../src/runtime/jobs/JobScheduler.js"
-import { Journal } from "../../src/runtime/log/Journal.js"
+import { EventLog } from "../../src/runtime/log/EventLog.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { StoreFaults } from "../../src/testing/index.js"
 import { besides, called, calls, makeModel } from "../support/batchModel.js"
@@ -41,7 +41,7 @@ const revertsTo = (chosen: ReadonlyArray<Act>) =>
   Effect.gen(function* () {
     resetGates()
     const faults = yield* StoreFaults
-    const journal = yield* Journal
+    const journal = yield* EventLog
     const scheduler = yield* JobScheduler
     const room = new Room()
     const copies = new Copies()
@@ -119,7 +119,7 @@ describe("a commit that fails", () => {
 
 describe("a batch of the log", () => {
   it("is called by these properties with every method that changes something", () => {
-    const others = new Set(["constructor", "publish", "answer", "revert", "batch", "hasEnd"])
+    const others = new Set(["constructor", "publish", "answer", "revert", "rows", "hasEnd"])
     const inner = new Set(["assigned", "append", "has", "toLink", "sessionRecord", "jobState", "lastOwnerSeq"])
     const methods = Object.entries(Object.getOwnPropertyDescriptors(Batch.prototype))
       .filter(([name, { value }]) => typeof value === "function" && !others.has(name) && !inner.has(name))

@@ -6,7 +6,7 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Logger, LogLevel, TestClock } from "effect"
 import { Credentials } from "../../src/runtime/index.js"
-import { Journal } from "../../src/runtime/log/Journal.js"
+import { EventLog } from "../../src/runtime/log/EventLog.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { type Batch, Store, StoreError } from "../../src/store/Store.js"
 import { Copies, reached, same, watchBatches } from "../support/liveState.js"
@@ -53,7 +53,7 @@ class Refusals {
 /** Once the store has refused what a test waits for, and has taken it: no batch that was undone has left anything. */
 const watched = (room: Room) =>
   Effect.gen(function* () {
-    const journal = yield* Journal
+    const journal = yield* EventLog
     const copies = new Copies()
     const undone = yield* watchBatches(copies, () =>
       reached(room.clients.map(({ sessionId }) => journal.session(sessionId)))
@@ -125,7 +125,7 @@ describe("a commit that fails", () => {
       const jobId = (yield* submit(peer, "script", { steps })).job_id!
       yield* room.settled
       const check = yield* watched(room)
-      const session = (yield* Journal).session(peer.sessionId)!
+      const session = (yield* EventLog).session(peer.sessionId)!
       refusals.begin(2, ({ trims }) => trims.length > 0)
       yield* Deferred.succeed(gate("trim"), undefined)
       yield* room.settled
@@ -155,7 +155,7 @@ describe("a commit that fails", () => {
       for (const input of [1, 2, 3]) yield* peer.terminal((yield* submit(peer, "echo", input)).job_id!)
       yield* room.settled
       const check = yield* watched(room)
-      const session = (yield* Journal).session(peer.sessionId)!
+      const session = (yield* EventLog).session(peer.sessionId)!
       refusals.begin(2, ({ jobsRemoved }) => jobsRemoved.length > 0)
       for (const refused of [1, 2]) {
         yield* TestClock.adjust(sweepEvery)

@@ -1,5 +1,6 @@
 /** A few sessions and jobs of the log without a runtime, and random calls of a batch on them. */
 import { Effect, FastCheck as fc, Stream } from "effect"
+import type { JobValues } from "../../src/store/Rows.js"
 import type { Batch as Stored, JobRecord, JobState, SegmentClass, SessionRecord } from "../../src/store/Store.js"
 import type { Connection } from "../../src/transport/Connection.js"
 import { Batch, Copies, JobLog, Outbox, SessionLog } from "./liveState.js"
@@ -109,16 +110,25 @@ export const makeModel = (warm: number) => {
   // The last one's own change was dropped: nothing is written of it.
   const jobs = [0, 1, 2, 3].map(
     (n) =>
-      new JobLog(jobRecord(String(n)), {
-        status: "running",
-        ownerSessionId: "sess_0",
-        startedAt: 0,
-        lastJobSeq: 0,
-        lastOwnerSeq: 0,
-        attempt: 1,
-        budget: undefined,
-        cancelled: undefined
-      }, { lease: {}, leaseConstraints: undefined, traceContext: undefined, accepted: accepted(String(n)) })
+      new JobLog(
+        jobRecord(String(n)),
+        {
+          status: "running",
+          ownerSessionId: "sess_0",
+          startedAt: 0,
+          lastJobSeq: 0,
+          lastOwnerSeq: 0,
+          attempt: 1,
+          budget: undefined,
+          cancelled: undefined
+        },
+        {
+          lease: {},
+          leaseConstraints: undefined,
+          traceContext: undefined,
+          accepted: { job_id: `job_${n}` } as unknown as JobValues["accepted"]
+        }
+      )
   )
   const links: Array<Outbox> = []
   const answers: Array<string> = []
@@ -235,14 +245,14 @@ export const makeModel = (warm: number) => {
   /** A commit that failed. */
   const fail = (these: ReadonlyArray<Call>): void => {
     const batch = make(these)
-    batch.batch()
+    batch.rows()
     batch.revert()
   }
 
   /** A commit that succeeded: what the store was given, and the sessions that have something new. */
   const commit = (these: ReadonlyArray<Call>) => {
     const batch = make(these)
-    const stored = batch.batch()
+    const stored = batch.rows()
     // Of several sessions or jobs it does not count which comes first.
     const told = {
       ...stored,
@@ -329,7 +339,7 @@ export const makeModel = (warm: number) => {
     first.job(job.record)
     first.state(job)
   }
-  keep(first.batch())
+  keep(first.rows())
   first.publish()
   commit([
     { name: "addOwner", job: 0, session: 0, n: 0 },

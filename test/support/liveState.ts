@@ -7,10 +7,10 @@ import { expect } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import { isDeepStrictEqual } from "node:util"
 // The one place that names the log's classes for these tests.
-import { Builder as Batch } from "../../src/runtime/log/Builder.js"
-import { LiveJob as JobLog } from "../../src/runtime/log/JobLog.js"
-import { Link as Outbox } from "../../src/runtime/log/Link.js"
-import { LiveSession as SessionLog } from "../../src/runtime/log/SessionLog.js"
+import { Batch } from "../../src/runtime/log/Batch.js"
+import { JobLog } from "../../src/runtime/log/JobLog.js"
+import { Outbox } from "../../src/runtime/log/Outbox.js"
+import { SessionLog } from "../../src/runtime/log/SessionLog.js"
 
 export { Batch, JobLog, Outbox, SessionLog }
 

@@ -20,7 +20,7 @@ import { BudgetExhausted, InvalidRequest } from "../../protocol/Errors.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { eventPayload } from "../kernel/Payload.js"
 import type { Running } from "./Running.js"
-import { Journal } from "../log/Journal.js"
+import { EventLog } from "../log/EventLog.js"
 
 /** Counters as they are stored: currency to exact decimal. */
 export const toText = (amounts: Amount.Amounts): string | undefined =>
@@ -74,10 +74,10 @@ export class Budgets extends Context.Tag("effect-arcp/runtime/Budgets")<
     readonly settle: (child: Running) => void
   }
 >() {
-  static readonly layer: Layer.Layer<Budgets, never, Journal | Deadlines> = Layer.effect(
+  static readonly layer: Layer.Layer<Budgets, never, EventLog | Deadlines> = Layer.effect(
     Budgets,
     Effect.gen(function* () {
-      const accounts = new Accounts(yield* Journal, yield* Deadlines)
+      const accounts = new Accounts(yield* EventLog, yield* Deadlines)
       return {
         open: (jobId, counters) => accounts.open(jobId, counters),
         close: (jobId) => accounts.close(jobId),
@@ -119,11 +119,11 @@ const holdOf = (account: Account, { currency, value }: Amount.Amount): (() => vo
 /** The accounts of the jobs that have a budget. */
 class Accounts {
   private readonly byJob = new Map<string, Account>()
-  private readonly journal: Context.Tag.Service<Journal>
+  private readonly eventLog: Context.Tag.Service<EventLog>
   private readonly deadlines: Context.Tag.Service<Deadlines>
 
-  constructor(journal: Context.Tag.Service<Journal>, deadlines: Context.Tag.Service<Deadlines>) {
-    this.journal = journal
+  constructor(eventLog: Context.Tag.Service<EventLog>, deadlines: Context.Tag.Service<Deadlines>) {
+    this.eventLog = eventLog
     this.deadlines = deadlines
   }
 
@@ -230,7 +230,7 @@ class Accounts {
   private report({ live }: Running, currency: string): void {
     const value = this.counters(live.jobId).get(currency)
     if (live.ending || value === undefined) return
-    this.journal.emit(
+    this.eventLog.emit(
       live,
       "event",
       eventPayload(
@@ -244,6 +244,6 @@ class Accounts {
   /** The counters as they are now, into the job's row. */
   private store({ live }: Running): void {
     const budget = toText(this.counters(live.jobId))
-    this.journal.change({ write: (builder) => builder.state(live, { budget }) })
+    this.eventLog.change({ write: (batch) => batch.state(live, { budget }) })
   }
 }

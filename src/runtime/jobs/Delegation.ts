@@ -5,7 +5,7 @@
  * parent's, its budget leaves the parent's counters, and the child runs in the same session's stream under the same trace.
  * A refusal is a `tool_result` on the parent with the delegation's id. Handing a job over to another agent is here too.
  *
- * Order: the parent's `delegate` event, the child and what its budget takes from the parent are one change of the journal;
+ * Order: the parent's `delegate` event, the child and what its budget takes from the parent are one change of the log;
  * `job.accepted` of the child is sent behind the `delegate` event and before anything of the child.
  *
  * Races closed here: the budget is held in the step in which it is compared, so that delegations side by side cannot give
@@ -32,8 +32,8 @@ import * as FrameSize from "../kernel/FrameSize.js"
 import { eventPayload, failedResultBody } from "../kernel/Payload.js"
 import { storeFailure } from "../kernel/Refusals.js"
 import { pause } from "../kernel/Turn.js"
-import type { Builder } from "../log/Builder.js"
-import type { LiveSession } from "../log/Model.js"
+import type { Batch } from "../log/Batch.js"
+import type { SessionLog } from "../log/SessionLog.js"
 import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
 import { type Asked, constraintsOf, copied, delegateBody } from "./internal/delegating.js"
@@ -269,19 +269,19 @@ export class Delegation implements Delegates {
     { delegateId, refusedBody }: Pick<Request, "delegateId" | "refusedBody">,
     error: ArcpError
   ): Effect.Effect<never, ArcpError> {
-    const { deadlines, ending, journal, limits } = this.engine
+    const { deadlines, ending, eventLog, limits } = this.engine
     return Effect.suspend(() => {
       const { live } = parent
       if (live.ending) return Effect.interrupt
       const now = deadlines.now()
-      journal.emit(live, "event", eventPayload('"delegate"', now, refusedBody))
-      const hasRoom = journal.emit(
+      eventLog.emit(live, "event", eventPayload('"delegate"', now, refusedBody))
+      const hasRoom = eventLog.emit(
         live,
         "event",
         eventPayload('"tool_result"', now, failedResultBody(delegateId, error, limits))
       )
       ending.refused(parent, error)
-      return Effect.zipRight(hasRoom ? Effect.void : journal.room(live), Effect.fail(error))
+      return Effect.zipRight(hasRoom ? Effect.void : eventLog.room(live), Effect.fail(error))
     })
   }
 
@@ -357,7 +357,7 @@ export class Delegation implements Delegates {
       }
       releaseShare()
       run.launch(running, {
-        write: (builder) => this.write(child, builder),
+        write: (batch) => this.write(child, batch),
         committed: () => resume(Effect.succeed(this.handle(child))),
         failed: (error) => resume(this.refuse(parent, request, storeFailure(error)))
       })
@@ -367,21 +367,21 @@ export class Delegation implements Delegates {
   }
 
   /** The child is announced behind the `delegate` event, and before its own events. */
-  private write(child: Child, builder: Builder): void {
+  private write(child: Child, batch: Batch): void {
     const { live, now, record, request } = child
     const { agentName, asked, delegateId, jobId, parent } = request
     const body = delegateBody(delegateId, jobId, agentName, asked)
-    builder.event(parent.live, "event", eventPayload('"delegate"', now, body))
-    builder.job(record)
+    batch.event(parent.live, "event", eventPayload('"delegate"', now, body))
+    batch.job(record)
     for (const owner of parent.live.owners) {
-      builder.announce(owner, () => this.announcementOf(child, owner))
-      builder.addOwner(live, owner)
+      batch.announce(owner, () => this.announcementOf(child, owner))
+      batch.addOwner(live, owner)
     }
-    builder.state(parent.live)
-    builder.state(live)
+    batch.state(parent.live)
+    batch.state(live)
   }
 
-  private announcementOf({ accepted, live }: Child, owner: LiveSession): RawEnvelope | undefined {
+  private announcementOf({ accepted, live }: Child, owner: SessionLog): RawEnvelope | undefined {
     const { credentials, deadlines, ids } = this.engine
     return announcement(owner, live, accepted, credentials, () => ids.unsafeUlid(deadlines.now()))
   }

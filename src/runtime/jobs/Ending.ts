@@ -5,7 +5,7 @@
  * finalizer) comes through one function, {@link Ending.finish}, which runs once for each job.
  *
  * Order: results of open tool calls, then the terminal message, are a job's last events. The job's status and the end of its attachments
- * are one change of the journal behind it. Delegated jobs end before the job that delegated them, and what is left of their budget is back
+ * are one change of the log behind it. Delegated jobs end before the job that delegated them, and what is left of their budget is back
  * by then.
  *
  * Races closed here: a reason to stop wins over any outcome that comes later; a handler that does not unwind is not waited for after the
@@ -57,10 +57,10 @@ export class Ending implements Ends {
   }
 
   closeCalls(running: Running, error: ArcpError): void {
-    const { deadlines, journal, limits } = this.engine
+    const { deadlines, eventLog, limits } = this.engine
     for (const callId of running.openCalls) {
       const body = failedResultBody(callId, error, limits)
-      journal.emit(running.live, "event", eventPayload('"tool_result"', deadlines.now(), body))
+      eventLog.emit(running.live, "event", eventPayload('"tool_result"', deadlines.now(), body))
     }
     running.closeCalls()
   }
@@ -133,12 +133,12 @@ export class Ending implements Ends {
 
   /** The terminal message: nothing is emitted after it. */
   private emitEnd({ live }: Running, outcome: Outcome, now: number): void {
-    const { backPressure, journal } = this.engine
+    const { backPressure, eventLog } = this.engine
     live.close()
     backPressure.release(live)
-    if (outcome._tag === "result") journal.emit(live, "result", outcome.payload)
+    if (outcome._tag === "result") eventLog.emit(live, "result", outcome.payload)
     else {
-      journal.emit(
+      eventLog.emit(
         live,
         "error",
         JSON.stringify({
@@ -153,10 +153,10 @@ export class Ending implements Ends {
   /** The change behind it: status, attachments, and, once it is durable, what waits for the end. */
   private writeEnd(running: Running, outcome: Outcome, now: number): void {
     const { live } = running
-    const { journal, meter } = this.engine
-    journal.change({
-      write: (builder) => {
-        builder.end(live, { status: outcome._tag === "result" ? "success" : outcome.status, endedAt: now })
+    const { eventLog, meter } = this.engine
+    eventLog.change({
+      write: (batch) => {
+        batch.end(live, { status: outcome._tag === "result" ? "success" : outcome.status, endedAt: now })
       },
       committed: () => {
         this.remove(running)

@@ -21,8 +21,9 @@ import type { DecodedJob } from "../../store/Rows.js"
 import type { KeyRecord, SegmentHead } from "../../store/Store.js"
 import { acceptedFor } from "../credentials/View.js"
 import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
-import type { Builder } from "../log/Builder.js"
-import type { LiveJob, LiveSession } from "../log/Model.js"
+import type { Batch } from "../log/Batch.js"
+import type { JobLog } from "../log/JobLog.js"
+import type { SessionLog } from "../log/SessionLog.js"
 import { replayChunks, replayEnd, runsOf } from "../log/Replay.js"
 import { announcement } from "./internal/announced.js"
 import { askedHash, sameAsked } from "./internal/asked.js"
@@ -32,17 +33,17 @@ import type { Running } from "./Running.js"
 
 /** A repeat whose key stands for a job. */
 interface Repeat {
-  readonly session: LiveSession
+  readonly session: SessionLog
   readonly request: SubmitRequest
   readonly stored: DecodedJob
   readonly running: Running | undefined
-  readonly live: LiveJob | undefined
+  readonly live: JobLog | undefined
   /** Of a job that has ended. */
   readonly heads: ReadonlyArray<SegmentHead>
 }
 
 /** The jobs that a job's delegations have started and that have not ended. */
-const descendants = (running: Running): ReadonlyArray<LiveJob> =>
+const descendants = (running: Running): ReadonlyArray<JobLog> =>
   [...running.children].flatMap((child) => (child.queued ? [child.live, ...descendants(child)] : []))
 
 /** The keys in use. */
@@ -56,7 +57,7 @@ export class Idempotency {
 
   /** Answers a submit whose key is known, and calls `create` for a key that is not. */
   submit(
-    session: LiveSession,
+    session: SessionLog,
     request: SubmitRequest,
     key: string,
     create: (key: Key) => Effect.Effect<void, ArcpError>
@@ -87,7 +88,7 @@ export class Idempotency {
 
   /** Whether the key stood for a job, whose repeat this is now. */
   private lookUp(
-    session: LiveSession,
+    session: SessionLog,
     request: SubmitRequest,
     key: string,
     hash: string
@@ -103,7 +104,7 @@ export class Idempotency {
 
   /** Answers a submit whose key is known; false where its job is gone. */
   private repeat(
-    session: LiveSession,
+    session: SessionLog,
     request: SubmitRequest,
     key: KeyRecord,
     hash: string
@@ -138,42 +139,42 @@ export class Idempotency {
   private answer(repeat: Repeat): void {
     const { request, session, stored } = repeat
     const { record } = stored
-    const { credentials, journal } = this.engine
+    const { credentials, eventLog } = this.engine
     const { accepted } = stored.values
-    journal.change({
-      write: (builder) => {
-        builder.reply(() =>
+    eventLog.change({
+      write: (batch) => {
+        batch.reply(() =>
           request.accepted(record.jobId, record.traceId, acceptedFor(credentials, session, record, accepted))
         )
-        this.write(repeat, builder)
+        this.write(repeat, batch)
       },
       failed: (error) => request.failed(storeFailure(error))
     })
   }
 
-  private write({ heads, live, running, session, stored }: Repeat, builder: Builder): void {
+  private write({ heads, live, running, session, stored }: Repeat, batch: Batch): void {
     const { record, state } = stored
     const last = state.lastJobSeq
-    if (live === undefined) return replayEnd(builder, session, record, runsOf(heads), 0, last)
+    if (live === undefined) return replayEnd(batch, session, record, runsOf(heads), 0, last)
     // By what is in the log so far: the end of a job that is ending may be queued behind this change.
-    if (builder.hasEnd(live)) {
-      return replayEnd(builder, session, live, live.gated, live.trimmedTo, live.assigned)
+    if (batch.hasEnd(live)) {
+      return replayEnd(batch, session, live, live.gated, live.trimmedTo, live.assigned)
     }
     // Its children's events belong to the same stream.
     for (const job of [live, ...(running === undefined ? [] : descendants(running))]) {
       if (session.removed || job.owners.includes(session)) continue
       // The rest of the result is of no use without its beginning.
       if (!job.attachments.has(session.sessionId)) {
-        replayChunks(builder, session, job, job.gated, job.trimmedTo + 1, job.assigned)
+        replayChunks(batch, session, job, job.gated, job.trimmedTo + 1, job.assigned)
       }
-      builder.addOwner(job, session)
+      batch.addOwner(job, session)
       // Behind the answer, and before its events.
-      if (job !== live) builder.tell(session, () => this.announcementOf(session, job))
+      if (job !== live) batch.tell(session, () => this.announcementOf(session, job))
     }
   }
 
   /** How a child is announced to a session that has become an owner of its job (§10). */
-  private announcementOf(session: LiveSession, child: LiveJob): RawEnvelope | undefined {
+  private announcementOf(session: SessionLog, child: JobLog): RawEnvelope | undefined {
     const { credentials, deadlines, ids } = this.engine
     return announcement(session, child, child.values.accepted, credentials, () => ids.unsafeUlid(deadlines.now()))
   }

@@ -24,7 +24,7 @@ import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
 import { LeasePolicy } from "../kernel/Policies.js"
 import { BackPressure, type Emitting } from "../log/BackPressure.js"
-import { Journal } from "../log/Journal.js"
+import { EventLog } from "../log/EventLog.js"
 import { Budgets } from "./Budgets.js"
 import { Delegation } from "./Delegation.js"
 import { Drain } from "./Drain.js"
@@ -57,7 +57,7 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
   const fork = Runtime.runFork(runtime)
   return {
     store,
-    journal: yield* Journal,
+    eventLog: yield* EventLog,
     backPressure: yield* BackPressure,
     deadlines: yield* Deadlines,
     ids: yield* Ids,
@@ -80,7 +80,7 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
 /** The whole. Fields one by one: an object of this size that is spread into another becomes a dictionary, which is slow to read. */
 class Whole implements Engine {
   readonly store: Services["store"]
-  readonly journal: Services["journal"]
+  readonly eventLog: Services["eventLog"]
   readonly backPressure: Services["backPressure"]
   readonly deadlines: Services["deadlines"]
   readonly ids: Services["ids"]
@@ -106,7 +106,7 @@ class Whole implements Engine {
 
   constructor(services: Services) {
     this.store = services.store
-    this.journal = services.journal
+    this.eventLog = services.eventLog
     this.backPressure = services.backPressure
     this.deadlines = services.deadlines
     this.ids = services.ids

@@ -3,7 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { RecoveredJob } from "../../store/Rows.js"
-import type { LiveJob } from "../log/Model.js"
+import type { JobLog } from "../log/JobLog.js"
 import { JobEngine } from "./JobEngine.js"
 import type { Running } from "./Running.js"
 
@@ -12,11 +12,11 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
   JobRunner,
   {
     readonly running: (jobId: string) => Running | undefined
-    readonly live: (jobId: string) => LiveJob | undefined
+    readonly live: (jobId: string) => JobLog | undefined
     /** Whether a job is being left to the next process: nothing is to be asked of it here. */
     readonly left: (running: Running) => boolean
     /** Recovers a job that an earlier process left unfinished, parents before their children. */
-    readonly recover: (job: RecoveredJob, openCalls: Iterable<string>) => LiveJob
+    readonly recover: (job: RecoveredJob, openCalls: Iterable<string>) => JobLog
     /** Ends or starts again what has been recovered. */
     readonly resume: Effect.Effect<void>
     /**

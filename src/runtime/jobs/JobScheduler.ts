@@ -5,7 +5,7 @@
  * the job is handed to `Run`. Repeats of a submit are the concern of `Idempotency`, ends of jobs that of `Ending`.
  *
  * Order: the idempotency key is looked up, the submit validated, the agent resolved and the lease admitted, then the job, its key and
- * its first event are one change of the journal; `job.accepted` is posted when that is durable, and the handler starts after it. A
+ * its first event are one change of the log; `job.accepted` is posted when that is durable, and the handler starts after it. A
  * cancel is acknowledged when it is durable, before the job's end can be sent.
  *
  * Races closed here: the limits are asked again once credentials have come, which may take long; a connection that ends while they come
@@ -33,7 +33,8 @@ import { isTerminal } from "../../protocol/Session.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
 import { acceptedFor, maySee, tooLarge } from "../credentials/View.js"
-import type { LiveJob, LiveSession } from "../log/Model.js"
+import type { JobLog } from "../log/JobLog.js"
+import type { SessionLog } from "../log/SessionLog.js"
 import { Idempotency } from "./Idempotency.js"
 import type { Engine } from "./internal/engine.js"
 import type { Key, SubmitRequest } from "./internal/submitting.js"
@@ -51,7 +52,7 @@ interface Resolved {
 
 /** A submit on its way to a job. */
 interface Admitting {
-  readonly session: LiveSession
+  readonly session: SessionLog
   readonly request: SubmitRequest
   readonly key: Key | undefined
   readonly resolved: Resolved
@@ -65,16 +66,16 @@ export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler"
   JobScheduler,
   {
     /** Takes a submit (§7.1, §7.2). The answer goes out through the request's callbacks; a refusal is the failure. */
-    readonly submit: (session: LiveSession, request: SubmitRequest) => Effect.Effect<void, ArcpError>
+    readonly submit: (session: SessionLog, request: SubmitRequest) => Effect.Effect<void, ArcpError>
     /** Begins to cancel a job (§7.4); `acknowledged` is called before the job's end can be sent. */
     readonly cancel: (
-      session: LiveSession,
+      session: SessionLog,
       jobId: string,
       reason: string | undefined,
       acknowledged: () => void
     ) => Effect.Effect<void, ArcpError>
     /** A job that has not ended. */
-    readonly live: (jobId: string) => LiveJob | undefined
+    readonly live: (jobId: string) => JobLog | undefined
     /** Jobs that wait and that run. */
     readonly counts: () => { readonly pending: number; readonly running: number }
   }
@@ -104,14 +105,14 @@ class Admission {
     this.idempotency = new Idempotency(engine)
   }
 
-  submit(session: LiveSession, request: SubmitRequest): Effect.Effect<void, ArcpError> {
+  submit(session: SessionLog, request: SubmitRequest): Effect.Effect<void, ArcpError> {
     const { idempotency_key: key } = request.payload
     return key === undefined
       ? this.create(session, request, undefined)
       : this.idempotency.submit(session, request, key, (taken) => this.create(session, request, taken))
   }
 
-  private create(session: LiveSession, request: SubmitRequest, key: Key | undefined): Effect.Effect<void, ArcpError> {
+  private create(session: SessionLog, request: SubmitRequest, key: Key | undefined): Effect.Effect<void, ArcpError> {
     return Effect.suspend(() =>
       this.engine.drain.draining
         ? Effect.fail(shuttingDown)
@@ -121,7 +122,7 @@ class Admission {
     )
   }
 
-  private resolve(session: LiveSession, { agent: asked, input }: Submit): Either.Either<Resolved, ArcpError> {
+  private resolve(session: SessionLog, { agent: asked, input }: Submit): Either.Either<Resolved, ArcpError> {
     const { agents } = this.engine
     return Either.gen(function* () {
       const name = yield* AgentName.parse(asked)
@@ -136,7 +137,7 @@ class Admission {
   }
 
   private admit(
-    session: LiveSession,
+    session: SessionLog,
     request: SubmitRequest,
     key: Key | undefined,
     resolved: Resolved
@@ -262,11 +263,11 @@ class Admission {
     const { jobId } = record
     key?.queued()
     run.launch(running, {
-      write: (builder) => {
-        builder.job(record)
-        builder.state(live)
+      write: (batch) => {
+        batch.job(record)
+        batch.state(live)
         if (key !== undefined) {
-          builder.key({
+          batch.key({
             principalId: record.principalId,
             key: key.key,
             jobId,
@@ -274,8 +275,8 @@ class Admission {
             expiresAt: now + limits.keyLifetime
           })
         }
-        if (!session.removed) builder.addOwner(live, session)
-        builder.reply(
+        if (!session.removed) batch.addOwner(live, session)
+        batch.reply(
           () => request.accepted(jobId, record.traceId, acceptedFor(credentials, session, record, accepted)),
           live
         )
@@ -305,8 +306,8 @@ const reportWithheld = ({ lease, request, resolved, session }: Admitting): Effec
 }
 
 const cancel = (
-  { drain, ending, jobs, journal, store }: Engine,
-  session: LiveSession,
+  { drain, ending, jobs, eventLog, store }: Engine,
+  session: SessionLog,
   jobId: string,
   reason: string | undefined,
   acknowledged: () => void
@@ -333,10 +334,10 @@ const cancel = (
       message: reason === undefined ? "cancelled by the client" : `cancelled: ${reason}`
     })
     // Acknowledged once it is durable: a process that dies now leaves it to the next one to end the job.
-    journal.change({
-      write: (builder) => {
-        builder.state(live, { cancelled: live.cancelled ?? error.message })
-        builder.reply(acknowledged)
+    eventLog.change({
+      write: (batch) => {
+        batch.state(live, { cancelled: live.cancelled ?? error.message })
+        batch.reply(acknowledged)
       }
     })
     ending.stop(running, { status: "cancelled", error })

@@ -10,7 +10,7 @@ import type { TraceContext } from "../../protocol/Trace.js"
 import type { KeptAccepted } from "../../store/Rows.js"
 import type { JobRecord } from "../../store/Store.js"
 import { toText } from "./Budgets.js"
-import { LiveJob } from "../log/Model.js"
+import { JobLog } from "../log/JobLog.js"
 import { type Outcome, Running } from "./Running.js"
 
 /** What a new job is made of. */
@@ -42,7 +42,7 @@ export interface NewJob {
 /** A job that has been made. */
 export interface Made {
   readonly record: JobRecord
-  readonly live: LiveJob
+  readonly live: JobLog
   readonly running: Running
   readonly accepted: Accepted
   /** What its counters begin with (§9.6). */
@@ -90,7 +90,7 @@ export const newJob = (job: NewJob): Made => {
   const budget = Lease.budgetOf(lease)
   const accepted = acceptedOf(job, budget)
   const record = recordOf(job, accepted)
-  const live = new LiveJob(
+  const live = new JobLog(
     record,
     {
       status: "pending",

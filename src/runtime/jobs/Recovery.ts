@@ -25,7 +25,7 @@ import type { IssueRequest } from "../credentials/Credentials.js"
 import { maySee } from "../credentials/View.js"
 import { isToolEvent } from "../kernel/Payload.js"
 import { pause } from "../kernel/Turn.js"
-import { LiveJob } from "../log/Model.js"
+import { JobLog } from "../log/JobLog.js"
 import { restarted, runtimeEnd, stopped, tooLong } from "./handler/outcomes.js"
 import type { Engine, Recovers } from "./internal/engine.js"
 import { Running } from "./Running.js"
@@ -96,7 +96,7 @@ const takeUp = (
   const { record, state, values } = stored
   const found = agents.resolve({ name: record.agent, version: record.version })
   const { again, input, lease } = againOf(stored, found, leases)
-  const live = new LiveJob(
+  const live = new JobLog(
     record,
     {
       ...state,
@@ -196,7 +196,7 @@ export class Recovery implements Recovers {
     this.engine = engine
   }
 
-  recover(stored: Rows.RecoveredJob, openCalls: Iterable<string>): LiveJob {
+  recover(stored: Rows.RecoveredJob, openCalls: Iterable<string>): JobLog {
     const { budgets, jobs } = this.engine
     const { jobId, parentJobId } = stored.record
     const parent = parentJobId === undefined ? undefined : jobs.get(parentJobId)

@@ -13,24 +13,24 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Credentials, type JobCredential } from "../credentials/Credentials.js"
 import { Deadlines } from "../kernel/Deadlines.js"
-import { Journal } from "../log/Journal.js"
+import { EventLog } from "../log/EventLog.js"
 import { tellRotated } from "./internal/rotated.js"
 import { JobRunner } from "./JobRunner.js"
 
 /** `Credentials` whose rotations are events of the jobs that run, over the ones below. */
-export const layer: Layer.Layer<Credentials, never, Credentials | Deadlines | JobRunner | Journal> = Layer.effect(
+export const layer: Layer.Layer<Credentials, never, Credentials | Deadlines | JobRunner | EventLog> = Layer.effect(
   Credentials,
   Effect.gen(function* () {
     const credentials = yield* Credentials
     const deadlines = yield* Deadlines
-    const journal = yield* Journal
+    const eventLog = yield* EventLog
     const runner = yield* JobRunner
 
     const announce = (credential: JobCredential): Effect.Effect<void> =>
       Effect.async<void>((resume) => {
         const live = runner.live(credential.jobId)
         if (live === undefined || live.ending) return resume(Effect.void)
-        tellRotated(journal, deadlines.now(), live, credential, "a credential has a new value", () =>
+        tellRotated(eventLog, deadlines.now(), live, credential, "a credential has a new value", () =>
           resume(Effect.void)
         )
       })

@@ -15,8 +15,8 @@ import { Job } from "../../agent/Job.js"
 import * as Text from "../../protocol/Text.js"
 import { upstreamOf } from "../credentials/UpstreamErrors.js"
 import { eventPayload } from "../kernel/Payload.js"
-import type { Builder } from "../log/Builder.js"
-import type { Change } from "../log/Journal.js"
+import type { Batch } from "../log/Batch.js"
+import type { Change } from "../log/EventLog.js"
 import { handlerServices } from "./handler/handlerServices.js"
 import * as JobServices from "./handler/jobService.js"
 import { inSpan } from "./handler/jobSpan.js"
@@ -54,10 +54,10 @@ export class Run implements Runs {
 
   /** The start in one change with what announces the job; a failure of it takes the job back. */
   private announce(running: Running, starts: boolean, { committed, failed, write }: Change): void {
-    this.engine.journal.change({
-      write: (builder) => {
-        write(builder)
-        if (starts) this.writeStart(running, builder)
+    this.engine.eventLog.change({
+      write: (batch) => {
+        write(batch)
+        if (starts) this.writeStart(running, batch)
       },
       committed: () => {
         committed?.()
@@ -72,9 +72,9 @@ export class Run implements Runs {
 
   /** The start of a job that has been announced before. It may end while it is queued: nothing follows its terminal message. */
   private startLater(running: Running): void {
-    this.engine.journal.change({
-      write: (builder) => {
-        if (!running.live.ending) this.writeStart(running, builder)
+    this.engine.eventLog.change({
+      write: (batch) => {
+        if (!running.live.ending) this.writeStart(running, batch)
       },
       committed: () => this.start(running)
     })
@@ -94,9 +94,9 @@ export class Run implements Runs {
   }
 
   /** The part of a start that belongs into the log: status and first event. */
-  private writeStart({ live }: Running, builder: Builder): void {
+  private writeStart({ live }: Running, batch: Batch): void {
     const now = this.engine.deadlines.now()
-    builder.event(
+    batch.event(
       live,
       "event",
       eventPayload(
@@ -110,7 +110,7 @@ export class Run implements Runs {
             })
       )
     )
-    builder.state(live, { status: "running", startedAt: live.startedAt ?? now })
+    batch.state(live, { status: "running", startedAt: live.startedAt ?? now })
   }
 
   /** Starts the handler: the start is durable. */
@@ -127,10 +127,10 @@ export class Run implements Runs {
   }
 
   private reportReissued({ live }: Running): void {
-    const { credentials, deadlines, journal } = this.engine
+    const { credentials, deadlines, eventLog } = this.engine
     for (const credential of credentials.of(live.jobId)) {
       const message = "a credential was issued anew, after a restart of the runtime"
-      tellRotated(journal, deadlines.now(), live, credential, message)
+      tellRotated(eventLog, deadlines.now(), live, credential, message)
     }
   }
 
@@ -183,10 +183,10 @@ export class Run implements Runs {
   }
 
   private takeOver(running: Running, next: Successor): void {
-    const { deadlines, journal } = this.engine
+    const { deadlines, eventLog } = this.engine
     running.takeOver(next)
     const body = JSON.stringify({ phase: "handoff", message: nameOf(next.agent) })
-    journal.emit(running.live, "event", eventPayload('"status"', deadlines.now(), body))
+    eventLog.emit(running.live, "event", eventPayload('"status"', deadlines.now(), body))
     this.runHandler(running)
   }
 }

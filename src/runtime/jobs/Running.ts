@@ -15,7 +15,7 @@ import type { Lease } from "../../authority/Lease.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import type { Deadline } from "../kernel/Deadlines.js"
-import type { LiveJob } from "../log/Model.js"
+import type { JobLog } from "../log/JobLog.js"
 
 /** Why the runtime stops a job. The first reason counts. */
 export interface Stop {
@@ -56,7 +56,7 @@ export interface Successor {
 
 /** A job that waits for a slot or runs. */
 export class Running {
-  readonly live: LiveJob
+  readonly live: JobLog
   /** The agent whose handler runs; another one after a handoff. */
   agent: AgentRegistration
   input: unknown
@@ -69,7 +69,7 @@ export class Running {
   begun = false
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined = undefined
   stop: Stop | undefined = undefined
-  /** Whether its record is in the journal's queue; before that it ends without a trace. */
+  /** Whether its record is in the log's queue; before that it ends without a trace. */
   queued = false
   /** What the handler ended with, while its children are still ending. */
   outcome: Outcome | undefined = undefined
@@ -97,7 +97,7 @@ export class Running {
   private readonly ended: Deferred.Deferred<Outcome> | undefined
 
   constructor(options: {
-    readonly live: LiveJob
+    readonly live: JobLog
     readonly agent: AgentRegistration
     readonly input: unknown
     readonly lease: Lease
@@ -117,7 +117,7 @@ export class Running {
     this.ended = options.ended
   }
 
-  /** Its record is in the journal's queue, or stored already. */
+  /** Its record is in the log's queue, or stored already. */
   enterLog(): void {
     this.queued = true
   }

@@ -2,7 +2,7 @@
  * What operators watch: the queues of the runtime, and which of its limits are reached. Effect `Metric`s in the process's
  * registry; an exporter (such as `@effect/opentelemetry`, or `Metric.snapshot`) is the program's own layer.
  *
- * Nothing is counted for each event: the journal counts batches, everything else changes with sessions, jobs and refusals.
+ * Nothing is counted for each event: the log counts batches, everything else changes with sessions, jobs and refusals.
  *
  * Every metric of a runtime carries the tag `runtime`, the name of the runtime: `Metric.tagged(Metrics.sessions, "runtime", "admin")`
  * reads one of them. Two runtimes of one process count apart where their names differ. Runtimes of one name count together, and

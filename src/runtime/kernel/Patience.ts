@@ -58,7 +58,7 @@ export const patient = <S extends object>(
 
 /**
  * The store with a bound on its reads. A commit has none here: whether it took effect is known only when it answers, so the
- * journal waits, and refuses meanwhile. A start and a purge take as long as they take. The store is the runtime's own.
+ * log waits, and refuses meanwhile. A start and a purge take as long as they take. The store is the runtime's own.
  */
 export const patientStore: Layer.Layer<Store, never, Store> = Layer.scoped(
   Store,

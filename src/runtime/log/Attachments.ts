@@ -9,23 +9,23 @@
  * Owners: the session that submitted the job, and those that submitted it again with its key (ARCP 1.1 §7.2). The first owner's numbers are
  * the job's in listings and for observers (§6.6). Where it leaves for good, the next one is the first.
  */
-import type { Link } from "./Link.js"
+import type { Outbox } from "./Outbox.js"
 import { type EndedJob, extend, type OpenRun, type Run, type Undo } from "./Run.js"
-import type { LiveSession } from "./SessionLog.js"
+import type { SessionLog } from "./SessionLog.js"
 
 /** A session's place in a job: what of the job it has been given. */
 export interface Attachment {
-  readonly session: LiveSession
+  readonly session: SessionLog
   readonly runs: ReadonlyArray<Run>
   /** The connection over which the session has asked for it; another one after a resume may be another process's. */
-  readonly link?: Link | undefined
+  readonly link?: Outbox | undefined
   /** An owner that came later has not been given the events up to this one, but for the chunks of the result. */
   readonly before?: number | undefined
 }
 
 interface Attached extends Attachment {
   runs: Array<OpenRun>
-  link: Link | undefined
+  link: Outbox | undefined
   before: number | undefined
 }
 
@@ -43,7 +43,7 @@ const both =
 export class Attachments {
   private readonly job: EndedJob
   private readonly attached = new Map<string, Attached>()
-  private owning: ReadonlyArray<LiveSession> = []
+  private owning: ReadonlyArray<SessionLog> = []
   private firstOwner: string
   private firstOwnerSeq: number
 
@@ -54,7 +54,7 @@ export class Attachments {
   }
 
   /** The sessions that submitted it, the first one first; replaced, never changed. */
-  get owners(): ReadonlyArray<LiveSession> {
+  get owners(): ReadonlyArray<SessionLog> {
     return this.owning
   }
 
@@ -73,14 +73,14 @@ export class Attachments {
   }
 
   /** A session has been given these events; for the batch. */
-  published(session: LiveSession, firstSeq: number, lastSeq: number, firstJobSeq: number): void {
+  published(session: SessionLog, firstSeq: number, lastSeq: number, firstJobSeq: number): void {
     const attachment = this.attached.get(session.sessionId)
     if (attachment !== undefined) extend(attachment.runs, firstSeq, lastSeq, firstJobSeq)
     if (this.firstOwner === session.sessionId) this.firstOwnerSeq = lastSeq
   }
 
   /** Its events go to a session, which asked over a connection, from now on; for the batch. */
-  attach(session: LiveSession, link: Link | undefined, before?: number): Undo {
+  attach(session: SessionLog, link: Outbox | undefined, before?: number): Undo {
     const id = session.sessionId
     if (this.attached.has(id)) return nothing
     this.attached.set(id, { session, runs: [], link, before })
@@ -88,7 +88,7 @@ export class Attachments {
   }
 
   /** An attached session has asked for the whole history over a connection; for the batch. */
-  askAgain(session: LiveSession, link: Link | undefined): Undo {
+  askAgain(session: SessionLog, link: Outbox | undefined): Undo {
     const attachment = this.attached.get(session.sessionId)
     if (attachment === undefined) return nothing
     const { before, link: last } = attachment
@@ -101,18 +101,18 @@ export class Attachments {
   }
 
   /** A session observes it; for the batch. */
-  observe(session: LiveSession): Undo {
+  observe(session: SessionLog): Undo {
     return session.mark("observed", this.job, true)
   }
 
   /** A session observes it no more, and is sent no more of it unless it is an owner; for the batch. */
-  unobserve(session: LiveSession): Undo {
+  unobserve(session: SessionLog): Undo {
     const unmark = session.mark("observed", this.job, false)
     return this.owning.includes(session) ? unmark : both(unmark, this.detach(session))
   }
 
   /** A session is an owner, beside those that there are: events behind this one go there too; for the batch. */
-  addOwner(session: LiveSession, before: number): Undo {
+  addOwner(session: SessionLog, before: number): Undo {
     const attach = this.attach(session, session.link, before)
     if (this.owning.includes(session)) return attach
     const owners = this.setOwners([...this.owning, session])
@@ -120,7 +120,7 @@ export class Attachments {
   }
 
   /** A session is an owner no more, and is sent no more of it unless it observes it; the job goes on. For the batch. */
-  removeOwner(session: LiveSession): Undo {
+  removeOwner(session: SessionLog): Undo {
     const unmark = session.mark("owned", this.job, false)
     const detach = session.observed.has(this.job) ? nothing : this.detach(session)
     return both(both(unmark, detach), this.setOwners(this.owning.filter((owner) => owner !== session)))
@@ -144,7 +144,7 @@ export class Attachments {
   }
 
   /** What sessions of an earlier process had been given. */
-  recover(attached: ReadonlyMap<LiveSession, ReadonlyArray<Run>>): void {
+  recover(attached: ReadonlyMap<SessionLog, ReadonlyArray<Run>>): void {
     for (const [session, runs] of attached) {
       this.attached.set(session.sessionId, {
         session,
@@ -163,7 +163,7 @@ export class Attachments {
     }
   }
 
-  private detach(session: LiveSession): Undo {
+  private detach(session: SessionLog): Undo {
     const id = session.sessionId
     const attachment = this.attached.get(id)
     if (attachment === undefined) return nothing
@@ -171,7 +171,7 @@ export class Attachments {
     return () => void this.attached.set(id, attachment)
   }
 
-  private setOwners(owners: ReadonlyArray<LiveSession>): Undo {
+  private setOwners(owners: ReadonlyArray<SessionLog>): Undo {
     const before = { owners: this.owning, first: this.firstOwner, seq: this.firstOwnerSeq }
     this.owning = owners
     const id = owners[0]?.sessionId

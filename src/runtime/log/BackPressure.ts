@@ -24,15 +24,15 @@ import * as Message from "../../protocol/Message.js"
 import { check as checkOptions } from "../../protocol/Options.js"
 import { closeCodes } from "../../transport/Connection.js"
 import { type Deadline, Deadlines } from "../kernel/Deadlines.js"
-import type { LiveJob } from "./JobLog.js"
-import type { LiveSession } from "./SessionLog.js"
+import type { JobLog } from "./JobLog.js"
+import type { SessionLog } from "./SessionLog.js"
 import { eventPayload } from "../kernel/Payload.js"
-import { Journal } from "./Journal.js"
+import { EventLog } from "./EventLog.js"
 import { Limits } from "../kernel/Limits.js"
 import * as Metrics from "../kernel/Metrics.js"
 
 /** What takes a job's events, and what slows the job down. */
-export type Emitting = Journal | BackPressure
+export type Emitting = EventLog | BackPressure
 
 /** What happens to a session whose acknowledgements are further behind than `Limits.ackLag`. */
 export interface SlowConsumersShape {
@@ -66,9 +66,9 @@ export class SlowConsumers extends Context.Reference<SlowConsumers>()("effect-ar
 
 /** The time from when a session met the mark until it is at half of it. */
 interface Episode {
-  readonly session: LiveSession
+  readonly session: SessionLog
   /** The jobs that have said so, with the emitters of each that wait. */
-  readonly jobs: Map<LiveJob, Set<() => void>>
+  readonly jobs: Map<JobLog, Set<() => void>>
   patience: Deadline | undefined
   /** Whether the patience has run out: nobody waits until the next acknowledgement. */
   givenUp: boolean
@@ -79,39 +79,39 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
   BackPressure,
   {
     /** What the job's emitter has to wait for after an event; undefined, after one comparison, where it may go on. */
-    readonly throttle: (job: LiveJob) => Effect.Effect<void> | undefined
+    readonly throttle: (job: JobLog) => Effect.Effect<void> | undefined
     /** The session has acknowledged more than before, or has resumed with what it has seen. */
-    readonly acknowledged: (session: LiveSession) => void
+    readonly acknowledged: (session: SessionLog) => void
     /** The session is not connected any more: it is not waited for. */
-    readonly left: (session: LiveSession) => void
+    readonly left: (session: SessionLog) => void
     /** The job is being stopped or has ended: its emitters go on. */
-    readonly release: (job: LiveJob) => void
+    readonly release: (job: JobLog) => void
   }
 >() {
-  static readonly layer: Layer.Layer<BackPressure, never, Journal | Deadlines | Ids> = Layer.effect(
+  static readonly layer: Layer.Layer<BackPressure, never, EventLog | Deadlines | Ids> = Layer.effect(
     BackPressure,
     Effect.gen(function* () {
-      const journal = yield* Journal
+      const eventLog = yield* EventLog
       const deadlines = yield* Deadlines
       const ids = yield* Ids
       const { ackLag, ackLagBytes } = yield* Limits
       const meter = yield* Metrics.Meter
       const { patience, policy } = yield* SlowConsumers
-      const episodes = new Map<LiveSession, Episode>()
+      const episodes = new Map<SessionLog, Episode>()
       /** The episodes that each waiting job is in: one for each owner that it waits for. */
-      const held = new Map<LiveJob, Set<Episode>>()
+      const held = new Map<JobLog, Set<Episode>>()
       /** Jobs that wait for no one any more. */
-      const free = new WeakSet<LiveJob>()
+      const free = new WeakSet<JobLog>()
 
-      const lagOf = (session: LiveSession): number => session.seq - session.ackedSeq
-      const bytesOf = (session: LiveSession): number => session.bytes - session.ackedBytes
+      const lagOf = (session: SessionLog): number => session.seq - session.ackedSeq
+      const bytesOf = (session: SessionLog): number => session.bytes - session.ackedBytes
 
-      const meet = (session: LiveSession): void => {
+      const meet = (session: SessionLog): void => {
         meter.count(Metrics.slowConsumers)
         meter.reached(lagOf(session) > ackLag ? "ackLag" : "ackLagBytes")
       }
 
-      const leave = (episode: Episode, job: LiveJob): void => {
+      const leave = (episode: Episode, job: JobLog): void => {
         const waiting = episode.jobs.get(job)
         episode.jobs.delete(job)
         const all = held.get(job)
@@ -120,7 +120,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         if (waiting !== undefined) for (const resume of [...waiting]) resume()
       }
 
-      const release = (job: LiveJob): void => {
+      const release = (job: JobLog): void => {
         free.add(job)
         for (const episode of [...(held.get(job) ?? [])]) leave(episode, job)
       }
@@ -145,7 +145,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         })
       }
 
-      const begin = (session: LiveSession): Episode => {
+      const begin = (session: SessionLog): Episode => {
         const episode: Episode = { session, jobs: new Map(), patience: undefined, givenUp: false }
         episodes.set(session, episode)
         meet(session)
@@ -153,7 +153,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         return episode
       }
 
-      const disconnect = (session: LiveSession): void => {
+      const disconnect = (session: SessionLog): void => {
         const { link } = session
         if (link === undefined || link.closing !== undefined) return
         const lag = session.seq - Math.max(session.ackedSeq, link.since)
@@ -175,7 +175,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         link.end(closeCodes.tryAgainLater, "slow consumer")
       }
 
-      const slow = (job: LiveJob, owner: LiveSession): Effect.Effect<void> | undefined => {
+      const slow = (job: JobLog, owner: SessionLog): Effect.Effect<void> | undefined => {
         const { link } = owner
         // Whoever is away, or on the way out, holds nobody: what it misses waits for its resume.
         if (link === undefined || link.closing !== undefined || job.ending || !owner.features.has("ack")) {
@@ -195,7 +195,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
           if (all === undefined) {
             held.set(job, new Set([episode]))
             const body = { phase: "back_pressure", message: `consumer lag ${lagOf(owner)} events` }
-            journal.emit(job, "event", eventPayload('"status"', deadlines.now(), JSON.stringify(body)))
+            eventLog.emit(job, "event", eventPayload('"status"', deadlines.now(), JSON.stringify(body)))
           } else all.add(episode)
         }
         const mine = waiting
@@ -208,7 +208,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         })
       }
 
-      const throttle = (job: LiveJob): Effect.Effect<void> | undefined => {
+      const throttle = (job: JobLog): Effect.Effect<void> | undefined => {
         const { owners } = job
         for (let i = 0; i < owners.length; i++) {
           const owner = owners[i]!

@@ -14,7 +14,7 @@ import * as FrameSize from "../kernel/FrameSize.js"
 import { inlined, isStreamed } from "./internal/inlined.js"
 import { isLive } from "./JobLog.js"
 import type { EndedJob, SessionRun } from "./Run.js"
-import type { LiveSession } from "./SessionLog.js"
+import type { SessionLog } from "./SessionLog.js"
 import { isPrioritized, prioritizedEnd } from "../kernel/Payload.js"
 import { terminalFor } from "../kernel/Peers.js"
 
@@ -30,7 +30,7 @@ export interface Frames {
   readonly cursor: number
 }
 
-const heads = new WeakMap<LiveSession, Map<string, string>>()
+const heads = new WeakMap<SessionLog, Map<string, string>>()
 
 /** An event's frame: its head up to the id, then id, number and payload, with the priority that the payload may carry. */
 const eventText = (head: string, id: string, at: number, payload: string, prioritized: boolean): string =>
@@ -40,7 +40,7 @@ const eventText = (head: string, id: string, at: number, payload: string, priori
     : `${head}${id}","event_seq":${at},"payload":${payload}}`
 
 /** Everything of a frame before its id; the same for all events of a job in a session. */
-const headOf = (session: LiveSession, job: EndedJob, type: string): string => {
+const headOf = (session: SessionLog, job: EndedJob, type: string): string => {
   let cache = heads.get(session)
   if (cache === undefined) {
     cache = new Map()
@@ -62,7 +62,7 @@ const typeOf = (cls: SegmentClass): string =>
   cls === "result" ? "job.result" : cls === "error" ? "job.error" : "job.event"
 
 /** The run that holds `seq`, among the newest ones. */
-const recentRun = (session: LiveSession, seq: number): SessionRun | undefined => {
+const recentRun = (session: SessionLog, seq: number): SessionRun | undefined => {
   const { recent } = session
   if (recent.length === 0 || seq < recent[0]!.firstSeq) return undefined
   let low = 0
@@ -86,7 +86,7 @@ export interface FrameBounds {
 
 /** Reads on behind `cursor`, up to `upTo`. Must only be called while `cursor < upTo`; `upTo` is at most `session.seq`. */
 export const read = (
-  session: LiveSession,
+  session: SessionLog,
   cursor: number,
   upTo: number,
   store: StoreService,
@@ -100,7 +100,7 @@ export const read = (
 
 /** As {@link read}, at once; undefined where the store must be asked. */
 export const ready = (
-  session: LiveSession,
+  session: SessionLog,
   cursor: number,
   upTo: number,
   ids: IdsService,
@@ -152,7 +152,7 @@ export const ready = (
 }
 
 const fromStore = (
-  session: LiveSession,
+  session: SessionLog,
   cursor: number,
   upTo: number,
   store: StoreService,
@@ -211,11 +211,7 @@ const isTrimmed = (run: SessionRun, seq: number): boolean =>
   isLive(run.job) && run.lastSeq >= seq && run.firstJobSeq + Math.max(0, seq - run.firstSeq) <= run.job.trimmedTo
 
 /** Whether everything behind `cursor` can still be sent (§6.3). */
-export const covered = (
-  session: LiveSession,
-  cursor: number,
-  store: StoreService
-): Effect.Effect<boolean, StoreError> =>
+export const covered = (session: SessionLog, cursor: number, store: StoreService): Effect.Effect<boolean, StoreError> =>
   Effect.gen(function* () {
     if (cursor < session.floorSeq) return false
     let at = cursor

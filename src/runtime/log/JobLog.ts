@@ -13,7 +13,7 @@ import type { JobRecord, SegmentClass } from "../../store/Store.js"
 import { type Attachment, Attachments } from "./Attachments.js"
 import { ByteMarks } from "./internal/byteMarks.js"
 import type { ClassRun, EndedJob, Run, Undo } from "./Run.js"
-import type { LiveSession } from "./SessionLog.js"
+import type { SessionLog } from "./SessionLog.js"
 
 /** The jobs' part of a job's row: immutable, replaced by `batch.state`. */
 export interface JobFacts {
@@ -37,9 +37,9 @@ export interface JobPlace {
 
 /** The sessions that an earlier process's job had, with what each has been given. */
 export interface Recovered {
-  readonly attached: ReadonlyMap<LiveSession, ReadonlyArray<Run>>
-  readonly owners: ReadonlyArray<LiveSession>
-  readonly observers: ReadonlyArray<LiveSession>
+  readonly attached: ReadonlyMap<SessionLog, ReadonlyArray<Run>>
+  readonly owners: ReadonlyArray<SessionLog>
+  readonly observers: ReadonlyArray<SessionLog>
   /** Events up to here are gone. */
   readonly trimmedTo: number
   readonly gated: ReadonlyArray<ClassRun>
@@ -49,7 +49,7 @@ const maxRecentEvents = 2048
 const maxRecentChars = 1_048_576
 
 /** A job that has not ended. */
-export class LiveJob {
+export class JobLog {
   readonly record: JobRecord
   /** What the texts of its record say. */
   readonly values: JobValues
@@ -286,7 +286,7 @@ export class LiveJob {
   // Sessions.
 
   /** The sessions that submitted it, the first one first; replaced, never changed. */
-  get owners(): ReadonlyArray<LiveSession> {
+  get owners(): ReadonlyArray<SessionLog> {
     return this.sessions.owners
   }
 
@@ -379,4 +379,4 @@ export class LiveJob {
 }
 
 /** Whether the job still holds its newest payloads in memory. */
-export const isLive = (job: EndedJob): job is LiveJob => job instanceof LiveJob
+export const isLive = (job: EndedJob): job is JobLog => job instanceof JobLog

@@ -20,8 +20,8 @@ import { closeCodes, type ConnectionClosed } from "../../transport/Connection.js
 import { errorFrame } from "../kernel/ErrorFrame.js"
 import { pauseIfOver } from "../kernel/Turn.js"
 import * as Frames from "./Frames.js"
-import type { Link } from "./Link.js"
-import type { LiveSession } from "./SessionLog.js"
+import type { Outbox } from "./Outbox.js"
+import type { SessionLog } from "./SessionLog.js"
 
 /** What pumps need. */
 export interface PumpContext {
@@ -36,13 +36,13 @@ export interface PumpContext {
 /** Whether there may be more to send. */
 type Step = Effect.Effect<boolean, ConnectionClosed | StoreError>
 
-const sending = (session: LiveSession, link: Link, cursor: number, now: number): void => {
+const sending = (session: SessionLog, link: Outbox, cursor: number, now: number): void => {
   link.handOver(cursor, now)
   session.seen(now)
 }
 
 /** Sends events that have to be read back. */
-const readBack = (context: PumpContext, session: LiveSession, link: Link, last: number, now: number): Step => {
+const readBack = (context: PumpContext, session: SessionLog, link: Outbox, last: number, now: number): Step => {
   const { bounds, ids, store } = context
   return Effect.flatMap(Frames.read(session, link.cursor, last, store, ids, now, bounds), (read) => {
     // The client may have left while the store was asked: nothing follows its bye (1.0 §6.4).
@@ -59,7 +59,7 @@ const readBack = (context: PumpContext, session: LiveSession, link: Link, last: 
 }
 
 /** Sends what there is next, and answers whether there may be more. */
-const next = (context: PumpContext, session: LiveSession, link: Link): Step => {
+const next = (context: PumpContext, session: SessionLog, link: Outbox): Step => {
   const { connection } = link
   link.settle()
   const upTo = link.release()
@@ -89,7 +89,7 @@ const next = (context: PumpContext, session: LiveSession, link: Link): Step => {
 }
 
 /** Sends what the session has. Ends when that is done, and with the connection. */
-const pump = (context: PumpContext, session: LiveSession, link: Link): Effect.Effect<void> => {
+const pump = (context: PumpContext, session: SessionLog, link: Outbox): Effect.Effect<void> => {
   const step = Effect.suspend(() => next(context, session, link))
   let more = true
   let sent = false
@@ -123,8 +123,8 @@ const pump = (context: PumpContext, session: LiveSession, link: Link): Effect.Ef
 /** Lets a session's pump run whenever there is something to send, until the scope closes. No fiber waits for that. */
 export const pumped = (
   context: PumpContext,
-  session: LiveSession,
-  link: Link
+  session: SessionLog,
+  link: Outbox
 ): Effect.Effect<void, never, Scope.Scope> => {
   let running: Fiber.RuntimeFiber<void> | undefined
   link.pumpedBy(() => {

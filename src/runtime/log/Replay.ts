@@ -1,8 +1,8 @@
 /** Giving a session what a job has sent already, where its submit is repeated (ARCP 1.1 §7.2, §8.4). */
 import type { SegmentHead } from "../../store/Store.js"
-import type { Builder } from "./Builder.js"
+import type { Batch } from "./Batch.js"
 import type { ClassRun, EndedJob } from "./Run.js"
-import type { LiveSession } from "./SessionLog.js"
+import type { SessionLog } from "./SessionLog.js"
 
 /** Stored segments as runs. */
 export const runsOf = (heads: ReadonlyArray<SegmentHead>): ReadonlyArray<ClassRun> =>
@@ -10,8 +10,8 @@ export const runsOf = (heads: ReadonlyArray<SegmentHead>): ReadonlyArray<ClassRu
 
 /** Gives a session the chunks of a job's result among the events `from..to`. */
 export const replayChunks = (
-  builder: Builder,
-  session: LiveSession,
+  batch: Batch,
+  session: SessionLog,
   job: EndedJob,
   runs: ReadonlyArray<ClassRun>,
   from: number,
@@ -21,7 +21,7 @@ export const replayChunks = (
   for (const run of runs) {
     const first = Math.max(run.first, from)
     const last = Math.min(run.last, to)
-    if (run.class === "chunk" && first <= last) builder.deliver(session, job, first, last)
+    if (run.class === "chunk" && first <= last) batch.deliver(session, job, first, last)
   }
 }
 
@@ -30,14 +30,14 @@ export const replayChunks = (
  * terminal message. These are no events of the job: they do not count as its last (§6.6), so the job is passed on by its ids alone.
  */
 export const replayEnd = (
-  builder: Builder,
-  session: LiveSession,
+  batch: Batch,
+  session: SessionLog,
   { jobId, traceId }: EndedJob,
   runs: ReadonlyArray<ClassRun>,
   trimmedTo: number,
   last: number
 ): void => {
   const job: EndedJob = { jobId, traceId }
-  replayChunks(builder, session, job, runs, trimmedTo + 1, last - 1)
-  builder.deliver(session, job, last, last)
+  replayChunks(batch, session, job, runs, trimmedTo + 1, last - 1)
+  batch.deliver(session, job, last, last)
 }

@@ -13,17 +13,17 @@ import * as Schedule from "effect/Schedule"
 import { Store, type StoreError } from "../../store/Store.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { nextTurn } from "../kernel/Turn.js"
-import { Journal } from "./Journal.js"
+import { EventLog } from "./EventLog.js"
 import { Limits } from "../kernel/Limits.js"
 
 /** Jobs that one step removes; a sweep goes on until none is left to remove. */
 const stepSize = 20
 
 /** Sweeps in the background. A sweep that fails is logged and tried again at the next time. */
-export const layer: Layer.Layer<never, never, Store | Journal | Deadlines> = Layer.scopedDiscard(
+export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = Layer.scopedDiscard(
   Effect.gen(function* () {
     const store = yield* Store
-    const journal = yield* Journal
+    const eventLog = yield* EventLog
     const deadlines = yield* Deadlines
     const limits = yield* Limits
     const removeJobs: Effect.Effect<number, StoreError> = Effect.gen(function* () {
@@ -37,11 +37,11 @@ export const layer: Layer.Layer<never, never, Store | Journal | Deadlines> = Lay
       )
       if (expired.length === 0) return 0
       const gone = (yield* Effect.forEach(expired, store.deliveredTo)).flat()
-      yield* journal.transact((builder) => {
-        builder.removeJobs(expired)
+      yield* eventLog.transact((batch) => {
+        batch.removeJobs(expired)
         for (const { lastSeq, sessionId } of gone) {
-          const session = journal.session(sessionId)
-          if (session !== undefined) builder.raiseFloor(session, lastSeq)
+          const session = eventLog.session(sessionId)
+          if (session !== undefined) batch.raiseFloor(session, lastSeq)
         }
       })
       yield* nextTurn

@@ -12,7 +12,7 @@ import type { Principal } from "../../auth/Principal.js"
 import type { SegmentClass, SessionRecord } from "../../store/Store.js"
 import type { PeerKind } from "../kernel/Peers.js"
 import { ByteMarks } from "./internal/byteMarks.js"
-import type { Link } from "./Link.js"
+import type { Outbox } from "./Outbox.js"
 import type { ClassRun, EndedJob, SessionRun, Undo } from "./Run.js"
 
 /** The sessions' part of a session's row: immutable, replaced by `batch.head`. */
@@ -35,7 +35,7 @@ interface OpenSessionRun extends SessionRun {
 }
 
 /** A session that is connected or can be resumed. */
-export class LiveSession {
+export class SessionLog {
   readonly sessionId: string
   private currentHead: SessionHead
   /** Which classes of events it may be sent: those of kinds that it did not negotiate are left out (§6.2). */
@@ -52,7 +52,7 @@ export class LiveSession {
   private bytesAcked = 0
   private readonly marks = new ByteMarks()
   private readonly runs: Array<OpenSessionRun> = []
-  private connectedBy: Link | undefined = undefined
+  private connectedBy: Outbox | undefined = undefined
   private readonly owns = new Set<EndedJob>()
   private readonly observes = new Set<EndedJob>()
   private kind: PeerKind = undefined
@@ -230,7 +230,7 @@ export class LiveSession {
   }
 
   /** The connection that has the session. */
-  get link(): Link | undefined {
+  get link(): Outbox | undefined {
     return this.connectedBy
   }
 
@@ -240,7 +240,7 @@ export class LiveSession {
   }
 
   /** A connection has it from now on. */
-  connect(link: Link, peer: PeerKind): void {
+  connect(link: Outbox, peer: PeerKind): void {
     this.connectedBy = link
     this.kind = peer
   }
@@ -299,11 +299,11 @@ export class LiveSession {
 }
 
 /** Whether a session may be sent events of this class: those of kinds that it did not negotiate are left out (§6.2). */
-export const accepts = (session: LiveSession, cls: SegmentClass): boolean => session.accepts(cls)
+export const accepts = (session: SessionLog, cls: SegmentClass): boolean => session.accepts(cls)
 
 /** The parts of `from..to` that a session may be sent, where `gated` tells the runs of negotiated classes; without those of one class. */
 export const acceptedParts = (
-  session: LiveSession,
+  session: SessionLog,
   gated: ReadonlyArray<ClassRun>,
   from: number,
   to: number,

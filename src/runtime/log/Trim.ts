@@ -9,12 +9,12 @@
  */
 import type { LimitsShape } from "../kernel/Limits.js"
 import type { MeterShape } from "../kernel/Metrics.js"
-import type { Builder } from "./Builder.js"
-import type { LiveJob } from "./JobLog.js"
-import type { LiveSession } from "./SessionLog.js"
+import type { Batch } from "./Batch.js"
+import type { JobLog } from "./JobLog.js"
+import type { SessionLog } from "./SessionLog.js"
 
 /** What of a session's numbers must stay: those behind this one. */
-const neededBy = (session: LiveSession, limits: LimitsShape): number =>
+const neededBy = (session: SessionLog, limits: LimitsShape): number =>
   Math.max(
     session.features.has("ack") ? session.ackedSeq : 0,
     session.seq - limits.bufferedEvents,
@@ -22,7 +22,7 @@ const neededBy = (session: LiveSession, limits: LimitsShape): number =>
   )
 
 /** Up to which event a job's history may go now; undefined where it stays. */
-const trimmable = (job: LiveJob, limits: LimitsShape): number | undefined => {
+const trimmable = (job: JobLog, limits: LimitsShape): number | undefined => {
   const tooLong = job.seq - job.trimmedTo > limits.historyEvents * 2
   const tooLarge = job.keptBytes > limits.historyBytes * 2
   if (job.ending || !(tooLong || tooLarge)) return undefined
@@ -44,21 +44,21 @@ const trimmable = (job: LiveJob, limits: LimitsShape): number | undefined => {
 }
 
 /** Writes that events of a job are gone, to each session that had them. */
-const write = (builder: Builder, job: LiveJob, upTo: number): void => {
-  builder.trim(job.jobId, upTo)
+const write = (batch: Batch, job: JobLog, upTo: number): void => {
+  batch.trim(job.jobId, upTo)
   for (const { runs, session } of job.attachments.values()) {
     let floor = 0
     for (const run of runs) {
       if (run.firstJobSeq > upTo) continue
       floor = Math.max(floor, Math.min(run.lastSeq, run.firstSeq + (upTo - run.firstJobSeq)))
     }
-    builder.raiseFloor(session, floor)
-    builder.session(session)
+    batch.raiseFloor(session, floor)
+    batch.session(session)
   }
 }
 
 /** Tells which sessions lose what they have not acknowledged. */
-const report = (job: LiveJob, limits: LimitsShape, meter: MeterShape): void => {
+const report = (job: JobLog, limits: LimitsShape, meter: MeterShape): void => {
   for (const { session } of job.attachments.values()) {
     if (session.features.has("ack") && session.floorSeq > session.ackedSeq) {
       meter.reached(session.seq - session.floorSeq >= limits.bufferedEvents ? "bufferedEvents" : "bufferedBytes")
@@ -68,17 +68,17 @@ const report = (job: LiveJob, limits: LimitsShape, meter: MeterShape): void => {
 
 /** Trims a job where it has more than it should; `change` queues a change of the log. */
 export const trim = (
-  job: LiveJob,
+  job: JobLog,
   limits: LimitsShape,
   meter: MeterShape,
-  change: (change: { readonly write: (builder: Builder) => void; readonly committed: () => void }) => void
+  change: (change: { readonly write: (batch: Batch) => void; readonly committed: () => void }) => void
 ): void => {
   const upTo = trimmable(job, limits)
   if (upTo === undefined) return
   meter.reached(job.seq - job.trimmedTo > limits.historyEvents * 2 ? "historyEvents" : "historyBytes")
   job.trimTo(upTo)
   change({
-    write: (builder) => write(builder, job, upTo),
+    write: (batch) => write(batch, job, upTo),
     committed: () => {
       report(job, limits, meter)
       job.sessions.forgetRuns(upTo)

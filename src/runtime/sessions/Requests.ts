@@ -31,8 +31,8 @@ import { errorFrame } from "../kernel/ErrorFrame.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter, type MeterShape } from "../kernel/Metrics.js"
 import { BackPressure } from "../log/BackPressure.js"
-import type { Link } from "../log/Link.js"
-import type { LiveSession } from "../log/Model.js"
+import type { Outbox } from "../log/Outbox.js"
+import type { SessionLog } from "../log/SessionLog.js"
 import * as Peers from "../kernel/Peers.js"
 import { artifactAnswers, type ArtifactMessage } from "./internal/artifactAnswers.js"
 import * as JobsPage from "./internal/jobsPage.js"
@@ -70,8 +70,8 @@ interface Kit {
 
 /** One connection with a session, as its requests see it. */
 export class Conversation implements Attached {
-  readonly session: LiveSession
-  readonly link: Link
+  readonly session: SessionLog
+  readonly link: Outbox
   readonly tokenHash: string
   /** Whether the client has ended it: the connection is read no further. */
   over = false

@@ -32,9 +32,9 @@ import type { PeerKind } from "../kernel/Peers.js"
 import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
 import { pause } from "../kernel/Turn.js"
 import { BackPressure, type Emitting } from "../log/BackPressure.js"
-import { Journal } from "../log/Journal.js"
-import type { Link } from "../log/Link.js"
-import { LiveSession } from "../log/SessionLog.js"
+import { EventLog } from "../log/EventLog.js"
+import type { Outbox } from "../log/Outbox.js"
+import { SessionLog } from "../log/SessionLog.js"
 import { lastWords } from "./internal/attach.js"
 import type { Attached } from "./internal/attached.js"
 import type { SessionsContext } from "./internal/context.js"
@@ -49,23 +49,23 @@ export type { Attached } from "./internal/attached.js"
 const flushTime = 2_000
 
 /** The client has sent a frame: it holds the token of the last welcome. */
-const confirm = ({ journal }: SessionsContext, table: SessionTable, { link, session, tokenHash }: Attached): void => {
+const confirm = ({ eventLog }: SessionsContext, table: SessionTable, { link, session, tokenHash }: Attached): void => {
   if (link.confirmed) return
   link.confirm()
   if (session.link !== link || session.head.previousTokenHash === undefined) return
   let before = session.head
-  journal.change({
-    write: (builder) => {
+  eventLog.change({
+    write: (batch) => {
       before = session.head
       // A later welcome has another token, which this client has not shown.
-      if (before.tokenHash === tokenHash) builder.head(session, { ...before, previousTokenHash: undefined })
+      if (before.tokenHash === tokenHash) batch.head(session, { ...before, previousTokenHash: undefined })
     },
     committed: () => table.tokens.changed(session, before)
   })
 }
 
 /** The connection has ended; the session can be resumed for its window. */
-const leave = ({ backPressure, journal }: SessionsContext, table: SessionTable, { link, session }: Attached): void => {
+const leave = ({ backPressure, eventLog }: SessionsContext, table: SessionTable, { link, session }: Attached): void => {
   link.left()
   if (session.link !== link) return
   session.disconnect()
@@ -73,7 +73,7 @@ const leave = ({ backPressure, journal }: SessionsContext, table: SessionTable, 
   backPressure.left(session)
   if (session.removed) return
   session.seen(Math.max(session.lastSeenAt, link.lastIn, link.lastOut))
-  journal.change({ write: (builder) => builder.session(session) })
+  eventLog.change({ write: (batch) => batch.session(session) })
   table.expireLater(session)
 }
 
@@ -81,8 +81,8 @@ const leave = ({ backPressure, journal }: SessionsContext, table: SessionTable, 
 const endAll = (table: SessionTable): Effect.Effect<void> =>
   Effect.suspend(() => {
     const links = [...table.byId.values()].flatMap(({ link }) => (link === undefined ? [] : [link]))
-    const end = (link: Link) => link.end(closeCodes.goingAway, "the runtime is shutting down")
-    const each = (link: Link) =>
+    const end = (link: Outbox) => link.end(closeCodes.goingAway, "the runtime is shutting down")
+    const each = (link: Outbox) =>
       Effect.zipRight(
         Effect.timeoutOption(link.flushed, flushTime),
         Effect.suspend(() => {
@@ -118,7 +118,7 @@ const makeContext = Effect.gen(function* () {
   }
   const context: SessionsContext = {
     store,
-    journal: yield* Journal,
+    eventLog: yield* EventLog,
     deadlines,
     ids,
     info: yield* RuntimeInfo,
@@ -180,7 +180,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
             const now = context.deadlines.now()
             for (const record of recovered.sessions) {
               // The time while the runtime was down does not count: clients could not come back.
-              const session = new LiveSession({ ...record, lastSeenAt: now })
+              const session = new SessionLog({ ...record, lastSeenAt: now })
               table.add(session)
               table.expireLater(session)
               yield* pause

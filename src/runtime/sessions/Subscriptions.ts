@@ -5,7 +5,7 @@
  * What the change itself does is `internal/observation.ts`.
  *
  * Order: `job.subscribed` is sent before any replayed event, and behind what the session has been given before; the replay is numbered in the session and
- * ends exactly where live events begin, because both are decided at one place in the journal's queue.
+ * ends exactly where live events begin, because both are decided at one place in the log's queue.
  *
  * Races: a job that ends between the look-up and the change is looked up again, and then has ended. A job that is being left to the
  * next process is not observed here: the client is told to try again.
@@ -27,8 +27,10 @@ import { storeFailure } from "../jobs/JobScheduler.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
 import { ObservationPolicy, type Visibility } from "../kernel/Policies.js"
-import { Journal } from "../log/Journal.js"
-import type { LiveJob, LiveSession, Run } from "../log/Model.js"
+import { EventLog } from "../log/EventLog.js"
+import type { JobLog } from "../log/JobLog.js"
+import type { Run } from "../log/Run.js"
+import type { SessionLog } from "../log/SessionLog.js"
 import { jobViews } from "./internal/jobViews.js"
 import { listing } from "./internal/listing.js"
 import { jobSeqAt, ownerFor } from "./internal/numbers.js"
@@ -52,29 +54,29 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
   {
     /** Attaches the session to a job (§7.6). `subscribed` is called before anything can be sent that the subscribe brings. */
     readonly subscribe: (
-      session: LiveSession,
+      session: SessionLog,
       payload: Subscribe,
       jobId: string,
       callbacks: Callbacks
     ) => Effect.Effect<void, ArcpError>
     /** Ends an observation; the job does not notice. */
-    readonly unsubscribe: (session: LiveSession, jobId: string, done: () => void) => Effect.Effect<void, ArcpError>
+    readonly unsubscribe: (session: SessionLog, jobId: string, done: () => void) => Effect.Effect<void, ArcpError>
     /**
      * A page of the jobs that the session's principal may observe (§6.6): rows as JSON texts of at most so many bytes together, where
      * it is more than one row.
      */
     readonly list: (
-      session: LiveSession,
+      session: SessionLog,
       request: ListJobs,
       bytes: number
     ) => Effect.Effect<{ readonly rows: ReadonlyArray<string>; readonly nextCursor: string | null }, ArcpError>
   }
 >() {
-  static readonly layer: Layer.Layer<Subscriptions, never, Store | Journal | JobRunner | Credentials> = Layer.effect(
+  static readonly layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunner | Credentials> = Layer.effect(
     Subscriptions,
     Effect.gen(function* () {
       const store = decoded(yield* Store)
-      const journal = yield* Journal
+      const eventLog = yield* EventLog
       const runner = yield* JobRunner
       const limits = yield* Limits
       const { reached } = yield* Meter
@@ -83,7 +85,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       const list = listing(store, runner.live, policy, limits, views)
       const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
-      const find = (session: LiveSession, jobId: string): Effect.Effect<Found, ArcpError> =>
+      const find = (session: SessionLog, jobId: string): Effect.Effect<Found, ArcpError> =>
         Effect.map(Effect.mapError(store.job(jobId), storeFailure), (stored) => ({
           stored,
           visibility: Option.isNone(stored)
@@ -102,7 +104,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
             : Effect.succeed(stored.value)
 
       /** One line for each subscribe (§14). */
-      const audit = (session: LiveSession, jobId: string, { stored, visibility }: Found) =>
+      const audit = (session: SessionLog, jobId: string, { stored, visibility }: Found) =>
         Effect.annotateLogs(Effect.logInfo("job.subscribe"), {
           subscriber: session.principal.id,
           session_id: session.sessionId,
@@ -112,8 +114,8 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         })
 
       const ownerRuns = (
-        session: LiveSession,
-        live: LiveJob | undefined,
+        session: SessionLog,
+        live: JobLog | undefined,
         stored: DecodedJob
       ): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
         const isOther = stored.state.otherOwners?.includes(session.sessionId) === true
@@ -126,7 +128,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       }
 
       /** What of the job has to be read before the change: its owner's numbers, and an ended job's history. */
-      const look = (session: LiveSession, payload: Subscribe, stored: DecodedJob): Effect.Effect<Looked, ArcpError> =>
+      const look = (session: SessionLog, payload: Subscribe, stored: DecodedJob): Effect.Effect<Looked, ArcpError> =>
         Effect.gen(function* () {
           const { jobId } = stored.record
           const history = payload.history === true && payload.from_event_seq !== "live"
@@ -155,7 +157,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
       }
 
       const observe = (
-        session: LiveSession,
+        session: SessionLog,
         payload: Subscribe,
         stored: DecodedJob,
         callbacks: Callbacks
@@ -168,11 +170,11 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
             })
           }
           const observation = new Observation(yield* look(session, payload, stored))
-          journal.change({
-            write: (builder) => {
-              observation.write(builder, runner.live(stored.record.jobId))
+          eventLog.change({
+            write: (batch) => {
+              observation.write(batch, runner.live(stored.record.jobId))
               if (observation.missed) return
-              builder.reply(() => {
+              batch.reply(() => {
                 const { behind, live, replay, stored } = observation
                 const answer = views.descriptor(session, stored, live, replay)
                 callbacks.subscribed(answer, replay === undefined ? undefined : behind)
@@ -191,7 +193,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
         })
 
       const subscribe = (
-        session: LiveSession,
+        session: SessionLog,
         payload: Subscribe,
         jobId: string,
         callbacks: Callbacks
@@ -202,7 +204,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           yield* observe(session, payload, yield* permitted(jobId, found), callbacks)
         })
 
-      const unsubscribe = (session: LiveSession, jobId: string, done: () => void): Effect.Effect<void, ArcpError> =>
+      const unsubscribe = (session: SessionLog, jobId: string, done: () => void): Effect.Effect<void, ArcpError> =>
         Effect.suspend(() => {
           const live = runner.live(jobId)
           if (live === undefined || !live.attachments.has(session.sessionId)) {
@@ -211,10 +213,10 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
               Effect.map(done)
             )
           }
-          journal.change({
-            write: (builder) => {
-              builder.unobserve(live, session)
-              builder.reply(done)
+          eventLog.change({
+            write: (batch) => {
+              batch.unobserve(live, session)
+              batch.reply(done)
             }
           })
           return Effect.void

@@ -1,5 +1,5 @@
 /**
- * What a job's handler emits: checks an event, serialises it once and hands it to the journal.
+ * What a job's handler emits: checks an event, serialises it once and hands it to the log.
  *
  * Order: events have the order of the calls. What belongs to an event (an open call, a charge) happens in the step in which it is queued.
  *
@@ -15,7 +15,7 @@ import type { SegmentClass } from "../../../store/Store.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
 import { eventPayload, prioritizedPayload } from "../../kernel/Payload.js"
 import { pauseIfOver } from "../../kernel/Turn.js"
-import type { LiveJob } from "../../log/Model.js"
+import type { JobLog } from "../../log/JobLog.js"
 import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
 import { currentPriority } from "./priorities.js"
@@ -24,9 +24,9 @@ import { currentPriority } from "./priorities.js"
 export class JobEvents {
   readonly running: Running
   readonly engine: Engine
-  private readonly live: LiveJob
+  private readonly live: JobLog
   private readonly room: number
-  private readonly emit: Engine["journal"]["emit"]
+  private readonly emit: Engine["eventLog"]["emit"]
   private readonly now: () => number
 
   constructor(running: Running, engine: Engine) {
@@ -34,7 +34,7 @@ export class JobEvents {
     this.engine = engine
     this.live = running.live
     this.room = FrameSize.bodyRoom(engine.limits)
-    this.emit = engine.journal.emit
+    this.emit = engine.eventLog.emit
     this.now = engine.deadlines.now
   }
 
@@ -98,7 +98,7 @@ export class JobEvents {
     const { engine, live } = this
     // A job that is being stopped waits for no reader: its finalizers may emit.
     const throttle = this.running.stop === undefined ? engine.backPressure.throttle(live) : undefined
-    if (throttle !== undefined) return Effect.zipRight(throttle, engine.journal.room(live))
-    return hasRoom ? (pauseIfOver() ?? Effect.void) : engine.journal.room(live)
+    if (throttle !== undefined) return Effect.zipRight(throttle, engine.eventLog.room(live))
+    return hasRoom ? (pauseIfOver() ?? Effect.void) : engine.eventLog.room(live)
   }
 }

@@ -11,7 +11,7 @@ import type { MeterShape } from "../../kernel/Metrics.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
 import { inlinePayload } from "../../kernel/Payload.js"
 import { diedOfDenial, toArcpError, type Upstream } from "./failures.js"
-import type { LiveJob } from "../../log/Model.js"
+import type { JobLog } from "../../log/JobLog.js"
 import type { Outcome, Running, Stop } from "../Running.js"
 
 /** Why a delegated job is stopped when its parent is not there any more (§10). */
@@ -30,11 +30,11 @@ export const restarted = new InternalError({
 export const stopped = (reason: Stop): Outcome => ({ _tag: "error", status: reason.status, error: reason.error })
 
 /** When a job has had its `max_runtime_sec`, which counts from its first start (§7.3). */
-export const runtimeEnd = ({ record, startedAt }: LiveJob, now: number): number | undefined =>
+export const runtimeEnd = ({ record, startedAt }: JobLog, now: number): number | undefined =>
   record.maxRuntimeSec === undefined ? undefined : (startedAt ?? now) + record.maxRuntimeSec * 1000
 
 /** Why it is stopped then. */
-export const tooLong = ({ record }: LiveJob): Stop => ({
+export const tooLong = ({ record }: JobLog): Stop => ({
   status: "timed_out",
   error: new Timeout({ message: `the job ran longer than its max_runtime_sec of ${record.maxRuntimeSec}` })
 })

@@ -1,7 +1,7 @@
 /**
  * Durable steps: results that are journaled with their job, so that a job that is started again does not do them again.
  *
- * Order: a step's events are in the journal no later than its result; the result is durable when the step returns.
+ * Order: a step's events are in the log no later than its result; the result is durable when the step returns.
  *
  * Races closed here: two fibers that run one step at once run it once, the second takes the first one's result; a step that
  * is interrupted while its result is being written has been recorded or not, never half.
@@ -61,7 +61,7 @@ const changed = (name: string, what: string): InternalError =>
 /** The steps of one running job. */
 export const make = (running: Running, engine: Engine): JobService["step"] => {
   const { live } = running
-  const { journal, limits, meter, store } = engine
+  const { eventLog, limits, meter, store } = engine
   const { reached, reaching } = meter
   const inProgress = new Map<string, Deferred.Deferred<void>>()
   /** Those that this attempt has recorded or read. */
@@ -81,7 +81,7 @@ export const make = (running: Running, engine: Engine): JobService["step"] => {
       // Nothing belongs to a job that has ended.
       if (live.ending) return resume(Effect.interrupt)
       // Without `failed`: it is written again until the store takes it.
-      journal.change({ write: (builder) => builder.step(record), committed: () => resume(Effect.void) })
+      eventLog.change({ write: (batch) => batch.step(record), committed: () => resume(Effect.void) })
     })
 
   return <A, I, E, R>(name: string, schema: Schema.Schema<A, I>, effect: Effect.Effect<A, E, R>) => {

@@ -6,15 +6,16 @@ import * as Message from "../../../protocol/Message.js"
 import type { Credentials } from "../../credentials/Credentials.js"
 import { acceptedFor } from "../../credentials/View.js"
 import { hearsOfChildren } from "../../kernel/Peers.js"
-import type { LiveJob, LiveSession } from "../../log/Model.js"
+import type { JobLog } from "../../log/JobLog.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 
 /**
  * Its `job.accepted`; undefined for a session that is not told. `credentials` shows the job's (§9.8.2); `id` is the
  * envelope's.
  */
 export const announcement = (
-  owner: LiveSession,
-  live: LiveJob,
+  owner: SessionLog,
+  live: JobLog,
   accepted: Accepted,
   credentials: Pick<Context.Tag.Service<Credentials>, "wire">,
   id: () => string

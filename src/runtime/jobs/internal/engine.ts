@@ -21,8 +21,8 @@ import type { LimitsShape } from "../../kernel/Limits.js"
 import type { MeterShape } from "../../kernel/Metrics.js"
 import type { LeasePolicy } from "../../kernel/Policies.js"
 import type { BackPressure } from "../../log/BackPressure.js"
-import type { Change, Journal } from "../../log/Journal.js"
-import type { LiveJob } from "../../log/Model.js"
+import type { Change, EventLog } from "../../log/EventLog.js"
+import type { JobLog } from "../../log/JobLog.js"
 import type { Budgets } from "../Budgets.js"
 import type { HandlerStarter } from "../handler/handlerFiber.js"
 import type { HandlerGuards } from "../handler/handlerServices.js"
@@ -33,7 +33,7 @@ import type { Jobs } from "./jobs.js"
 /** What the parts use of the runtime. */
 export interface Services {
   readonly store: DecodedStore
-  readonly journal: Context.Tag.Service<Journal>
+  readonly eventLog: Context.Tag.Service<EventLog>
   readonly backPressure: Context.Tag.Service<BackPressure>
   readonly deadlines: Context.Tag.Service<Deadlines>
   readonly ids: IdsService
@@ -115,7 +115,7 @@ export interface Delegates {
 /** Jobs that an earlier process left unfinished. */
 export interface Recovers {
   /** Recovers a job; its parent has been before. The caller attaches it to its sessions in the same step. */
-  readonly recover: (job: RecoveredJob, openCalls: Iterable<string>) => LiveJob
+  readonly recover: (job: RecoveredJob, openCalls: Iterable<string>) => JobLog
   /** Ends or starts again what has been recovered. */
   readonly resume: Effect.Effect<void>
 }

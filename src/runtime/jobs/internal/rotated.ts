@@ -6,28 +6,28 @@ import type * as Context from "effect/Context"
 import * as Redacted from "effect/Redacted"
 import type { JobCredential } from "../../credentials/Credentials.js"
 import { maySee } from "../../credentials/View.js"
-import type { Journal } from "../../log/Journal.js"
-import type { LiveJob } from "../../log/Model.js"
+import type { EventLog } from "../../log/EventLog.js"
+import type { JobLog } from "../../log/JobLog.js"
 import { eventPayload } from "../../kernel/Payload.js"
 
 /** Queues the event; `told` is called when it is durable. `now` is in milliseconds since the epoch. */
 export const tellRotated = (
-  journal: Context.Tag.Service<Journal>,
+  eventLog: Context.Tag.Service<EventLog>,
   now: number,
-  live: LiveJob,
+  live: JobLog,
   credential: JobCredential,
   message: string,
   told?: () => void
 ): void => {
   const body = { phase: "credential_rotated", message, id: credential.id }
-  journal.change({
-    write: (builder) => {
-      const at = builder.event(live, "event", eventPayload('"status"', now, JSON.stringify(body)))
+  eventLog.change({
+    write: (batch) => {
+      const at = batch.event(live, "event", eventPayload('"status"', now, JSON.stringify(body)))
       if (!live.owners.some(maySee)) return
       const value = Redacted.value(credential.value)
       // Twice: clients read it from the body, or from its details.
       const owned = { ...body, value, details: { id: credential.id, value } }
-      builder.forOwners(live, at, eventPayload('"status"', now, JSON.stringify(owned)))
+      batch.forOwners(live, at, eventPayload('"status"', now, JSON.stringify(owned)))
     },
     committed: () => told?.()
   })

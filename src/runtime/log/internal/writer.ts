@@ -22,8 +22,8 @@ import type { LimitsShape } from "../../kernel/Limits.js"
 import * as Metrics from "../../kernel/Metrics.js"
 import { noAnswer } from "../../kernel/Patience.js"
 import { nextTurn, pause } from "../../kernel/Turn.js"
-import { Builder } from "../Builder.js"
-import type { LiveJob } from "../JobLog.js"
+import { Batch } from "../Batch.js"
+import type { JobLog } from "../JobLog.js"
 import { trim } from "../Trim.js"
 
 /** A change of durable state that is not an event. */
@@ -32,7 +32,7 @@ export interface Change {
    * Reads live state and calls methods of the batch. Called again when the batch failed and the change is kept: it finds what it
    * found before.
    */
-  readonly write: (builder: Builder) => void
+  readonly write: (batch: Batch) => void
   /** Called once, when it is durable, after the replies of its batch. */
   readonly committed?: () => void
   /** Called once, when its batch failed: the change is dropped. A change without this is written until it succeeds. */
@@ -40,7 +40,7 @@ export interface Change {
 }
 
 interface Emission {
-  readonly job: LiveJob
+  readonly job: JobLog
   readonly class: SegmentClass
   readonly payload: string
 }
@@ -75,7 +75,7 @@ export interface WriterContext {
 
 /** What has been built for one commit. */
 interface Built {
-  readonly builder: Builder
+  readonly batch: Batch
   readonly ops: ReadonlyArray<Op>
 }
 
@@ -102,7 +102,7 @@ export class Writer {
   }
 
   /** Queues an event. */
-  emit(job: LiveJob, cls: SegmentClass, payload: string): void {
+  emit(job: JobLog, cls: SegmentClass, payload: string): void {
     this.queue.push({ job, class: cls, payload })
     job.queue(payload.length)
     if (this.wake !== undefined) this.signal()
@@ -122,7 +122,7 @@ export class Writer {
   }
 
   /** Whether the job's queue has room. */
-  hasRoom(job: LiveJob): boolean {
+  hasRoom(job: JobLog): boolean {
     const { queuedBytes, queuedEvents } = this.context.limits
     return job.queuedEvents < queuedEvents && job.queuedBytes < queuedBytes
   }
@@ -150,36 +150,36 @@ export class Writer {
   }
 
   private build(ops: ReadonlyArray<Op>): Built {
-    const builder = new Builder()
+    const batch = new Batch()
     for (const op of ops) {
       if (isEmission(op)) {
-        builder.event(op.job, op.class, op.payload, true)
+        batch.event(op.job, op.class, op.payload, true)
         continue
       }
       try {
-        op.write(builder)
+        op.write(batch)
       } catch (defect) {
         // Half of it may be in the batch: the batch is made again without it.
-        builder.revert()
+        batch.revert()
         const message = `a change of the journal failed unexpectedly: ${Text.ofUnknown(defect)}`
         this.context.report(Effect.logError(message))
         this.guarded("a refused change", () => op.failed?.(new StoreError({ operation: "commit", message })))
         return this.build(ops.filter((other) => other !== op))
       }
     }
-    return { builder, ops }
+    return { batch, ops }
   }
 
-  private publish({ builder, ops }: Built): void {
+  private publish({ batch, ops }: Built): void {
     const { limits, meter } = this.context
-    const sessions = builder.publish()
-    if (builder.events > 0) meter.count(Metrics.events, builder.events)
-    builder.answer((answer) => this.guarded("an answer", answer))
+    const sessions = batch.publish()
+    if (batch.events > 0) meter.count(Metrics.events, batch.events)
+    batch.answer((answer) => this.guarded("an answer", answer))
     for (const op of ops) {
       if (!isEmission(op) && op.committed !== undefined) this.guarded("a committed change", op.committed)
     }
     for (const session of sessions) session.link?.wake()
-    for (const job of builder.jobs) {
+    for (const job of batch.jobs) {
       if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
       trim(job, limits, meter, this.change)
     }
@@ -227,10 +227,10 @@ export class Writer {
     this.watch(deadlines.now() + nextLook)
   }
 
-  private begin({ builder, ops }: Built): void {
+  private begin({ batch, ops }: Built): void {
     const { deadlines, limits, meter } = this.context
     meter.show(Metrics.journalQueue, ops.length)
-    if (builder.isEmpty) return
+    if (batch.isEmpty) return
     this.inHandSince = deadlines.now()
     this.told = false
     if (!this.watched && limits.storeTime !== Number.POSITIVE_INFINITY) this.watch(this.inHandSince + limits.storeTime)
@@ -246,11 +246,11 @@ export class Writer {
     return built.ops.length > busyBatch ? nextTurn : pause
   }
 
-  private notWritten({ builder, ops }: Built, cause: Cause.Cause<StoreError>): Effect.Effect<void> {
+  private notWritten({ batch, ops }: Built, cause: Cause.Cause<StoreError>): Effect.Effect<void> {
     this.inHandSince = undefined
     this.context.meter.count(Metrics.storeFailures)
     this.lastSucceeded = false
-    builder.revert()
+    batch.revert()
     const error =
       cause._tag === "Fail"
         ? cause.error
@@ -265,9 +265,9 @@ export class Writer {
   private readonly writeBatch: Effect.Effect<void> = Effect.suspend(() => {
     const built = this.build(this.takeBatch())
     this.begin(built)
-    const { builder } = built
+    const { batch } = built
     // A store that throws has failed like one that says so.
-    const committed = builder.isEmpty ? Effect.void : Effect.suspend(() => this.context.store.commit(builder.batch()))
+    const committed = batch.isEmpty ? Effect.void : Effect.suspend(() => this.context.store.commit(batch.rows()))
     return Effect.matchCauseEffect(committed, {
       onSuccess: () => Effect.suspend(() => this.written(built)),
       onFailure: (cause) => Effect.suspend(() => this.notWritten(built, cause))

@@ -11,9 +11,9 @@ import type * as Scope from "effect/Scope"
 import { PermissionDenied } from "../../../protocol/Errors.js"
 import { closeCodes, type Connection } from "../../../transport/Connection.js"
 import type { PeerKind } from "../../kernel/Peers.js"
-import { Link } from "../../log/Link.js"
+import { Outbox } from "../../log/Outbox.js"
 import { pumped } from "../../log/Pump.js"
-import type { LiveSession } from "../../log/SessionLog.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 import type { Attached } from "./attached.js"
 import { type SessionsContext, sessionError } from "./context.js"
 import type { SessionTable } from "./table.js"
@@ -23,13 +23,13 @@ import { welcome } from "./welcome.js"
 export const lastWords = 5_000
 
 /** The sending side of a connection whose client has the events up to a number. */
-const linkTo = ({ deadlines, limits, runFork }: SessionsContext, connection: Connection, cursor: number): Link =>
-  new Link(connection, cursor, deadlines.now(), limits, ({ code, reason }) =>
+const linkTo = ({ deadlines, limits, runFork }: SessionsContext, connection: Connection, cursor: number): Outbox =>
+  new Outbox(connection, cursor, deadlines.now(), limits, ({ code, reason }) =>
     deadlines.schedule(deadlines.now() + lastWords, () => void runFork(connection.close(code, reason)))
   )
 
 /** Tells an earlier connection that its session is another's now. */
-const takeOver = (context: SessionsContext, session: LiveSession, previous: Link): void => {
+const takeOver = (context: SessionsContext, session: SessionLog, previous: Outbox): void => {
   const error = new PermissionDenied({
     message: "the session was resumed on another connection",
     details: { reason: "taken_over" }
@@ -53,7 +53,7 @@ export interface Arrival {
 export const attach = (
   context: SessionsContext,
   table: SessionTable,
-  session: LiveSession,
+  session: SessionLog,
   { connection, cursor, peer, token, tokenHash }: Arrival
 ): Effect.Effect<Attached, never, Scope.Scope> =>
   Effect.suspend(() => {

@@ -12,14 +12,14 @@ import type { LimitsShape } from "../../kernel/Limits.js"
 import type { MeterShape } from "../../kernel/Metrics.js"
 import type { RuntimeInfo } from "../../kernel/RuntimeInfo.js"
 import type { BackPressure } from "../../log/BackPressure.js"
-import type { Journal } from "../../log/Journal.js"
+import type { EventLog } from "../../log/EventLog.js"
 import type { PumpContext } from "../../log/Pump.js"
-import type { LiveSession } from "../../log/SessionLog.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 
 /** The services. */
 export interface SessionsContext {
   readonly store: Context.Tag.Service<Store>
-  readonly journal: Context.Tag.Service<Journal>
+  readonly eventLog: Context.Tag.Service<EventLog>
   readonly deadlines: Context.Tag.Service<Deadlines>
   readonly ids: IdsService
   readonly info: Context.Tag.Service<RuntimeInfo>
@@ -33,6 +33,6 @@ export interface SessionsContext {
 /** The `session.error` that tells a session what is wrong with it, and with no request of it. */
 export const sessionError = (
   { deadlines, ids }: SessionsContext,
-  { sessionId }: LiveSession,
+  { sessionId }: SessionLog,
   error: ArcpError
 ): RawEnvelope => errorFrame({ id: ids.unsafeUlid(deadlines.now()), session_id: sessionId }, error)

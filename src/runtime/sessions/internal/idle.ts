@@ -1,11 +1,11 @@
 /** Sessions that may go where there is no room for another (ARCP 1.1 §14). */
-import type { LiveSession } from "../../log/Model.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 
 /**
  * Whether a session does nothing but be there (§14): it may go where there is no room. One that is away keeps the window
  * that it was promised, and one that has not been sent everything is not idle.
  */
-const isIdle = (session: LiveSession, spokeBy: number): boolean =>
+const isIdle = (session: SessionLog, spokeBy: number): boolean =>
   session.link !== undefined &&
   session.link.cursor >= session.seq &&
   session.owned.size === 0 &&
@@ -14,11 +14,11 @@ const isIdle = (session: LiveSession, spokeBy: number): boolean =>
 
 /** Of those that fit, the one that has been idle for longest; undefined where none is. `spokeBy`: since when an idle one is silent. */
 export const longestIdle = (
-  sessions: Iterable<LiveSession>,
-  fits: (session: LiveSession) => boolean,
+  sessions: Iterable<SessionLog>,
+  fits: (session: SessionLog) => boolean,
   spokeBy: number
-): LiveSession | undefined => {
-  let idle: LiveSession | undefined
+): SessionLog | undefined => {
+  let idle: SessionLog | undefined
   for (const session of sessions) {
     if (fits(session) && isIdle(session, spokeBy) && session.spokeAt < (idle?.spokeAt ?? Number.POSITIVE_INFINITY)) {
       idle = session

@@ -13,23 +13,24 @@ import type { DecodedJob } from "../../../store/Rows.js"
 import type { Credentials } from "../../credentials/Credentials.js"
 import { type Shown, shownTo } from "../../credentials/View.js"
 import { wireBudget } from "../../jobs/Budgets.js"
-import type { LiveJob, LiveSession } from "../../log/Model.js"
+import type { JobLog } from "../../log/JobLog.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 import { lastSeqFor, type Replay, replayedFrom } from "./numbers.js"
 
 /** The counters of a job: as they are now where it has not ended. */
-const budgetOf = ({ counters }: DecodedJob, live: LiveJob | undefined) =>
+const budgetOf = ({ counters }: DecodedJob, live: JobLog | undefined) =>
   live?.budget !== undefined ? wireBudget(live.budget) : counters.size === 0 ? undefined : Amount.toWire(counters)
 
 /** The views of one runtime's jobs; `liveJob`: a job that has not ended. */
 export const jobViews = (
-  liveJob: (jobId: string) => LiveJob | undefined,
+  liveJob: (jobId: string) => JobLog | undefined,
   credentials: Pick<Context.Tag.Service<Credentials>, "wire">
 ) => {
   /** `replay` tells what follows; undefined: nothing does. */
   const descriptor = (
-    session: LiveSession,
+    session: SessionLog,
     stored: DecodedJob,
-    live: LiveJob | undefined,
+    live: JobLog | undefined,
     replay: Replay | undefined
   ): Subscribed => {
     const { record, state, values } = stored
@@ -55,7 +56,7 @@ export const jobViews = (
   }
 
   /** A row of a listing. */
-  const info = (session: LiveSession, stored: DecodedJob): JobInfo & Shown => {
+  const info = (session: SessionLog, stored: DecodedJob): JobInfo & Shown => {
     const { record, state, values } = stored
     const live = liveJob(record.jobId)
     const budget = budgetOf(stored, live)

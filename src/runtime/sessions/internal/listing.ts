@@ -18,7 +18,8 @@ import { storeFailure } from "../../jobs/JobScheduler.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import type { ObservationPolicy } from "../../kernel/Policies.js"
-import type { LiveJob, LiveSession } from "../../log/Model.js"
+import type { JobLog } from "../../log/JobLog.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 import * as JobsPage from "./jobsPage.js"
 import type { JobViews } from "./jobViews.js"
 
@@ -41,13 +42,13 @@ const decodeCursor = (cursor: string): Either.Either<string, InvalidRequest> =>
 /** Lists the jobs that a session's principal may observe, in pages of at most so many bytes. `liveJob`: a job that has not ended. */
 export const listing = (
   store: Pick<DecodedStore, "jobs" | "deliveriesOfJob">,
-  liveJob: (jobId: string) => LiveJob | undefined,
+  liveJob: (jobId: string) => JobLog | undefined,
   policy: Context.Tag.Service<ObservationPolicy>,
   limits: LimitsShape,
   views: Pick<JobViews, "info">
 ) => {
   /** An ended job as a session sees it that was one of several owners: its own numbers count there. */
-  const numberedFor = (session: LiveSession, job: DecodedJob): Effect.Effect<DecodedJob, StoreError> =>
+  const numberedFor = (session: SessionLog, job: DecodedJob): Effect.Effect<DecodedJob, StoreError> =>
     job.state.otherOwners?.includes(session.sessionId) !== true || liveJob(job.record.jobId) !== undefined
       ? Effect.succeed(job)
       : Effect.map(store.deliveriesOfJob(session.sessionId, job.record.jobId), (runs) => ({
@@ -57,7 +58,7 @@ export const listing = (
 
   /** What a request asks the store for. */
   const queryOf = (
-    session: LiveSession,
+    session: SessionLog,
     { filter = {} }: ListJobs
   ): Either.Either<Omit<JobQuery, "afterJobId" | "limit">, ArcpError> =>
     Either.gen(function* () {
@@ -81,7 +82,7 @@ export const listing = (
       }
     })
 
-  return (session: LiveSession, request: ListJobs, bytes: number): Effect.Effect<Listed, ArcpError> =>
+  return (session: SessionLog, request: ListJobs, bytes: number): Effect.Effect<Listed, ArcpError> =>
     Effect.gen(function* () {
       const query = yield* queryOf(session, request)
       const after = request.cursor === undefined ? undefined : yield* decodeCursor(request.cursor)

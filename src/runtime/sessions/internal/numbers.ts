@@ -4,7 +4,9 @@
  * An event has a number in its job and one in each session that was given it. A session that owns a job counts in its own numbers;
  * every other one counts in those of the job's first owner.
  */
-import type { LiveJob, LiveSession, Run } from "../../log/Model.js"
+import type { JobLog } from "../../log/JobLog.js"
+import type { Run } from "../../log/Run.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 
 /** What a subscribe replays. */
 export interface Replay {
@@ -48,11 +50,11 @@ export const replayedFrom = ({ after, from, gone, runs }: Replay): number =>
       Math.max(from === 0 ? 1 : from, ownerSeqBefore(runs, gone + 1) ?? gone)
 
 /** The owner whose numbers count in a session: itself where it is one, else the first. */
-export const ownerFor = (session: LiveSession, live: LiveJob): string =>
+export const ownerFor = (session: SessionLog, live: JobLog): string =>
   live.owners.includes(session) ? session.sessionId : live.ownerSessionId
 
 /** The number of a job's last event in the asking session where that owns it, else in the first owner's (§6.6). */
-export const lastSeqFor = (session: LiveSession, live: LiveJob): number =>
+export const lastSeqFor = (session: SessionLog, live: JobLog): number =>
   live.owners[0] !== session && live.owners.includes(session)
     ? (live.attachments.get(session.sessionId)?.runs.at(-1)?.lastSeq ?? 0)
     : live.lastOwnerSeq

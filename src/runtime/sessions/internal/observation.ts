@@ -2,7 +2,7 @@
  * A subscribe and its end as changes of the log (ARCP 1.1 §7.6): the session is attached to the job, and is given the history that it
  * asked for.
  *
- * Order: the attachment and the end of the history are decided at one place in the journal's queue, so that live events begin exactly
+ * Order: the attachment and the end of the history are decided at one place in the log's queue, so that live events begin exactly
  * where the replay ends. What is read from the store is read before that; a job that ends in between is read again.
  *
  * Races: a subscribe that is repeated on the connection that is being sent the job anyway shows nothing twice. A change that was not
@@ -11,21 +11,17 @@
 import * as Option from "effect/Option"
 import type { DecodedJob } from "../../../store/Rows.js"
 import type { SegmentHead } from "../../../store/Store.js"
-import type { Builder } from "../../log/Builder.js"
-import type { Link } from "../../log/Link.js"
-import {
-  acceptedParts,
-  type Attachment,
-  type EndedJob,
-  type LiveJob,
-  type LiveSession,
-  type Run
-} from "../../log/Model.js"
+import type { Batch } from "../../log/Batch.js"
+import type { Outbox } from "../../log/Outbox.js"
+import type { Attachment } from "../../log/Attachments.js"
+import type { JobLog } from "../../log/JobLog.js"
+import type { EndedJob, Run } from "../../log/Run.js"
+import { acceptedParts, type SessionLog } from "../../log/SessionLog.js"
 import { ownerFor, type Replay } from "./numbers.js"
 
 /** What a subscribe asks for, with what was read of the job before the change. */
 export interface Looked {
-  readonly session: LiveSession
+  readonly session: SessionLog
   /** The job as it was found first. */
   readonly stored: DecodedJob
   /** The job as it was read again because it was not live. It cannot change any more where it has ended. */
@@ -43,7 +39,7 @@ export interface Looked {
 /** A subscribe that is being written. */
 export class Observation {
   /** The job, where it had not ended when the change was written. */
-  live: LiveJob | undefined = undefined
+  live: JobLog | undefined = undefined
   /** What is replayed; undefined: nothing. */
   replay: Replay | undefined = undefined
   /**
@@ -56,7 +52,7 @@ export class Observation {
   private readonly looked: Looked
   private readonly jobId: string
   /** The connection that asks. */
-  private readonly link: Link | undefined
+  private readonly link: Outbox | undefined
   private attached = false
   private again: Pick<Attachment, "before" | "link"> | undefined = undefined
 
@@ -67,15 +63,15 @@ export class Observation {
   }
 
   /** Adds the subscription to the batch; `live`: the job, where it has not ended by now. */
-  write(builder: Builder, live: LiveJob | undefined): void {
+  write(batch: Batch, live: JobLog | undefined): void {
     this.live = live
     this.replay = undefined
     this.behind = this.looked.session.assigned
     this.missed = false
     this.attached = false
     this.again = undefined
-    if (live === undefined) this.replayEnded(builder)
-    else this.observe(builder, live)
+    if (live === undefined) this.replayEnded(batch)
+    else this.observe(batch, live)
   }
 
   /** The job as the answer shows it. */
@@ -83,7 +79,7 @@ export class Observation {
     return Option.getOrElse(this.looked.ended, () => this.looked.stored)
   }
 
-  private replayEnded(builder: Builder): void {
+  private replayEnded(batch: Batch): void {
     const { after, ended, heads, session, stored } = this.looked
     if (Option.isNone(ended)) {
       this.missed = true
@@ -93,29 +89,29 @@ export class Observation {
     for (const head of heads) {
       const run = { class: head.class, first: head.firstSeq, last: head.lastSeq }
       const first = Math.max(head.firstSeq, after + 1)
-      this.deliver(builder, job, acceptedParts(session, [run], first, head.lastSeq), heads[0]!.firstSeq - 1)
+      this.deliver(batch, job, acceptedParts(session, [run], first, head.lastSeq), heads[0]!.firstSeq - 1)
     }
   }
 
-  private observe(builder: Builder, live: LiveJob): void {
+  private observe(batch: Batch, live: JobLog): void {
     const { after, history, session } = this.looked
     const { link } = this
     const first = Math.max(after, live.trimmedTo) + 1
-    this.attach(builder, live, first)
+    this.attach(batch, live, first)
     const { again } = this
     // Where the session was resumed, this may be another process, which asks for what the one before it has had.
     if (history && (this.attached || (again !== undefined && again.link !== link))) {
-      this.deliver(builder, live, acceptedParts(session, live.gated, first, live.assigned), live.trimmedTo)
+      this.deliver(batch, live, acceptedParts(session, live.gated, first, live.assigned), live.trimmedTo)
     } else if (again?.before !== undefined) {
       // An owner that came later has what came since, and the chunks (§7.2).
       const last = Math.min(again.before, live.assigned)
-      this.deliver(builder, live, acceptedParts(session, live.gated, first, last, "chunk"), live.trimmedTo)
+      this.deliver(batch, live, acceptedParts(session, live.gated, first, last, "chunk"), live.trimmedTo)
     }
-    builder.observe(live, session)
+    batch.observe(live, session)
   }
 
   /** Attaches the session, or notes on its attachment that this connection has asked for the job's history. */
-  private attach(builder: Builder, live: LiveJob, first: number): void {
+  private attach(batch: Batch, live: JobLog, first: number): void {
     const { history, session } = this.looked
     const { link } = this
     const known = live.attachments.get(session.sessionId)
@@ -125,23 +121,23 @@ export class Observation {
     const comes = link !== undefined && run !== undefined && run.firstSeq > link.start && run.firstJobSeq <= first
     if (known === undefined) {
       this.attached = true
-      builder.attach(live, session, link)
+      batch.attach(live, session, link)
     } else if (history && !comes && (known.link !== link || (known.before ?? 0) > 0)) {
       this.again = { link: known.link, before: known.before }
-      builder.askAgain(live, session, link)
+      batch.askAgain(live, session, link)
     }
   }
 
   private deliver(
-    builder: Builder,
-    job: LiveJob | EndedJob,
+    batch: Batch,
+    job: JobLog | EndedJob,
     parts: ReadonlyArray<readonly [first: number, last: number]>,
     gone: number
   ): void {
     if (parts.length === 0) return
     const { after, from, ownerRuns, session } = this.looked
     this.replay ??= { from, after, gone, runs: this.runsNow() ?? ownerRuns }
-    for (const [first, last] of parts) builder.deliver(session, job, first, last)
+    for (const [first, last] of parts) batch.deliver(session, job, first, last)
   }
 
   private runsNow(): ReadonlyArray<Run> | undefined {

@@ -18,7 +18,7 @@ import { sha256 } from "../../kernel/Hash.js"
 import * as Metrics from "../../kernel/Metrics.js"
 import type { PeerKind } from "../../kernel/Peers.js"
 import * as Frames from "../../log/Frames.js"
-import { LiveSession } from "../../log/SessionLog.js"
+import { SessionLog } from "../../log/SessionLog.js"
 import { carries } from "../../credentials/View.js"
 import { storeFailure } from "../../jobs/JobScheduler.js"
 import { attach } from "./attach.js"
@@ -45,13 +45,13 @@ export const open = (
   { connection, hello, peer, principal }: Coming
 ): Effect.Effect<Attached, ArcpError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { deadlines, ids, journal } = context
+    const { deadlines, ids, eventLog } = context
     const refusal = table.refuseNew(principal)
     if (refusal !== undefined) return yield* refusal
     const now = deadlines.now()
     const token = `rt_${ids.unsafeSecret()}`
     const tokenHash = sha256(token)
-    const session = new LiveSession({
+    const session = new SessionLog({
       sessionId: `sess_${ids.unsafeUlid(now)}`,
       principal,
       client: { name: hello.client?.name, version: hello.client?.version },
@@ -65,8 +65,8 @@ export const open = (
       floorSeq: 0
     })
     table.add(session)
-    yield* journal
-      .transact((builder) => builder.session(session))
+    yield* eventLog
+      .transact((batch) => batch.session(session))
       .pipe(
         Effect.onExit((exit) => (exit._tag === "Failure" ? Effect.sync(() => table.drop(session)) : Effect.void)),
         Effect.mapError(storeFailure)
@@ -91,7 +91,7 @@ const resumable = (
   principal: Principal,
   request: ResumeRequest,
   cursor: number
-): Effect.Effect<LiveSession, ArcpError> =>
+): Effect.Effect<SessionLog, ArcpError> =>
   Effect.gen(function* () {
     const found = findResumed(table.byId, table.tokens, request, principal)
     if (Either.isLeft(found)) return yield* refuseResume(request, principal, found.left)
@@ -118,7 +118,7 @@ export const resume = (
   request: ResumeRequest
 ): Effect.Effect<Attached, ArcpError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { backPressure, deadlines, ids, journal, meter } = context
+    const { backPressure, deadlines, ids, eventLog, meter } = context
     const cursor = Math.max(0, request.last_event_seq ?? 0)
     const session = yield* resumable(context, table, principal, request, cursor)
     const token = `rt_${ids.unsafeSecret()}`
@@ -128,20 +128,20 @@ export const resume = (
     session.spoke(deadlines.now())
     let before = session.head
     yield* Effect.mapError(
-      journal.transact((builder) => {
+      eventLog.transact((batch) => {
         before = session.head
         // A resume that offers nothing keeps what there was, as far as the new connection may carry it.
         const features =
           hello.capabilities?.features === undefined
             ? [...before.features].filter((feature) => carries(connection, feature))
             : negotiate(context, hello, connection)
-        builder.head(session, {
+        batch.head(session, {
           ...before,
           features: new Set(features),
           tokenHash,
           previousTokenHash: sha256(request.resume_token)
         })
-        builder.acknowledge(session, cursor)
+        batch.acknowledge(session, cursor)
       }),
       storeFailure
     )

@@ -9,7 +9,8 @@ import * as Effect from "effect/Effect"
 import type { DecodedRecovered } from "../../../store/Rows.js"
 import type { Store, StoreError } from "../../../store/Store.js"
 import type { JobRunner } from "../../jobs/JobRunner.js"
-import type { LiveSession, Run } from "../../log/Model.js"
+import type { Run } from "../../log/Run.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 import { runsOf } from "../../log/Replay.js"
 import { openCallsOf, parentsFirst } from "../../jobs/Recovery.js"
 import { pause } from "../../kernel/Turn.js"
@@ -17,12 +18,12 @@ import { pause } from "../../kernel/Turn.js"
 /** Recovers the jobs; `sessions` has the sessions of the earlier process already. */
 export const recoverJobs = (
   recovered: DecodedRecovered,
-  sessions: ReadonlyMap<string, LiveSession>,
+  sessions: ReadonlyMap<string, SessionLog>,
   store: Context.Tag.Service<Store>,
   runner: Pick<Context.Tag.Service<JobRunner>, "recover">
 ): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
-    const observing = new Map<string, Array<LiveSession>>()
+    const observing = new Map<string, Array<SessionLog>>()
     for (const { jobId, sessionId } of recovered.subscriptions) {
       const session = sessions.get(sessionId)
       const known = observing.get(jobId)
@@ -35,7 +36,7 @@ export const recoverJobs = (
       const { otherOwners = [], ownerSessionId } = stored.state
       const owners = [ownerSessionId, ...otherOwners].flatMap((id) => sessions.get(id) ?? [])
       const observers = observing.get(jobId) ?? []
-      const attached = new Map<LiveSession, ReadonlyArray<Run>>()
+      const attached = new Map<SessionLog, ReadonlyArray<Run>>()
       for (const session of new Set([...owners, ...observers])) {
         attached.set(session, yield* store.deliveriesOfJob(session.sessionId, jobId))
       }

@@ -9,32 +9,32 @@ import type { Principal } from "../../../auth/Principal.js"
 import { ResumeWindowExpired } from "../../../protocol/Errors.js"
 import type { ResumeRequest } from "../../../protocol/Session.js"
 import { matches, sha256 } from "../../kernel/Hash.js"
-import type { LiveSession, SessionHead } from "../../log/SessionLog.js"
+import type { SessionLog, SessionHead } from "../../log/SessionLog.js"
 
 /** Sessions by the hashes of the tokens that resume them. */
 export class TokenIndex {
-  private readonly sessions = new Map<string, LiveSession>()
+  private readonly sessions = new Map<string, SessionLog>()
 
   /** The session that a token with this hash resumes. */
-  get(hash: string): LiveSession | undefined {
+  get(hash: string): SessionLog | undefined {
     return this.sessions.get(hash)
   }
 
-  add(session: LiveSession): void {
+  add(session: SessionLog): void {
     for (const hash of hashesOf(session.head)) this.sessions.set(hash, session)
   }
 
-  remove(session: LiveSession): void {
+  remove(session: SessionLog): void {
     this.forget(session, session.head)
   }
 
   /** The session has other tokens than it had. */
-  changed(session: LiveSession, before: SessionHead): void {
+  changed(session: SessionLog, before: SessionHead): void {
     this.forget(session, before)
     if (!session.removed) this.add(session)
   }
 
-  private forget(session: LiveSession, head: SessionHead): void {
+  private forget(session: SessionLog, head: SessionHead): void {
     for (const hash of hashesOf(head)) if (this.sessions.get(hash) === session) this.sessions.delete(hash)
   }
 }
@@ -50,11 +50,11 @@ export const notResumable = (): ResumeWindowExpired =>
 
 /** The session, or why not, for the log. */
 export const findResumed = (
-  sessions: ReadonlyMap<string, LiveSession>,
+  sessions: ReadonlyMap<string, SessionLog>,
   tokens: TokenIndex,
   { resume_token: token, session_id: sessionId }: ResumeRequest,
   principal: Principal
-): Either.Either<LiveSession, string> => {
+): Either.Either<SessionLog, string> => {
   const byToken = tokens.get(sha256(token))
   const session = sessionId === undefined ? byToken : sessions.get(sessionId)
   const isCurrent = matches(token, session?.head.tokenHash)

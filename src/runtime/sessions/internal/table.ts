@@ -10,7 +10,7 @@ import type { Principal } from "../../../auth/Principal.js"
 import { type ArcpError, InternalError } from "../../../protocol/Errors.js"
 import { closeCodes } from "../../../transport/Connection.js"
 import * as Metrics from "../../kernel/Metrics.js"
-import type { LiveSession } from "../../log/SessionLog.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 import { type SessionsContext, sessionError } from "./context.js"
 import { longestIdle } from "./idle.js"
 import { TokenIndex } from "./resuming.js"
@@ -19,7 +19,7 @@ import { TokenIndex } from "./resuming.js"
 export class SessionTable {
   readonly tokens = new TokenIndex()
   private readonly context: SessionsContext
-  private readonly sessions = new Map<string, LiveSession>()
+  private readonly sessions = new Map<string, SessionLog>()
   private readonly perPrincipal = new Map<string, number>()
   private connections = 0
 
@@ -27,7 +27,7 @@ export class SessionTable {
     this.context = context
   }
 
-  get byId(): ReadonlyMap<string, LiveSession> {
+  get byId(): ReadonlyMap<string, SessionLog> {
     return this.sessions
   }
 
@@ -35,9 +35,9 @@ export class SessionTable {
     return this.context.meter
   }
 
-  add(session: LiveSession): void {
+  add(session: SessionLog): void {
     this.sessions.set(session.sessionId, session)
-    this.context.journal.keep(session)
+    this.context.eventLog.keep(session)
     this.tokens.add(session)
     const { id } = session.principal
     this.perPrincipal.set(id, (this.perPrincipal.get(id) ?? 0) + 1)
@@ -45,9 +45,9 @@ export class SessionTable {
   }
 
   /** It is found no more. */
-  drop(session: LiveSession): void {
+  drop(session: SessionLog): void {
     if (!this.sessions.delete(session.sessionId)) return
-    this.context.journal.drop(session)
+    this.context.eventLog.drop(session)
     this.tokens.remove(session)
     const { id } = session.principal
     const left = (this.perPrincipal.get(id) ?? 1) - 1
@@ -57,14 +57,14 @@ export class SessionTable {
   }
 
   /** Ends a session for good; its jobs go on. */
-  remove(session: LiveSession): void {
+  remove(session: SessionLog): void {
     session.remove()
     this.drop(session)
-    this.context.journal.change({ write: (builder) => builder.removeSession(session) })
+    this.context.eventLog.change({ write: (batch) => batch.removeSession(session) })
   }
 
   /** Ends a session that is not connected when its window is over. */
-  expireLater(session: LiveSession): void {
+  expireLater(session: SessionLog): void {
     const { deadlines, info } = this.context
     deadlines.schedule(session.lastSeenAt + info.resumeWindow, () => {
       if (session.link !== undefined || session.removed) return
@@ -80,7 +80,7 @@ export class SessionTable {
   }
 
   /** Lets the session go that has been idle for longest, if there is one among those that fit. */
-  private makeRoom(fits: (session: LiveSession) => boolean): void {
+  private makeRoom(fits: (session: SessionLog) => boolean): void {
     const { deadlines, limits, meter } = this.context
     const idle = longestIdle(this.sessions.values(), fits, deadlines.now() - limits.idleSession)
     if (idle === undefined) return

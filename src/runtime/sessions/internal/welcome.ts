@@ -5,12 +5,12 @@ import { formatTimestamp } from "../../../protocol/Fields.js"
 import * as Message from "../../../protocol/Message.js"
 import type { RuntimeInfo } from "../../kernel/RuntimeInfo.js"
 import { inventory } from "./inventory.js"
-import type { LiveSession } from "../../log/Model.js"
+import type { SessionLog } from "../../log/SessionLog.js"
 
 /** Makes it, with as many agents as fit a frame; `now` is in milliseconds since the epoch. Payload and envelope name the session: some clients read only one of them. */
 export const welcome = (
   info: Context.Tag.Service<RuntimeInfo>,
-  session: LiveSession,
+  session: SessionLog,
   token: string,
   id: string,
   now: number,

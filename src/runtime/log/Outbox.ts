@@ -5,7 +5,7 @@
  * never overtake each other; anybody may `post`.
  *
  * Bounds: replies are encoded when they are posted and counted in bytes until the connection has taken them. At the bound, or
- * when replies are owed that would reach it, the connection's requests are not read ({@link Link.room}).
+ * when replies are owed that would reach it, the connection's requests are not read ({@link Outbox.room}).
  */
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
@@ -32,7 +32,7 @@ export interface Ending {
 }
 
 /** The sending side of one connection. */
-export class Link {
+export class Outbox {
   readonly connection: Connection
   /** The last event that the client had when it connected. */
   readonly start: number

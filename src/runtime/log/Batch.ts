@@ -7,7 +7,7 @@
  *
  * Order: writers are called in the order of the queue, and each sees what those before it have assigned. When the batch has committed
  * (`publish`), numbers become real, then replies and announcements go to the connections that asked, in their order, and only then may the
- * events follow. So a reply precedes the first event of its job: {@link Builder.reply} asserts that none is durable yet.
+ * events follow. So a reply precedes the first event of its job: {@link Batch.reply} asserts that none is durable yet.
  *
  * A batch that failed (`revert`) has never been: each method has recorded what it assigned, and all of it is undone, attachments
  * included, the latest first. So a writer that is called again finds what it found. Where the change that brings a job is dropped, what else
@@ -25,15 +25,15 @@ import type {
   StepRecord,
   SubscriptionRecord
 } from "../../store/Store.js"
-import { isLive, type JobFacts, type LiveJob } from "./JobLog.js"
-import type { Link } from "./Link.js"
+import { isLive, type JobFacts, type JobLog } from "./JobLog.js"
+import type { Outbox } from "./Outbox.js"
 import type { EndedJob, Undo } from "./Run.js"
-import type { LiveSession, SessionHead } from "./SessionLog.js"
+import type { SessionLog, SessionHead } from "./SessionLog.js"
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
 interface OpenSegment extends Writable<Segment> {
-  readonly job: LiveJob
+  readonly job: JobLog
   payloads: Array<string>
   /** How much of it has waited in the job's queue: it no longer does once the batch has committed. */
   queuedEvents: number
@@ -41,28 +41,28 @@ interface OpenSegment extends Writable<Segment> {
 }
 
 interface OpenDelivery extends Writable<Delivery> {
-  readonly session: LiveSession
+  readonly session: SessionLog
   readonly job: EndedJob
 }
 
 /** One batch in the making. */
-export class Builder {
-  private readonly sessionRecords = new Set<LiveSession>()
-  private readonly acknowledged = new Map<LiveSession, number>()
+export class Batch {
+  private readonly sessionRecords = new Set<SessionLog>()
+  private readonly acknowledged = new Map<SessionLog, number>()
   private readonly jobRecords = new Set<JobRecord>()
-  private readonly states = new Set<LiveJob>()
+  private readonly states = new Set<JobLog>()
   private readonly keyRecords: Array<KeyRecord> = []
   private readonly segments: Array<OpenSegment> = []
-  private readonly openSegments = new Map<LiveJob, OpenSegment>()
+  private readonly openSegments = new Map<JobLog, OpenSegment>()
   private readonly deliveries: Array<OpenDelivery> = []
-  private readonly openDeliveries = new Map<LiveSession, OpenDelivery>()
-  private readonly removedSessions = new Set<LiveSession>()
+  private readonly openDeliveries = new Map<SessionLog, OpenDelivery>()
+  private readonly removedSessions = new Set<SessionLog>()
   private readonly subscriptions: Array<SubscriptionRecord> = []
   private readonly subscriptionsRemoved: Array<SubscriptionRecord> = []
   private readonly steps: Array<StepRecord> = []
   private readonly trims: Array<{ readonly jobId: string; readonly upTo: number }> = []
   private readonly jobsRemoved: Array<string> = []
-  private readonly ended: Array<LiveJob> = []
+  private readonly ended: Array<JobLog> = []
   private readonly answers: Array<() => void> = []
   private readonly undone: Array<Undo> = []
   private changes = 0
@@ -74,12 +74,12 @@ export class Builder {
   }
 
   /** The jobs that it has events of. */
-  get jobs(): Iterable<LiveJob> {
+  get jobs(): Iterable<JobLog> {
     return this.openSegments.keys()
   }
 
   /** Whether a job is in the store, or comes with this batch. */
-  private has(job: LiveJob): boolean {
+  private has(job: JobLog): boolean {
     return job.isStored || this.jobRecords.has(job.record)
   }
 
@@ -93,7 +93,7 @@ export class Builder {
    * Appends an event and gives it to every session that is attached and accepts its class. `queued` tells that it has waited
    * in the job's queue, which a change's own events have not. Answers its number.
    */
-  event(job: LiveJob, cls: SegmentClass, payload: string, queued = false): number {
+  event(job: JobLog, cls: SegmentClass, payload: string, queued = false): number {
     if (!this.has(job)) return job.assigned
     const seq = job.assign(cls)
     const segment = this.append(job, cls, seq, payload)
@@ -109,7 +109,7 @@ export class Builder {
     return seq
   }
 
-  private append(job: LiveJob, cls: SegmentClass, seq: number, payload: string): OpenSegment {
+  private append(job: JobLog, cls: SegmentClass, seq: number, payload: string): OpenSegment {
     const open = this.openSegments.get(job)
     if (open !== undefined && open.class === cls) {
       open.lastSeq = seq
@@ -132,19 +132,19 @@ export class Builder {
   }
 
   /** Keeps in memory, for the job's owners alone, another text of an event of this batch. */
-  forOwners(job: LiveJob, seq: number, payload: string): void {
+  forOwners(job: JobLog, seq: number, payload: string): void {
     if (this.has(job)) this.assigned(job.keepForOwners(seq, payload))
   }
 
   /** Whether the terminal message of a job is in the log, or in this batch already. */
-  hasEnd(job: LiveJob): boolean {
+  hasEnd(job: JobLog): boolean {
     if (job.terminalSeq > 0) return true
     const open = this.openSegments.get(job)
     return open !== undefined && (open.class === "result" || open.class === "error")
   }
 
   /** Gives a session the events `fromJobSeq..toJobSeq` of a job under the session's next numbers. */
-  deliver(session: LiveSession, job: EndedJob, fromJobSeq: number, toJobSeq: number): void {
+  deliver(session: SessionLog, job: EndedJob, fromJobSeq: number, toJobSeq: number): void {
     const first = session.assigned + 1
     session.assign(toJobSeq - fromJobSeq + 1)
     const open = this.openDeliveries.get(session)
@@ -172,32 +172,32 @@ export class Builder {
   // Sessions.
 
   /** Writes the session as it is when the batch leaves. */
-  session(session: LiveSession): void {
+  session(session: SessionLog): void {
     this.changes++
     if (!session.removed) this.sessionRecords.add(session)
   }
 
   /** Replaces the sessions' part of a session. */
-  head(session: LiveSession, head: SessionHead): void {
+  head(session: SessionLog, head: SessionHead): void {
     this.assigned(session.setHead(head))
     this.session(session)
   }
 
   /** The client has what comes up to a number; counts once the batch has committed. */
-  acknowledge(session: LiveSession, seq: number): void {
+  acknowledge(session: SessionLog, seq: number): void {
     this.acknowledged.set(session, Math.max(seq, this.acknowledged.get(session) ?? 0))
     this.session(session)
   }
 
   /** Events of a session up to a number are gone; a resume from before it is refused (§6.3). */
-  raiseFloor(session: LiveSession, seq: number): void {
+  raiseFloor(session: SessionLog, seq: number): void {
     if (session.floorSeq >= seq) return
     this.assigned(session.raiseFloor(seq))
     this.session(session)
   }
 
   /** A session is gone for good; its jobs go on without it. */
-  removeSession(session: LiveSession): void {
+  removeSession(session: SessionLog): void {
     this.changes++
     this.sessionRecords.delete(session)
     this.removedSessions.add(session)
@@ -218,14 +218,14 @@ export class Builder {
   }
 
   /** Changes the jobs' part of a job, which is written as it is when the batch leaves. */
-  state(job: LiveJob, changes?: Partial<JobFacts>): void {
+  state(job: JobLog, changes?: Partial<JobFacts>): void {
     if (!this.has(job)) return
     if (changes !== undefined) this.assigned(job.setState({ ...job.state, ...changes }))
     this.states.add(job)
   }
 
   /** A job has ended: behind its terminal message no session has it. */
-  end(job: LiveJob, changes: Partial<JobFacts>): void {
+  end(job: JobLog, changes: Partial<JobFacts>): void {
     if (!this.has(job)) return
     this.state(job, changes)
     this.ended.push(job)
@@ -255,25 +255,25 @@ export class Builder {
   // Attachments.
 
   /** A session is an owner of a job, beside those that it has: its events go there too from here on (§7.2). */
-  addOwner(job: LiveJob, session: LiveSession): void {
+  addOwner(job: JobLog, session: SessionLog): void {
     if (!this.has(job)) return
     this.assigned(job.sessions.addOwner(session, job.assigned))
     this.state(job)
   }
 
   /** A job's events go to a session from here on, which asked for them over a connection. Not to one that is gone for good. */
-  attach(job: LiveJob, session: LiveSession, link: Link | undefined): void {
+  attach(job: JobLog, session: SessionLog, link: Outbox | undefined): void {
     if (session.removed) return
     this.assigned(job.sessions.attach(session, link))
   }
 
   /** A session that is attached already asks for the history, over another connection. */
-  askAgain(job: LiveJob, session: LiveSession, link: Link | undefined): void {
+  askAgain(job: JobLog, session: SessionLog, link: Outbox | undefined): void {
     this.assigned(job.sessions.askAgain(session, link))
   }
 
   /** A session observes a job (§7.6), where it is not gone for good. */
-  observe(job: LiveJob, session: LiveSession): void {
+  observe(job: JobLog, session: SessionLog): void {
     if (session.removed) return
     this.assigned(job.sessions.observe(session))
     const { jobId } = job
@@ -285,7 +285,7 @@ export class Builder {
   }
 
   /** A session observes a job no more. */
-  unobserve(job: LiveJob, session: LiveSession): void {
+  unobserve(job: JobLog, session: SessionLog): void {
     this.assigned(job.sessions.unobserve(session))
     this.subscriptionsRemoved.push({ sessionId: session.sessionId, jobId: job.jobId })
   }
@@ -293,7 +293,7 @@ export class Builder {
   // Answers.
 
   /** Answers a request, ahead of all events of the batch; `before` is the job whose first event must not come sooner. */
-  reply(answer: () => void, before?: LiveJob): void {
+  reply(answer: () => void, before?: JobLog): void {
     if (before !== undefined && before.seq > 0) {
       // edge: a defect of the writer, which the log reports and refuses
       throw new Error(`the answer about ${before.jobId} would come behind its first event`)
@@ -302,20 +302,20 @@ export class Builder {
   }
 
   /** Tells a session something, in order with the replies, where the connection that it has now still has it then. */
-  tell(session: LiveSession, frame: () => RawEnvelope | undefined): void {
+  tell(session: SessionLog, frame: () => RawEnvelope | undefined): void {
     this.toLink(session, frame, (link, made) => link.post(made))
   }
 
   /** Tells a session something behind the last event that it has been given so far, and before the next. */
-  announce(session: LiveSession, frame: () => RawEnvelope | undefined): void {
+  announce(session: SessionLog, frame: () => RawEnvelope | undefined): void {
     const at = session.assigned
     this.toLink(session, frame, (link, made) => link.postAfter(at, made))
   }
 
   private toLink(
-    session: LiveSession,
+    session: SessionLog,
     frame: () => RawEnvelope | undefined,
-    post: (link: Link, made: RawEnvelope) => void
+    post: (link: Outbox, made: RawEnvelope) => void
   ): void {
     const { link } = session
     if (link === undefined) return
@@ -345,7 +345,7 @@ export class Builder {
   }
 
   /** The batch as the store takes it. */
-  batch(): StoreBatch {
+  rows(): StoreBatch {
     return {
       sessions: Array.from(this.sessionRecords, (session) => this.sessionRecord(session)),
       jobs: [...this.jobRecords],
@@ -374,13 +374,13 @@ export class Builder {
     }
   }
 
-  private sessionRecord(session: LiveSession) {
+  private sessionRecord(session: SessionLog) {
     const record = session.record()
     const acked = this.acknowledged.get(session) ?? 0
     return acked > record.ackedSeq ? { ...record, ackedSeq: acked } : record
   }
 
-  private jobState(job: LiveJob): JobState {
+  private jobState(job: JobLog): JobState {
     const { attempt, budget, cancelled, endedAt, startedAt, status } = job.state
     return {
       jobId: job.jobId,
@@ -397,7 +397,7 @@ export class Builder {
     }
   }
 
-  private lastOwnerSeq(job: LiveJob): number {
+  private lastOwnerSeq(job: JobLog): number {
     for (let i = this.deliveries.length - 1; i >= 0; i--) {
       const delivery = this.deliveries[i]!
       if (delivery.job === job && delivery.sessionId === job.ownerSessionId) return delivery.lastSeq
@@ -406,7 +406,7 @@ export class Builder {
   }
 
   /** The batch has committed: what it assigned is real. Answers the sessions that have something new. */
-  publish(): Iterable<LiveSession> {
+  publish(): Iterable<SessionLog> {
     if (this.jobRecords.size > 0) for (const job of this.states) if (this.jobRecords.has(job.record)) job.store()
     for (const { class: cls, job, lastSeq, payloads, queuedBytes, queuedEvents } of this.segments) {
       job.publish(cls, payloads, lastSeq)

@@ -24,42 +24,42 @@ import { type SegmentClass, Store, type StoreError } from "../../store/Store.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
-import type { Builder } from "./Builder.js"
+import type { Batch } from "./Batch.js"
 import { type Change, Writer } from "./internal/writer.js"
-import type { LiveJob } from "./JobLog.js"
-import type { LiveSession } from "./SessionLog.js"
+import type { JobLog } from "./JobLog.js"
+import type { SessionLog } from "./SessionLog.js"
 
 export type { Change } from "./internal/writer.js"
 
-/** Writes the journal. */
-export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
-  Journal,
+/** Writes the log. */
+export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
+  EventLog,
   {
     /**
      * Queues an event, synchronously. Answers whether the job's queue has room for more; where it has not, wait for
      * {@link room}.
      */
-    readonly emit: (job: LiveJob, cls: SegmentClass, payload: string) => boolean
+    readonly emit: (job: JobLog, cls: SegmentClass, payload: string) => boolean
     /** Waits until the job's queue has room. */
-    readonly room: (job: LiveJob) => Effect.Effect<void>
+    readonly room: (job: JobLog) => Effect.Effect<void>
     /** Queues a change, synchronously. */
     readonly change: (change: Change) => void
     /** Queues a change and waits until it is durable. */
-    readonly transact: (write: (builder: Builder) => void) => Effect.Effect<void, StoreError>
+    readonly transact: (write: (batch: Batch) => void) => Effect.Effect<void, StoreError>
     /** Waits until everything queued so far is durable. */
     readonly flush: Effect.Effect<void, StoreError>
     /** Whether the last commit succeeded. */
     readonly healthy: () => boolean
     /** A session whose numbers are kept here, until it is gone for good. */
-    readonly session: (sessionId: string) => LiveSession | undefined
+    readonly session: (sessionId: string) => SessionLog | undefined
     /** Keeps a session, from before its first row is written. */
-    readonly keep: (session: LiveSession) => void
+    readonly keep: (session: SessionLog) => void
     /** Keeps a session no more. */
-    readonly drop: (session: LiveSession) => void
+    readonly drop: (session: SessionLog) => void
   }
 >() {
-  static readonly layer: Layer.Layer<Journal, never, Store | Deadlines> = Layer.scoped(
-    Journal,
+  static readonly layer: Layer.Layer<EventLog, never, Store | Deadlines> = Layer.scoped(
+    EventLog,
     Effect.gen(function* () {
       const store = yield* Store
       const deadlines = yield* Deadlines
@@ -67,9 +67,9 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
       const meter = yield* Meter
       const report = Runtime.runFork(yield* Effect.runtime<never>())
       const writer = new Writer({ store, deadlines, limits, meter, report })
-      const sessions = new Map<string, LiveSession>()
+      const sessions = new Map<string, SessionLog>()
 
-      const transact = (write: (builder: Builder) => void): Effect.Effect<void, StoreError> =>
+      const transact = (write: (batch: Batch) => void): Effect.Effect<void, StoreError> =>
         Effect.async((resume) =>
           writer.change({
             write,
@@ -78,7 +78,7 @@ export class Journal extends Context.Tag("effect-arcp/runtime/Journal")<
           })
         )
 
-      const room = (job: LiveJob): Effect.Effect<void> =>
+      const room = (job: JobLog): Effect.Effect<void> =>
         Effect.async((resume) => {
           if (writer.hasRoom(job)) return resume(Effect.void)
           meter.reached(job.queuedEvents < limits.queuedEvents ? "queuedBytes" : "queuedEvents")
