@@ -1,5 +1,5 @@
 /**
- * A transport as the protocol sees it: an inbound Stream of frames and an outbound sink with back-pressure.
+ * A transport as the protocol sees it: an inbound Stream of frames and an outbound sink with back-pressure (1.0 §4.3).
  *
  * Order: frames arrive and leave in order, none is dropped, none is duplicated, within one connection. Once the
  * connection has ended it stays ended: `inbound` ends after the frames that came before the end, `send` fails with

@@ -2,7 +2,7 @@
  * Delegation: jobs that start jobs, with a part of what they may do themselves (ARCP 1.1 §9.4, §10).
  *
  * Responsibility: `agent.delegate` is checked like every operation, the child's lease is proven to be a subset of its
- * parent's, its budget leaves the parent's counters, and the child runs in the same session's stream under the same trace.
+ * parent's, its budget leaves the parent's counters, and the child runs in the same session's stream under the same trace (1.0 §10.3).
  * A refusal is a `tool_result` on the parent with the delegation's id. Handing a job over to another agent is here too.
  *
  * Order: the parent's `delegate` event, the child and what its budget takes from the parent are one change of the log;

@@ -1,6 +1,6 @@
 /**
  * What a job may do: the one place where a requested lease becomes the effective one, and the one check that every
- * operation of a job passes (ARCP 1.1 §9).
+ * operation of a job passes (ARCP 1.1 §9). It is what was asked for, or less (1.0 §7.1).
  *
  * Order of a check: the job's end, canonical form, expiry, every budget counter, pattern, system folders. A target without a canonical form is refused, but
  * an expired lease and a spent budget come first: at or after `expires_at` every operation fails with `LEASE_EXPIRED`,

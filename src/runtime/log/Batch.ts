@@ -1,5 +1,5 @@
 /**
- * One batch in the making: everything that changes in one commit of the log.
+ * One batch in the making: everything that changes in one commit of the log, and the numbers of events in it (ARCP 1.1 §8.3, 1.0 §8.3).
  *
  * Responsibility: numbers events in their jobs and in every attached session, gathers rows, replies and announcements, and is the only one
  * that assigns what is durable of a session or a job. A writer (a function in the log's queue) reads live state and calls methods

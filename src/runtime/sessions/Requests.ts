@@ -1,5 +1,6 @@
 /**
- * The requests of a connection that has a session: one table of what a client may send (ARCP 1.1 §6–§8).
+ * The requests of a connection that has a session: one table of what a client may send (ARCP 1.1 §6–§8): what was not
+ * negotiated is refused (§6.2), and a close is answered while its jobs go on (§6.7).
  *
  * Responsibility: each row of the table says which feature a message needs, how it runs, how many bytes of reply it owes, and what
  * answers it. `Conversation` is what one connection's answers share: its session, what is in flight, and the lanes of large replies.

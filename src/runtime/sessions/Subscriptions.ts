@@ -1,11 +1,11 @@
 /**
- * Observing jobs: subscribe with an exact boundary and history, unsubscribe, and listing (ARCP 1.1 §6.6, §7.6).
+ * Observing jobs: subscribe with an exact boundary and history, unsubscribe, and listing (ARCP 1.1 §6.6, §7.6, §7.7).
  *
  * Responsibility: whether a principal may observe a job; what is read of it before a subscribe is written, and what the answer shows.
  * What the change itself does is `internal/observation.ts`.
  *
- * Order: `job.subscribed` is sent before any replayed event, and behind what the session has been given before; the replay is numbered in the session and
- * ends exactly where live events begin, because both are decided at one place in the log's queue.
+ * Order: `job.subscribed` is sent before any replayed event, and behind what the session has been given before; the replay is numbered
+ * in the session and ends exactly where live events begin, because both are decided at one place in the log's queue.
  *
  * Races: a job that ends between the look-up and the change is looked up again, and then has ended. A job that is being left to the
  * next process is not observed here: the client is told to try again.
