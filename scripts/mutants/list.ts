@@ -333,8 +333,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§14 replies are as small as a frame may be",
     inside: "src/runtime/log/Outbox.ts",
-    find: "this.bounds.maxFrameBytes ?? Infinity",
-    replace: "Infinity",
+    find: "bounds.maxFrameBytes ?? Number.POSITIVE_INFINITY",
+    replace: "Number.POSITIVE_INFINITY",
     test: frameBytes,
     title: "details of errors, replies and inventories that do not fit are left out"
   },
@@ -895,8 +895,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§7.6 an observer that a failed batch took away is still there",
     inside: "src/runtime/log/Attachments.ts",
-    find: "return () => void this.attached.set(id, attachment)",
-    replace: "return nothing",
+    find: "      this.attached.set(id, attachment)\n      this.firstOwnerSeq = seq",
+    replace: "      this.firstOwnerSeq = seq",
     test: "test/runtime/reverts.test.ts",
     title: "that failed leaves everything as it was"
   },

@@ -10,13 +10,14 @@
  * the job's in listings and for observers (§6.6). Where it leaves for good, the next one is the first.
  */
 import type { Outbox } from "./Outbox.js"
-import { type EndedJob, extend, type OpenRun, type Run, type Undo } from "./Run.js"
+import { type Run, Runs } from "../kernel/Runs.js"
+import type { EndedJob, Undo } from "./Run.js"
 import type { SessionLog } from "./SessionLog.js"
 
 /** A session's place in a job: what of the job it has been given. */
 export interface Attachment {
   readonly session: SessionLog
-  readonly runs: ReadonlyArray<Run>
+  readonly given: Runs
   /** The connection over which the session has asked for it; another one after a resume may be another process's. */
   readonly link?: Outbox | undefined
   /** An owner that came later has not been given the events up to this one, but for the chunks of the result. */
@@ -24,7 +25,6 @@ export interface Attachment {
 }
 
 interface Attached extends Attachment {
-  runs: Array<OpenRun>
   link: Outbox | undefined
   before: number | undefined
 }
@@ -41,21 +41,21 @@ const both =
 
 /** The sessions of one job. */
 export class Attachments {
+  /** By the session's id. */
+  readonly all: ReadonlyMap<string, Attachment>
+  /** The sessions that submitted it, the first one first; replaced, never changed. */
+  owners: ReadonlyArray<SessionLog> = []
   private readonly job: EndedJob
   private readonly attached = new Map<string, Attached>()
-  private owning: ReadonlyArray<SessionLog> = []
   private firstOwner: string
+  /** The first owner's last number before it was attached, or when it left. */
   private firstOwnerSeq: number
 
   constructor(job: EndedJob, ownerSessionId: string, lastOwnerSeq: number) {
     this.job = job
+    this.all = this.attached
     this.firstOwner = ownerSessionId
     this.firstOwnerSeq = lastOwnerSeq
-  }
-
-  /** The sessions that submitted it, the first one first; replaced, never changed. */
-  get owners(): ReadonlyArray<SessionLog> {
-    return this.owning
   }
 
   /** The first owner's, also once it has left and none has come. */
@@ -65,25 +65,14 @@ export class Attachments {
 
   /** The last number of the first owner's session that is an event of the job. */
   get lastOwnerSeq(): number {
-    return this.firstOwnerSeq
-  }
-
-  get all(): ReadonlyMap<string, Attachment> {
-    return this.attached
-  }
-
-  /** A session has been given these events; for the batch. */
-  published(session: SessionLog, firstSeq: number, lastSeq: number, firstJobSeq: number): void {
-    const attachment = this.attached.get(session.sessionId)
-    if (attachment !== undefined) extend(attachment.runs, firstSeq, lastSeq, firstJobSeq)
-    if (this.firstOwner === session.sessionId) this.firstOwnerSeq = lastSeq
+    return Math.max(this.firstOwnerSeq, this.attached.get(this.firstOwner)?.given.lastSeq ?? 0)
   }
 
   /** Its events go to a session, which asked over a connection, from now on; for the batch. */
   attach(session: SessionLog, link: Outbox | undefined, before?: number): Undo {
     const id = session.sessionId
     if (this.attached.has(id)) return nothing
-    this.attached.set(id, { session, runs: [], link, before })
+    this.attached.set(id, { session, given: new Runs(), link, before })
     return () => void this.attached.delete(id)
   }
 
@@ -108,14 +97,14 @@ export class Attachments {
   /** A session observes it no more, and is sent no more of it unless it is an owner; for the batch. */
   unobserve(session: SessionLog): Undo {
     const unmark = session.mark("observed", this.job, false)
-    return this.owning.includes(session) ? unmark : both(unmark, this.detach(session))
+    return this.owners.includes(session) ? unmark : both(unmark, this.detach(session))
   }
 
   /** A session is an owner, beside those that there are: events behind this one go there too; for the batch. */
   addOwner(session: SessionLog, before: number): Undo {
     const attach = this.attach(session, session.link, before)
-    if (this.owning.includes(session)) return attach
-    const owners = this.setOwners([...this.owning, session])
+    if (this.owners.includes(session)) return attach
+    const owners = this.setOwners([...this.owners, session])
     return both(both(attach, owners), session.mark("owned", this.job, true))
   }
 
@@ -123,22 +112,25 @@ export class Attachments {
   removeOwner(session: SessionLog): Undo {
     const unmark = session.mark("owned", this.job, false)
     const detach = session.observed.has(this.job) ? nothing : this.detach(session)
-    return both(both(unmark, detach), this.setOwners(this.owning.filter((owner) => owner !== session)))
+    return both(both(unmark, detach), this.setOwners(this.owners.filter((owner) => owner !== session)))
   }
 
   /** It is taken away from every session; for the batch. */
   detachAll(): Undo {
     const before = [...this.attached.values()]
-    const owners = this.owning
+    const { owners } = this
+    const seq = this.firstOwnerSeq
     const undone: Array<Undo> = []
     for (const { session } of before) {
       undone.push(session.mark("owned", this.job, false), session.mark("observed", this.job, false))
     }
+    this.firstOwnerSeq = this.lastOwnerSeq
     this.attached.clear()
-    this.owning = []
+    this.owners = []
     return () => {
+      this.firstOwnerSeq = seq
       for (const attachment of before) this.attached.set(attachment.session.sessionId, attachment)
-      this.owning = owners
+      this.owners = owners
       for (const undo of undone.toReversed()) undo()
     }
   }
@@ -148,7 +140,7 @@ export class Attachments {
     for (const [session, runs] of attached) {
       this.attached.set(session.sessionId, {
         session,
-        runs: runs.map((run) => ({ ...run })),
+        given: new Runs(runs),
         link: undefined,
         before: undefined
       })
@@ -157,30 +149,32 @@ export class Attachments {
 
   /** No session asks any more for what it was given of the events up to a number. */
   forgetRuns(upTo: number): void {
-    for (const { runs } of this.attached.values()) {
-      const keep = runs.findIndex((run) => run.firstJobSeq + (run.lastSeq - run.firstSeq) > upTo)
-      runs.splice(0, keep === -1 ? runs.length : keep)
-    }
+    for (const { given } of this.attached.values()) given.forget(upTo)
   }
 
   private detach(session: SessionLog): Undo {
     const id = session.sessionId
     const attachment = this.attached.get(id)
     if (attachment === undefined) return nothing
+    const seq = this.firstOwnerSeq
+    if (id === this.firstOwner) this.firstOwnerSeq = this.lastOwnerSeq
     this.attached.delete(id)
-    return () => void this.attached.set(id, attachment)
+    return () => {
+      this.attached.set(id, attachment)
+      this.firstOwnerSeq = seq
+    }
   }
 
   private setOwners(owners: ReadonlyArray<SessionLog>): Undo {
-    const before = { owners: this.owning, first: this.firstOwner, seq: this.firstOwnerSeq }
-    this.owning = owners
+    const before = { owners: this.owners, first: this.firstOwner, seq: this.firstOwnerSeq }
+    this.owners = owners
     const id = owners[0]?.sessionId
     if (id !== undefined && id !== this.firstOwner) {
       this.firstOwner = id
-      this.firstOwnerSeq = this.attached.get(id)?.runs.at(-1)?.lastSeq ?? 0
+      this.firstOwnerSeq = 0
     }
     return () => {
-      this.owning = before.owners
+      this.owners = before.owners
       this.firstOwner = before.first
       this.firstOwnerSeq = before.seq
     }

@@ -415,7 +415,7 @@ export class Batch {
     }
     for (const { firstJobSeq, firstSeq, job, lastSeq, session } of this.deliveries) {
       session.publish(firstSeq, lastSeq, firstJobSeq, job)
-      if (isLive(job)) job.sessions.published(session, firstSeq, lastSeq, firstJobSeq)
+      if (isLive(job)) job.sessions.all.get(session.sessionId)?.given.add(firstSeq, lastSeq, firstJobSeq)
     }
     for (const session of this.openDeliveries.keys()) session.publishBytes()
     for (const [session, seq] of this.acknowledged) if (seq > session.ackedSeq) session.acknowledge(seq)

@@ -7,14 +7,17 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import { ResumeWindowExpired } from "../../protocol/Errors.js"
 import type { IdsService } from "../../protocol/Ids.js"
 import * as Rows from "../../store/Rows.js"
 import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
+import { errorFrame } from "../kernel/ErrorFrame.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { inlined, isStreamed } from "./internal/inlined.js"
 import { isLive } from "./JobLog.js"
 import type { EndedJob, SessionRun } from "./Run.js"
 import type { SessionLog } from "./SessionLog.js"
+import type { Frames, Source } from "./Source.js"
 import { isPrioritized, prioritizedEnd } from "../kernel/Payload.js"
 import { terminalFor } from "../kernel/Peers.js"
 
@@ -23,12 +26,6 @@ type StoreService = Context.Tag.Service<Store>
 /** At most this many events, or characters, go into one write. */
 const maxEvents = 512
 const maxChars = 262_144
-
-/** Frames and the number of the last of them; undefined where the store no longer has what comes next. */
-export interface Frames {
-  readonly frames: Array<string>
-  readonly cursor: number
-}
 
 const heads = new WeakMap<SessionLog, Map<string, string>>()
 
@@ -229,3 +226,28 @@ export const covered = (session: SessionLog, cursor: number, store: StoreService
     }
     return true
   })
+
+/** What reading needs. */
+export interface ReadContext {
+  readonly store: StoreService
+  readonly ids: IdsService
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  readonly bounds: FrameBounds
+}
+
+/** A session's events, as its connection sends them. */
+export const sourceOf = (session: SessionLog, { bounds, ids, now, store }: ReadContext): Source => ({
+  get seq() {
+    return session.seq
+  },
+  ready: (cursor, upTo, at) => ready(session, cursor, upTo, ids, at, bounds),
+  read: (cursor, upTo, at) => read(session, cursor, upTo, store, ids, at, bounds),
+  gone: () =>
+    errorFrame(
+      { id: ids.unsafeUlid(now()), session_id: session.sessionId },
+      new ResumeWindowExpired({ message: "the events that come next are gone" })
+    ),
+  seen: (at) => session.seen(at),
+  now
+})

@@ -10,8 +10,9 @@
 import type { JobStatus } from "../../protocol/Session.js"
 import type { JobValues } from "../../store/Rows.js"
 import type { JobRecord, SegmentClass } from "../../store/Store.js"
+import type { LimitsShape } from "../kernel/Limits.js"
 import { type Attachment, Attachments } from "./Attachments.js"
-import { ByteMarks } from "./internal/byteMarks.js"
+import { ByteMarks } from "../kernel/ByteMarks.js"
 import type { ClassRun, EndedJob, Run, Undo } from "./Run.js"
 import type { SessionLog } from "./SessionLog.js"
 
@@ -260,6 +261,11 @@ export class JobLog {
 
   // History.
 
+  /** Whether more of it is kept than its history needs (§6.5); `historyEvents` and `historyBytes` are what it needs. */
+  outgrows({ historyBytes, historyEvents }: Pick<LimitsShape, "historyBytes" | "historyEvents">): boolean {
+    return !this.closed && (this.durable - this.gone > historyEvents * 2 || this.keptBytes > historyBytes * 2)
+  }
+
   /** Bytes of payloads that are kept in the store, as far as this process has written them. */
   get keptBytes(): number {
     return this.total - this.trimmed
@@ -284,6 +290,16 @@ export class JobLog {
   }
 
   // Sessions.
+
+  /** Whether an owner is further behind with its acknowledgements than so many events or bytes. */
+  isAhead(events: number, bytes: number): boolean {
+    const { owners } = this.sessions
+    for (let i = 0; i < owners.length; i++) {
+      const owner = owners[i]!
+      if (owner.seq - owner.ackedSeq > events || owner.bytes - owner.ackedBytes > bytes) return true
+    }
+    return false
+  }
 
   /** The sessions that submitted it, the first one first; replaced, never changed. */
   get owners(): ReadonlyArray<SessionLog> {

@@ -1,26 +1,36 @@
 /**
- * A session's connection, seen from the session: what is to be sent, and up to which event it has been sent.
+ * A session's connection, seen from the session: what is to be sent, up to which event it has been sent, and sending it.
  *
- * Order: replies leave before events that were committed with or after them. Only the pump of the link sends, so frames
- * never overtake each other; anybody may `post`.
+ * Responsibility: replies that wait, the cursor of events, and one pump for each connection, with no fiber of it while there is nothing
+ * to send.
+ *
+ * Order: replies leave before events that were committed with or after them, but for what has its place behind an event. Events leave
+ * in the order of the session's numbers, live ones and those that are read back, because there is one cursor. Only the pump sends, so
+ * frames never overtake each other; any part of the runtime may `post`.
+ *
+ * Races closed here: nothing follows a client's bye, also where the store was being asked; between a look at what there is and falling
+ * asleep there is no pause, so no wake is missed.
  *
  * Bounds: replies are encoded when they are posted and counted in bytes until the connection has taken them. At the bound, or
  * when replies are owed that would reach it, the connection's requests are not read ({@link Outbox.room}).
  */
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
-import type { Connection, Frame } from "../../transport/Connection.js"
+import * as Fiber from "effect/Fiber"
+import type * as Scope from "effect/Scope"
+import type { StoreError } from "../../store/Store.js"
+import { closeCodes, type Connection, type ConnectionClosed, type Frame } from "../../transport/Connection.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import { smaller } from "../kernel/FrameSize.js"
-import { defer } from "../kernel/Turn.js"
+import { defer, pauseIfOver } from "../kernel/Turn.js"
+import type { Source } from "./Source.js"
+import { ReplyRoom, type RoomBounds } from "./internal/replyRoom.js"
 
 /** How much of the outbox goes into one write, in bytes; at least one frame. What is left stays counted here. */
 const batchBytes = 262_144
 
 /** Bounds of the replies that wait on one link. */
-export interface ReplyBounds {
-  readonly replies: number
-  readonly replyBytes: number
+export interface ReplyBounds extends RoomBounds {
   /** Encoded bytes of one frame; what {@link smaller} makes of it takes the place of a larger one. Default: any. */
   readonly maxFrameBytes?: number
 }
@@ -47,22 +57,14 @@ export class Outbox {
   /** Frames that {@link take} has handed out and that are being sent. */
   private taken = 0
   private takenBytes = 0
-  /** Everything that was posted and has not been sent. */
-  private unsent = 0
-  private unsentBytes = 0
-  /** Replies to requests that have been read, and how large they are expected to be. */
-  private owed = 0
-  private owedBytes = 0
-  private readonly bounds: ReplyBounds
-  private roomWaiters: Array<() => void> = []
+  private readonly maxFrameBytes: number
+  private readonly replyRoom: ReplyRoom
   /** Whether the connection has ended: nothing is kept for it. */
   private gone = false
   private ended: Ending | undefined = undefined
-  private hasConfirmed = false
   private heardAt: number
   private saidAt: number
   private heartbeat: Deadline | undefined = undefined
-  private badInARow = 0
   private readonly overdueBy: ((ending: Ending) => Deadline) | undefined
   private overdue: Deadline | undefined = undefined
   /** Who waits until everything has been sent. */
@@ -87,7 +89,8 @@ export class Outbox {
     this.handed = cursor
     this.heardAt = now
     this.saidAt = now
-    this.bounds = bounds
+    this.maxFrameBytes = bounds.maxFrameBytes ?? Number.POSITIVE_INFINITY
+    this.replyRoom = new ReplyRoom(bounds)
     this.overdueBy = overdue
   }
 
@@ -148,26 +151,6 @@ export class Outbox {
     this.heartbeat = heartbeat
   }
 
-  /** A frame that is no message; answers how many there were in a row. */
-  bad(): number {
-    return ++this.badInARow
-  }
-
-  /** A frame that is a message. */
-  good(): void {
-    this.badInARow = 0
-  }
-
-  /** Whether the client has shown that it holds the token of the last welcome. */
-  get confirmed(): boolean {
-    return this.hasConfirmed
-  }
-
-  /** The client has shown it. */
-  confirm(): void {
-    this.hasConfirmed = true
-  }
-
   /** How the connection is to be closed once the outbox has left; undefined: it is not. */
   get closing(): Ending | undefined {
     return this.ended
@@ -184,13 +167,12 @@ export class Outbox {
   }
 
   private text(frame: Frame): string {
-    return smaller(typeof frame === "string" ? frame : JSON.stringify(frame), this.bounds.maxFrameBytes ?? Infinity)
+    return smaller(typeof frame === "string" ? frame : JSON.stringify(frame), this.maxFrameBytes)
   }
 
   private count(text: string): number {
     const bytes = Buffer.byteLength(text)
-    this.unsent++
-    this.unsentBytes += bytes
+    this.replyRoom.add(bytes)
     return bytes
   }
 
@@ -265,75 +247,32 @@ export class Outbox {
   /** What was taken has been sent. */
   settle(): void {
     if (this.taken === 0) return
-    this.unsent -= this.taken
-    this.unsentBytes -= this.takenBytes
+    this.replyRoom.sent(this.taken, this.takenBytes)
     this.taken = 0
     this.takenBytes = 0
-    this.signal()
   }
 
   /**
    * A request has been read whose reply comes later, and is expected to have so many bytes. Call what this returns when it is posted.
    */
   owe(bytes: number): () => void {
-    let open = true
-    this.owed++
-    this.owedBytes += bytes
-    return () => {
-      if (!open) return
-      open = false
-      this.owed--
-      this.owedBytes -= bytes
-      this.signal()
-    }
+    return this.replyRoom.owe(bytes)
   }
 
   /** Whether the next request may be read. */
   get hasRoom(): boolean {
-    return (
-      this.deaf ||
-      (this.unsent + this.owed < this.bounds.replies && this.unsentBytes + this.owedBytes < this.bounds.replyBytes)
-    )
+    return this.replyRoom.isOpen
   }
 
   /** The bound that unsent replies have reached, where it is they, and not requests that are being answered. */
   get full(): "replies" | "replyBytes" | undefined {
-    return this.unsentBytes >= this.bounds.replyBytes
-      ? "replyBytes"
-      : this.unsent >= this.bounds.replies
-        ? "replies"
-        : undefined
+    return this.replyRoom.full
   }
 
-  /** At half of both bounds, so that a full link is not waited for once for each request. */
-  private get isLow(): boolean {
-    return (
-      this.deaf ||
-      (2 * (this.unsent + this.owed) <= this.bounds.replies &&
-        2 * (this.unsentBytes + this.owedBytes) <= this.bounds.replyBytes)
-    )
+  /** Waits until there is room again: less than half of both bounds. */
+  get room(): Effect.Effect<void> {
+    return this.replyRoom.opened
   }
-
-  private signal(): void {
-    if (this.roomWaiters.length === 0 || !this.isLow) return
-    const waiters = this.roomWaiters
-    this.roomWaiters = []
-    for (const waiter of waiters) waiter()
-  }
-
-  /**
-   * Waits until there is room again: less than half of both bounds. {@link hasRoom} is looked at again where it registers, in one step,
-   * so that no wake is missed.
-   */
-  readonly room: Effect.Effect<void> = Effect.async<void>((resume) => {
-    if (this.hasRoom) return resume(Effect.void)
-    const waiter = (): void => resume(Effect.void)
-    this.roomWaiters.push(waiter)
-    return Effect.sync(() => {
-      const at = this.roomWaiters.indexOf(waiter)
-      if (at >= 0) this.roomWaiters.splice(at, 1)
-    })
-  })
 
   /** The connection has ended: drops what waits, and takes no more. */
   abandon(): void {
@@ -343,7 +282,7 @@ export class Outbox {
     this.outboxBytes = 0
     this.behind.length = 0
     this.wakeTakers()
-    this.signal()
+    this.replyRoom.end()
   }
 
   /** Closes the connection after what is in the outbox; nothing is sent after that. */
@@ -351,7 +290,7 @@ export class Outbox {
     if (this.ended !== undefined) return
     this.ended = { code, reason }
     this.overdue = this.overdueBy?.(this.ended)
-    this.signal()
+    this.replyRoom.end()
     this.wake()
   }
 
@@ -401,4 +340,111 @@ export class Outbox {
   pumpedBy(pump: (() => void) | undefined): void {
     this.pump = pump
   }
+}
+
+/** Whether there may be more to send. */
+type Step = Effect.Effect<boolean, ConnectionClosed | StoreError>
+
+const sending = (source: Source, link: Outbox, cursor: number, now: number): void => {
+  link.handOver(cursor, now)
+  source.seen(now)
+}
+
+/** Sends events that have to be read back. */
+const readBack = (source: Source, link: Outbox, last: number, now: number): Step =>
+  Effect.flatMap(source.read(link.cursor, last, now), (read) => {
+    // The client may have left while the store was asked: nothing follows its bye (1.0 §6.4).
+    if (link.closing !== undefined) return Effect.succeed(true)
+    if (read === undefined) {
+      link.post(source.gone())
+      link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
+      return Effect.succeed(true)
+    }
+    sending(source, link, read.cursor, now)
+    return Effect.as(link.connection.send(read.frames), true)
+  })
+
+/** Sends what there is next, and answers whether there may be more. */
+const next = (source: Source, link: Outbox): Step => {
+  const { connection } = link
+  link.settle()
+  const upTo = link.release()
+  const now = source.now()
+  const replies = link.hasReplies ? link.take() : undefined
+  if (replies !== undefined) link.said(now)
+  if (link.closing !== undefined) {
+    return replies !== undefined
+      ? Effect.as(connection.send(replies), true)
+      : Effect.as(connection.close(link.closing.code, link.closing.reason), false)
+  }
+  // Replies that are left leave before events that may belong behind them.
+  if (replies !== undefined && link.hasReplies) return Effect.as(connection.send(replies), true)
+  if (link.cursor >= source.seq) {
+    if (replies !== undefined) return Effect.as(connection.send(replies), true)
+    link.sent()
+    link.sleep()
+    return Effect.succeed(false)
+  }
+  const last = Math.min(source.seq, upTo)
+  const events = source.ready(link.cursor, last, now)
+  if (events !== undefined) {
+    sending(source, link, events.cursor, now)
+    return Effect.as(connection.send(replies === undefined ? events.frames : [...replies, ...events.frames]), true)
+  }
+  return replies !== undefined ? Effect.as(connection.send(replies), true) : readBack(source, link, last, now)
+}
+
+/** Sends what the session has. Ends when that is done, and with the connection. */
+const pump = (source: Source, link: Outbox): Effect.Effect<void> => {
+  const step = Effect.suspend(() => next(source, link))
+  let more = true
+  let sent = false
+  return Effect.whileLoop({
+    while: () => more,
+    // Between two steps, never between a look at what there is and falling asleep.
+    body: () => {
+      const wait = sent ? pauseIfOver() : undefined
+      sent = true
+      return wait === undefined ? step : Effect.zipRight(wait, step)
+    },
+    step: (left) => {
+      more = left
+    }
+  }).pipe(
+    Effect.catchTags({
+      ConnectionClosed: () => Effect.sync(() => link.abandon()),
+      StoreError: (error) =>
+        Effect.zipRight(
+          Effect.logError("a session's log could not be read", error),
+          Effect.zipRight(
+            Effect.sync(() => link.abandon()),
+            link.connection.close(closeCodes.tryAgainLater, "the store is not available")
+          )
+        )
+    }),
+    Effect.asVoid
+  )
+}
+
+/** Lets a session's pump run whenever there is something to send, until the scope closes. No fiber waits for that. */
+export const pumped = (
+  source: Source,
+  link: Outbox,
+  runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
+): Effect.Effect<void, never, Scope.Scope> => {
+  let running: Fiber.RuntimeFiber<void> | undefined
+  link.pumpedBy(() => {
+    const fiber = runFork(pump(source, link))
+    if (fiber.unsafePoll() !== null) return
+    running = fiber
+    fiber.addObserver(() => {
+      // It may have fallen asleep, and the next have been begun, before it ended.
+      if (running === fiber) running = undefined
+    })
+  })
+  link.wake()
+  return Effect.addFinalizer(() => {
+    link.pumpedBy(undefined)
+    return running === undefined ? Effect.void : Fiber.interrupt(running)
+  })
 }

@@ -11,7 +11,7 @@
 import type { Principal } from "../../auth/Principal.js"
 import type { SegmentClass, SessionRecord } from "../../store/Store.js"
 import type { PeerKind } from "../kernel/Peers.js"
-import { ByteMarks } from "./internal/byteMarks.js"
+import { ByteMarks } from "../kernel/ByteMarks.js"
 import type { Outbox } from "./Outbox.js"
 import type { ClassRun, EndedJob, SessionRun, Undo } from "./Run.js"
 

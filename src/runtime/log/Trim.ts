@@ -21,16 +21,15 @@ const neededBy = (session: SessionLog, limits: LimitsShape): number =>
     session.seqAtBytes(session.bytes - limits.bufferedBytes)
   )
 
-/** Up to which event a job's history may go now; undefined where it stays. */
+/** Up to which event the history of a job may go that has outgrown it; undefined where it stays. */
 const trimmable = (job: JobLog, limits: LimitsShape): number | undefined => {
   const tooLong = job.seq - job.trimmedTo > limits.historyEvents * 2
   const tooLarge = job.keptBytes > limits.historyBytes * 2
-  if (job.ending || !(tooLong || tooLarge)) return undefined
   let upTo = Math.max(tooLong ? job.seq - limits.historyEvents : 0, tooLarge ? job.seqBefore(limits.historyBytes) : 0)
-  for (const { runs, session } of job.attachments.values()) {
+  for (const { given, session } of job.attachments.values()) {
     const needed = neededBy(session, limits)
     // All of them: where a history was replayed once more, later runs have earlier events.
-    for (const run of runs) {
+    for (const run of given.all) {
       if (run.lastSeq <= needed) continue
       upTo = Math.min(upTo, run.firstJobSeq + Math.max(0, needed - run.firstSeq + 1) - 1)
     }
@@ -46,9 +45,9 @@ const trimmable = (job: JobLog, limits: LimitsShape): number | undefined => {
 /** Writes that events of a job are gone, to each session that had them. */
 const write = (batch: Batch, job: JobLog, upTo: number): void => {
   batch.trim(job.jobId, upTo)
-  for (const { runs, session } of job.attachments.values()) {
+  for (const { given, session } of job.attachments.values()) {
     let floor = 0
-    for (const run of runs) {
+    for (const run of given.all) {
       if (run.firstJobSeq > upTo) continue
       floor = Math.max(floor, Math.min(run.lastSeq, run.firstSeq + (upTo - run.firstJobSeq)))
     }
@@ -66,7 +65,7 @@ const report = (job: JobLog, limits: LimitsShape, meter: MeterShape): void => {
   }
 }
 
-/** Trims a job where it has more than it should; `change` queues a change of the log. */
+/** Trims a job that has outgrown its history; `change` queues a change of the log. */
 export const trim = (
   job: JobLog,
   limits: LimitsShape,

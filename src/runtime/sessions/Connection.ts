@@ -69,6 +69,8 @@ class Reading {
   /** What answers its requests, once it has a session. */
   conversation: Conversation | undefined = undefined
   private stopped = false
+  private badInARow = 0
+  private hasUnderstood = false
 
   constructor(arrival: Arrival, pace: Pace) {
     this.arrival = arrival
@@ -83,6 +85,19 @@ class Reading {
   /** The connection is to be read no further. */
   stop(): void {
     this.stopped = true
+  }
+
+  /** A frame that is no message; answers how many there were in a row. */
+  bad(): number {
+    return ++this.badInARow
+  }
+
+  /** A frame that is a message; answers whether it is the first. */
+  understood(): boolean {
+    const isFirst = !this.hasUnderstood
+    this.badInARow = 0
+    this.hasUnderstood = true
+    return isFirst
   }
 
   /** Whether the connection is to be read no further. */
@@ -121,12 +136,6 @@ const heard = ({ link, session }: Conversation, now: number): void => {
   session.seen(now)
 }
 
-/** What has come is a message for a runtime. */
-const understood = ({ link, session }: Conversation, type: string): void => {
-  link.good()
-  if (!isSignOfLife(type)) session.spoke(link.lastIn)
-}
-
 /** How one runtime serves a connection until it ends. Never fails. */
 export const serving = (handshake: Handshake, requests: Requests) =>
   Effect.gen(function* () {
@@ -149,7 +158,7 @@ export const serving = (handshake: Handshake, requests: Requests) =>
         meter.count(badMessages)
         if (request === undefined) conversation.unreadable(error, requestId)
         else conversation.fail(error, request)
-        if (link.bad() < limits.badFramesInARow) return
+        if (reading.bad() < limits.badFramesInARow) return
         reading.stop()
         meter.reached("badFramesInARow")
         link.end(closeCodes.policy, `${limits.badFramesInARow} bad messages in a row`)
@@ -172,8 +181,8 @@ export const serving = (handshake: Handshake, requests: Requests) =>
       }
       const decoded = Message.decodeClient(raw)
       if (Either.isLeft(decoded)) return bad(reading, conversation, decoded.left, raw)
-      understood(conversation, raw.type)
-      if (!link.confirmed) sessions.confirm(conversation)
+      if (!isSignOfLife(raw.type)) session.spoke(link.lastIn)
+      if (reading.understood()) sessions.confirm(conversation)
       return requests.handle(conversation, decoded.right, typeof frame === "string" ? frame.length : 0)
     }
 

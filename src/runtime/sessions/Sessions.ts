@@ -50,8 +50,6 @@ const flushTime = 2_000
 
 /** The client has sent a frame: it holds the token of the last welcome. */
 const confirm = ({ eventLog }: SessionsContext, table: SessionTable, { link, session, tokenHash }: Attached): void => {
-  if (link.confirmed) return
-  link.confirm()
   if (session.link !== link || session.head.previousTokenHash === undefined) return
   let before = session.head
   eventLog.change({
@@ -125,7 +123,7 @@ const makeContext = Effect.gen(function* () {
     limits,
     meter: yield* Meter,
     backPressure: yield* BackPressure,
-    pumps: { store, ids, now: deadlines.now, bounds, runFork },
+    reading: { store, ids, now: deadlines.now, bounds },
     runFork
   }
   return context
@@ -150,7 +148,7 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
       hello: Hello,
       peer: PeerKind
     ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
-    /** The client has sent a frame: it holds the token of the last welcome. */
+    /** The client has sent its first message: it holds the token of the welcome. */
     readonly confirm: (attached: Attached) => void
     /** The connection has ended; the session can be resumed for its window. */
     readonly leave: (attached: Attached) => void

@@ -123,7 +123,7 @@ export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscription
           live !== undefined ? ownerFor(session, live) : isOther ? session.sessionId : stored.state.ownerSessionId
         const attachment = live?.attachments.get(ownerId)
         return attachment !== undefined
-          ? Effect.succeed(attachment.runs)
+          ? Effect.succeed(attachment.given.all)
           : Effect.mapError(store.deliveriesOfJob(ownerId, stored.record.jobId), storeFailure)
       }
 

@@ -9,7 +9,9 @@
  */
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
+import type { JobService } from "../../../agent/Job.js"
 import { InvalidRequest } from "../../../protocol/Errors.js"
+import { logLevels } from "../../../protocol/Event.js"
 import * as Text from "../../../protocol/Text.js"
 import type { SegmentClass } from "../../../store/Store.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
@@ -42,6 +44,12 @@ export class JobEvents {
   newId(prefix: string): string {
     return `${prefix}_${this.engine.ids.unsafeUlid(this.now())}`
   }
+
+  /** A line of the job's log. */
+  readonly log: JobService["log"] = (message, level = "info") =>
+    logLevels.includes(level)
+      ? this.event("log", { level, message })
+      : Effect.fail(new InvalidRequest({ message: "log.level: must be one of debug, info, warn, error" }))
 
   /** Emits an event of the class that most have. */
   event(kind: string, body: unknown, then?: () => void): Effect.Effect<void, InvalidRequest> {
@@ -97,7 +105,11 @@ export class JobEvents {
   private paced(hasRoom: boolean): Effect.Effect<void> {
     const { engine, live } = this
     // A job that is being stopped waits for no reader: its finalizers may emit.
-    const throttle = this.running.stop === undefined ? engine.backPressure.throttle(live) : undefined
+    const { ackLag, ackLagBytes } = engine.limits
+    const throttle =
+      live.isAhead(ackLag, ackLagBytes) && this.running.stop === undefined
+        ? engine.backPressure.throttle(live)
+        : undefined
     if (throttle !== undefined) return Effect.zipRight(throttle, engine.eventLog.room(live))
     return hasRoom ? (pauseIfOver() ?? Effect.void) : engine.eventLog.room(live)
   }

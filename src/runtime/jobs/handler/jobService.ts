@@ -12,7 +12,6 @@ import type { Gate } from "../../../agent/Gate.js"
 import type { JobService } from "../../../agent/Job.js"
 import { isPriority, priorities, type Priority } from "../../../protocol/Envelope.js"
 import { InvalidRequest } from "../../../protocol/Errors.js"
-import { logLevels } from "../../../protocol/Event.js"
 import * as ExtensionName from "../../../protocol/ExtensionName.js"
 import { forJob } from "../../artifacts/Artifacts.js"
 import { toolResultBody } from "../../kernel/Payload.js"
@@ -58,10 +57,7 @@ export const make = (running: Running, engine: Engine): { readonly service: JobS
     leaseConstraints: running.lease.constraints,
     attempt: live.attempt,
     priority: live.values.accepted.priority,
-    log: (message, level = "info") =>
-      logLevels.includes(level)
-        ? events.event("log", { level, message })
-        : invalid("log.level: must be one of debug, info, warn, error"),
+    log: events.log,
     thought: (text) => events.event("thought", { text }),
     status: (phase, message) => events.event("status", { phase, message }),
     metric: makeMetric(events, costs),

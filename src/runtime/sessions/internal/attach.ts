@@ -11,8 +11,8 @@ import type * as Scope from "effect/Scope"
 import { PermissionDenied } from "../../../protocol/Errors.js"
 import { closeCodes, type Connection } from "../../../transport/Connection.js"
 import type { PeerKind } from "../../kernel/Peers.js"
-import { Outbox } from "../../log/Outbox.js"
-import { pumped } from "../../log/Pump.js"
+import { sourceOf } from "../../log/Frames.js"
+import { Outbox, pumped } from "../../log/Outbox.js"
 import type { SessionLog } from "../../log/SessionLog.js"
 import type { Attached } from "./attached.js"
 import { type SessionsContext, sessionError } from "./context.js"
@@ -57,7 +57,7 @@ export const attach = (
   { connection, cursor, peer, token, tokenHash }: Arrival
 ): Effect.Effect<Attached, never, Scope.Scope> =>
   Effect.suspend(() => {
-    const { deadlines, ids, info, limits, pumps } = context
+    const { deadlines, ids, info, limits, reading, runFork } = context
     const link = linkTo(context, connection, cursor)
     const previous = session.link
     session.connect(link, peer)
@@ -66,5 +66,5 @@ export const attach = (
     else takeOver(context, session, previous)
     const now = deadlines.now()
     link.post(welcome(info, session, token, ids.unsafeUlid(now), now, limits.maxFrameBytes))
-    return Effect.as(pumped(pumps, session, link), { session, link, tokenHash })
+    return Effect.as(pumped(sourceOf(session, reading), link, runFork), { session, link, tokenHash })
   })

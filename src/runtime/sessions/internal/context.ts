@@ -13,7 +13,7 @@ import type { MeterShape } from "../../kernel/Metrics.js"
 import type { RuntimeInfo } from "../../kernel/RuntimeInfo.js"
 import type { BackPressure } from "../../log/BackPressure.js"
 import type { EventLog } from "../../log/EventLog.js"
-import type { PumpContext } from "../../log/Pump.js"
+import type { ReadContext } from "../../log/Frames.js"
 import type { SessionLog } from "../../log/SessionLog.js"
 
 /** The services. */
@@ -26,7 +26,7 @@ export interface SessionsContext {
   readonly limits: LimitsShape
   readonly meter: MeterShape
   readonly backPressure: Context.Tag.Service<BackPressure>
-  readonly pumps: PumpContext
+  readonly reading: ReadContext
   readonly runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
 }
 

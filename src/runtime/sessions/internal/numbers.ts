@@ -56,5 +56,5 @@ export const ownerFor = (session: SessionLog, live: JobLog): string =>
 /** The number of a job's last event in the asking session where that owns it, else in the first owner's (§6.6). */
 export const lastSeqFor = (session: SessionLog, live: JobLog): number =>
   live.owners[0] !== session && live.owners.includes(session)
-    ? (live.attachments.get(session.sessionId)?.runs.at(-1)?.lastSeq ?? 0)
+    ? (live.attachments.get(session.sessionId)?.given.lastSeq ?? 0)
     : live.lastOwnerSeq

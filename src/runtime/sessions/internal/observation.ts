@@ -115,7 +115,7 @@ export class Observation {
     const { history, session } = this.looked
     const { link } = this
     const known = live.attachments.get(session.sessionId)
-    const run = known?.runs[0]
+    const run = known?.given.all[0]
     // All that the session was given of it comes on this connection anyway: the answer was lost with the last one, and
     // the client asks again. Twice would be once too often.
     const comes = link !== undefined && run !== undefined && run.firstSeq > link.start && run.firstJobSeq <= first
@@ -142,6 +142,6 @@ export class Observation {
 
   private runsNow(): ReadonlyArray<Run> | undefined {
     const { live } = this
-    return live?.attachments.get(ownerFor(this.looked.session, live))?.runs
+    return live?.attachments.get(ownerFor(this.looked.session, live))?.given.all
   }
 }
