@@ -44,6 +44,7 @@ import { patientStore } from "./kernel/Patience.js"
 import { scheduled } from "./kernel/Turn.js"
 import { withTotalUserCode } from "./kernel/UserCode.js"
 import { Meter } from "./kernel/Metrics.js"
+import { recoverLogs } from "./log/Recovery.js"
 import * as Retention from "./log/Retention.js"
 import { RuntimeInfo } from "./kernel/RuntimeInfo.js"
 import { Serving } from "./sessions/Serving.js"
@@ -132,7 +133,7 @@ const infoLayer = (options: RuntimeOptions): Layer.Layer<RuntimeInfo, never, Age
 /** Takes up what an earlier process left, then accepts connections until the scope closes. */
 const accepting = (
   options: RuntimeOptions
-): Layer.Layer<never, never, Server | Serving | Sessions | Credentials | Store | JobRunner | EventLog> =>
+): Layer.Layer<never, never, Server | Serving | Sessions | Credentials | Deadlines | Store | JobRunner | EventLog> =>
   Layer.scopedDiscard(
     Effect.gen(function* () {
       const server = yield* Server
@@ -140,13 +141,16 @@ const accepting = (
       const serving = yield* Serving
       const sessions = yield* Sessions
       const store = yield* Store
-      const recovered = yield* Effect.orDie(Rows.decoded(store).recover)
+      const runner = yield* JobRunner
+      const rows = yield* Effect.orDie(Rows.decoded(store).recover)
+      // Each room its own, in this order, and before any connection is accepted.
+      const logs = yield* Effect.orDie(recoverLogs(store, rows, (yield* Deadlines).now()))
+      yield* sessions.adopt(logs.sessions)
       // Values of an earlier process are gone with it: they are revoked, and jobs that run again get new ones.
-      yield* Effect.orDie((yield* Credentials).recover(recovered.jobs.map(({ record }) => record.jobId)))
-      yield* sessions.recover(recovered)
+      yield* Effect.orDie((yield* Credentials).recover(rows.jobs.map(({ record }) => record.jobId)))
+      yield* Effect.orDie(runner.recover(logs.jobs))
       // Made before the finalizer, so that it closes after it: connections end politely before their fibers are interrupted.
       const connected = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
-      const runner = yield* JobRunner
       const eventLog = yield* EventLog
       const drainTime = Duration.toMillis(options.drainTime ?? "10 seconds")
       yield* server.restrict?.(serving.restrictions) ?? Effect.void

@@ -2,8 +2,9 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { RecoveredJob } from "../../store/Rows.js"
+import type { StoreError } from "../../store/Store.js"
 import type { JobLog } from "../log/JobLog.js"
+import type { RecoveredJobLog } from "../log/Recovery.js"
 import { JobEngine } from "./JobEngine.js"
 import type { Running } from "./Running.js"
 
@@ -15,10 +16,8 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
     readonly live: (jobId: string) => JobLog | undefined
     /** Whether a job is being left to the next process: nothing is to be asked of it here. */
     readonly left: (running: Running) => boolean
-    /** Recovers a job that an earlier process left unfinished, parents before their children. */
-    readonly recover: (job: RecoveredJob, openCalls: Iterable<string>) => JobLog
-    /** Ends or starts again what has been recovered. */
-    readonly resume: Effect.Effect<void>
+    /** Recovers the jobs that an earlier process left unfinished, then ends each or starts it again. */
+    readonly recover: (jobs: ReadonlyArray<RecoveredJobLog>) => Effect.Effect<void, StoreError>
     /**
      * Starts no more jobs, gives those that run this many milliseconds, then ends them, or leaves them to the next process
      * where their agents run again and the store is durable. Returns when no job is left.
@@ -32,8 +31,7 @@ export class JobRunner extends Context.Tag("effect-arcp/runtime/JobRunner")<
       running: (jobId) => jobs.get(jobId),
       live: (jobId) => jobs.get(jobId)?.live,
       left: (running) => drain.isLeft(running),
-      recover: (job, openCalls) => recovery.recover(job, openCalls),
-      resume: recovery.resume,
+      recover: (left) => recovery.recover(left),
       drain: (millis) => drain.drain(millis)
     }))
   )

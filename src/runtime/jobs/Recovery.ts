@@ -25,16 +25,16 @@ import type { IssueRequest } from "../credentials/Credentials.js"
 import { maySee } from "../credentials/View.js"
 import { isToolEvent } from "../kernel/Payload.js"
 import { pause } from "../kernel/Turn.js"
-import { JobLog } from "../log/JobLog.js"
+import type { RecoveredJobLog } from "../log/Recovery.js"
 import { restarted, runtimeEnd, stopped, tooLong } from "./handler/outcomes.js"
 import type { Engine, Recovers } from "./internal/engine.js"
 import { Running } from "./Running.js"
 import { nameOf } from "./Slots.js"
 
 /** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
-export const parentsFirst = <J extends StoredJob>(jobs: ReadonlyArray<J>): ReadonlyArray<J> => {
-  const byId = new Map(jobs.map((job) => [job.record.jobId, job]))
-  const depth = ({ record }: J): number => {
+const parentsFirst = <J extends { readonly stored: StoredJob }>(jobs: ReadonlyArray<J>): ReadonlyArray<J> => {
+  const byId = new Map(jobs.map((job) => [job.stored.record.jobId, job]))
+  const depth = ({ stored: { record } }: J): number => {
     const parent = record.parentJobId === undefined ? undefined : byId.get(record.parentJobId)
     return parent === undefined ? 0 : 1 + depth(parent)
   }
@@ -88,22 +88,16 @@ const againOf = (
 
 /** Makes a stored job anew. */
 const takeUp = (
-  stored: Rows.RecoveredJob,
+  { live, stored }: RecoveredJobLog,
   { agents, leases }: Engine,
   parent: Running | undefined,
   openCalls: Iterable<string>
 ): Taken => {
-  const { record, state, values } = stored
+  const { record, state } = stored
   const found = agents.resolve({ name: record.agent, version: record.version })
   const { again, input, lease } = againOf(stored, found, leases)
-  const live = new JobLog(
-    record,
-    {
-      ...state,
-      attempt: again && state.status === "running" ? state.attempt + 1 : state.attempt
-    },
-    values
-  )
+  // Nothing of it has been written by this process: it is not undone.
+  if (again && state.status === "running") live.setState({ ...live.state, attempt: state.attempt + 1 })
   const running = new Running({
     live,
     agent: Either.isRight(found) ? found.right : missing(record.agent, record.version),
@@ -150,7 +144,7 @@ const followCalls = (open: Set<string>, jobId: string, payloads: ReadonlyArray<s
 }
 
 /** The tool calls that an earlier process left open: reported, and without their `tool_result` (§8.2). */
-export const openCallsOf = (
+const openCallsOf = (
   store: Context.Tag.Service<Store>,
   jobId: string,
   heads: ReadonlyArray<SegmentHead>
@@ -189,29 +183,37 @@ interface Taken {
 
 /** Recovers jobs. */
 export class Recovery implements Recovers {
-  private readonly taken: Array<Taken> = []
   private readonly engine: Engine
 
   constructor(engine: Engine) {
     this.engine = engine
   }
 
-  recover(stored: Rows.RecoveredJob, openCalls: Iterable<string>): JobLog {
-    const { budgets, jobs } = this.engine
-    const { jobId, parentJobId } = stored.record
-    const parent = parentJobId === undefined ? undefined : jobs.get(parentJobId)
-    const taken = takeUp(stored, this.engine, parent, openCalls)
-    const { running } = taken
-    budgets.open(jobId, stored.counters)
-    parent?.adopt(running)
-    jobs.register(running)
-    this.taken.push(taken)
-    return running.live
+  recover(left: ReadonlyArray<RecoveredJobLog>): Effect.Effect<void, StoreError> {
+    const { store } = this.engine
+    return Effect.gen(this, function* () {
+      const taken: Array<Taken> = []
+      for (const job of parentsFirst(left)) {
+        yield* pause
+        taken.push(this.register(job, yield* openCallsOf(store, job.live.jobId, job.heads)))
+      }
+      yield* this.resume(taken)
+    })
   }
 
-  readonly resume: Effect.Effect<void> = Effect.suspend(() => {
+  private register(job: RecoveredJobLog, openCalls: Iterable<string>): Taken {
+    const { budgets, jobs } = this.engine
+    const { counters, record } = job.stored
+    const parent = record.parentJobId === undefined ? undefined : jobs.get(record.parentJobId)
+    const taken = takeUp(job, this.engine, parent, openCalls)
+    budgets.open(record.jobId, counters)
+    parent?.adopt(taken.running)
+    jobs.register(taken.running)
+    return taken
+  }
+
+  private resume(taken: ReadonlyArray<Taken>): Effect.Effect<void> {
     const { credentials, ending } = this.engine
-    const taken = this.taken.splice(0)
     // Children first, so that their money is back before a parent goes on or ends.
     for (const { again, running } of taken.toReversed())
       if (!again) ending.endNow(running, stopped({ status: "error", error: restarted }))
@@ -221,8 +223,8 @@ export class Recovery implements Recovers {
     if (!credentials.available) return Effect.sync(() => again.forEach((running) => this.startAgain(running)))
     // Beside the runtime's start: an upstream that is slow holds up its own jobs, and no other.
     const issued = Effect.forEach(again, (running) => this.issueAnew(running), { concurrency: 16, discard: true })
-    return Effect.forkIn(issued, this.engine.scope)
-  })
+    return Effect.asVoid(Effect.forkIn(issued, this.engine.scope))
+  }
 
   /** Stops a recovered job that may do nothing any more. */
   private stopIfOver(running: Running): void {

@@ -18,11 +18,9 @@ import type { Principal } from "../../auth/Principal.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import { Ids } from "../../protocol/Ids.js"
 import type { Hello, ResumeRequest } from "../../protocol/Session.js"
-import type { DecodedRecovered } from "../../store/Rows.js"
 import { Store } from "../../store/Store.js"
 import { closeCodes, type Connection } from "../../transport/Connection.js"
 import { shuttingDown } from "../jobs/Drain.js"
-import { JobRunner } from "../jobs/JobRunner.js"
 import { atEnd } from "../kernel/AtEnd.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import * as FrameSize from "../kernel/FrameSize.js"
@@ -34,13 +32,12 @@ import { pause } from "../kernel/Turn.js"
 import { BackPressure, type Emitting } from "../log/BackPressure.js"
 import { EventLog } from "../log/EventLog.js"
 import type { Outbox } from "../log/Outbox.js"
-import { SessionLog } from "../log/SessionLog.js"
+import type { SessionLog } from "../log/SessionLog.js"
 import { lastWords } from "./internal/attach.js"
 import type { Attached } from "./internal/attached.js"
 import type { SessionsContext } from "./internal/context.js"
 import { inventory } from "./internal/inventory.js"
 import { open, resume } from "./internal/opening.js"
-import { recoverJobs } from "./internal/recovered.js"
 import { SessionTable } from "./internal/table.js"
 
 export type { Attached } from "./internal/attached.js"
@@ -152,8 +149,8 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
     readonly confirm: (attached: Attached) => void
     /** The connection has ended; the session can be resumed for its window. */
     readonly leave: (attached: Attached) => void
-    /** Takes up the sessions, jobs and subscriptions of an earlier process. */
-    readonly recover: (recovered: DecodedRecovered) => Effect.Effect<void>
+    /** Adopts the sessions of an earlier process: their clients may come back. */
+    readonly adopt: (sessions: ReadonlyArray<SessionLog>) => Effect.Effect<void>
     /** Refuses new sessions and resumes from now on: the runtime is stopping. Clients that are connected stay. */
     readonly stopAdmitting: Effect.Effect<void>
     /** Sends every client what there is, then ends its connection, telling it to come back later; within 5 seconds. */
@@ -161,48 +158,43 @@ export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
     readonly count: () => number
   }
 >() {
-  static readonly layer: Layer.Layer<Sessions, never, Store | Emitting | Deadlines | Ids | JobRunner | RuntimeInfo> =
-    Layer.effect(
-      Sessions,
-      Effect.gen(function* () {
-        const context = yield* makeContext
-        const runner = yield* JobRunner
-        const table = new SessionTable(context)
-        yield* warnOfOmitted(context)
-        let stopping = false
-        const admitting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-          Effect.suspend((): Effect.Effect<A, E | ArcpError, R> => (stopping ? Effect.fail(shuttingDown) : effect))
+  static readonly layer: Layer.Layer<Sessions, never, Store | Emitting | Deadlines | Ids | RuntimeInfo> = Layer.effect(
+    Sessions,
+    Effect.gen(function* () {
+      const context = yield* makeContext
+      const table = new SessionTable(context)
+      yield* warnOfOmitted(context)
+      let stopping = false
+      const admitting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+        Effect.suspend((): Effect.Effect<A, E | ArcpError, R> => (stopping ? Effect.fail(shuttingDown) : effect))
 
-        const recover = (recovered: DecodedRecovered): Effect.Effect<void> =>
-          Effect.gen(function* () {
-            const now = context.deadlines.now()
-            for (const record of recovered.sessions) {
-              // The time while the runtime was down does not count: clients could not come back.
-              const session = new SessionLog({ ...record, lastSeenAt: now })
-              table.add(session)
-              table.expireLater(session)
-              yield* pause
-            }
-            yield* recoverJobs(recovered, table.byId, context.store, runner)
-            yield* runner.resume
-          }).pipe(Effect.catchAll((error) => Effect.die(error)))
+      const adopt = (sessions: ReadonlyArray<SessionLog>): Effect.Effect<void> =>
+        Effect.forEach(
+          sessions,
+          (session) => {
+            table.add(session)
+            table.expireLater(session)
+            return pause
+          },
+          { discard: true }
+        )
 
-        const stopAdmitting = Effect.sync(() => {
-          stopping = true
-        })
-
-        return {
-          open: (connection, principal, hello, peer) =>
-            admitting(open(context, table, { connection, principal, hello, peer })),
-          resume: (connection, principal, request, hello, peer) =>
-            admitting(resume(context, table, { connection, principal, hello, peer }, request)),
-          confirm: (attached) => confirm(context, table, attached),
-          leave: (attached) => leave(context, table, attached),
-          recover,
-          stopAdmitting,
-          shutdown: Effect.zipRight(stopAdmitting, endAll(table)),
-          count: () => table.byId.size
-        }
+      const stopAdmitting = Effect.sync(() => {
+        stopping = true
       })
-    )
+
+      return {
+        open: (connection, principal, hello, peer) =>
+          admitting(open(context, table, { connection, principal, hello, peer })),
+        resume: (connection, principal, request, hello, peer) =>
+          admitting(resume(context, table, { connection, principal, hello, peer }, request)),
+        confirm: (attached) => confirm(context, table, attached),
+        leave: (attached) => leave(context, table, attached),
+        adopt,
+        stopAdmitting,
+        shutdown: Effect.zipRight(stopAdmitting, endAll(table)),
+        count: () => table.byId.size
+      }
+    })
+  )
 }

@@ -13,7 +13,8 @@ import type { ChildJob, DelegateOptions } from "../../../agent/Job.js"
 import type { ToolRegistry } from "../../../agent/ToolRegistry.js"
 import type { ArcpError } from "../../../protocol/Errors.js"
 import type { IdsService } from "../../../protocol/Ids.js"
-import type { DecodedStore, RecoveredJob } from "../../../store/Rows.js"
+import type { DecodedStore } from "../../../store/Rows.js"
+import type { StoreError } from "../../../store/Store.js"
 import type { ArtifactsService } from "../../artifacts/Artifacts.js"
 import type { Credentials } from "../../credentials/Credentials.js"
 import type { Deadlines } from "../../kernel/Deadlines.js"
@@ -22,7 +23,7 @@ import type { MeterShape } from "../../kernel/Metrics.js"
 import type { LeasePolicy } from "../../kernel/Policies.js"
 import type { BackPressure } from "../../log/BackPressure.js"
 import type { Change, EventLog } from "../../log/EventLog.js"
-import type { JobLog } from "../../log/JobLog.js"
+import type { RecoveredJobLog } from "../../log/Recovery.js"
 import type { Budgets } from "../Budgets.js"
 import type { HandlerStarter } from "../handler/handlerFiber.js"
 import type { HandlerGuards } from "../handler/handlerServices.js"
@@ -114,10 +115,8 @@ export interface Delegates {
 
 /** Jobs that an earlier process left unfinished. */
 export interface Recovers {
-  /** Recovers a job; its parent has been before. The caller attaches it to its sessions in the same step. */
-  readonly recover: (job: RecoveredJob, openCalls: Iterable<string>) => JobLog
-  /** Ends or starts again what has been recovered. */
-  readonly resume: Effect.Effect<void>
+  /** Recovers jobs, which have their sessions; then ends each or starts it again. */
+  readonly recover: (jobs: ReadonlyArray<RecoveredJobLog>) => Effect.Effect<void, StoreError>
 }
 
 /** The whole. */
