@@ -67,11 +67,12 @@ export class Outbox {
   private heartbeat: Deadline | undefined = undefined
   private readonly overdueBy: ((ending: Ending) => Deadline) | undefined
   private overdue: Deadline | undefined = undefined
-  /** Who waits until everything has been sent. */
-  private flushing: Array<() => void> = []
+  /** Open when everything has been sent; made when it is first waited for, as the next. */
+  private drained: Effect.Latch | undefined = undefined
   private pump: (() => void) | undefined = undefined
   private asleep = true
-  private takers: Array<() => void> = []
+  /** Open when the outbox has been taken. */
+  private emptied: Effect.Latch | undefined = undefined
 
   /**
    * `overdue` is called when the end is asked for, and schedules what closes the connection if the outbox has not left in time: a
@@ -206,10 +207,12 @@ export class Outbox {
 
   /** As {@link post}, and waits until the frame is being sent, so that large replies do not pile up behind a slow reader. */
   postTaken(frame: Frame): Effect.Effect<void> {
-    return Effect.async<void>((resume) => {
-      if (this.deaf) return resume(Effect.void)
-      this.takers.push(() => resume(Effect.void))
+    return Effect.suspend(() => {
+      if (this.deaf) return Effect.void
+      this.emptied ??= Effect.unsafeMakeLatch()
+      this.emptied.unsafeClose()
       this.post(frame)
+      return this.emptied.await
     })
   }
 
@@ -233,15 +236,8 @@ export class Outbox {
     this.outboxBytes -= bytes
     this.taken += end
     this.takenBytes += bytes
-    if (this.replies.length === 0) this.wakeTakers()
+    if (this.replies.length === 0) this.emptied?.unsafeOpen()
     return end === outbox.length ? outbox : outbox.slice(0, end)
-  }
-
-  private wakeTakers(): void {
-    if (this.takers.length === 0) return
-    const { takers } = this
-    this.takers = []
-    for (const taker of takers) taker()
   }
 
   /** What was taken has been sent. */
@@ -281,7 +277,7 @@ export class Outbox {
     this.replies = []
     this.outboxBytes = 0
     this.behind.length = 0
-    this.wakeTakers()
+    this.emptied?.unsafeOpen()
     this.replyRoom.end()
   }
 
@@ -302,18 +298,17 @@ export class Outbox {
 
   /** Everything that there was has been sent. */
   sent(): void {
-    if (this.flushing.length === 0) return
-    const { flushing } = this
-    this.flushing = []
-    for (const resume of flushing) resume()
+    this.drained?.unsafeOpen()
   }
 
   /** Waits until everything that there is has been sent, or the connection has ended. */
   readonly flushed: Effect.Effect<void> = Effect.suspend(() =>
     Effect.raceFirst(
-      Effect.async<void>((resume) => {
-        this.flushing.push(() => resume(Effect.void))
+      Effect.suspend(() => {
+        this.drained ??= Effect.unsafeMakeLatch()
+        this.drained.unsafeClose()
         this.wake()
+        return this.drained.await
       }),
       Effect.asVoid(this.connection.closed)
     )

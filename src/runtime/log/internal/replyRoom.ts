@@ -21,7 +21,8 @@ export class ReplyRoom {
   /** Replies to requests that have been read, and how large they are expected to be. */
   private owed = 0
   private owedBytes = 0
-  private waiters: Array<() => void> = []
+  /** Made when it is first waited for. */
+  private low: Effect.Latch | undefined = undefined
   /** Whether the connection sends no more: nothing waits for it. */
   private over = false
 
@@ -88,20 +89,14 @@ export class ReplyRoom {
   }
 
   private signal(): void {
-    if (this.waiters.length === 0 || !this.isLow) return
-    const { waiters } = this
-    this.waiters = []
-    for (const waiter of waiters) waiter()
+    if (this.low !== undefined && this.isLow) this.low.unsafeOpen()
   }
 
   /** Waits until there is room again. It is looked at again in the step that begins to wait, so that no wake is missed. */
-  readonly opened: Effect.Effect<void> = Effect.async<void>((resume) => {
-    if (this.isOpen) return resume(Effect.void)
-    const waiter = (): void => resume(Effect.void)
-    this.waiters.push(waiter)
-    return Effect.sync(() => {
-      const at = this.waiters.indexOf(waiter)
-      if (at >= 0) this.waiters.splice(at, 1)
-    })
+  readonly opened: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.isOpen) return Effect.void
+    this.low ??= Effect.unsafeMakeLatch()
+    this.low.unsafeClose()
+    return this.low.await
   })
 }
