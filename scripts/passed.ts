@@ -11,7 +11,7 @@
  */
 import { Session, type Profiler } from "node:inspector"
 import { fileURLToPath } from "node:url"
-import { Effect, Layer, Logger, LogLevel, Stream } from "effect"
+import { Deferred, Effect, Layer, Logger, LogLevel, Stream } from "effect"
 import { Agent, Job } from "../src/agent/index.js"
 import { Authenticator } from "../src/auth/index.js"
 import { ArcpRuntime, Limits } from "../src/runtime/index.js"
@@ -187,16 +187,19 @@ const rawClient = Effect.gen(function* () {
   const frameOf = (type: string, payload: object) => JSON.stringify({ arcp: "1.1", id: `m${++sent}`, type, payload })
   /** Sends a message and waits until a frame of a type has come, or longer. */
   const exchange = (type: string, payload: object, until: string, last: () => void = () => undefined) =>
-    Effect.async<void>((resume) => {
+    Effect.gen(function* () {
       const frame = frameOf(type, payload)
+      const come = yield* Deferred.make<void>()
       told = (came) => {
         if (came !== until) return
         told = () => undefined
-        resume(Effect.void)
+        Deferred.unsafeDone(come, Effect.void)
       }
       last()
-      Effect.runFork(connection.send([frame]))
-    }).pipe(Effect.zipLeft(settled))
+      yield* connection.send([frame])
+      yield* Deferred.await(come)
+      yield* settled
+    })
   const onFrame = (f: (type: string) => void): void => {
     told = f
   }

@@ -2,6 +2,7 @@
 import { Deferred, Effect, Layer, type Scope, Stream, TestClock } from "effect"
 import { expect } from "@effect/vitest"
 import { Agent, Job } from "../../src/agent/index.js"
+import { formatTimestamp } from "../../src/protocol/Fields.js"
 import type { Connector } from "../../src/transport/Connection.js"
 import { allFeatures, barrier, dial, eventsOf, type Frame, hello, type Peer, submit } from "./peer.js"
 import { scripted, type Step } from "./script.js"
@@ -380,7 +381,7 @@ const expiresUnwritten: Act = {
       let id = ""
       return {
         act: Effect.gen(function* () {
-          const expires_at = new Date((yield* TestClock.currentTimeMillis) + 1_000).toISOString()
+          const expires_at = formatTimestamp((yield* TestClock.currentTimeMillis) + 1_000)
           const lease = { lease_request: { "tool.call": ["*"] }, lease_constraints: { expires_at } }
           id = yield* peer.send("job.submit", { agent: "echo", input: 1, ...lease })
           yield* room.settled

@@ -58,10 +58,10 @@ const watched = (room: Room) =>
     const undone = yield* watchBatches(copies, () =>
       reached(room.clients.map(({ sessionId }) => journal.session(sessionId)))
     )
-    return Effect.sync(() => {
+    return () => {
       expect(undone.length).toBeGreaterThan(1)
       for (const { after, before } of undone) same(after, before)
-    })
+    }
   })
 
 /** The waits before a batch is written again. */
@@ -105,7 +105,7 @@ describe("a commit that fails", () => {
       expect(eventsOf(peer, second)).toEqual([])
       yield* retried(room)
       expect(refusals.over).toBe(true)
-      yield* check
+      check()
       yield* Deferred.succeed(gate("second"), undefined)
       yield* peer.terminal(second)
       expect(eventsOf(peer, second).map(({ payload, type }) => payload.body?.phase ?? type)).toEqual([
@@ -134,7 +134,7 @@ describe("a commit that fails", () => {
       yield* sees(peer, ({ payload }) => payload.body?.message === "log 59")
       yield* room.settled
       expect(refusals.over).toBe(true)
-      yield* check
+      check()
       expect(session.floorSeq).toBeGreaterThan(0)
       yield* Deferred.succeed(gate("end"), undefined)
       yield* peer.terminal(jobId)
@@ -164,7 +164,7 @@ describe("a commit that fails", () => {
       }
       yield* TestClock.adjust(sweepEvery)
       yield* room.settled
-      yield* check
+      check()
       expect(session.floorSeq).toBe(4)
       yield* room.drop(peer)
       expect(yield* resumeFrom(peer, 0)).toBe("RESUME_WINDOW_EXPIRED")
@@ -193,7 +193,7 @@ describe("a commit that fails", () => {
       expect((yield* coming.next("session.error")).payload.code).toBe("INTERNAL_ERROR")
       yield* retried(room)
       expect(refusals.over).toBe(true)
-      yield* check
+      check()
       yield* idle.ended
       yield* room.connect()
       expect(yield* resumeFrom(idle, 0)).toBe("RESUME_WINDOW_EXPIRED")
@@ -225,7 +225,7 @@ describe("a commit that fails", () => {
       expect(refusals.over).toBe(true)
       yield* rotating
       yield* room.settled
-      yield* check
+      check()
       const values = [owner, observer].map((peer) =>
         eventsOf(peer, jobId).flatMap(({ payload }) =>
           payload.body?.phase === "credential_rotated" ? [typeof payload.body.value] : []
