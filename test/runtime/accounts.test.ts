@@ -1,8 +1,11 @@
 /** How long the runtime keeps a job's counters (ARCP 1.1 §9.6): as long as the job, and not where none came of it. */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { type Context, Deferred, Effect, Layer, TestClock } from "effect"
+import { BigDecimal, type Context, Deferred, Effect, Either, Layer, TestClock } from "effect"
 import * as Amount from "../../src/authority/Amount.js"
-import { Budgets } from "../../src/runtime/index.js"
+import type { Running } from "../../src/runtime/jobs/Running.js"
+import type { Batch } from "../../src/runtime/log/Batch.js"
+import { type Change, EventLog } from "../../src/runtime/log/EventLog.js"
+import { Budgets, Deadlines } from "../../src/runtime/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { FaultyStore, StoreFaults, TestGateway } from "../../src/testing/index.js"
 import { barrier, hello, submit } from "./peer.js"
@@ -80,5 +83,54 @@ describe("counters of jobs that come to nothing", () => {
           )
         )
       )
+  )
+})
+
+describe("money that moves between two jobs", () => {
+  const amount = (value: string): Amount.Amounts =>
+    new Map([["USD", Amount.parse(`USD:${value}`).pipe(Either.getOrThrow).value]])
+  const running = (jobId: string, parent?: Running) =>
+    ({ live: { jobId, ending: false }, parent }) as unknown as Running
+
+  /** Budgets over a log that writes nothing by itself: each change is one commit, and a process may end behind any of them. */
+  const apart = Effect.gen(function* () {
+    const changes: Array<Change> = []
+    const eventLog = { emit: () => true, change: (change: Change) => void changes.push(change) }
+    const budgets = yield* Budgets.pipe(
+      Effect.provide(
+        Budgets.layer.pipe(
+          Layer.provide(Layer.succeed(EventLog, eventLog as unknown as Context.Tag.Service<EventLog>)),
+          Layer.provide(Deadlines.layer)
+        )
+      )
+    )
+    const rows = new Map<string, Amount.Amounts>()
+    const state = ({ jobId }: { readonly jobId: string }, { budget }: { readonly budget: string }) => {
+      const counters = Object.entries(JSON.parse(budget) as Record<string, string>)
+      rows.set(jobId, new Map(counters.map(([currency, text]) => [currency, BigDecimal.unsafeFromString(text)])))
+    }
+    const commit = (change: Change) => change.write({ state } as unknown as Batch)
+    const total = () =>
+      Amount.format([...rows.values()].reduce((sum, row) => Amount.add(sum, row.get("USD")!), Amount.zero))
+    return { budgets, changes, rows, commit, total }
+  })
+
+  it.scoped("§9.6 what a child leaves is in one row after each commit, never in both or in none", () =>
+    Effect.gen(function* () {
+      const { budgets, changes, commit, rows, total } = yield* apart
+      const parent = running("job_parent")
+      const child = running("job_child", parent)
+      budgets.open("job_parent", amount("1.5"))
+      budgets.open("job_child", amount("0.5"))
+      rows.set("job_parent", amount("1.5"))
+      rows.set("job_child", amount("0.5"))
+      budgets.settle(child)
+      expect(changes.length).toBeGreaterThan(0)
+      for (const change of changes) {
+        commit(change)
+        expect(total()).toBe("2")
+      }
+      expect(Amount.format(rows.get("job_parent")!.get("USD")!)).toBe("2")
+    })
   )
 })

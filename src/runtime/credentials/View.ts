@@ -9,6 +9,7 @@
  * - The credentials of a job are {@link shownTo} sessions of its own principal that may see secrets: in `job.accepted` (also of a child, to
  *   the owners of its parent, and of a repeated submit), in `job.subscribed` and in listings. Other principals observe the job without.
  * - The value of a rotation goes into the event of sessions that own the job and may see secrets, from memory; the stored event has none.
+ *   `log/Frames` picks the text, by the same feature.
  *
  * A job whose acceptance could not show its credentials in one frame is refused before it starts: {@link tooLarge}.
  */

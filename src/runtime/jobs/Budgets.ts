@@ -199,7 +199,9 @@ class Accounts {
   }
 
   escrow(parent: Running, amounts: Amount.Amounts): void {
-    if (amounts.size > 0) this.add(parent, amounts, -1)
+    if (amounts.size === 0) return
+    this.add(parent, amounts, -1)
+    this.store(parent)
   }
 
   settle(child: Running): void {
@@ -207,7 +209,8 @@ class Accounts {
     if (child.parent === undefined || left.size === 0) return
     this.add(child.parent, left, 1)
     for (const currency of left.keys()) this.change(child, currency, Amount.zero)
-    this.store(child)
+    // In one change: a process that ends between the two would find the money in both.
+    this.store(child.parent, child)
   }
 
   private add(running: Running, amounts: Amount.Amounts, sign: 1 | -1): void {
@@ -217,7 +220,6 @@ class Accounts {
       this.change(running, currency, sign === 1 ? Amount.add(counter, value) : Amount.subtract(counter, value))
       if (value.value !== 0n) this.report(running, currency)
     }
-    this.store(running)
   }
 
   /** The one place where a counter changes. */
@@ -241,9 +243,13 @@ class Accounts {
     )
   }
 
-  /** The counters as they are now, into the job's row. */
-  private store({ live }: Running): void {
-    const budget = toText(this.counters(live.jobId))
-    this.eventLog.change({ write: (batch) => batch.state(live, { budget }) })
+  /** The counters as they are now, into the rows of these jobs, all at once. */
+  private store(...jobs: ReadonlyArray<Running>): void {
+    const rows = jobs.map(({ live }) => ({ live, budget: toText(this.counters(live.jobId)) }))
+    this.eventLog.change({
+      write: (batch) => {
+        for (const { budget, live } of rows) batch.state(live, { budget })
+      }
+    })
   }
 }

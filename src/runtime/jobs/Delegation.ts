@@ -38,6 +38,7 @@ import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
 import { type Asked, constraintsOf, copied, delegateBody } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
+import { toText } from "./Budgets.js"
 import { type Made, newJob } from "./NewJob.js"
 import type { Outcome, Running } from "./Running.js"
 import { nameOf } from "./Slots.js"
@@ -377,7 +378,8 @@ export class Delegation implements Delegates {
       batch.announce(owner, () => this.announcementOf(child, owner))
       batch.addOwner(live, owner)
     }
-    batch.state(parent.live)
+    // With what the child takes of it: a process that ends behind this change finds the money once.
+    batch.state(parent.live, { budget: toText(this.engine.budgets.counters(parent.live.jobId)) })
     batch.state(live)
   }
 

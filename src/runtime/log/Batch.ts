@@ -7,7 +7,8 @@
  *
  * Order: writers are called in the order of the queue, and each sees what those before it have assigned. When the batch has committed
  * (`publish`), numbers become real, then replies and announcements go to the connections that asked, in their order, and only then may the
- * events follow. So a reply precedes the first event of its job: {@link Batch.reply} asserts that none is durable yet.
+ * events follow. So `job.accepted` precedes the first event of its job (§7.1): {@link Batch.reply}
+ * asserts that none is durable yet. A child's comes behind its `delegate` event: {@link Batch.announce}.
  *
  * A batch that failed (`revert`) has never been: each method has recorded what it assigned, and all of it is undone, attachments
  * included, the latest first. So a writer that is called again finds what it found. Where the change that brings a job is dropped, what else

@@ -2,7 +2,8 @@
  * Reading what a session is to be sent next: from memory where it is new, from the store where it is older.
  *
  * Order: by session number, without a gap. An event's payload was serialised when it was emitted; here it only gets its
- * head.
+ * head. Owners that negotiated credentials get the text with a rotated value (§9.8.2); who may see any other secret is decided in
+ * `credentials/View`.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

@@ -8,7 +8,7 @@
  * in the order of the session's numbers, live ones and those that are read back, because there is one cursor. Only the pump sends, so
  * frames never overtake each other; any part of the runtime may `post`.
  *
- * Races closed here: nothing follows a client's bye, also where the store was being asked; between a look at what there is and falling
+ * Races closed here: nothing follows a client's bye (1.0 §6.4), also where the store was being asked; between a look at what there is and falling
  * asleep there is no pause, so no wake is missed.
  *
  * Bounds: replies are encoded when they are posted and counted in bytes until the connection has taken them. At the bound, or
