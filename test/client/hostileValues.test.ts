@@ -92,6 +92,11 @@ describe.each(transports)("values that cannot be sent, over %s", (_, transport) 
       for (const [field, call] of calls(client, running.cancel)) {
         for (const [what, value] of unencodable.slice(0, 8)) yield* refused(`${field}: ${what}`, field, call(value()))
       }
+      // An id is looked at before it is made into a frame, however long it is.
+      const long = "j".repeat(4_097)
+      for (const call of [client.subscribe(long), client.attach(long), client.unsubscribe(long)]) {
+        yield* refused("a long id", "payload.job_id", Effect.asVoid(call))
+      }
       const job = yield* client.submit("echo", "after")
       expect(yield* job.result).toBe("after")
     }).pipe(Effect.provide(over(transport)))

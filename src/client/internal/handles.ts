@@ -46,8 +46,13 @@ const credentialsOf = ({ credentials }: JobDescription): ReadonlyArray<Credentia
     profile
   }))
 
+/** The longest id that is sent, in UTF-16 code units; runtimes' are far shorter. */
+const maxJobId = 4_096
+
 const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
-  typeof jobId === "string" ? Effect.void : new InvalidRequest({ message: "payload.job_id: must be a string" })
+  typeof jobId === "string" && jobId.length <= maxJobId
+    ? Effect.void
+    : new InvalidRequest({ message: `payload.job_id: must be a string of at most ${maxJobId} characters` })
 
 /** A pull hands out at least one event. */
 const chunkSize = (size: unknown): number | undefined =>
