@@ -27,6 +27,28 @@ const unavailable = {
 }
 
 describe.each(stores)("a store of %s that does not answer", (_name, store) => {
+  it.scoped(
+    "§6.1 nothing is read of a client that was refused before its session was open, also if it opens later",
+    () =>
+      Effect.gen(function* () {
+        const faults = yield* StoreFaults
+        const late = yield* dial
+        yield* faults.stall("commit")
+        const frame = (type: string, payload: object) => JSON.stringify({ arcp: "1.1", id: type, type, payload })
+        yield* late.connection.send([
+          frame("session.hello", { auth: { scheme: "bearer", token: "alice-token" }, capabilities: { features } }),
+          frame("job.submit", { agent: "echo", input: 1 })
+        ])
+        yield* eventually(Effect.map(faults.counts("commit"), ({ stalled }) => stalled === 1))
+        yield* TestClock.adjust("10 seconds")
+        expect((yield* late.next("session.error")).payload).toMatchObject({ code: "INTERNAL_ERROR", retryable: true })
+        yield* late.ended
+        yield* faults.heal
+        const peer = yield* hello({ features })
+        expect((yield* ask(peer, "session.list_jobs")).payload.jobs).toEqual([])
+      }).pipe(Effect.provide(faulty(store)))
+  )
+
   it.scoped("refuses what is queued behind a commit, says nothing of what it has, and goes on when it answers", () =>
     Effect.gen(function* () {
       const faults = yield* StoreFaults
