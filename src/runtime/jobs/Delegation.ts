@@ -38,6 +38,7 @@ import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
 import { type Asked, constraintsOf, copied, delegateBody } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
+import { toText } from "./Budgets.js"
 import { type Made, newJob } from "./NewJob.js"
 import type { Outcome, Running } from "./Running.js"
 import { nameOf } from "./Slots.js"
@@ -356,18 +357,23 @@ export class Delegation implements Delegates {
         return resume(Effect.zipRight(this.abandon(child), Effect.interrupt))
       }
       releaseShare()
+      let left: string | undefined
       run.launch(running, {
-        write: (batch) => this.write(child, batch),
+        write: (batch) => this.write(child, batch, left),
         committed: () => resume(Effect.succeed(this.handle(child))),
         failed: (error) => resume(this.refuse(parent, request, storeFailure(error)))
       })
       // Reported behind the delegation, in the batch that starts the child.
       budgets.escrow(parent, budget)
+      left = toText(budgets.counters(parent.live.jobId))
     })
   }
 
-  /** The child is announced behind the `delegate` event, and before its own events. */
-  private write(child: Child, batch: Batch): void {
+  /**
+   * The child is announced behind the `delegate` event, and before its own events. `left`: what its parent's counters hold without its
+   * budget; in the store the money is never with both.
+   */
+  private write(child: Child, batch: Batch, left: string | undefined): void {
     const { live, now, record, request } = child
     const { agentName, asked, delegateId, jobId, parent } = request
     const body = delegateBody(delegateId, jobId, agentName, asked)
@@ -377,7 +383,7 @@ export class Delegation implements Delegates {
       batch.announce(owner, () => this.announcementOf(child, owner))
       batch.addOwner(live, owner)
     }
-    batch.state(parent.live)
+    batch.state(parent.live, { budget: left })
     batch.state(live)
   }
 
