@@ -148,6 +148,8 @@ export const resume = (
       ),
       storeFailure
     )
+    // It may have made room for another while the store had its row.
+    if (session.removed) return yield* refuseResume(request, principal, "the session has ended meanwhile")
     const attached = yield* attach(context, table, session, { connection, peer, cursor, token, tokenHash })
     meter.count(Metrics.resumes)
     // What it has seen is as good as acknowledged.
