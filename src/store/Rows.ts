@@ -26,6 +26,7 @@ import type { TraceContext } from "../protocol/Trace.js"
 import type { ArtifactEntry, ArtifactRecord, ArtifactStore, ArtifactTotals } from "./ArtifactStore.js"
 import type { CredentialLedger, LedgerRecord } from "./CredentialLedger.js"
 import { decoder } from "./internal/damage.js"
+import { membersOf } from "./internal/members.js"
 import * as Schemas from "./internal/schemas.js"
 import type {
   Delivery,
@@ -191,7 +192,7 @@ export const payload = payloads(Schemas.Payload)
 
 /** The store as a runtime reads it. */
 export const decoded = (store: StoreService): DecodedStore => ({
-  ...store,
+  ...membersOf(store),
   recover: Effect.flatMap(store.recover, ({ jobs, sessions, subscriptions }) =>
     Effect.all({
       sessions: Effect.forEach(sessions, session),
@@ -214,13 +215,13 @@ const option =
 export const decodedLedger = (
   ledger: Context.Tag.Service<CredentialLedger>
 ): Context.Tag.Service<CredentialLedger> => ({
-  ...ledger,
+  ...membersOf(ledger),
   list: (query) => Effect.flatMap(ledger.list(query), Effect.forEach(credential))
 })
 
 /** The store of artifacts as a runtime reads it. */
 export const decodedArtifacts = (store: Context.Tag.Service<ArtifactStore>): Context.Tag.Service<ArtifactStore> => ({
-  ...store,
+  ...membersOf(store),
   info: (artifactId) => Effect.flatMap(store.info(artifactId), option(artifact)),
   get: (artifactId) =>
     Effect.tap(store.get(artifactId), (found) => (Option.isNone(found) ? Effect.void : artifact(found.value.record))),

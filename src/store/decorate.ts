@@ -1,5 +1,6 @@
 /** Something around every operation of a store: faults, time-outs, counts. */
 import * as Effect from "effect/Effect"
+import { membersOf } from "./internal/members.js"
 import type { StoreError } from "./Store.js"
 
 type Operation = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, StoreError>
@@ -15,7 +16,7 @@ export const decorate = <S extends object>(
   around: <A>(operation: keyof S & string, run: Effect.Effect<A, StoreError>) => Effect.Effect<A, StoreError>
 ): S => {
   const out: Record<string, unknown> = { instance: service }
-  for (const [name, value] of Object.entries(service)) {
+  for (const [name, value] of Object.entries(membersOf(service))) {
     const operation = name as keyof S & string
     out[name] = Effect.isEffect(value)
       ? around(operation, value as Effect.Effect<unknown, StoreError>)

@@ -1,11 +1,14 @@
 /** Budgets and reservations (ARCP 1.1 §9.6, §13.5): what the wire tells, and what is left, exactly. */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Scope } from "effect"
+import { Agent, Job } from "../../src/agent/index.js"
 import { LeasePolicy } from "../../src/runtime/index.js"
-import { Store } from "../../src/store/Store.js"
+import { MemoryStore } from "../../src/store/index.js"
+import { type Batch, Store } from "../../src/store/Store.js"
 import { allFeatures, barrier, eventsOf, hello, type Peer, run, submit } from "./peer.js"
 import { backends } from "./backends.js"
 import { reopened } from "./mortal.js"
+import { eventually } from "./provisionedWorld.js"
 import { listed, scripted, type Step, word, words } from "./script.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
@@ -517,4 +520,78 @@ describe.each(backends)("budgets over %s", (_name, backend) => {
         }).pipe(Effect.provide(main))
     )
   })
+})
+
+describe("money that one job gives to another", () => {
+  const batches: Array<Batch> = []
+  const recording = Layer.map(MemoryStore.layer, (context) => {
+    const store = Context.get(context, Store)
+    return Context.make(Store, {
+      ...store,
+      immediate: false,
+      commit: (batch) =>
+        Effect.zipRight(
+          batches.push(batch) > 0 &&
+            batch.segments.some(({ payloads }) => payloads.some((text) => text.includes("hold")))
+            ? Deferred.await(gate("commit"))
+            : Effect.void,
+          store.commit(batch)
+        )
+    })
+  })
+  /** As many events as leave room in one batch for only a part of what comes behind them. */
+  const fill = (job: Context.Tag.Service<Job>, events: number) =>
+    Effect.zipRight(
+      job.log("hold"),
+      Effect.zipRight(
+        Deferred.await(gate("held")),
+        Effect.forEach(Array.from({ length: events }), () => job.log("fill"), { discard: true })
+      )
+    )
+  const agents = Layer.mergeAll(
+    Agent.untyped("heir", () => Deferred.await(gate("heir"))),
+    Agent.untyped("giver", (input) =>
+      Effect.gen(function* () {
+        const job = yield* Job
+        const { events, when } = input as { events: number; when: "start" | "end" }
+        if (when === "start") yield* fill(job, events)
+        const child = yield* job.startChild("heir", null, { lease: { "cost.budget": ["USD:0.5"] } })
+        if (when === "end") yield* fill(job, events)
+        yield* Deferred.succeed(gate("heir"), undefined)
+        yield* child.result
+      })
+    )
+  )
+  const full = 4_096
+
+  it.scoped.each(
+    (["start", "end"] as const).flatMap((when) => [5, 4, 3, 2, 1, 0].map((room) => [when, room] as const))
+  )("§9.6 moves in one commit at the child's %s, with room for %d more changes in a full batch", ([when, room]) =>
+    Effect.gen(function* () {
+      batches.length = 0
+      const peer = yield* hello({ features: features.filter((feature) => feature !== "ack") })
+      const lease_request = { "cost.budget": ["USD:2"], "agent.delegate": ["**"] }
+      const { job_id } = yield* submit(peer, "giver", { events: full - room, when }, { lease_request })
+      yield* eventually(
+        Effect.sync(() => batches.at(-1)?.segments[0]?.payloads.some((text) => text.includes("hold")) === true)
+      )
+      yield* Deferred.succeed(gate("held"), undefined)
+      yield* Effect.repeatN(Effect.yieldNow(), 20_000)
+      yield* Deferred.succeed(gate("commit"), undefined)
+      yield* peer.terminal(job_id!)
+      // What is in the store at any time: never more than was granted, and never less than what is left.
+      const budgets = new Map<string, number>()
+      const ended = new Set<string>()
+      for (const batch of batches) {
+        for (const { budget, jobId, status } of batch.jobStates) {
+          budgets.set(jobId, budget === undefined ? 0 : Number(JSON.parse(budget).USD))
+          if (!["pending", "running"].includes(status)) ended.add(jobId)
+        }
+        if (!ended.has(job_id!) && budgets.size > 0) {
+          expect([...budgets.values()].reduce((a, b) => a + b)).toBe(2)
+        }
+      }
+      expect(ended.size).toBe(2)
+    }).pipe(Effect.provide(world({ agents, store: recording, limits: { queuedEvents: 10_000 } })))
+  )
 })

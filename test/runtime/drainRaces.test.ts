@@ -222,3 +222,39 @@ describe("a time-out that passed while no process ran", () => {
     })
   )
 })
+
+describe("a job that is left to the next process", () => {
+  const spenders = Layer.mergeAll(
+    Agent.untyped("deaf-child", () => Effect.zipRight(Job.log("in"), Effect.uninterruptible(Effect.never))),
+    Agent.untyped(
+      "family",
+      () =>
+        Effect.gen(function* () {
+          for (let n = 0; n < 4; n++) {
+            yield* Job.startChild("deaf-child", n, { lease: { "cost.budget": ["USD:0.25"] } })
+          }
+          yield* Job.spend("cost.own", "0.5 USD")
+          yield* Job.log("all have started")
+          return yield* Effect.never
+        }),
+      { onRestart: "rerun" }
+    )
+  )
+
+  it.scoped("§9.6 keeps its budget, and what its children, which do not unwind, have left of theirs", () =>
+    Effect.gen(function* () {
+      const store = Context.get(yield* Layer.build(durable()), Store)
+      const { context, stop } = yield* closing(world({ agents: spenders, store: reopened(store) }))
+      const jobId = yield* Effect.gen(function* () {
+        const peer = yield* hello()
+        const lease_request = { "cost.budget": ["USD:2"], "agent.delegate": ["**"] }
+        const { job_id } = yield* submit(peer, "family", 1, { lease_request })
+        yield* peer.next("job.event", (frame) => frame.payload.body?.message === "all have started")
+        yield* within(yield* Effect.fork(stop))
+        return job_id!
+      }).pipe(Effect.provide(context))
+      const { state } = Option.getOrThrow(yield* store.job(jobId))
+      expect([state.status, state.budget]).toEqual(["running", '{"USD":"1.5"}'])
+    })
+  )
+})

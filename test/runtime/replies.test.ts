@@ -4,7 +4,9 @@ import { Context, Effect, Exit, FastCheck as fc, Fiber, Layer, Stream } from "ef
 import { Agent } from "../../src/agent/index.js"
 import type { JobInfo } from "../../src/protocol/Session.js"
 import { gather } from "../../src/runtime/sessions/internal/jobsPage.js"
+import { Batch } from "../../src/runtime/log/Batch.js"
 import { Outbox } from "../../src/runtime/log/Outbox.js"
+import { SessionLog } from "../../src/runtime/log/SessionLog.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { Store, type StoredJob } from "../../src/store/Store.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
@@ -413,4 +415,44 @@ describe("§14 texts that come back", () => {
       expect((yield* stranger.next("session.error")).payload.message).toContain("payload.client.name")
     }).pipe(Effect.provide(over({})))
   )
+})
+
+describe("what a session is told in a batch", () => {
+  it("§10 goes over the connection that it has when the batch is stored, also if it was resumed meanwhile", () => {
+    const session = new SessionLog({
+      sessionId: "sess_1",
+      principal: { id: "alice", anonymous: false, claims: {} },
+      client: {},
+      features: [],
+      tokenHash: "hash",
+      previousTokenHash: undefined,
+      createdAt: 0,
+      lastSeenAt: 0,
+      lastSeq: 0,
+      ackedSeq: 0,
+      floorSeq: 0
+    })
+    const connect = () => {
+      const link = new Outbox({} as Connection, 0, 0, { replies: 4, replyBytes: 1_000_000 })
+      session.connect(link, undefined)
+      return link
+    }
+    const frame = (type: string) => ({ arcp: "1.1", id: type, type, payload: {} })
+    const earlier = connect()
+    const batch = new Batch()
+    batch.announce(session, () => frame("announced"))
+    batch.tell(session, () => frame("told"))
+    const later = connect()
+    batch.publish()
+    batch.answer((answer) => answer())
+    expect(earlier.outbox).toEqual([])
+    expect(later.outbox.map((text) => JSON.parse(text).type)).toEqual(["announced", "told"])
+    // Nobody is there to be told.
+    const away = new Batch()
+    away.tell(session, () => frame("told"))
+    session.disconnect()
+    away.publish()
+    away.answer((answer) => answer())
+    expect(later.outbox.length).toBe(2)
+  })
 })

@@ -1,6 +1,8 @@
 /** What retention lets go, and what that means for who has not had it (ARCP 1.1 §6.3). */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Option, TestClock } from "effect"
+import { Context, Deferred, Effect, Layer, Option, TestClock } from "effect"
+import { MemoryStore } from "../../src/store/index.js"
+import { Store } from "../../src/store/Store.js"
 import { makeStore, start, stores } from "./mortal.js"
 import { allFeatures, barrier, dial, eventsOf, hello, run, submit } from "./peer.js"
 import { gate, resetGates } from "./world.js"
@@ -104,3 +106,53 @@ describe.each(stores)("retention over %s", (_name, layer) => {
     })
   )
 })
+
+/** The same store as an instance of a class: its operations stand on the prototype, and need the instance. */
+const asInstance = (store: Context.Tag.Service<Store>): Context.Tag.Service<Store> => {
+  class Backend {
+    readonly inner: { readonly [name: string]: unknown } = { ...store }
+  }
+  for (const [name, value] of Object.entries(store)) {
+    Object.defineProperty(
+      Backend.prototype,
+      name,
+      typeof value === "function"
+        ? {
+            value(this: Backend, ...args: ReadonlyArray<unknown>) {
+              return (this.inner[name] as (...args: ReadonlyArray<unknown>) => unknown)(...args)
+            }
+          }
+        : {
+            get(this: Backend) {
+              return this.inner[name]
+            }
+          }
+    )
+  }
+  return new Backend() as unknown as Context.Tag.Service<Store>
+}
+
+it.scoped.each([true, false])("a store that is a class serves a runtime, retention too; immediate: %s", (immediate) =>
+  Effect.gen(function* () {
+    const store = Context.get(yield* Layer.build(MemoryStore.layer), Store)
+    const made = asInstance({ ...store, immediate })
+    const context = yield* start(Layer.succeed(Store, made), undefined, limits)
+    yield* Effect.gen(function* () {
+      const peer = yield* hello()
+      const ended = yield* run(peer, "counter", { count: 5 }, { idempotency_key: "once" })
+      const again = yield* submit(peer, "counter", { count: 5 }, { idempotency_key: "once" })
+      expect(again.payload.job_id).toBe(ended.job_id)
+      const listed = yield* Effect.flatMap(peer.send("session.list_jobs"), peer.reply)
+      expect(listed.payload.jobs.length).toBe(1)
+      const subscribe = { job_id: ended.job_id, history: true }
+      const other = yield* hello()
+      expect((yield* Effect.flatMap(other.send("job.subscribe", subscribe), other.reply)).type).toBe("job.subscribed")
+      yield* other.terminal(ended.job_id!)
+      for (let n = 0; n < 8; n++) {
+        yield* TestClock.adjust("9 seconds")
+        yield* barrier(peer)
+      }
+      expect(Option.isNone(yield* store.job(ended.job_id!))).toBe(true)
+    }).pipe(Effect.provide(context))
+  })
+)

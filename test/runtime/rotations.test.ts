@@ -3,7 +3,7 @@ import { Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
 import { Credentials } from "../../src/runtime/index.js"
 import { type CredentialLedger, Store } from "../../src/store/index.js"
 import { TestGateway } from "../../src/testing/index.js"
-import { hello, type Peer, submit } from "./peer.js"
+import { barrier, hello, type Peer, submit } from "./peer.js"
 import { eventually, leased, provisioned, provisionedBackends } from "./provisionedWorld.js"
 import { gate, resetGates } from "./world.js"
 
@@ -96,3 +96,23 @@ it.scoped(
       expect([told.id, yield* works(told.value), yield* works(value)]).toEqual([id, true, false])
     }).pipe(Effect.provide(provisioned(backend(), { gateway: { rotation: "in place" } })))
 )
+
+it.scoped("§9.8.2 the owner is sent a value whose event is durable together with the job's end", () => {
+  const held: { by: string | undefined } = { by: undefined }
+  return Effect.gen(function* () {
+    const peer = yield* hello()
+    const { id, jobId } = yield* keep(peer)
+    held.by = "store"
+    // A commit is under way, so that what comes now is one batch.
+    yield* peer.send("job.submit", { agent: "keeper", input: { name: "other" } })
+    yield* barrier(peer)
+    const fresh = yield* (yield* Credentials).rotate(jobId, id)
+    yield* Deferred.succeed(gate("job"), undefined)
+    yield* barrier(peer)
+    expect(heardOf(peer)).toBe(false)
+    yield* Deferred.succeed(gate("store"), undefined)
+    const told = (yield* rotated(peer)).payload.body
+    expect([told.id, typeof told.value]).toEqual([fresh.id, "string"])
+    yield* peer.terminal(jobId)
+  }).pipe(Effect.provide(provisioned(backend(), { store: heldStore(held) })))
+})

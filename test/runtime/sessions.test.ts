@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Layer, TestClock } from "effect"
 import { packageVersion } from "../../src/protocol/Package.js"
+import { SessionLog } from "../../src/runtime/log/SessionLog.js"
+import { TokenIndex } from "../../src/runtime/sessions/internal/resuming.js"
 import { decorate } from "../../src/store/decorate.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { Store } from "../../src/store/Store.js"
@@ -450,4 +452,26 @@ describe("heartbeats", () => {
       expect(peer.seen.some((f) => f.type === "session.ping")).toBe(false)
     }).pipe(Effect.provide(world()))
   )
+})
+
+it("§6.3 the index of tokens forgets a session whole, also one that goes while its resume is being stored", () => {
+  const session = new SessionLog({
+    sessionId: "sess_1",
+    principal: { id: "alice", anonymous: false, claims: {} },
+    client: {},
+    features: [],
+    tokenHash: "second",
+    previousTokenHash: "first",
+    createdAt: 0,
+    lastSeenAt: 0,
+    lastSeq: 0,
+    ackedSeq: 0,
+    floorSeq: 0
+  })
+  const index = new TokenIndex()
+  index.add(session)
+  const undo = session.setHead({ ...session.head, tokenHash: "third", previousTokenHash: "second" })
+  index.remove(session)
+  undo()
+  expect(["first", "second", "third"].map((hash) => index.get(hash))).toEqual([undefined, undefined, undefined])
 })

@@ -27,6 +27,48 @@ const unavailable = {
 }
 
 describe.each(stores)("a store of %s that does not answer", (_name, store) => {
+  it.scoped("§6.3 a session that makes room while its resume is being stored is not resumed", () =>
+    Effect.gen(function* () {
+      const faults = yield* StoreFaults
+      const peer = yield* hello({ features })
+      const auth = { scheme: "bearer", token: "alice-token" }
+      yield* faults.stall("commit")
+      const back = yield* dial
+      const resume = { session_id: peer.sessionId, resume_token: peer.token, last_event_seq: 0 }
+      yield* back.send("session.hello", { auth, capabilities: { features }, resume })
+      yield* eventually(Effect.map(faults.counts("commit"), ({ stalled }) => stalled === 1))
+      yield* TestClock.adjust("2 seconds")
+      const other = yield* dial
+      yield* other.send("session.hello", { auth, capabilities: { features } })
+      expect((yield* peer.next("session.error")).payload.details).toEqual({ reason: "idle_session" })
+      yield* faults.heal
+      yield* other.next("session.welcome")
+      expect((yield* back.next("session.error")).payload.code).toBe("RESUME_WINDOW_EXPIRED")
+    }).pipe(Effect.provide(faulty(store, { limits: { sessionsPerPrincipal: 1, idleSession: 1_000 } })))
+  )
+
+  it.scoped(
+    "§6.1 nothing is read of a client that was refused before its session was open, also if it opens later",
+    () =>
+      Effect.gen(function* () {
+        const faults = yield* StoreFaults
+        const late = yield* dial
+        yield* faults.stall("commit")
+        const frame = (type: string, payload: object) => JSON.stringify({ arcp: "1.1", id: type, type, payload })
+        yield* late.connection.send([
+          frame("session.hello", { auth: { scheme: "bearer", token: "alice-token" }, capabilities: { features } }),
+          frame("job.submit", { agent: "echo", input: 1 })
+        ])
+        yield* eventually(Effect.map(faults.counts("commit"), ({ stalled }) => stalled === 1))
+        yield* TestClock.adjust("10 seconds")
+        expect((yield* late.next("session.error")).payload).toMatchObject({ code: "INTERNAL_ERROR", retryable: true })
+        yield* late.ended
+        yield* faults.heal
+        const peer = yield* hello({ features })
+        expect((yield* ask(peer, "session.list_jobs")).payload.jobs).toEqual([])
+      }).pipe(Effect.provide(faulty(store)))
+  )
+
   it.scoped("refuses what is queued behind a commit, says nothing of what it has, and goes on when it answers", () =>
     Effect.gen(function* () {
       const faults = yield* StoreFaults

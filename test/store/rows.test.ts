@@ -1,9 +1,10 @@
 /** Rows that are not what was written, over every backend: a typed error that names table, key and field; whole ones with their values. */
 import { describe, expect, it } from "@effect/vitest"
-import { BigDecimal, Effect, Layer, Option } from "effect"
+import { BigDecimal, type Context, Effect, Layer, Option } from "effect"
 import {
   ArtifactStore,
   CredentialLedger,
+  decorate,
   emptyBatch,
   type LedgerRecord,
   MemoryStore,
@@ -285,5 +286,89 @@ describe("a backend of another program", () => {
       yield* refused<unknown>(Rows.streamedResult("job_1", "{half}"), "job_1", "arcp_segments", "payload")
       yield* refused<unknown>(Rows.payload("job_1", "{half}"), "job_1", "arcp_segments", "payload")
     })
+  )
+})
+
+describe("a backend that is a class", () => {
+  type Service = Context.Tag.Service<Store>
+  /** Its operations stand on its prototype, and its state is private. */
+  class Backend {
+    readonly durable = false
+    readonly #inner: Service
+    constructor(inner: Service) {
+      this.#inner = inner
+    }
+    get recover() {
+      return this.#inner.recover
+    }
+    get purge() {
+      return this.#inner.purge
+    }
+    commit(...args: Parameters<Service["commit"]>) {
+      return this.#inner.commit(...args)
+    }
+    job(...args: Parameters<Service["job"]>) {
+      return this.#inner.job(...args)
+    }
+    jobs(...args: Parameters<Service["jobs"]>) {
+      return this.#inner.jobs(...args)
+    }
+    key(...args: Parameters<Service["key"]>) {
+      return this.#inner.key(...args)
+    }
+    segments(...args: Parameters<Service["segments"]>) {
+      return this.#inner.segments(...args)
+    }
+    segmentHeads(...args: Parameters<Service["segmentHeads"]>) {
+      return this.#inner.segmentHeads(...args)
+    }
+    deliveries(...args: Parameters<Service["deliveries"]>) {
+      return this.#inner.deliveries(...args)
+    }
+    deliveriesOfJob(...args: Parameters<Service["deliveriesOfJob"]>) {
+      return this.#inner.deliveriesOfJob(...args)
+    }
+    deliveredTo(...args: Parameters<Service["deliveredTo"]>) {
+      return this.#inner.deliveredTo(...args)
+    }
+    step(...args: Parameters<Service["step"]>) {
+      return this.#inner.step(...args)
+    }
+    expiredJobs(...args: Parameters<Service["expiredJobs"]>) {
+      return this.#inner.expiredJobs(...args)
+    }
+    removeExpiredKeys(...args: Parameters<Service["removeExpiredKeys"]>) {
+      return this.#inner.removeExpiredKeys(...args)
+    }
+  }
+
+  it.scoped.each<readonly [string, (store: Service) => Service]>([
+    ["decoded", Rows.decoded],
+    ["decorated", (store) => decorate(store, (_, run) => run)],
+    ["both", (store) => Rows.decoded(decorate(store, (_, run) => run))]
+  ])("has all of its operations when it is %s", ([_how, made]) =>
+    Effect.gen(function* () {
+      const store = made(new Backend(yield* Store))
+      const { commit, deliveredTo, deliveries, deliveriesOfJob, expiredJobs, key, purge, recover } = store
+      const { job: one, jobs, removeExpiredKeys, segmentHeads, segments, step } = store
+      yield* commit({ ...emptyBatch, jobs: [job], jobStates: [state] })
+      expect(Option.isSome(yield* one("job_1"))).toBe(true)
+      const query = { principalIds: undefined, statuses: undefined, agent: undefined, version: undefined }
+      expect((yield* jobs({ ...query, createdAfter: undefined, afterJobId: undefined, limit: 1 })).length).toBe(1)
+      expect((yield* recover).jobs.length).toBe(1)
+      yield* Effect.all([
+        key("alice", "k"),
+        segments("job_1", 1, 1, 1),
+        segmentHeads("job_1", 1, 1),
+        deliveries("sess_1", 0, 1),
+        deliveriesOfJob("sess_1", "job_1"),
+        deliveredTo("job_1"),
+        step("job_1", "s"),
+        expiredJobs({ endedBefore: 0, maxJobs: 1, maxBytes: 1 }, 1),
+        removeExpiredKeys(0),
+        purge
+      ])
+      expect(store.durable).toBe(false)
+    }).pipe(Effect.provide(MemoryStore.layer))
   )
 })

@@ -200,20 +200,20 @@ class Accounts {
 
   escrow(parent: Running, amounts: Amount.Amounts): void {
     if (amounts.size === 0) return
-    this.add(parent, amounts, -1)
+    this.move(parent, amounts, -1)
     this.store(parent)
   }
 
   settle(child: Running): void {
     const left = this.counters(child.live.jobId)
     if (child.parent === undefined || left.size === 0) return
-    this.add(child.parent, left, 1)
+    this.move(child.parent, left, 1)
     for (const currency of left.keys()) this.change(child, currency, Amount.zero)
-    // In one change: a process that ends between the two would find the money in both.
+    // One change: in the store the money is never with both.
     this.store(child.parent, child)
   }
 
-  private add(running: Running, amounts: Amount.Amounts, sign: 1 | -1): void {
+  private move(running: Running, amounts: Amount.Amounts, sign: 1 | -1): void {
     for (const [currency, value] of amounts) {
       const counter = this.counters(running.live.jobId).get(currency)
       if (counter === undefined) continue
@@ -243,9 +243,9 @@ class Accounts {
     )
   }
 
-  /** The counters as they are now, into the rows of these jobs, all at once. */
-  private store(...jobs: ReadonlyArray<Running>): void {
-    const rows = jobs.map(({ live }) => ({ live, budget: toText(this.counters(live.jobId)) }))
+  /** The counters as they are now, into the rows of the jobs. */
+  private store(...changed: ReadonlyArray<Running>): void {
+    const rows = changed.map(({ live }) => ({ live, budget: toText(this.counters(live.jobId)) }))
     this.eventLog.change({
       write: (batch) => {
         for (const { budget, live } of rows) batch.state(live, { budget })

@@ -357,18 +357,23 @@ export class Delegation implements Delegates {
         return resume(Effect.zipRight(this.abandon(child), Effect.interrupt))
       }
       releaseShare()
+      let left: string | undefined
       run.launch(running, {
-        write: (batch) => this.write(child, batch),
+        write: (batch) => this.write(child, batch, left),
         committed: () => resume(Effect.succeed(this.handle(child))),
         failed: (error) => resume(this.refuse(parent, request, storeFailure(error)))
       })
       // Reported behind the delegation, in the batch that starts the child.
       budgets.escrow(parent, budget)
+      left = toText(budgets.counters(parent.live.jobId))
     })
   }
 
-  /** The child is announced behind the `delegate` event, and before its own events. */
-  private write(child: Child, batch: Batch): void {
+  /**
+   * The child is announced behind the `delegate` event, and before its own events. `left`: what its parent's counters hold without its
+   * budget; in the store the money is never with both.
+   */
+  private write(child: Child, batch: Batch, left: string | undefined): void {
     const { live, now, record, request } = child
     const { agentName, asked, delegateId, jobId, parent } = request
     const body = delegateBody(delegateId, jobId, agentName, asked)
@@ -378,8 +383,7 @@ export class Delegation implements Delegates {
       batch.announce(owner, () => this.announcementOf(child, owner))
       batch.addOwner(live, owner)
     }
-    // With what the child takes of it: a process that ends behind this change finds the money once.
-    batch.state(parent.live, { budget: toText(this.engine.budgets.counters(parent.live.jobId)) })
+    batch.state(parent.live, { budget: left })
     batch.state(live)
   }
 

@@ -75,10 +75,10 @@ export class Ending implements Ends {
   }
 
   remove(running: Running): void {
-    const { budgets, drain, jobs, run } = this.engine
+    const { drain, jobs, run } = this.engine
     running.cancelDeadlines()
     jobs.remove(running)
-    budgets.close(running.live.jobId)
+    if (running.children.size === 0) this.closeAccount(running)
     drain.removed()
     run.launchWaiting()
   }
@@ -172,10 +172,16 @@ export class Ending implements Ends {
     this.engine.credentials.revoke(running.live.jobId)
   }
 
+  private closeAccount({ live }: Running): void {
+    this.engine.budgets.close(live.jobId)
+  }
+
   private leaveParent(running: Running): void {
     const { parent } = running
     if (parent === undefined) return
     parent.dropChild(running)
+    // One that was left to the next process may have gone before its children, whose money it gets all the same.
+    if (parent.finished && parent.children.size === 0) this.closeAccount(parent)
     if (!this.engine.drain.gone(parent)) this.childGone(parent)
   }
 }

@@ -115,10 +115,9 @@ export class Attachments {
     return both(both(unmark, detach), this.setOwners(this.owners.filter((owner) => owner !== session)))
   }
 
-  /** It is taken away from every session; for the batch. */
+  /** It has ended and is taken away from every session. Its owners stay: they may still be to be sent what only owners see. For the batch. */
   detachAll(): Undo {
     const before = [...this.attached.values()]
-    const { owners } = this
     const seq = this.firstOwnerSeq
     const undone: Array<Undo> = []
     for (const { session } of before) {
@@ -126,11 +125,9 @@ export class Attachments {
     }
     this.firstOwnerSeq = this.lastOwnerSeq
     this.attached.clear()
-    this.owners = []
     return () => {
       this.firstOwnerSeq = seq
       for (const attachment of before) this.attached.set(attachment.session.sessionId, attachment)
-      this.owners = owners
       for (const undo of undone.toReversed()) undo()
     }
   }

@@ -302,7 +302,7 @@ export class Batch {
     this.answers.push(answer)
   }
 
-  /** Tells a session something, in order with the replies, where the connection that it has now still has it then. */
+  /** Tells a session something, in order with the replies, over the connection that it has then. */
   tell(session: SessionLog, frame: () => RawEnvelope | undefined): void {
     this.toLink(session, frame, (link, made) => link.post(made))
   }
@@ -318,10 +318,10 @@ export class Batch {
     frame: () => RawEnvelope | undefined,
     post: (link: Outbox, made: RawEnvelope) => void
   ): void {
-    const { link } = session
-    if (link === undefined) return
     this.answers.push(() => {
-      if (session.link !== link) return
+      // It may have been resumed since, and was told of nothing then.
+      const { link } = session
+      if (link === undefined) return
       const made = frame()
       if (made !== undefined) post(link, made)
     })

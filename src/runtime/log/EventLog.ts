@@ -328,8 +328,8 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
     readonly room: (job: JobLog) => Effect.Effect<void>
     /** Queues a change, synchronously. */
     readonly change: (change: Change) => void
-    /** Queues a change and waits until it is durable. */
-    readonly transact: (write: (batch: Batch) => void) => Effect.Effect<void, StoreError>
+    /** Queues a change and waits until it is durable; `committed` is called in the step in which it is. */
+    readonly transact: (write: (batch: Batch) => void, committed?: () => void) => Effect.Effect<void, StoreError>
     /** Waits until everything queued so far is durable. */
     readonly flush: Effect.Effect<void, StoreError>
     /** Whether the last commit succeeded. */
@@ -353,11 +353,14 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
       const writer = new Writer({ store, deadlines, limits, meter, report })
       const sessions = new Map<string, SessionLog>()
 
-      const transact = (write: (batch: Batch) => void): Effect.Effect<void, StoreError> =>
+      const transact = (write: (batch: Batch) => void, committed?: () => void): Effect.Effect<void, StoreError> =>
         Effect.async((resume) =>
           writer.change({
             write,
-            committed: () => resume(Effect.void),
+            committed: () => {
+              committed?.()
+              resume(Effect.void)
+            },
             failed: (error) => resume(Effect.fail(error))
           })
         )

@@ -36,7 +36,7 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
         stepSize
       )
       if (expired.length === 0) return 0
-      const gone = (yield* Effect.forEach(expired, store.deliveredTo)).flat()
+      const gone = (yield* Effect.forEach(expired, (jobId) => store.deliveredTo(jobId))).flat()
       yield* eventLog.transact((batch) => {
         batch.removeJobs(expired)
         for (const { lastSeq, sessionId } of gone) {

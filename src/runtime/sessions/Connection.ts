@@ -102,8 +102,8 @@ class Reading {
 
   /** Whether the connection is to be read no further. */
   get done(): boolean {
-    const { conversation } = this
-    return this.stopped || (conversation === undefined ? this.arrival.refused : conversation.over)
+    // A refusal counts also where the session has come after it.
+    return this.stopped || this.arrival.refused || this.conversation?.over === true
   }
 }
 

@@ -48,14 +48,13 @@ const flushTime = 2_000
 /** The client has sent a frame: it holds the token of the last welcome. */
 const confirm = ({ eventLog }: SessionsContext, table: SessionTable, { link, session, tokenHash }: Attached): void => {
   if (session.link !== link || session.head.previousTokenHash === undefined) return
-  let before = session.head
   eventLog.change({
     write: (batch) => {
-      before = session.head
+      const { head } = session
       // A later welcome has another token, which this client has not shown.
-      if (before.tokenHash === tokenHash) batch.head(session, { ...before, previousTokenHash: undefined })
+      if (head.tokenHash === tokenHash) batch.head(session, { ...head, previousTokenHash: undefined })
     },
-    committed: () => table.tokens.changed(session, before)
+    committed: () => table.tokens.changed(session)
   })
 }
 

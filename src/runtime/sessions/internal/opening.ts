@@ -126,26 +126,30 @@ export const resume = (
     // It is not over while it is being resumed.
     session.seen(deadlines.now())
     session.spoke(deadlines.now())
-    let before = session.head
     yield* Effect.mapError(
-      eventLog.transact((batch) => {
-        before = session.head
-        // A resume that offers nothing keeps what there was, as far as the new connection may carry it.
-        const features =
-          hello.capabilities?.features === undefined
-            ? [...before.features].filter((feature) => carries(connection, feature))
-            : negotiate(context, hello, connection)
-        batch.head(session, {
-          ...before,
-          features: new Set(features),
-          tokenHash,
-          previousTokenHash: sha256(request.resume_token)
-        })
-        batch.acknowledge(session, cursor)
-      }),
+      eventLog.transact(
+        (batch) => {
+          const before = session.head
+          // A resume that offers nothing keeps what there was, as far as the new connection may carry it.
+          const features =
+            hello.capabilities?.features === undefined
+              ? [...before.features].filter((feature) => carries(connection, feature))
+              : negotiate(context, hello, connection)
+          batch.head(session, {
+            ...before,
+            features: new Set(features),
+            tokenHash,
+            previousTokenHash: sha256(request.resume_token)
+          })
+          batch.acknowledge(session, cursor)
+          // In the step in which it is durable: the next batch may have other tokens, and may fail.
+        },
+        () => table.tokens.changed(session)
+      ),
       storeFailure
     )
-    table.tokens.changed(session, before)
+    // It may have made room for another while the store had its row.
+    if (session.removed) return yield* refuseResume(request, principal, "the session has ended meanwhile")
     const attached = yield* attach(context, table, session, { connection, peer, cursor, token, tokenHash })
     meter.count(Metrics.resumes)
     // What it has seen is as good as acknowledged.

@@ -14,6 +14,8 @@ import type { SessionLog, SessionHead } from "../../log/SessionLog.js"
 /** Sessions by the hashes of the tokens that resume them. */
 export class TokenIndex {
   private readonly sessions = new Map<string, SessionLog>()
+  /** What of each session is in it: its tokens may have changed since, and may change back. */
+  private readonly indexed = new WeakMap<SessionLog, ReadonlyArray<string>>()
 
   /** The session that a token with this hash resumes. */
   get(hash: string): SessionLog | undefined {
@@ -21,21 +23,22 @@ export class TokenIndex {
   }
 
   add(session: SessionLog): void {
-    for (const hash of hashesOf(session.head)) this.sessions.set(hash, session)
+    const hashes = hashesOf(session.head)
+    this.indexed.set(session, hashes)
+    for (const hash of hashes) this.sessions.set(hash, session)
   }
 
   remove(session: SessionLog): void {
-    this.forget(session, session.head)
+    for (const hash of this.indexed.get(session) ?? []) {
+      if (this.sessions.get(hash) === session) this.sessions.delete(hash)
+    }
+    this.indexed.delete(session)
   }
 
-  /** The session has other tokens than it had. */
-  changed(session: SessionLog, before: SessionHead): void {
-    this.forget(session, before)
+  /** The session has other tokens than it had, and they are durable. */
+  changed(session: SessionLog): void {
+    this.remove(session)
     if (!session.removed) this.add(session)
-  }
-
-  private forget(session: SessionLog, head: SessionHead): void {
-    for (const hash of hashesOf(head)) if (this.sessions.get(hash) === session) this.sessions.delete(hash)
   }
 }
 
