@@ -112,8 +112,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§6.3 the token rotates on every welcome",
     inside: "src/runtime",
-    find: "tokenHash,\n          previousTokenHash: sha256(request.resume_token)",
-    replace: "tokenHash: before.tokenHash,\n          previousTokenHash: sha256(request.resume_token)",
+    find: "tokenHash,\n            previousTokenHash: sha256(request.resume_token)",
+    replace: "tokenHash: before.tokenHash,\n            previousTokenHash: sha256(request.resume_token)",
     test: sessions,
     title: "§6.3 tokens are single-use"
   },
