@@ -447,7 +447,7 @@ describe("what a session is told in a batch", () => {
     batch.answer((answer) => answer())
     expect(earlier.outbox).toEqual([])
     expect(later.outbox.map((text) => JSON.parse(text).type)).toEqual(["announced", "told"])
-    // Nobody is there to be told.
+    // Without a connection there is nothing to send it over.
     const away = new Batch()
     away.tell(session, () => frame("told"))
     session.disconnect()

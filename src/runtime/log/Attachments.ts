@@ -115,7 +115,7 @@ export class Attachments {
     return both(both(unmark, detach), this.setOwners(this.owners.filter((owner) => owner !== session)))
   }
 
-  /** It has ended and is taken away from every session. Its owners stay: they may still be to be sent what only owners see. For the batch. */
+  /** It has ended, and no session has it any more; for the batch. Its owners stay: what only owners see may still have to be sent to them. */
   detachAll(): Undo {
     const before = [...this.attached.values()]
     const seq = this.firstOwnerSeq

@@ -319,7 +319,7 @@ export class Batch {
     post: (link: Outbox, made: RawEnvelope) => void
   ): void {
     this.answers.push(() => {
-      // It may have been resumed since, and was told of nothing then.
+      // It may have been resumed since; then the new connection is told.
       const { link } = session
       if (link === undefined) return
       const made = frame()
