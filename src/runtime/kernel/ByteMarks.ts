@@ -48,7 +48,7 @@ export class ByteMarks {
     return bytes
   }
 
-  /** Nobody asks for what is before a number any more. */
+  /** Drops the marks before a number. */
   forget(seq: number): void {
     let first = 0
     while (first + 1 < this.marks.length && this.marks[first + 1]!.seq <= seq) first++

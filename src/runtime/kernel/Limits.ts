@@ -160,11 +160,11 @@ export interface LimitsShape {
   readonly artifacts: number
   /** Bytes of artifacts in all; what goes beyond is refused with `INTERNAL_ERROR`. */
   readonly artifactBytesTotal: number
-  /** How long an artifact is kept where nobody says. */
+  /** How long an artifact is kept where its owner does not say. */
   readonly retainArtifactsFor: number
   /** The longest time that an artifact can be kept; whoever asks for more gets this. */
   readonly retainArtifactsAtMost: number
-  /** How often retention is looked after. */
+  /** How often what has outlived its retention is removed. */
   readonly sweepEvery: number
   /**
    * How long a store may take to answer. A read that takes longer is given up; while a commit does, requests that would be

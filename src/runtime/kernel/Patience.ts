@@ -1,4 +1,4 @@
-/** How long a store is waited for. */
+/** How long the runtime waits for a store. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
@@ -34,15 +34,15 @@ const answeredIn = <A>(millis: number, operation: string, run: Effect.Effect<A, 
             duration: millis,
             onTimeout: () => noAnswer(operation, millis, meter)
           }).pipe(
-            // Not waited for: it may not let itself be interrupted.
+            // In the background: it may not let itself be interrupted.
             Effect.tapError(() => Effect.sync(() => fiber.unsafeInterruptAsFork(fiber.id())))
           )
         )
   })
 
 /**
- * A service of the store whose operations fail when they have not ended after `storeTime`, where nothing can be interrupted
- * too. An operation that cannot be interrupted goes on behind; nobody waits for it.
+ * A service of the store whose operations fail when they have not ended after `storeTime`, also where nothing can be
+ * interrupted. An operation that cannot be interrupted goes on in the background.
  */
 export const patient = <S extends object>(
   service: S,

@@ -93,8 +93,6 @@ let armed = false
 let endsAt = 0
 /** Whether a microtask will run what waits. */
 let soon = false
-/** How often the loop has turned since it was first watched; for tests. */
-let turns = 0
 
 /** Operations until the clock is looked at, how many there were between the last two looks, and when the last was. */
 let opsLeft = mostOps
@@ -150,7 +148,6 @@ const enlist = (runs: ReadonlyArray<() => void>): void => {
 
 /** The loop has turned. */
 const turned = (): void => {
-  turns++
   armed = false
   const begun = next
   const sent = late
@@ -202,9 +199,6 @@ export const defer = (run: () => void): void => {
   late.push(run)
   if (!armed) arm()
 }
-
-/** How often the event loop has turned while it was watched. */
-export const turnCount = (): number => turns
 
 /** Looks at the clock after some operations: after every one where they have taken a millisecond, else after up to 32. */
 const looked = (): boolean => {

@@ -11,7 +11,7 @@
  * Races and deadlocks closed here: an acknowledgement between the check and the wait is not missed, since a wait looks
  * whether its episode is still on; an owner that leaves holds no job; of several owners the slowest counts; a job that
  * is being stopped waits for no owner, so that its finalizers can emit; the terminal message never passes here. Only
- * owners count: an observer that is behind is not waited for. A session that negotiated `ack` is measured from its start:
+ * owners count: an observer that is behind slows nobody. A session that negotiated `ack` is measured from its start:
  * one that never acknowledges is a slow reader, for the patience at the longest. One without `ack` is not measured, since its
  * lag says nothing.
  */
@@ -70,7 +70,7 @@ interface Episode {
   /** The jobs that have said so, with the emitters of each that wait. */
   readonly jobs: Map<JobLog, Set<() => void>>
   patience: Deadline | undefined
-  /** Whether the patience has run out: nobody waits until the next acknowledgement. */
+  /** Whether the patience has run out: no emitter waits until the next acknowledgement. */
   givenUp: boolean
 }
 
@@ -82,7 +82,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
     readonly throttle: (job: JobLog) => Effect.Effect<void> | undefined
     /** The session has acknowledged more than before, or has resumed with what it has seen. */
     readonly acknowledged: (session: SessionLog) => void
-    /** The session is not connected any more: it is not waited for. */
+    /** The session is no longer connected: its emitters go on. */
     readonly left: (session: SessionLog) => void
     /** The job is being stopped or has ended: its emitters go on. */
     readonly release: (job: JobLog) => void
@@ -177,7 +177,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
 
       const slow = (job: JobLog, owner: SessionLog): Effect.Effect<void> | undefined => {
         const { link } = owner
-        // Whoever is away, or on the way out, holds nobody: what it misses waits for its resume.
+        // A client that is away, or about to be, slows nobody: its resume brings what it has missed.
         if (link === undefined || link.closing !== undefined || job.ending || !owner.features.has("ack")) {
           return undefined
         }

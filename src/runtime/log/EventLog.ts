@@ -11,9 +11,9 @@
  * Races closed here: assigning a number and queueing the event for sending are one step; a failed commit assigns no
  * number and sends nothing; a subscription's boundary is its place in the queue.
  *
- * When the store fails, changes that somebody waits for fail, and events and ends of jobs are written again until the
- * store recovers; emitters wait at their bound meanwhile. When it does not answer, the same holds for what is queued behind the
- * batch that it has; of that batch nothing is said until the answer comes.
+ * When the store fails, a change whose caller waits fails too. Events and ends of jobs are written again until the store
+ * recovers; emitters wait at their bound meanwhile. When the store does not answer, the same holds for what is queued behind
+ * the batch that it was given; nothing is said of that batch until the answer comes.
  */
 import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
@@ -194,7 +194,7 @@ class Writer {
     }
   }
 
-  /** Drops what somebody waits for, and tells them; keeps the rest, in front of what has come since. */
+  /** Fails the changes whose callers wait; keeps the rest, in front of what has come since. */
   private refuse(ops: ReadonlyArray<Op>, error: StoreError): ReadonlyArray<Op> {
     const kept: Array<Op> = []
     for (const op of ops) {

@@ -82,28 +82,22 @@ export interface FrameBounds {
   readonly result: number
 }
 
-/** Reads on behind `cursor`, up to `upTo`. Must only be called while `cursor < upTo`; `upTo` is at most `session.seq`. */
-export const read = (
-  session: SessionLog,
-  cursor: number,
-  upTo: number,
-  store: StoreService,
-  ids: IdsService,
-  now: number,
-  bounds: FrameBounds
-): Effect.Effect<Frames | undefined, StoreError> => {
-  const fast = ready(session, cursor, upTo, ids, now, bounds)
-  return fast === undefined ? fromStore(session, cursor, upTo, store, ids, now, bounds) : Effect.succeed(fast)
+/** What reading needs. */
+export interface ReadContext {
+  readonly store: StoreService
+  readonly ids: IdsService
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  readonly bounds: FrameBounds
 }
 
-/** As {@link read}, at once; undefined where the store must be asked. */
-export const ready = (
+/** What is in memory behind `cursor`, up to `upTo`; undefined where the store must be asked. */
+const ready = (
   session: SessionLog,
+  { bounds, ids }: ReadContext,
   cursor: number,
   upTo: number,
-  ids: IdsService,
-  now: number,
-  bounds: FrameBounds
+  now: number
 ): Frames | undefined => {
   const frames: Array<string> = []
   let chars = 0
@@ -149,14 +143,13 @@ export const ready = (
   return frames.length === 0 ? undefined : { frames, cursor: at }
 }
 
+/** As {@link ready}, where it is no longer in memory. */
 const fromStore = (
   session: SessionLog,
+  { bounds, ids, store }: ReadContext,
   cursor: number,
   upTo: number,
-  store: StoreService,
-  ids: IdsService,
-  now: number,
-  bounds: FrameBounds
+  now: number
 ): Effect.Effect<Frames | undefined, StoreError> =>
   Effect.gen(function* () {
     const deliveries = yield* store.deliveries(session.sessionId, cursor, 32)
@@ -228,27 +221,21 @@ export const covered = (session: SessionLog, cursor: number, store: StoreService
     return true
   })
 
-/** What reading needs. */
-export interface ReadContext {
-  readonly store: StoreService
-  readonly ids: IdsService
-  /** Milliseconds since the epoch. */
-  readonly now: () => number
-  readonly bounds: FrameBounds
-}
-
 /** A session's events, as its connection sends them. */
-export const sourceOf = (session: SessionLog, { bounds, ids, now, store }: ReadContext): Source => ({
+export const sourceOf = (session: SessionLog, context: ReadContext): Source => ({
   get seq() {
     return session.seq
   },
-  ready: (cursor, upTo, at) => ready(session, cursor, upTo, ids, at, bounds),
-  read: (cursor, upTo, at) => read(session, cursor, upTo, store, ids, at, bounds),
+  ready: (cursor, upTo, at) => ready(session, context, cursor, upTo, at),
+  read: (cursor, upTo, at) => {
+    const fast = ready(session, context, cursor, upTo, at)
+    return fast === undefined ? fromStore(session, context, cursor, upTo, at) : Effect.succeed(fast)
+  },
   gone: () =>
     errorFrame(
-      { id: ids.unsafeUlid(now()), session_id: session.sessionId },
+      { id: context.ids.unsafeUlid(context.now()), session_id: session.sessionId },
       new ResumeWindowExpired({ message: "the events that come next are gone" })
     ),
   seen: (at) => session.seen(at),
-  now
+  now: context.now
 })

@@ -1,8 +1,9 @@
 /**
  * A job as the log knows it: its events, those of them that are kept in memory, and those that wait to be written.
  *
- * Responsibility: numbers, newest payloads and history of one job. Its sessions are in {@link Attachments}. What has become of the job (its status, its budget) is the jobs'
- * own part of the row, `state`, which is replaced as a whole and stored with the numbers; nothing is decided by it here.
+ * Responsibility: numbers, newest payloads and history of one job. Its sessions are in {@link Attachments}. What has become
+ * of the job (its status, its budget) is the jobs' own part of the row, `state`, which is replaced as a whole and stored with
+ * the numbers; nothing is decided by it here.
  *
  * Order: `assigned` is what the batch in the making has given away, `seq` what is durable. Numbers and state
  * change in {@link Batch} alone, through the methods that are named for it here.

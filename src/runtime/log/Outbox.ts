@@ -146,7 +146,7 @@ export class Outbox {
     this.saidAt = now
   }
 
-  /** The next look at whether the client is alive; the one before is not waited for any more. */
+  /** Sets the next look at whether the client is alive, in place of the one before. */
   watch(heartbeat: Deadline | undefined): void {
     this.heartbeat?.cancel()
     this.heartbeat = heartbeat

@@ -298,9 +298,6 @@ export class SessionLog {
   }
 }
 
-/** Whether a session may be sent events of this class: those of kinds that it did not negotiate are left out (§6.2). */
-export const accepts = (session: SessionLog, cls: SegmentClass): boolean => session.accepts(cls)
-
 /** The parts of `from..to` that a session may be sent, where `gated` tells the runs of negotiated classes; without those of one class. */
 export const acceptedParts = (
   session: SessionLog,

@@ -216,7 +216,7 @@ export const serving = (handshake: Handshake, requests: Requests) =>
     const answer = (reading: Reading, conversation: Conversation, frame: Inbound): Effect.Effect<void> => {
       const handled =
         typeof frame === "string" && frame.length > largeFrame
-          ? // It is decoded in one step: one of its kind in a turn of the event loop, over all connections.
+          ? // Decoding cannot be interrupted: at most one large frame in a turn of the event loop, over all connections.
             asWork(Effect.suspend(() => onFrame(reading, conversation, frame)))
           : onFrame(reading, conversation, frame)
       const pace = reading.pace.next(deadlines.now)

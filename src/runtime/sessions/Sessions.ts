@@ -6,8 +6,8 @@
  *
  * Order: the welcome is the first frame of a connection; replayed and live events follow it, in one sequence.
  *
- * Races closed here: see `internal/opening.ts`, `internal/attach.ts` and `internal/table.ts`; a token that was replaced counts no more once the
- * client has shown, over the connection that was welcomed with the new one, that it holds it.
+ * Races closed here: see `internal/opening.ts`, `internal/attach.ts` and `internal/table.ts`. A token that was replaced counts until
+ * the client has shown, over the connection that was welcomed with the new one, that it holds the new one.
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -87,7 +87,7 @@ const endAll = (table: SessionTable): Effect.Effect<void> =>
     return atEnd(
       Effect.timeoutOption(Effect.forEach(links, each, { concurrency: "unbounded", discard: true }), lastWords)
     ).pipe(
-      // A client that has not been told by now is told without having had everything.
+      // Connections that are still open by now are ended, whatever they have not been sent.
       Effect.zipRight(Effect.sync(() => links.forEach(end)))
     )
   })

@@ -142,8 +142,8 @@ export const resume = (
             previousTokenHash: sha256(request.resume_token)
           })
           batch.acknowledge(session, cursor)
-          // In the step in which it is durable: the next batch may have other tokens, and may fail.
         },
+        // In the step in which it is durable: the next batch may have other tokens, and may fail.
         () => table.tokens.changed(session)
       ),
       storeFailure

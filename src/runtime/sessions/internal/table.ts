@@ -4,7 +4,7 @@
  * Responsibility: which sessions are open or can be resumed, by id, by token and by principal; how many there may be; when one is over.
  *
  * Races closed here: a session counts from before its first row is written, so a burst of hellos cannot pass the limit; one that is
- * gone is found no more from that moment on, though its row and its jobs' attachments go with the log's next batch.
+ * gone is not found from that moment on, though its row and its jobs' attachments go with the log's next batch.
  */
 import type { Principal } from "../../../auth/Principal.js"
 import { type ArcpError, InternalError } from "../../../protocol/Errors.js"
@@ -44,7 +44,7 @@ export class SessionTable {
     this.shown.show(Metrics.sessions, this.sessions.size)
   }
 
-  /** It is found no more. */
+  /** It is no longer found. */
   drop(session: SessionLog): void {
     if (!this.sessions.delete(session.sessionId)) return
     this.context.eventLog.drop(session)
