@@ -25,7 +25,6 @@ import * as Delegated from "../../authority/Delegated.js"
 import * as Lease from "../../authority/Lease.js"
 import * as SystemFolders from "../../authority/SystemFolders.js"
 import * as AgentName from "../../protocol/AgentName.js"
-import type { RawEnvelope } from "../../protocol/Envelope.js"
 import { type ArcpError, Cancelled, InvalidRequest, PermissionDenied } from "../../protocol/Errors.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import * as FrameSize from "../kernel/FrameSize.js"
@@ -33,7 +32,6 @@ import { eventPayload, failedResultBody } from "../kernel/Payload.js"
 import { storeFailure } from "../kernel/Refusals.js"
 import { pause } from "../kernel/Turn.js"
 import type { Batch } from "../log/Batch.js"
-import type { SessionLog } from "../log/SessionLog.js"
 import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
 import { type Asked, constraintsOf, copied, delegateBody } from "./internal/delegating.js"
@@ -380,16 +378,11 @@ export class Delegation implements Delegates {
     batch.event(parent.live, "event", eventPayload('"delegate"', now, body))
     batch.job(record)
     for (const owner of parent.live.owners) {
-      batch.announce(owner, () => this.announcementOf(child, owner))
+      batch.announce(owner, () => announcement(this.engine, owner, live))
       batch.addOwner(live, owner)
     }
     batch.state(parent.live, { budget: left })
     batch.state(live)
-  }
-
-  private announcementOf({ accepted, live }: Child, owner: SessionLog): RawEnvelope | undefined {
-    const { credentials, deadlines, ids } = this.engine
-    return announcement(owner, live, accepted, credentials, () => ids.unsafeUlid(deadlines.now()))
   }
 
   /** The child as its parent's handler sees it. */

@@ -258,7 +258,7 @@ class Admission {
   }
 
   /** The job, its key and its start are one change; the reply goes out when it is durable. */
-  private launch({ key, now, request, session }: Admitting, { accepted, live, record, running }: Made): void {
+  private launch({ key, now, request, session }: Admitting, { live, record, running }: Made): void {
     const { credentials, limits, run } = this.engine
     const { jobId } = record
     key?.queued()
@@ -277,7 +277,8 @@ class Admission {
         }
         if (!session.removed) batch.addOwner(live, session)
         batch.reply(
-          () => request.accepted(jobId, record.traceId, acceptedFor(credentials, session, record, accepted)),
+          () =>
+            request.accepted(jobId, record.traceId, acceptedFor(credentials, session, record, live.values.accepted)),
           live
         )
       },
