@@ -36,6 +36,7 @@ import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
 import { type Asked, constraintsOf, copied, delegateBody } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
+import { issueRequest } from "./internal/issueRequest.js"
 import { toText } from "./Budgets.js"
 import { type Made, newJob } from "./NewJob.js"
 import type { Outcome, Running } from "./Running.js"
@@ -325,19 +326,9 @@ export class Delegation implements Delegates {
     })
   }
 
-  private issue({ prepared, record, request }: Child): Effect.Effect<void, ArcpError> {
+  private issue({ record, running }: Child): Effect.Effect<void, ArcpError> {
     const { budgets, credentials, limits } = this.engine
-    const { jobId } = request
-    const issued = Effect.suspend(() =>
-      credentials.issue({
-        jobId,
-        principalId: record.principalId,
-        agent: nameOf(prepared.agent),
-        parentJobId: request.parent.live.jobId,
-        lease: prepared.lease,
-        remaining: Effect.sync(() => budgets.counters(jobId))
-      })
-    )
+    const issued = Effect.suspend(() => credentials.issue(issueRequest(running, budgets)))
     return Effect.flatMap(issued, () => {
       const wrong = tooLarge(credentials, record, limits)
       return wrong === undefined ? Effect.void : Effect.fail(wrong)

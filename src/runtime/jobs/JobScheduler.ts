@@ -37,6 +37,7 @@ import type { JobLog } from "../log/JobLog.js"
 import type { SessionLog } from "../log/SessionLog.js"
 import { Idempotency } from "./Idempotency.js"
 import type { Engine } from "./internal/engine.js"
+import { issueRequest } from "./internal/issueRequest.js"
 import type { Key, SubmitRequest } from "./internal/submitting.js"
 import { JobEngine } from "./JobEngine.js"
 import { type Made, newJob } from "./NewJob.js"
@@ -236,13 +237,7 @@ class Admission {
     const { jobId } = record
     const issued = Effect.suspend(() => {
       this.openBudget(made)
-      return credentials.issue({
-        jobId,
-        principalId: record.principalId,
-        agent: nameOf(admitting.resolved.agent),
-        lease: admitting.lease,
-        remaining: Effect.sync(() => budgets.counters(jobId))
-      })
+      return credentials.issue(issueRequest(running, budgets))
     })
     const launched = Effect.suspend(() => {
       const late = this.full(admitting) ?? tooLarge(credentials, record, limits)
