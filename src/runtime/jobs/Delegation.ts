@@ -34,7 +34,7 @@ import { pause } from "../kernel/Turn.js"
 import type { Batch } from "../log/Batch.js"
 import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
-import { type Asked, constraintsOf, copied, delegateBody } from "./internal/delegating.js"
+import { type Asked, copied, delegateBody } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
 import { toText } from "./Budgets.js"
@@ -219,22 +219,20 @@ export class Delegation implements Delegates {
 
   private prepare({ agentName, asked, parent }: Request): Either.Either<Prepared, ArcpError> {
     const { budgets, deadlines } = this.engine
-    const { input, options } = asked
+    const { constraints, input, maxRuntimeSec } = asked
     return Either.gen(this, function* () {
       const agent = yield* this.permitted(parent, agentName)
       yield* this.within(parent)
       if (
-        options.maxRuntimeSec !== undefined &&
-        !(Math.floor(options.maxRuntimeSec) >= 1 && Number.isSafeInteger(Math.floor(options.maxRuntimeSec)))
+        maxRuntimeSec !== undefined &&
+        !(Math.floor(maxRuntimeSec) >= 1 && Number.isSafeInteger(Math.floor(maxRuntimeSec)))
       ) {
         return yield* Either.left(
           new InvalidRequest({ message: "maxRuntimeSec: must be a number of seconds, 1 or greater" })
         )
       }
-      const decoded = yield* agent.decode(input ?? null)
-      const requested = yield* Lease.compile(options.lease ?? {}, constraintsOf(options), {
-        now: deadlines.now()
-      })
+      const decoded = yield* agent.decode(input)
+      const requested = yield* Lease.compile(asked.requested, constraints, { now: deadlines.now() })
       yield* Delegated.isSubset(requested, parent.lease, { remaining: budgets.available(parent.live.jobId) })
       yield* SystemFolders.isSubset(requested, parent.lease)
       return { agent, input: decoded, lease: Delegated.inherit(requested, parent.lease) }
@@ -291,7 +289,7 @@ export class Delegation implements Delegates {
     const { asked, delegateId, jobId, parent } = request
     const { agent, lease } = prepared
     const { live } = parent
-    const { maxRuntimeSec } = asked.options
+    const { maxRuntimeSec } = asked
     const releaseShare = budgets.setAside(live.jobId, Lease.budgetOf(lease))
     parent.countDelegation()
     const now = deadlines.now()
