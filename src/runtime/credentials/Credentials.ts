@@ -173,7 +173,8 @@ const listAll = (ledger: Ledger, states: ReadonlyArray<LedgerState>) =>
     }
   })
 
-const open: ReadonlyArray<LedgerState> = ["issuing", "live", "revoking"]
+/** The states of a key that may still be valid at the upstream. */
+const unrevoked: ReadonlyArray<LedgerState> = ["issuing", "live", "revoking", "failed"]
 
 const millis = (input: Duration.DurationInput | undefined, fallback: Duration.DurationInput): number =>
   Duration.toMillis(input ?? fallback)
@@ -211,7 +212,7 @@ const unavailable = (ledger: Ledger | undefined): Service => ({
   recover: () =>
     ledger === undefined
       ? Effect.succeed([])
-      : Effect.flatMap(listAll(ledger, [...open, "failed"]), (left) =>
+      : Effect.flatMap(listAll(ledger, unrevoked), (left) =>
           left.length === 0
             ? Effect.succeed([])
             : Effect.as(
@@ -220,7 +221,7 @@ const unavailable = (ledger: Ledger | undefined): Service => ({
               )
         ),
   failed: ledger === undefined ? Effect.succeed([]) : listAll(ledger, ["failed"]),
-  outstanding: ledger === undefined ? Effect.succeed([]) : listAll(ledger, [...open, "failed"]),
+  outstanding: ledger === undefined ? Effect.succeed([]) : listAll(ledger, unrevoked),
   retryFailed: Effect.succeed(0)
 })
 
@@ -277,23 +278,17 @@ const revokingAtEnd = ({ live, revocations }: Core, within: number): Effect.Effe
     })
   )
 
-/** Begins to revoke the keys of an earlier process; returns how many. */
-const takeOver = ({ live, revocations }: Core, records: ReadonlyArray<LedgerRecord>): number => {
-  let taken = 0
-  for (const record of records) {
-    if (live.owns(record.reference)) continue
-    taken++
-    revocations.start({ record, handle: record.handle, secret: undefined })
-  }
-  return taken
+/** Begins to revoke those keys that are not this process's own; returns them. */
+const takeOver = ({ live, revocations }: Core, records: ReadonlyArray<LedgerRecord>): ReadonlyArray<LedgerRecord> => {
+  const foreign = records.filter(({ reference }) => !live.owns(reference))
+  for (const record of foreign) revocations.start({ record, handle: record.handle, secret: undefined })
+  return foreign
 }
 
 /** Which of the given jobs have lost credentials with an earlier process, whose keys are revoked. */
 const recover = (core: Core, liveJobIds: Iterable<string>): Effect.Effect<ReadonlyArray<string>, StoreError> =>
-  Effect.map(listAll(core.ledger, [...open, "failed"]), (left) => {
-    const foreign = left.filter(({ reference }) => !core.live.owns(reference))
-    takeOver(core, foreign)
-    const lost = new Set(foreign.map(({ jobId }) => jobId))
+  Effect.map(listAll(core.ledger, unrevoked), (left) => {
+    const lost = new Set(takeOver(core, left).map(({ jobId }) => jobId))
     return [...new Set(liveJobIds)].filter((jobId) => lost.has(jobId))
   })
 
@@ -336,7 +331,7 @@ const makeAvailable = (
       replace: replaceIn,
       recover: (liveJobIds) => recover(core, liveJobIds),
       failed: listAll(ledger, ["failed"]),
-      outstanding: listAll(ledger, [...open, "failed"]),
-      retryFailed: Effect.map(listAll(ledger, ["failed"]), (failed) => takeOver(core, failed))
+      outstanding: listAll(ledger, unrevoked),
+      retryFailed: Effect.map(listAll(ledger, ["failed"]), (failed) => takeOver(core, failed).length)
     }
   })

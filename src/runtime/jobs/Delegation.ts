@@ -25,7 +25,6 @@ import * as Delegated from "../../authority/Delegated.js"
 import * as Lease from "../../authority/Lease.js"
 import * as SystemFolders from "../../authority/SystemFolders.js"
 import * as AgentName from "../../protocol/AgentName.js"
-import type { RawEnvelope } from "../../protocol/Envelope.js"
 import { type ArcpError, Cancelled, InvalidRequest, PermissionDenied } from "../../protocol/Errors.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import * as FrameSize from "../kernel/FrameSize.js"
@@ -33,11 +32,11 @@ import { eventPayload, failedResultBody } from "../kernel/Payload.js"
 import { storeFailure } from "../kernel/Refusals.js"
 import { pause } from "../kernel/Turn.js"
 import type { Batch } from "../log/Batch.js"
-import type { SessionLog } from "../log/SessionLog.js"
 import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
-import { type Asked, constraintsOf, copied, delegateBody } from "./internal/delegating.js"
+import { type Asked, copied, delegateBody } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
+import { issueRequest } from "./internal/issueRequest.js"
 import { toText } from "./Budgets.js"
 import { type Made, newJob } from "./NewJob.js"
 import type { Outcome, Running } from "./Running.js"
@@ -220,22 +219,20 @@ export class Delegation implements Delegates {
 
   private prepare({ agentName, asked, parent }: Request): Either.Either<Prepared, ArcpError> {
     const { budgets, deadlines } = this.engine
-    const { input, options } = asked
+    const { constraints, input, maxRuntimeSec } = asked
     return Either.gen(this, function* () {
       const agent = yield* this.permitted(parent, agentName)
       yield* this.within(parent)
       if (
-        options.maxRuntimeSec !== undefined &&
-        !(Math.floor(options.maxRuntimeSec) >= 1 && Number.isSafeInteger(Math.floor(options.maxRuntimeSec)))
+        maxRuntimeSec !== undefined &&
+        !(Math.floor(maxRuntimeSec) >= 1 && Number.isSafeInteger(Math.floor(maxRuntimeSec)))
       ) {
         return yield* Either.left(
           new InvalidRequest({ message: "maxRuntimeSec: must be a number of seconds, 1 or greater" })
         )
       }
-      const decoded = yield* agent.decode(input ?? null)
-      const requested = yield* Lease.compile(options.lease ?? {}, constraintsOf(options), {
-        now: deadlines.now()
-      })
+      const decoded = yield* agent.decode(input)
+      const requested = yield* Lease.compile(asked.requested, constraints, { now: deadlines.now() })
       yield* Delegated.isSubset(requested, parent.lease, { remaining: budgets.available(parent.live.jobId) })
       yield* SystemFolders.isSubset(requested, parent.lease)
       return { agent, input: decoded, lease: Delegated.inherit(requested, parent.lease) }
@@ -292,7 +289,7 @@ export class Delegation implements Delegates {
     const { asked, delegateId, jobId, parent } = request
     const { agent, lease } = prepared
     const { live } = parent
-    const { maxRuntimeSec } = asked.options
+    const { maxRuntimeSec } = asked
     const releaseShare = budgets.setAside(live.jobId, Lease.budgetOf(lease))
     parent.countDelegation()
     const now = deadlines.now()
@@ -327,19 +324,9 @@ export class Delegation implements Delegates {
     })
   }
 
-  private issue({ prepared, record, request }: Child): Effect.Effect<void, ArcpError> {
+  private issue({ record, running }: Child): Effect.Effect<void, ArcpError> {
     const { budgets, credentials, limits } = this.engine
-    const { jobId } = request
-    const issued = Effect.suspend(() =>
-      credentials.issue({
-        jobId,
-        principalId: record.principalId,
-        agent: nameOf(prepared.agent),
-        parentJobId: request.parent.live.jobId,
-        lease: prepared.lease,
-        remaining: Effect.sync(() => budgets.counters(jobId))
-      })
-    )
+    const issued = Effect.suspend(() => credentials.issue(issueRequest(running, budgets)))
     return Effect.flatMap(issued, () => {
       const wrong = tooLarge(credentials, record, limits)
       return wrong === undefined ? Effect.void : Effect.fail(wrong)
@@ -380,16 +367,11 @@ export class Delegation implements Delegates {
     batch.event(parent.live, "event", eventPayload('"delegate"', now, body))
     batch.job(record)
     for (const owner of parent.live.owners) {
-      batch.announce(owner, () => this.announcementOf(child, owner))
+      batch.announce(owner, () => announcement(this.engine, owner, live))
       batch.addOwner(live, owner)
     }
     batch.state(parent.live, { budget: left })
     batch.state(live)
-  }
-
-  private announcementOf({ accepted, live }: Child, owner: SessionLog): RawEnvelope | undefined {
-    const { credentials, deadlines, ids } = this.engine
-    return announcement(owner, live, accepted, credentials, () => ids.unsafeUlid(deadlines.now()))
   }
 
   /** The child as its parent's handler sees it. */

@@ -14,7 +14,6 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
-import type { RawEnvelope } from "../../protocol/Envelope.js"
 import { type ArcpError, DuplicateKey } from "../../protocol/Errors.js"
 import { isTerminal } from "../../protocol/Session.js"
 import type { DecodedJob } from "../../store/Rows.js"
@@ -169,13 +168,7 @@ export class Idempotency {
       }
       batch.addOwner(job, session)
       // Behind the answer, and before its events.
-      if (job !== live) batch.tell(session, () => this.announcementOf(session, job))
+      if (job !== live) batch.tell(session, () => announcement(this.engine, session, job))
     }
-  }
-
-  /** How a child is announced to a session that has become an owner of its job (§10). */
-  private announcementOf(session: SessionLog, child: JobLog): RawEnvelope | undefined {
-    const { credentials, deadlines, ids } = this.engine
-    return announcement(session, child, child.values.accepted, credentials, () => ids.unsafeUlid(deadlines.now()))
   }
 }

@@ -37,6 +37,7 @@ import type { JobLog } from "../log/JobLog.js"
 import type { SessionLog } from "../log/SessionLog.js"
 import { Idempotency } from "./Idempotency.js"
 import type { Engine } from "./internal/engine.js"
+import { issueRequest } from "./internal/issueRequest.js"
 import type { Key, SubmitRequest } from "./internal/submitting.js"
 import { JobEngine } from "./JobEngine.js"
 import { type Made, newJob } from "./NewJob.js"
@@ -236,13 +237,7 @@ class Admission {
     const { jobId } = record
     const issued = Effect.suspend(() => {
       this.openBudget(made)
-      return credentials.issue({
-        jobId,
-        principalId: record.principalId,
-        agent: nameOf(admitting.resolved.agent),
-        lease: admitting.lease,
-        remaining: Effect.sync(() => budgets.counters(jobId))
-      })
+      return credentials.issue(issueRequest(running, budgets))
     })
     const launched = Effect.suspend(() => {
       const late = this.full(admitting) ?? tooLarge(credentials, record, limits)
@@ -258,7 +253,7 @@ class Admission {
   }
 
   /** The job, its key and its start are one change; the reply goes out when it is durable. */
-  private launch({ key, now, request, session }: Admitting, { accepted, live, record, running }: Made): void {
+  private launch({ key, now, request, session }: Admitting, { live, record, running }: Made): void {
     const { credentials, limits, run } = this.engine
     const { jobId } = record
     key?.queued()
@@ -277,7 +272,8 @@ class Admission {
         }
         if (!session.removed) batch.addOwner(live, session)
         batch.reply(
-          () => request.accepted(jobId, record.traceId, acceptedFor(credentials, session, record, accepted)),
+          () =>
+            request.accepted(jobId, record.traceId, acceptedFor(credentials, session, record, live.values.accepted)),
           live
         )
       },

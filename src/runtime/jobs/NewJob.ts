@@ -5,7 +5,6 @@ import * as Lease from "../../authority/Lease.js"
 import * as Amount from "../../authority/Amount.js"
 import type { Priority } from "../../protocol/Envelope.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
-import type { Accepted } from "../../protocol/Job.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import type { KeptAccepted } from "../../store/Rows.js"
 import type { JobRecord } from "../../store/Store.js"
@@ -44,7 +43,6 @@ export interface Made {
   readonly record: JobRecord
   readonly live: JobLog
   readonly running: Running
-  readonly accepted: Accepted
   /** What its counters begin with (§9.6). */
   readonly budget: Amount.Amounts
 }
@@ -114,5 +112,5 @@ export const newJob = (job: NewJob): Made => {
     parent: parent?.running,
     ended: parent?.ended
   })
-  return { record, live, running, accepted, budget }
+  return { record, live, running, budget }
 }

@@ -28,8 +28,8 @@ import { pause } from "../kernel/Turn.js"
 import type { RecoveredJobLog } from "../log/Recovery.js"
 import { restarted, runtimeEnd, stopped, tooLong } from "./handler/outcomes.js"
 import type { Engine, Recovers } from "./internal/engine.js"
+import { issueRequest } from "./internal/issueRequest.js"
 import { Running } from "./Running.js"
-import { nameOf } from "./Slots.js"
 
 /** Jobs in an order in which a parent comes before its children, also where a clock that was set back gave them lower ids. */
 const parentsFirst = <J extends { readonly stored: StoredJob }>(jobs: ReadonlyArray<J>): ReadonlyArray<J> => {
@@ -240,17 +240,9 @@ export class Recovery implements Recovers {
    * is gone that is not known: it may need them.
    */
   private reissueOf(running: Running): IssueRequest | undefined {
-    const { agent, lease, live } = running
-    running.setProvisioned(live.owners[0] === undefined || maySee(live.owners[0]))
-    return running.provisioned
-      ? {
-          jobId: live.jobId,
-          principalId: live.record.principalId,
-          agent: nameOf(agent),
-          lease,
-          remaining: Effect.sync(() => this.engine.budgets.counters(live.jobId))
-        }
-      : undefined
+    const [owner] = running.live.owners
+    running.setProvisioned(owner === undefined || maySee(owner))
+    return running.provisioned ? issueRequest(running, this.engine.budgets) : undefined
   }
 
   /** The values of an earlier process's credentials are gone with it, and have been revoked. */

@@ -14,7 +14,8 @@ import type { Running } from "./Running.js"
 /** An agent as it is named on the wire: `name@version`. */
 export const nameOf = ({ name, version }: AgentRegistration): string => `${name}@${version}`
 
-const count = (map: Map<string, number>, key: string, by: number) => {
+/** Adds to the count of a key; a key whose count is 0 is deleted. */
+export const count = (map: Map<string, number>, key: string, by: number): void => {
   const next = (map.get(key) ?? 0) + by
   if (next === 0) map.delete(key)
   else map.set(key, next)

@@ -8,13 +8,14 @@
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import { InternalError } from "../../../protocol/Errors.js"
+import type { InternalError } from "../../../protocol/Errors.js"
 import type { IdsService } from "../../../protocol/Ids.js"
 import type { ArtifactRecord, ArtifactStore } from "../../../store/ArtifactStore.js"
 import type { StoreError } from "../../../store/Store.js"
 import type { Deadlines } from "../../kernel/Deadlines.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import type { MeterShape } from "../../kernel/Metrics.js"
+import { storeFailure } from "../../kernel/Refusals.js"
 import type { Usage } from "./usage.js"
 
 /** What the functions of this room share; made once for each runtime. `usage` is all the state that there is. */
@@ -29,10 +30,6 @@ export interface Keeper {
 
 /** Artifacts swept in one step; a sweep goes on until none is left. */
 const stepSize = 100
-
-/** What a principal is told when the store fails. */
-export const storeFailure = (error: StoreError): InternalError =>
-  new InternalError({ message: `the store is not available: ${error.operation} failed; try again` })
 
 /** Removes an artifact; whether it was there. */
 export const remove = (

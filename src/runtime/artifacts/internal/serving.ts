@@ -13,8 +13,9 @@ import { formatTimestamp } from "../../../protocol/Fields.js"
 import { type ArtifactRecord, isArtifactId, type StoredArtifact } from "../../../store/ArtifactStore.js"
 import { sha256Bytes } from "../../kernel/Hash.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
+import { storeFailure } from "../../kernel/Refusals.js"
 import type { ArtifactPut } from "../ArtifactsService.js"
-import { type Keeper, remove, storeFailure, write } from "./keeping.js"
+import { type Keeper, remove, write } from "./keeping.js"
 
 /** The refusal of one that is over the cap. */
 export const tooLarge = (limits: LimitsShape): InternalError =>

@@ -8,7 +8,7 @@ import * as Either from "effect/Either"
 import type { DelegateOptions } from "../../../agent/Job.js"
 import * as Decimal from "../../../protocol/Decimal.js"
 import { InvalidRequest } from "../../../protocol/Errors.js"
-import { formatTimestamp, type WireLeaseConstraints } from "../../../protocol/Fields.js"
+import { formatTimestamp, type WireLease, type WireLeaseConstraints } from "../../../protocol/Fields.js"
 import * as Text from "../../../protocol/Text.js"
 
 /** What was asked for. */
@@ -16,24 +16,22 @@ export interface Asked {
   /** The input as JSON text, and as it is handed on. */
   readonly text: string
   readonly input: unknown
-  readonly options: DelegateOptions
-  /** The lease as JSON text. */
+  /** The lease as JSON text, and as it is compiled. */
   readonly lease: string
+  readonly requested: WireLease
   readonly constraints: WireLeaseConstraints | undefined
+  readonly maxRuntimeSec: number | undefined
 }
 
-/** The constraints that options stand for. */
-export const constraintsOf = (options: DelegateOptions | undefined): WireLeaseConstraints | undefined =>
-  options?.expiresAt === undefined
+const constraintsOf = (expiresAt: DelegateOptions["expiresAt"]): WireLeaseConstraints | undefined =>
+  expiresAt === undefined
     ? undefined
     : {
-        // A number that is no time is refused like a text that is none.
+        // A number outside the range of dates is kept as its digits: the lease is then rejected as for any other malformed text.
         expires_at:
-          typeof options.expiresAt !== "number"
-            ? options.expiresAt
-            : Math.abs(options.expiresAt) <= 8.64e15
-              ? formatTimestamp(options.expiresAt)
-              : String(options.expiresAt)
+          typeof expiresAt === "number" && Math.abs(expiresAt) <= 8.64e15
+            ? formatTimestamp(expiresAt)
+            : String(expiresAt)
       }
 
 const toJson = (field: string, value: unknown, otherwise: string): Either.Either<string, InvalidRequest> => {
@@ -52,12 +50,14 @@ export const copied = (input: unknown, options: DelegateOptions | undefined): Ei
     if (!["undefined", "string", "number"].includes(typeof expiresAt)) {
       return yield* Either.left(new InvalidRequest({ message: "expiresAt: must be a text or a number" }))
     }
-    const copy: DelegateOptions = {
-      lease: JSON.parse(lease) as NonNullable<DelegateOptions["lease"]>,
-      ...(expiresAt === undefined ? {} : { expiresAt }),
-      ...(maxRuntimeSec === undefined ? {} : { maxRuntimeSec })
+    return {
+      text,
+      input: JSON.parse(text) as unknown,
+      lease,
+      requested: (JSON.parse(lease) as WireLease | null) ?? {},
+      constraints: constraintsOf(expiresAt),
+      maxRuntimeSec
     }
-    return { text, input: JSON.parse(text) as unknown, options: copy, lease, constraints: constraintsOf(copy) }
   })
 
 /** The body of a `delegate` event; without a job where it is refused. `text` is the input as JSON. */

@@ -8,7 +8,7 @@ import type { AgentRegistration } from "../../../agent/AgentRegistry.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import { type MeterShape, pendingJobs } from "../../kernel/Metrics.js"
 import type { Running } from "../Running.js"
-import { Slots } from "../Slots.js"
+import { count, Slots } from "../Slots.js"
 
 /** The jobs that have not ended. */
 export class Jobs {
@@ -58,7 +58,7 @@ export class Jobs {
   /** Takes a job in that neither runs nor waits yet. */
   register(running: Running): void {
     const { jobId, record } = running.live
-    if (running.parent === undefined && !this.byId.has(jobId)) this.count(record.principalId, 1)
+    if (running.parent === undefined && !this.byId.has(jobId)) count(this.submittedBy, record.principalId, 1)
     this.byId.set(jobId, running)
   }
 
@@ -75,7 +75,7 @@ export class Jobs {
   /** Takes a job out, with its slot. */
   remove(running: Running): void {
     const { jobId, record } = running.live
-    if (this.byId.delete(jobId) && running.parent === undefined) this.count(record.principalId, -1)
+    if (this.byId.delete(jobId) && running.parent === undefined) count(this.submittedBy, record.principalId, -1)
     this.waiting = this.waiting.filter((other) => other !== running)
     this.showPending()
     this.slots.free(running)
@@ -94,12 +94,6 @@ export class Jobs {
     this.waiting = left
     this.showPending()
     return taken
-  }
-
-  private count(principalId: string, by: number): void {
-    const left = this.submitted(principalId) + by
-    if (left === 0) this.submittedBy.delete(principalId)
-    else this.submittedBy.set(principalId, left)
   }
 
   private showPending(): void {
