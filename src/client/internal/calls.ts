@@ -12,17 +12,17 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { type ArcpError, InternalError, oneLine } from "../../protocol/Errors.js"
+import { InternalError, oneLine } from "../../protocol/Errors.js"
 import type * as Message from "../../protocol/Message.js"
 import * as Trace from "../../protocol/Trace.js"
-import type { ClientError } from "../ClientError.js"
 import { type Call, notNegotiated } from "./call.js"
-import type { Core, Pending } from "./core.js"
+import type { Core } from "./core.js"
 import * as encode from "./encode.js"
+import type { Failure } from "./lifetime.js"
+import type { Pending } from "./match.js"
 import type { Supervisor } from "./supervisor.js"
 import { textOf } from "./text.js"
 
-type Failure = ArcpError | ClientError
 type Request = Omit<Pending, "answered" | "failed">
 const noFeatures: ReadonlyArray<string> = []
 

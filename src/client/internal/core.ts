@@ -34,9 +34,6 @@ import { judge, judgeOfSession } from "./refusals.js"
 import { Registry } from "./registry.js"
 import { noTerms, type Terms, termsOf } from "./terms.js"
 
-export type { Pending } from "./match.js"
-export type { Reaction } from "./reaction.js"
-
 /** Messages that may wait to be sent before pings are passed over. */
 const maxPongs = 1_024
 
@@ -318,7 +315,7 @@ export class Core {
   /** A job was accepted: a child, or what a submit asked for. */
   private accepted(message: MessageOf<"job.accepted">): void {
     const { envelope, payload } = message
-    if (payload.parent_job_id !== undefined) return this.intake.childAccepted(payload, envelope.trace_id)
+    if (payload.parent_job_id !== undefined) return this.intake.childAccepted(payload)
     const pending = this.matcher.match(envelope, "job.submit")
     if (pending === undefined || pending.isAbandoned === true) return this.registry.note(payload.job_id)
     const isNew = !this.jobs.has(payload.job_id)

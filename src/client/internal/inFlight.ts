@@ -11,8 +11,9 @@ import { InvalidRequest } from "../../protocol/Errors.js"
 import { closeCodes } from "../../transport/Connection.js"
 import { RequestTimeout } from "../ClientError.js"
 import { notNegotiated } from "./call.js"
-import type { Core, Pending } from "./core.js"
+import type { Core } from "./core.js"
 import * as encode from "./encode.js"
+import type { Pending } from "./match.js"
 
 /** The shortest time between two looks, in milliseconds. */
 const shortest = 10

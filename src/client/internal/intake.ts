@@ -24,8 +24,8 @@ import { Numbers, type Place } from "./numbers.js"
 import { none, type Reaction } from "./reaction.js"
 import type { Registry } from "./registry.js"
 
-/** Is told of the jobs that are delegated (§10). */
-export type OnChild = (accepted: Accepted, traceId: string | undefined) => void
+/** Called for each delegated job (§10). */
+export type OnChild = (accepted: Accepted) => void
 
 /** How a job is made known. */
 export interface AdoptOptions {
@@ -191,16 +191,16 @@ export class Intake {
   }
 
   /** The `job.accepted` of a child has come. */
-  childAccepted(accepted: Accepted, traceId: string | undefined): void {
+  childAccepted(accepted: Accepted): void {
     this.announced.take(accepted.job_id)
-    this.onChild?.(accepted, traceId)
+    this.onChild?.(accepted)
   }
 
   /** The child whose first message has come without its `job.accepted`: that was lost with a connection. */
   private announcedChild(jobId: string): ClientJob | undefined {
     const accepted = this.announced.take(jobId)
     if (accepted === undefined) return undefined
-    this.onChild?.(accepted, undefined)
+    this.onChild?.(accepted)
     return this.registry.jobs.get(jobId)
   }
 
