@@ -124,13 +124,6 @@ export const handles = (
       )
   })
 
-  const submitted = <Out, OutWire>(
-    job: ClientJob,
-    accepted: Accepted,
-    output: Schema.Schema<Out, OutWire> | undefined,
-    key: string
-  ): JobHandle<Out> => handle(job, accepted, output, key)
-
   const subscribe = <Out = unknown, OutWire = unknown>(
     jobId: string,
     options: SubscribeOptions<Out, OutWire> = {}
@@ -210,5 +203,5 @@ export const handles = (
       hooks.taken()
     })
 
-  return { attach: attach as ArcpClientService["attach"], observed, submitted, subscribe, unsubscribe }
+  return { attach: attach as ArcpClientService["attach"], observed, submitted: handle, subscribe, unsubscribe }
 }
