@@ -239,7 +239,7 @@ export class ClientJob {
       }
     }
     if (to < from) return
-    this.miss(from, to, Math.max(1, to - from + 1))
+    this.miss(from, to, to - from + 1)
   }
 
   /** Notes that events are gone before the next one. */

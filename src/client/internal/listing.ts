@@ -16,14 +16,12 @@ import type { Call } from "./call.js"
 import * as checks from "./checks.js"
 import * as encode from "./encode.js"
 
-type Page = Extract<Message.RuntimeMessage, { readonly type: "session.jobs" }>["payload"]
-
 /** One page, with the cursor of the next where there is one. */
 const page = (call: Call, filter: encode.JsonText | undefined, limit: number | undefined, cursor: string | undefined) =>
   call(
     "session.list_jobs",
     { filter, limit, cursor },
-    (message) => (message as Message.RuntimeMessage & { readonly payload: Page }).payload,
+    (message) => message.payload as Message.RuntimePayload<"session.jobs">,
     { features: ["list_jobs"] }
   ).pipe(
     Effect.filterOrFail(

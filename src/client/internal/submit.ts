@@ -111,7 +111,7 @@ export const makeSubmit =
         "job.submit",
         { agent: name, input: encoded ?? null, ...options, idempotency_key: key },
         (message, request) => {
-          const accepted = (message as Extract<Message.RuntimeMessage, { readonly type: "job.accepted" }>).payload
+          const accepted = message.payload as Message.RuntimePayload<"job.accepted">
           return submitted(core.adopt(accepted.job_id, { _tag: "owner", submit: request }), accepted, output, key)
         },
         { trace, priority, features: checks.neededFeatures(name, options), timeout }
