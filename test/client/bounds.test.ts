@@ -1,11 +1,18 @@
 /** What a runtime can make its client keep. */
 import { describe, expect, it } from "@effect/vitest"
+import { defaultBounds } from "../../src/client/internal/bounds.js"
 import { Core } from "../../src/client/internal/core.js"
 import type { Frame } from "../../src/transport/Connection.js"
 
 const make = () => {
   let ids = 0
-  const core = new Core({ features: ["ack"], eventBuffer: 16, newId: () => `id${++ids}`, now: () => 0 })
+  const core = new Core({
+    features: ["ack"],
+    bounds: { ...defaultBounds, events: 16 },
+    newId: () => `id${++ids}`,
+    newTraceId: () => "0".repeat(32),
+    now: () => 0
+  })
   const read = (type: string, payload: object, more: object = {}) =>
     core.read(JSON.stringify({ arcp: "1.1", id: `r${++ids}`, type, session_id: "s", payload, ...more }))
   read("session.welcome", { resume_token: "rt", capabilities: { features: ["ack"] } })

@@ -26,7 +26,7 @@ import { type AdoptOptions, Intake } from "./intake.js"
 import type { ClientJob, Recovery } from "./job.js"
 import { answersTo, fieldOf, Matcher, type Pending } from "./match.js"
 import type { Numbers } from "./numbers.js"
-import { boundsOf, type CoreOptions } from "./options.js"
+import type { CoreOptions } from "./options.js"
 import { Outgoing } from "./outgoing.js"
 import { processedSeq } from "./processed.js"
 import { none, type Reaction } from "./reaction.js"
@@ -69,7 +69,7 @@ export class Core {
 
   constructor(options: CoreOptions) {
     this.options = options
-    this.registry = new Registry(this.matcher, boundsOf(options))
+    this.registry = new Registry(this.matcher, options.bounds)
     this.intake = new Intake(this.registry, this.matcher)
     this.jobs = this.registry.jobs
     this.numbers = this.intake.numbers

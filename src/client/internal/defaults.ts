@@ -5,12 +5,12 @@
  * `checks.optionsProblem`), so that nothing here fails.
  */
 import * as Duration from "effect/Duration"
-import * as Random from "effect/Random"
 import { defaultMaxBytes } from "../../protocol/Artifact.js"
 import { coreFeatures, extendedFeatures } from "../../protocol/Features.js"
 import type { IdsService } from "../../protocol/Ids.js"
 import { packageName, packageVersion } from "../../protocol/Package.js"
 import type { ClientOptions } from "../ClientOptions.js"
+import { defaultBounds } from "./bounds.js"
 import type { CoreOptions, SupervisorOptions } from "./options.js"
 
 /** The options of one client, for its parts. */
@@ -33,9 +33,11 @@ export const settingsOf = (options: ClientOptions, ids: IdsService, now: () => n
     maxFrameBytes: options.maxFrameBytes ?? Math.max(4_194_304, Math.ceil((maxArtifactBytes * 4) / 3) + 65_536),
     core: {
       features,
-      eventBuffer: options.eventBuffer ?? 16_384,
-      eventBufferBytes: options.eventBufferBytes,
-      maxResultBytes: options.maxResultBytes,
+      bounds: {
+        events: options.eventBuffer ?? defaultBounds.events,
+        bytes: options.eventBufferBytes ?? defaultBounds.bytes,
+        result: options.maxResultBytes ?? defaultBounds.result
+      },
       newId,
       newTraceId: ids.unsafeTraceId,
       now
@@ -58,7 +60,6 @@ export const settingsOf = (options: ClientOptions, ids: IdsService, now: () => n
       resume: options.resume,
       newId,
       now,
-      random: Random.next,
       onEnd
     }
   }

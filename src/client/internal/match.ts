@@ -193,11 +193,10 @@ export class Matcher {
    * A submit with a trace of its own. Submits of one span share the caller's trace, by which some runtimes tell which submit they refuse:
    * while the peer has not shown that it names requests, only one unanswered submit has that trace, and the others a fresh one.
    */
-  traced(id: string, pending: Pending, newTraceId: (() => string) | undefined): string {
+  traced(id: string, pending: Pending, newTraceId: () => string): string {
     const { request, traceId } = pending
     pending.sentTrace = undefined
-    if (traceId === undefined || newTraceId === undefined || this.names || this.willName || this.takeTrace(id, traceId))
-      return request
+    if (traceId === undefined || this.names || this.willName || this.takeTrace(id, traceId)) return request
     const head = `"trace_id":"${traceId}"`
     if (!request.startsWith(head)) return request
     const fresh = newTraceId()
