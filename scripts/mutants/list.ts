@@ -708,8 +708,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§7.6 what comes after an unsubscribe is dropped",
     inside: "src/client/internal/registry.ts",
-    find: " || this.unobserved.has(jobId)) return",
-    replace: ") return",
+    find: " || this.unobserved.has(jobId)",
+    replace: "",
     test: clientSession,
     title: "§7.6 unsubscribe ends it at once"
   },

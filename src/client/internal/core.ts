@@ -106,7 +106,7 @@ export class Core {
   /** A connection is to be made: what was queued for another one is not sent on it. */
   connects(): void {
     this.welcomed = false
-    this.outgoing.take()
+    this.outgoing.clear()
   }
 
   /** There is a connection. */

@@ -41,7 +41,6 @@ export class InFlight {
 
   /** A connection begins: nothing has been sent on it. */
   begin(): void {
-    this.core.outgoing.takeUnwritten()
     for (const pending of this.core.pending.values()) {
       pending.sent = false
       pending.writtenAt = undefined

@@ -28,6 +28,12 @@ export class Outgoing {
     this.frames.push(frame)
   }
 
+  /** Drops what is queued: it was for a connection that has ended. */
+  clear(): void {
+    this.frames = []
+    this.unwritten = []
+  }
+
   /** Takes what is to be sent. */
   take(): Array<Frame> {
     const { frames } = this

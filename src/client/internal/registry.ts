@@ -67,8 +67,7 @@ export class Registry {
 
   /** Whether what comes of a job is dropped: it has ended, or is no longer observed. */
   isOver(jobId: string): boolean {
-    if (this.ended.has(jobId) || this.unobserved.has(jobId)) return true
-    return false
+    return this.ended.has(jobId) || this.unobserved.has(jobId)
   }
 
   /** Whether a job has been made known since this was last asked. */
@@ -183,7 +182,8 @@ export class Registry {
     }
     this.jobs.clear()
     this.suspects.clear()
-    this.flush()
+    this.changed.notify()
+    // Also without a job: streams of the session's facts end now.
     this.cursor.touch()
   }
 }
