@@ -691,9 +691,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.2 the client sends nothing that was not negotiated",
-    inside: "src/client/internal/calls.ts",
-    find: "features.find((feature) => !core.features.has(feature))",
-    replace: "features.find((feature) => feature === undefined)",
+    inside: "src/client/internal/call.ts",
+    find: "needed?.find((one) => !features.has(one))",
+    replace: "needed?.find((one) => one === undefined)",
     test: clientSession,
     title: "fails with NotNegotiated and is not sent"
   },

@@ -24,7 +24,6 @@ import type { Supervisor } from "./supervisor.js"
 import { textOf } from "./text.js"
 
 type Request = Omit<Pending, "answered" | "failed">
-const noFeatures: ReadonlyArray<string> = []
 
 /** The result of a call, of its answer. */
 const taking = <A>(message: Message.RuntimeMessage, take: () => A): Effect.Effect<A, InternalError> =>
@@ -38,13 +37,8 @@ const taking = <A>(message: Message.RuntimeMessage, take: () => A): Effect.Effec
   })
 
 /** Why a request is not sent; undefined where it can be. */
-const obstacle = (core: Core, session: Supervisor, request: Request): Failure | undefined => {
-  const ended = session.ended()
-  if (ended !== undefined) return ended
-  const features = request.features ?? noFeatures
-  const missing = features.find((feature) => !core.features.has(feature))
-  return missing === undefined ? session.refusal(request.request) : notNegotiated(request.type, missing)
-}
+const obstacle = (core: Core, session: Supervisor, request: Request): Failure | undefined =>
+  session.ended() ?? notNegotiated(request.type, request.features, core.features) ?? session.refusal(request.request)
 
 /** The calls of one client. A request of more than `maxFrameBytes` encoded bytes fails with `InvalidRequest`. */
 export const makeCall = (core: Core, session: Supervisor, maxFrameBytes: number): Call => {
@@ -75,7 +69,7 @@ export const makeCall = (core: Core, session: Supervisor, maxFrameBytes: number)
 
   return (type, payload, answered, more = {}) =>
     Effect.suspend(() => {
-      const { features = noFeatures, jobId, nonce, priority, timeout, trace } = more
+      const { features, jobId, nonce, priority, timeout, trace } = more
       const request = Either.flatMap(
         encode.request(payload, {
           job_id: jobId,

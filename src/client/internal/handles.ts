@@ -190,9 +190,8 @@ export const handles = (
     Effect.gen(function* () {
       yield* checkJobId(jobId)
       yield* session.connected
-      if (!core.features.has("subscribe")) {
-        return yield* notNegotiated("job.unsubscribe", "subscribe")
-      }
+      const missing = notNegotiated("job.unsubscribe", ["subscribe"], core.features)
+      if (missing !== undefined) return yield* missing
       const job = core.jobs.get(jobId)
       if (job?.recovery._tag === "owner") return
       core.unobserve(jobId)

@@ -55,13 +55,13 @@ export class InFlight {
   /** A session is open: a request that needs a feature which it does not have fails, and is not sent. */
   welcomed(): void {
     const { features, pending } = this.core
-    for (const [id, { failed, features: needed = [], recovers, type }] of pending) {
+    for (const [id, { failed, features: needed, recovers, type }] of pending) {
       // Silent jobs are looked for anew by each connection.
       if (recovers === true && type === "session.list_jobs") pending.delete(id)
-      const missing = needed.find((feature) => !features.has(feature))
+      const missing = notNegotiated(type, needed, features)
       if (missing === undefined) continue
       pending.delete(id)
-      failed(notNegotiated(type, missing))
+      failed(missing)
     }
   }
 
