@@ -1,4 +1,4 @@
-/** Requests whose caller waits no longer, and requests that wait through a change of session (ARCP 1.1 §6.2, §7.1). */
+/** Requests whose caller has stopped waiting, and requests that wait through a change of session (ARCP 1.1 §6.2, §7.1). */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Stream, TestClock } from "effect"
 import { ArcpClient } from "../../src/client/index.js"

@@ -8,7 +8,7 @@
  * later frame is read.
  *
  * Races: a reply that is faster than its waiter: the request is registered before it is sent. A caller that is interrupted: the
- * request is abandoned, and its answer goes to no other call (see `match`).
+ * request is abandoned, and its answer is not given to another call (see `match`).
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -25,7 +25,7 @@ import { textOf } from "./text.js"
 
 type Request = Omit<Pending, "answered" | "failed">
 
-/** The result of a call, of its answer. */
+/** The result of a call, made from its answer. */
 const taking = <A>(message: Message.RuntimeMessage, take: () => A): Effect.Effect<A, InternalError> =>
   Either.try({
     try: take,
@@ -53,7 +53,7 @@ export const makeCall = (core: Core, session: Supervisor, maxFrameBytes: number)
         if (why !== undefined) return resume(Effect.fail(why))
         const pending: Pending = {
           ...request,
-          // The reader calls it, and must outlive it.
+          // The reader calls this function, which therefore must not throw.
           answered: (message) => {
             // A pong shows that the runtime is there, and nothing more.
             if (message.type !== "session.pong") core.progressed()

@@ -1,7 +1,7 @@
 /**
  * The options of a client with every default filled in, as its parts are given them.
  *
- * Responsibility: the defaults that `ClientOptions` states, each at one place. The options have been checked before (see
+ * Responsibility: the defaults that `ClientOptions` states, each in one place. The options have been checked before (see
  * `checks.optionsProblem`), so that nothing here fails.
  */
 import * as Duration from "effect/Duration"
@@ -22,14 +22,14 @@ export interface Settings {
   readonly maxFrameBytes: number
 }
 
-/** What is left out gets its default. `onEnd` is called once, when the client has ended. */
+/** Fills in the default of each option that is left out. `onEnd` is called once, when the client has ended. */
 export const settingsOf = (options: ClientOptions, ids: IdsService, now: () => number, onEnd: () => void): Settings => {
   const features = options.features ?? [...coreFeatures, ...extendedFeatures]
   const maxArtifactBytes = options.maxArtifactBytes ?? defaultMaxBytes
   const newId = () => ids.unsafeUlid(now())
   return {
     maxArtifactBytes,
-    // The largest artifact fits as base64, with what stands around it.
+    // The largest artifact fits as base64, with the rest of its frame.
     maxFrameBytes: options.maxFrameBytes ?? Math.max(4_194_304, Math.ceil((maxArtifactBytes * 4) / 3) + 65_536),
     core: {
       features,

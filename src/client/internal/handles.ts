@@ -58,7 +58,7 @@ const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
 const chunkSize = (size: unknown): number | undefined =>
   typeof size === "number" && size >= 1 ? Math.floor(size) : undefined
 
-/** What makes the handles of one client. */
+/** The functions that make the handles of one client. */
 export type Handles = ReturnType<typeof handles>
 
 export const handles = (
@@ -198,7 +198,7 @@ export const handles = (
       session.flush()
       if (job === undefined) return
       core.lose(job, new ClientClosed({ message: `the observation of ${jobId} was ended` }))
-      // A stream of it that was behind holds up the connection no longer.
+      // A slow stream of it must stop holding up the connection.
       hooks.taken()
     })
 

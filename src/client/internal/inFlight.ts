@@ -52,11 +52,11 @@ export class InFlight {
     this.refused = Number.POSITIVE_INFINITY
   }
 
-  /** A session is open: a request that needs a feature which it does not have fails, and is not sent. */
+  /** A session is open: a request that needs a feature which the session lacks fails, and is not sent. */
   welcomed(): void {
     const { features, pending } = this.core
     for (const [id, { failed, features: needed, recovers, type }] of pending) {
-      // Silent jobs are looked for anew by each connection.
+      // Each connection looks for silent jobs anew.
       if (recovers === true && type === "session.list_jobs") pending.delete(id)
       const missing = notNegotiated(type, needed, features)
       if (missing === undefined) continue

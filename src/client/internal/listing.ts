@@ -1,8 +1,8 @@
 /**
  * The jobs of a principal, page after page (ARCP 1.1 §6.6).
  *
- * Order: the filter is read and encoded once, so that every page is of the same listing. Races: a runtime whose cursor does not
- * advance would be asked without end; the stream fails instead.
+ * Order: the filter is read and encoded once, so that all pages belong to one listing. A cursor that does not advance fails
+ * the stream, which would otherwise never end.
  */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"

@@ -1,5 +1,5 @@
 /**
- * What the parts of a client are given: features, bounds, times, ids and the clock, with every default filled in.
+ * The options of a client's parts: features, bounds, times, ids and the clock, with every default filled in.
  *
  * Responsibility: the types alone. What the program may leave out is in `ClientOptions`; `defaults` fills it in.
  */

@@ -41,7 +41,7 @@ export class Pace {
     this.state = this.options.retry?.initial
   }
 
-  /** A connection that brought nothing has ended: the wait before the next one, if there shall be one. */
+  /** A connection has ended without progress. Returns the wait before the next one; none where the client gives up. */
   next(code: number, reason: string): Effect.Effect<Option.Option<Duration.Duration>> {
     return Effect.suspend(() => {
       const { backoff, maxAttempts, maxBackoff, retry } = this.options

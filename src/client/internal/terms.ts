@@ -1,4 +1,4 @@
-/** What a runtime's welcome says of itself and of the session (ARCP 1.1 §6.2). */
+/** What the client reads from a welcome about the runtime and the session (ARCP 1.1 §6.2). */
 import { intersect } from "../../protocol/Features.js"
 import type { AgentInfo, Welcome } from "../../protocol/Session.js"
 
