@@ -103,6 +103,33 @@ describe("an observer's history that is trimmed", () => {
         ["3", "10:00:05Z"]
       ],
       ["1", "2", "3"]
+    ],
+    [
+      "shows no event twice where it starts before the first seen event and the runtime's clock went back",
+      [
+        ["2", "10:00:06Z"],
+        ["3", "10:00:01Z"]
+      ],
+      [
+        ["1", "10:00:00Z"],
+        ["2", "10:00:06Z"],
+        ["3", "10:00:01Z"],
+        ["4", "10:00:02Z"]
+      ],
+      ["2", "3", "4"]
+    ],
+    [
+      "hides at most as many events as were seen where it starts after them and the runtime's clock went back",
+      [
+        ["1", "10:00:05Z"],
+        ["2", "10:00:06Z"]
+      ],
+      [
+        ["4", "10:00:01Z"],
+        ["5", "10:00:02Z"],
+        ["6", "10:00:03Z"]
+      ],
+      ["1", "2", "6"]
     ]
   ] as ReadonlyArray<readonly [string, ReadonlyArray<Said>, ReadonlyArray<Said>, ReadonlyArray<string>]>) {
     it.scoped(`§7.6 ${name}`, () =>
