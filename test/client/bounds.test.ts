@@ -2,6 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { defaultBounds } from "../../src/client/internal/bounds.js"
 import { Core } from "../../src/client/internal/core.js"
+import type { Pending } from "../../src/client/internal/match.js"
 import type { Frame } from "../../src/transport/Connection.js"
 
 const make = () => {
@@ -49,5 +50,22 @@ describe("a client keeps", () => {
     expect(types(core.outgoing.take()).filter((type) => type === "session.pong").length).toBe(1_024)
     read("session.ping", { nonce: "after", sent_at: "t" })
     expect(types(core.outgoing.take())).toEqual(["session.pong"])
+  })
+
+  it("§7.1 the places of 64 submits whose callers have stopped waiting", () => {
+    const { core } = make()
+    for (let n = 0; n < 100; n++) {
+      const answered = () => {}
+      const pending: Pending = {
+        type: "job.submit",
+        request: `"payload":{"agent":"a${n}"}}`,
+        answered,
+        failed: answered
+      }
+      core.request(pending)
+      core.abandon(pending)
+    }
+    expect(core.pending.size).toBe(64)
+    expect([...core.pending.values()].at(-1)?.request).toContain("a99")
   })
 })
