@@ -52,6 +52,20 @@ describe("the end of a client", () => {
   )
 })
 
+describe("a stream of session changes", () => {
+  it.scoped("§6.7 that has nothing to show ends with the client", () =>
+    Effect.gen(function* () {
+      const arcp = yield* ArcpClient
+      yield* greet(yield* accepting)
+      const changes = yield* Effect.fork(Stream.runCollect(arcp.sessionChanges))
+      yield* TestClock.adjust("10 seconds")
+      yield* arcp.close
+      yield* TestClock.adjust("1 second")
+      expect(Option.isSome(yield* Fiber.poll(changes))).toBe(true)
+    }).pipe(Effect.provide(client()))
+  )
+})
+
 describe("a runtime that ends each session at once", () => {
   it.scoped("§6.3 by RESUME_WINDOW_EXPIRED after the welcome is asked ever more slowly", () =>
     Effect.gen(function* () {
