@@ -52,6 +52,18 @@ describe("a client keeps", () => {
     expect(types(core.outgoing.take())).toEqual(["session.pong"])
   })
 
+  it("§6.3 no frame and no request that was queued for a connection which has ended", () => {
+    const { core, read } = make()
+    read("session.ping", { nonce: "n", sent_at: "t" })
+    const answered = () => {}
+    core.request({ type: "job.submit", request: '"payload":{"agent":"a"}}', answered, failed: answered })
+    expect(core.outgoing.size).toBe(2)
+    core.disconnected()
+    core.connects()
+    expect(core.outgoing.take()).toEqual([])
+    expect(core.outgoing.takeUnwritten()).toEqual([])
+  })
+
   it("§7.1 the places of 64 submits whose callers have stopped waiting", () => {
     const { core } = make()
     for (let n = 0; n < 100; n++) {

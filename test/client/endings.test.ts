@@ -113,6 +113,34 @@ describe("a stream that holds up the connection", () => {
   )
 })
 
+describe("a stream of a job that is lost", () => {
+  it.scoped("§6.5, §7.2 with its repeated submit holds the connection no longer", () =>
+    Effect.gen(function* () {
+      const features = ["ack", "list_jobs"]
+      const { arcp, job, next, peer } = yield* withJob(features)
+      yield* Effect.fork(Stream.runForEach(job.events, () => Effect.never))
+      yield* TestClock.adjust(0)
+      yield* peer.close(1001, "")
+      yield* TestClock.adjust("1 second")
+      const at = { session_id: "t" }
+      const again = yield* greet(next, features, at)
+      yield* again.expect("job.submit")
+      for (let seq = 1; seq < 40; seq++) {
+        yield* sayer(again).thought(seq, "", at)
+        yield* TestClock.adjust(0)
+      }
+      const listing = yield* Effect.fork(Stream.runCollect(arcp.listJobs()))
+      const list = yield* again.expect("session.list_jobs")
+      yield* again.send("session.jobs", { request_id: list.id, jobs: [], next_cursor: null }, at)
+      yield* TestClock.adjust("1 second")
+      expect(Option.isNone(yield* Fiber.poll(listing))).toBe(true)
+      yield* TestClock.adjust("29 seconds")
+      expect(failure(yield* Effect.exit(job.result))).toMatchObject({ _tag: "RequestTimeout", request: "job.submit" })
+      expect(Option.isSome(yield* Fiber.poll(listing))).toBe(true)
+    }).pipe(Effect.provide(client({ eventBuffer: 4 })))
+  )
+})
+
 describe("values that a program passes", () => {
   for (const [name, resume] of [
     ["null", null],
