@@ -52,6 +52,22 @@ describe("the end of a client", () => {
   )
 })
 
+describe("frames after the one that ends the session", () => {
+  it.scoped("§6.3 are not read, also where they come in one chunk with it", () =>
+    Effect.gen(function* () {
+      const { job, peer } = yield* withJob()
+      const frame = (type: string, payload: object, more: object = {}) =>
+        JSON.stringify({ arcp: "1.1", id: type, type, ...head, payload, ...more })
+      const details = { reason: "taken_over" }
+      yield* peer.connection.send([
+        frame("session.error", { code: "PERMISSION_DENIED", message: "gone", details }),
+        frame("job.result", { final_status: "success", result: "late" }, { job_id: "j", event_seq: 1 })
+      ])
+      expect(yield* Effect.flip(job.result)).toMatchObject({ _tag: "SessionEnded", reason: "taken_over" })
+    }).pipe(Effect.provide(client()))
+  )
+})
+
 describe("a stream of session changes", () => {
   it.scoped("§6.7 that has nothing to show ends with the client", () =>
     Effect.gen(function* () {
