@@ -691,9 +691,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§6.2 the client sends nothing that was not negotiated",
-    inside: "src/client/internal/calls.ts",
-    find: "features.find((feature) => !core.features.has(feature))",
-    replace: "features.find((feature) => feature === undefined)",
+    inside: "src/client/internal/call.ts",
+    find: "needed?.find((one) => !features.has(one))",
+    replace: "needed?.find((one) => one === undefined)",
     test: clientSession,
     title: "fails with NotNegotiated and is not sent"
   },
@@ -708,8 +708,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§7.6 what comes after an unsubscribe is dropped",
     inside: "src/client/internal/registry.ts",
-    find: " || this.unobserved.has(jobId)) return",
-    replace: ") return",
+    find: " || this.unobserved.has(jobId)",
+    replace: "",
     test: clientSession,
     title: "§7.6 unsubscribe ends it at once"
   },

@@ -1,8 +1,8 @@
 /**
  * The calls that a program makes on a client (ARCP 1.1 §6, §7).
  *
- * Responsibility: the type of the service, with what each call promises and how it fails. What stands behind a call is in
- * `internal`; the tag and its layers are in `ArcpClient`. Lies below both, so that they can name it.
+ * Responsibility: the type of the service, with what each call promises and how it fails. The implementations are in
+ * `internal`; the tag and its layers are in `ArcpClient`. Both import this file, and it imports neither.
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -42,7 +42,7 @@ export interface ArcpClientService {
     options?: SubscribeOptions<Out, OutWire>
   ) => Effect.Effect<ObservedJob<Out>, ArcpError | ClientError>
   /**
-   * Takes up a job that an earlier process submitted (§6.3, §7.6), without submitting it again: a full handle, with the events that
+   * Recovers a job that an earlier process submitted (§6.3, §7.6), without submitting it again: a full handle, with the events that
    * were not processed. In a session that resumes the submitter's, the job can be cancelled too; elsewhere that is
    * `PERMISSION_DENIED`. Where events are gone, its streams fail with `EventsMissed`. Needs the feature `subscribe`.
    */
@@ -54,7 +54,7 @@ export interface ArcpClientService {
   readonly unsubscribe: (jobId: string) => Effect.Effect<void, ArcpError | ClientError>
   /** Bytes that the runtime keeps for this principal; beyond the specification, where the runtime offers it. */
   readonly artifacts: ClientArtifacts
-  /** Asks the runtime for a sign of life; answers the round trip. */
+  /** Pings the runtime; returns the round-trip time (§6.4). */
   readonly ping: Effect.Effect<Duration.Duration, ArcpError | ClientError>
   /** What the connection is doing, current state first. */
   readonly status: Stream.Stream<ClientStatus>
@@ -76,8 +76,8 @@ export interface ArcpClientService {
   /** What identifies the session; undefined before the first welcome. */
   readonly session: Effect.Effect<SessionFacts | undefined>
   /**
-   * {@link session}, now and whenever it has changed: the token with every connection, the mark with what is processed. At most
-   * ten a second, the newest each; ends with the client.
+   * {@link session}, now and after each change: every connection changes the token, and processed events the mark. Emits at most
+   * ten times a second, each time the newest facts; ends with the client.
    */
   readonly sessionChanges: Stream.Stream<SessionFacts>
   /** Closes the session politely and ends the client; harmless when it has ended. Jobs go on (§6.7). */

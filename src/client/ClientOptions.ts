@@ -1,8 +1,8 @@
 /**
- * What a program may say of a client and of its calls: every option, its unit and its default (ARCP 1.1 §6, §7).
+ * The options of a client and of its calls, each with its unit and default (ARCP 1.1 §6, §7).
  *
  * Responsibility: the types alone. Values are checked where they are used (`internal/checks`), and defaults are filled in by
- * `internal/defaults`. Lies below the calls, so that the parts of a client can name these types.
+ * `internal/defaults`. Imports no part of a client, so that each part can use these types.
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
@@ -53,7 +53,7 @@ export interface ClientOptions {
   readonly retry?: Schedule.Schedule<unknown, LostConnection> | undefined
   /**
    * How long a call may lie unanswered on a live session before it fails with `RequestTimeout`. It counts from the writing of the
-   * request, anew after each resume, and not while there is no session. The token's Effect has as long. Default 30 seconds.
+   * request, anew after each resume, and not while there is no session. The same limit applies to the token's Effect. Default 30 seconds.
    */
   readonly requestTimeout?: Duration.DurationInput | undefined
   /** Events after which an acknowledgement is sent at once (§6.5). Default 256. */
@@ -90,7 +90,7 @@ export interface ClientOptions {
    * Default 4,194,304, which the transports' servers accept, or more where {@link maxArtifactBytes} needs it.
    */
   readonly maxFrameBytes?: number | undefined
-  /** A session to go on with, as `ArcpClientService.session` told it before. */
+  /** A session to go on with, as `ArcpClientService.session` returned it before. */
   readonly resume?: SessionFacts | undefined
 }
 
@@ -127,8 +127,8 @@ export interface SubscribeOptions<Out, OutWire> {
 /** Options of `ArcpClientService.attach`. */
 export interface AttachOptions<Out, OutWire> {
   /**
-   * Whether to see all of the job's history. Default false: what the facts of {@link ClientOptions.resume} tell to be processed is
-   * left out; a job of which they tell nothing is shown from its beginning.
+   * Whether to see all of the job's history. Default false: events that the facts of {@link ClientOptions.resume} list as processed
+   * are left out; a job that is not in the facts is shown from its beginning.
    */
   readonly history?: boolean | undefined
   /** Decodes the result. */

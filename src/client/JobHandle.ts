@@ -4,8 +4,8 @@
  * Responsibility: the types of handles, and the result: waited for, assembled from its chunks, decoded. The streams are in
  * `internal/jobStreams`, the making of handles in `internal/handles`.
  *
- * Order: the result is assembled once the job has ended. Races: a stream that owns the chunks while `result` waits for them: what
- * is waited for is kept.
+ * Order: the result is assembled once the job has ended. Races: a stream opens after the first chunk while `result` waits: the
+ * chunks stay kept for `result`, however far the stream is behind (see `internal/resultChunks`).
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"

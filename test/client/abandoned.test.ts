@@ -1,4 +1,4 @@
-/** Requests whose caller waits no longer, and requests that wait through a change of session (ARCP 1.1 §6.2, §7.1). */
+/** Requests whose caller has stopped waiting, and requests that wait through a change of session (ARCP 1.1 §6.2, §7.1). */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Stream, TestClock } from "effect"
 import { ArcpClient } from "../../src/client/index.js"
@@ -9,6 +9,11 @@ const accepted = (job_id: string) => [{ job_id, agent: "a" }, head] as const
 describe("a submit whose caller waits no longer, with a peer that names no request", () => {
   for (const [how, leave] of [
     ["was interrupted", (call: Fiber.RuntimeFiber<unknown, unknown>) => Fiber.interrupt(call)],
+    [
+      "was interrupted longer ago than requestTimeout",
+      (call: Fiber.RuntimeFiber<unknown, unknown>) =>
+        Effect.zipRight(Fiber.interrupt(call), TestClock.adjust("45 seconds"))
+    ],
     ["has timed out", () => TestClock.adjust("31 seconds")]
   ] as const) {
     it.scoped(`§7.1 and ${how}: its answer is not given to the next submit`, () =>

@@ -1,11 +1,19 @@
 /** What a runtime can make its client keep. */
 import { describe, expect, it } from "@effect/vitest"
+import { defaultBounds } from "../../src/client/internal/bounds.js"
 import { Core } from "../../src/client/internal/core.js"
+import type { Pending } from "../../src/client/internal/match.js"
 import type { Frame } from "../../src/transport/Connection.js"
 
 const make = () => {
   let ids = 0
-  const core = new Core({ features: ["ack"], eventBuffer: 16, newId: () => `id${++ids}`, now: () => 0 })
+  const core = new Core({
+    features: ["ack"],
+    bounds: { ...defaultBounds, events: 16 },
+    newId: () => `id${++ids}`,
+    newTraceId: () => "0".repeat(32),
+    now: () => 0
+  })
   const read = (type: string, payload: object, more: object = {}) =>
     core.read(JSON.stringify({ arcp: "1.1", id: `r${++ids}`, type, session_id: "s", payload, ...more }))
   read("session.welcome", { resume_token: "rt", capabilities: { features: ["ack"] } })
@@ -42,5 +50,34 @@ describe("a client keeps", () => {
     expect(types(core.outgoing.take()).filter((type) => type === "session.pong").length).toBe(1_024)
     read("session.ping", { nonce: "after", sent_at: "t" })
     expect(types(core.outgoing.take())).toEqual(["session.pong"])
+  })
+
+  it("§6.3 no frame and no request that was queued for a connection which has ended", () => {
+    const { core, read } = make()
+    read("session.ping", { nonce: "n", sent_at: "t" })
+    const answered = () => {}
+    core.request({ type: "job.submit", request: '"payload":{"agent":"a"}}', answered, failed: answered })
+    expect(core.outgoing.size).toBe(2)
+    core.disconnected()
+    core.connects()
+    expect(core.outgoing.take()).toEqual([])
+    expect(core.outgoing.takeUnwritten()).toEqual([])
+  })
+
+  it("§7.1 the places of 64 submits whose callers have stopped waiting", () => {
+    const { core } = make()
+    for (let n = 0; n < 100; n++) {
+      const answered = () => {}
+      const pending: Pending = {
+        type: "job.submit",
+        request: `"payload":{"agent":"a${n}"}}`,
+        answered,
+        failed: answered
+      }
+      core.request(pending)
+      core.abandon(pending)
+    }
+    expect(core.pending.size).toBe(64)
+    expect([...core.pending.values()].at(-1)?.request).toContain("a99")
   })
 })

@@ -52,6 +52,36 @@ describe("the end of a client", () => {
   )
 })
 
+describe("frames after the one that ends the session", () => {
+  it.scoped("§6.3 are not read, also where they come in one chunk with it", () =>
+    Effect.gen(function* () {
+      const { job, peer } = yield* withJob()
+      const frame = (type: string, payload: object, more: object = {}) =>
+        JSON.stringify({ arcp: "1.1", id: type, type, ...head, payload, ...more })
+      const details = { reason: "taken_over" }
+      yield* peer.connection.send([
+        frame("session.error", { code: "PERMISSION_DENIED", message: "gone", details }),
+        frame("job.result", { final_status: "success", result: "late" }, { job_id: "j", event_seq: 1 })
+      ])
+      expect(yield* Effect.flip(job.result)).toMatchObject({ _tag: "SessionEnded", reason: "taken_over" })
+    }).pipe(Effect.provide(client()))
+  )
+})
+
+describe("a stream of session changes", () => {
+  it.scoped("§6.7 that has nothing to show ends with the client", () =>
+    Effect.gen(function* () {
+      const arcp = yield* ArcpClient
+      yield* greet(yield* accepting)
+      const changes = yield* Effect.fork(Stream.runCollect(arcp.sessionChanges))
+      yield* TestClock.adjust("10 seconds")
+      yield* arcp.close
+      yield* TestClock.adjust("1 second")
+      expect(Option.isSome(yield* Fiber.poll(changes))).toBe(true)
+    }).pipe(Effect.provide(client()))
+  )
+})
+
 describe("a runtime that ends each session at once", () => {
   it.scoped("§6.3 by RESUME_WINDOW_EXPIRED after the welcome is asked ever more slowly", () =>
     Effect.gen(function* () {
@@ -95,6 +125,35 @@ describe("a stream that holds up the connection", () => {
       yield* peer.send("session.jobs", { request_id: list.id, jobs: [], next_cursor: null }, head)
       yield* TestClock.adjust("1 second")
       expect(Option.isSome(yield* Fiber.poll(listing))).toBe(true)
+    }).pipe(Effect.provide(client({ eventBuffer: 4 })))
+  )
+})
+
+describe("a stream of a job that is lost", () => {
+  it.scoped("§6.5, §7.2 with its repeated submit holds the connection no longer", () =>
+    Effect.gen(function* () {
+      const features = ["ack", "list_jobs"]
+      const { arcp, job, next, peer } = yield* withJob(features)
+      yield* Effect.fork(Stream.runForEach(job.events, () => Effect.never))
+      yield* TestClock.adjust(0)
+      yield* peer.close(1001, "")
+      yield* TestClock.adjust("1 second")
+      const at = { session_id: "t" }
+      const again = yield* greet(next, features, at)
+      yield* again.expect("job.submit")
+      for (let seq = 1; seq < 40; seq++) {
+        yield* sayer(again).thought(seq, "", at)
+        yield* TestClock.adjust(0)
+      }
+      yield* TestClock.adjust("10 seconds")
+      const listing = yield* Effect.fork(Effect.exit(Stream.runCollect(arcp.listJobs())))
+      const list = yield* again.expect("session.list_jobs")
+      yield* again.send("session.jobs", { request_id: list.id, jobs: [], next_cursor: null }, at)
+      yield* TestClock.adjust("1 second")
+      expect(Option.isNone(yield* Fiber.poll(listing))).toBe(true)
+      yield* TestClock.adjust("20 seconds")
+      expect(failure(yield* Effect.exit(job.result))).toMatchObject({ _tag: "RequestTimeout", request: "job.submit" })
+      expect(Option.map(yield* Fiber.poll(listing), Exit.flatten)).toMatchObject(Option.some({ _tag: "Success" }))
     }).pipe(Effect.provide(client({ eventBuffer: 4 })))
   )
 })

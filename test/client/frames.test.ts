@@ -5,6 +5,7 @@ import { ArcpClient, type ClientOptions } from "../../src/client/index.js"
 import { Ids } from "../../src/protocol/index.js"
 import { webSocket } from "../runtime/backends.js"
 import { world } from "../runtime/world.js"
+import { accepting, client as scripted, greet } from "./dialogue.js"
 
 const client = (options: ClientOptions = {}) =>
   ArcpClient.layerWith({ auth: { token: Redacted.make("alice-token") }, ...options }).pipe(
@@ -31,6 +32,16 @@ describe("a client over a WebSocket", () => {
       expect(yield* job.result).toBe("small")
       yield* beside.cancel()
     }).pipe(Effect.provide(client(options)))
+  )
+
+  it.scoped("§14 sends the largest artifact that maxArtifactBytes allows, whatever its frame takes", () =>
+    Effect.gen(function* () {
+      const arcp = yield* ArcpClient
+      const peer = yield* greet(yield* accepting, ["artifacts"])
+      yield* Effect.fork(arcp.artifacts.put(new Uint8Array(4_000_000), { contentType: "application/octet-stream" }))
+      const { data } = (yield* peer.expect("artifact.put")).payload
+      expect(Buffer.from(data as string, "base64").length).toBe(4_000_000)
+    }).pipe(Effect.provide(scripted({ maxArtifactBytes: 4_000_000 })))
   )
 
   it.scopedLive("§14 sends a submit just below the frame limit", () =>

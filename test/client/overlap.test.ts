@@ -103,6 +103,33 @@ describe("an observer's history that is trimmed", () => {
         ["3", "10:00:05Z"]
       ],
       ["1", "2", "3"]
+    ],
+    [
+      "shows no event twice where it starts before the first seen event and the runtime's clock went back",
+      [
+        ["2", "10:00:06Z"],
+        ["3", "10:00:01Z"]
+      ],
+      [
+        ["1", "10:00:00Z"],
+        ["2", "10:00:06Z"],
+        ["3", "10:00:01Z"],
+        ["4", "10:00:02Z"]
+      ],
+      ["2", "3", "4"]
+    ],
+    [
+      "hides at most as many events as were seen where it starts after them and the runtime's clock went back",
+      [
+        ["1", "10:00:05Z"],
+        ["2", "10:00:06Z"]
+      ],
+      [
+        ["4", "10:00:01Z"],
+        ["5", "10:00:02Z"],
+        ["6", "10:00:03Z"]
+      ],
+      ["1", "2", "6"]
     ]
   ] as ReadonlyArray<readonly [string, ReadonlyArray<Said>, ReadonlyArray<Said>, ReadonlyArray<string>]>) {
     it.scoped(`§7.6 ${name}`, () =>
@@ -120,6 +147,38 @@ describe("an observer's history that is trimmed", () => {
       ]
       const after: ReadonlyArray<Said> = [["3", "10:00:02Z"]]
       expect(yield* observedTwice(seen, after, 0, false)).toEqual(["1", "2", "3"])
+    }).pipe(Effect.provide(client()))
+  )
+})
+
+describe("a job whose session is replaced twice", () => {
+  it.scoped("§6.3, §7.6 is asked for from its beginning the second time, and shows each event once", () =>
+    Effect.gen(function* () {
+      const { job, next, peer } = yield* withJob()
+      const reading = yield* Effect.fork(Stream.runCollect(job.events))
+      for (const seq of [1, 2]) yield* sayer(peer).thought(seq)
+      yield* TestClock.adjust(0)
+      let last = peer
+      // The numbers of a subscribe are those of the first owner's session, which only the first time is the one before.
+      for (const [session_id, from_event_seq, texts] of [
+        ["t", 2, ["3"]],
+        ["u", 0, ["1", "2", "3", "4"]]
+      ] as const) {
+        yield* last.close(1001, "")
+        yield* TestClock.adjust("1 second")
+        const again = yield* greet(next, undefined, { session_id })
+        const asked = yield* again.expect("job.subscribe")
+        expect(asked.payload).toEqual({ job_id: "j", history: true, from_event_seq })
+        const subscribed = { request_id: asked.id, job_id: "j", current_status: "running", replayed: true }
+        yield* again.send("job.subscribed", subscribed, { session_id })
+        for (const [i, text] of texts.entries()) yield* sayer(again).thought(i + 1, text, { session_id })
+        const repeat = yield* again.expect("job.submit")
+        yield* again.send("job.accepted", { request_id: repeat.id, job_id: "j" }, { session_id })
+        yield* TestClock.adjust(0)
+        last = again
+      }
+      yield* last.send("job.result", { final_status: "success" }, { session_id: "u", job_id: "j", event_seq: 5 })
+      expect(texts(yield* Fiber.join(reading))).toEqual(["1", "2", "3", "4"])
     }).pipe(Effect.provide(client()))
   )
 })

@@ -67,6 +67,19 @@ describe("a job that is silent after a resume", () => {
     }).pipe(Effect.provide(client()))
   )
 
+  it.scoped("is looked for once on the next connection where this one ended before the listing was answered", () =>
+    Effect.gen(function* () {
+      const { next, peer } = yield* resumed()
+      yield* TestClock.adjust("2 seconds")
+      yield* peer.expect("session.list_jobs")
+      yield* peer.close(1001, "")
+      yield* TestClock.adjust("1 second")
+      const again = yield* greet(next)
+      yield* TestClock.adjust("5 seconds")
+      expect(asked(again)).toEqual(["session.list_jobs"])
+    }).pipe(Effect.provide(client()))
+  )
+
   for (const [status, error] of [
     ["success", { _tag: "ResultInvalid" }],
     ["error", { code: "INTERNAL_ERROR" }],

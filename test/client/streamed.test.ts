@@ -179,6 +179,29 @@ class Big extends Agent.make("big", {
   output: Schema.Unknown
 }) {}
 
+describe("§6.5 events that come in one chunk with job.accepted", () => {
+  it.scoped("are all shown by a stream that opens directly after the submit, however small the buffer", () =>
+    Effect.gen(function* () {
+      const arcp = yield* ArcpClient
+      const reading = yield* Effect.fork(Effect.flatMap(arcp.submit("a", 1), (job) => Stream.runCollect(job.events)))
+      const peer = yield* greet(yield* accepting)
+      const submit = yield* peer.expect("job.submit")
+      const frame = (type: string, payload: object, event_seq?: number) =>
+        JSON.stringify({ arcp: "1.1", id: `${type} ${event_seq}`, type, ...head, job_id: "j", event_seq, payload })
+      const thoughts = Array.from({ length: 40 }, (_, i) =>
+        frame("job.event", { kind: "thought", ts: "t", body: { text: `${i + 1}` } }, i + 1)
+      )
+      yield* peer.connection.send([
+        frame("job.accepted", { request_id: submit.id, job_id: "j", agent: "a@1" }),
+        ...thoughts,
+        frame("job.result", { final_status: "success" }, 41)
+      ])
+      const seen = yield* Fiber.join(reading)
+      expect(Array.from(seen, ({ seq }) => seq)).toEqual(Array.from({ length: 40 }, (_, i) => i + 1))
+    }).pipe(Effect.provide(clientOf({ eventBuffer: 4 })))
+  )
+})
+
 describe("§8.4 a large result through our runtime", () => {
   it.scopedLive("passes a slow reader of bytes whole", () =>
     Effect.gen(function* () {

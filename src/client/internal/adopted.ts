@@ -1,4 +1,4 @@
-/** What had come of a job before it was known, as the job takes it in: in its order, and with what was missing in its place. */
+/** Gives a job the frames that arrived before it was known: in their order, with a gap where some could not be kept. */
 import * as Event from "../../protocol/Event.js"
 import { EventsMissed } from "../ClientError.js"
 import type { ClientJob } from "./job.js"
@@ -6,8 +6,8 @@ import type { JobFrame } from "./kept.js"
 import type { Kept } from "./orphans.js"
 
 /**
- * `takenBefore`: the last number that an earlier process has taken; of events up to it only the chunks count. Returns what the job
- * is lost with, where its end was among what could not be kept.
+ * `takenBefore`: the last number that an earlier process processed; from events up to it only chunks are taken. Returns the
+ * error that the job is lost with, where its end was among the frames that could not be kept.
  */
 export const takeIn = (
   job: ClientJob,

@@ -15,7 +15,7 @@ export type Outcome<E> =
   | { readonly _tag: "again"; readonly code: number; readonly reason: string }
   | { readonly _tag: "end"; readonly error: E }
 
-/** After a fault on this side, which another connection would meet again. */
+/** The outcome after a fault on this side, which another connection would meet again. */
 export const broken = (cause: Cause.Cause<unknown>): { readonly _tag: "end"; readonly error: SessionEnded } => ({
   _tag: "end",
   error: new SessionEnded({
@@ -24,10 +24,10 @@ export const broken = (cause: Cause.Cause<unknown>): { readonly _tag: "end"; rea
   })
 })
 
-/** How an attempt ended that came to no connection, or to one whose transport failed. */
+/** The outcome of an attempt that opened no connection, or whose transport failed. */
 export const failed = (cause: Cause.Cause<unknown>): Outcome<InvalidRequest> => {
   const error = Cause.squash(cause)
-  // Options that no hello can carry; the next one would be refused alike.
+  // Options that no hello can carry: the next hello would fail in the same way.
   return error instanceof InvalidRequest
     ? { _tag: "end", error }
     : {
@@ -62,7 +62,7 @@ export class Attempt {
     this.garbage = garbage
   }
 
-  /** This side waits for the welcome no longer. */
+  /** This side has stopped waiting for the welcome. */
   givesUp(): void {
     this.gaveUp = true
   }

@@ -7,12 +7,20 @@ import type { TraceContext } from "../../protocol/Trace.js"
 import { type ClientError, NotNegotiated } from "../ClientError.js"
 import type { Fields } from "./encode.js"
 
-/** Why a request is not sent that needs a feature (ARCP 1.1 §6.2). */
-export const notNegotiated = (request: Message.ClientMessageType, feature: string): NotNegotiated =>
-  new NotNegotiated({
-    feature,
-    message: `${request} needs the feature ${feature}, which this session does not have`
-  })
+/** The first feature that a request needs and the session does not have, as an error; undefined where it has all (ARCP 1.1 §6.2). */
+export const notNegotiated = (
+  request: Message.ClientMessageType,
+  needed: ReadonlyArray<string> | undefined,
+  features: ReadonlySet<string>
+): NotNegotiated | undefined => {
+  const feature = needed?.find((one) => !features.has(one))
+  return feature === undefined
+    ? undefined
+    : new NotNegotiated({
+        feature,
+        message: `${request} needs the feature ${feature}, which this session does not have`
+      })
+}
 
 /**
  * Sends a request and waits for its answer. Payload and head are encoded when the Effect starts; what cannot be encoded

@@ -8,25 +8,24 @@
  * later frame is read.
  *
  * Races: a reply that is faster than its waiter: the request is registered before it is sent. A caller that is interrupted: the
- * request is abandoned, and its answer goes to no other call (see `match`).
+ * request is abandoned, and its answer is not given to another call (see `match`).
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import { type ArcpError, InternalError, oneLine } from "../../protocol/Errors.js"
+import { InternalError, oneLine } from "../../protocol/Errors.js"
 import type * as Message from "../../protocol/Message.js"
 import * as Trace from "../../protocol/Trace.js"
-import type { ClientError } from "../ClientError.js"
 import { type Call, notNegotiated } from "./call.js"
-import type { Core, Pending } from "./core.js"
+import type { Core } from "./core.js"
 import * as encode from "./encode.js"
+import type { Failure } from "./lifetime.js"
+import type { Pending } from "./match.js"
 import type { Supervisor } from "./supervisor.js"
 import { textOf } from "./text.js"
 
-type Failure = ArcpError | ClientError
 type Request = Omit<Pending, "answered" | "failed">
-const noFeatures: ReadonlyArray<string> = []
 
-/** The result of a call, of its answer. */
+/** The result of a call, made from its answer. */
 const taking = <A>(message: Message.RuntimeMessage, take: () => A): Effect.Effect<A, InternalError> =>
   Either.try({
     try: take,
@@ -38,13 +37,8 @@ const taking = <A>(message: Message.RuntimeMessage, take: () => A): Effect.Effec
   })
 
 /** Why a request is not sent; undefined where it can be. */
-const obstacle = (core: Core, session: Supervisor, request: Request): Failure | undefined => {
-  const ended = session.ended()
-  if (ended !== undefined) return ended
-  const features = request.features ?? noFeatures
-  const missing = features.find((feature) => !core.features.has(feature))
-  return missing === undefined ? session.refusal(request.request) : notNegotiated(request.type, missing)
-}
+const obstacle = (core: Core, session: Supervisor, request: Request): Failure | undefined =>
+  session.ended() ?? notNegotiated(request.type, request.features, core.features) ?? session.refusal(request.request)
 
 /** The calls of one client. A request of more than `maxFrameBytes` encoded bytes fails with `InvalidRequest`. */
 export const makeCall = (core: Core, session: Supervisor, maxFrameBytes: number): Call => {
@@ -59,7 +53,7 @@ export const makeCall = (core: Core, session: Supervisor, maxFrameBytes: number)
         if (why !== undefined) return resume(Effect.fail(why))
         const pending: Pending = {
           ...request,
-          // The reader calls it, and must outlive it.
+          // The reader calls this function, which therefore must not throw.
           answered: (message) => {
             // A pong shows that the runtime is there, and nothing more.
             if (message.type !== "session.pong") core.progressed()
@@ -75,7 +69,7 @@ export const makeCall = (core: Core, session: Supervisor, maxFrameBytes: number)
 
   return (type, payload, answered, more = {}) =>
     Effect.suspend(() => {
-      const { features = noFeatures, jobId, nonce, priority, timeout, trace } = more
+      const { features, jobId, nonce, priority, timeout, trace } = more
       const request = Either.flatMap(
         encode.request(payload, {
           job_id: jobId,

@@ -31,7 +31,7 @@ export class Changed {
     return this.undecided.length > 0
   }
 
-  /** From now on, readers come too late to own these results. */
+  /** A reader that opens from now on does not own these results. */
   decide(): void {
     for (const job of this.undecided) job.chunks.decide()
     this.undecided = []

@@ -2,20 +2,20 @@
  * The jobs that a session's jobs delegated, as one stream for each consumer (ARCP 1.1 §10).
  *
  * Order: a child is announced in the step that reads its first message. Races: the client ends while a consumer waits: each
- * stream is told, and one that is opened later is empty.
+ * open stream ends, and one that is opened later is empty.
  */
 import * as Effect from "effect/Effect"
 import * as PubSub from "effect/PubSub"
 import * as Stream from "effect/Stream"
 import type { ObservedJob } from "../JobHandle.js"
 
-/** Children that a consumer may be behind; beyond it the oldest are dropped. */
+/** Children that are kept for a slow consumer; beyond this the oldest are dropped. */
 const kept = 1_024
 
 /** The children of one client's jobs. */
 export interface Children {
   readonly announce: (child: ObservedJob<unknown>) => void
-  /** The client has ended: so do the streams. */
+  /** Ends the streams: the client has ended. */
   readonly end: () => void
   readonly stream: Stream.Stream<ObservedJob<unknown>>
 }

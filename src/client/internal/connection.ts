@@ -1,11 +1,11 @@
 /**
  * One connection of a client, from its hello to what its end means.
  *
- * Responsibility: dials, runs the connection's fibers, and returns the outcome: come back, or end. What a frame asks for is
- * carried out here; the rules of the session itself are in `core`, of the sessions one after the other in `succession`.
+ * Responsibility: dials, runs the connection's fibers, and returns the outcome: come back, or end. The reactions that
+ * frames cause run here; the rules of one session are in `core`, those of successive sessions in `succession`.
  *
  * Order: the token is asked for before the dial, since it may take longer than the runtime waits for a hello. The hello is
- * written before any fiber runs. What a frame has settled counts before the way in which the connection ended.
+ * written before any fiber runs. An outcome that a frame has settled takes precedence over the way in which the connection ended.
  *
  * Races: the client is closed while it dials or reads: the interruption goes through, and the loop ends with it.
  */
@@ -23,10 +23,10 @@ import * as Silence from "./silence.js"
 import type { Outcome } from "./succession.js"
 import * as Workers from "./workers.js"
 
-/** A connection that lives for so many milliseconds after its welcome is progress, whatever comes on it. */
+/** Milliseconds after its welcome from which on an open connection counts as progress, even without a frame. */
 const steady = 10_000
 
-/** The hello, within the time that a token may take. A token that fails by a defect ends the client. */
+/** The hello, at most `requestTimeout` later. A defect in the token's Effect ends the client. */
 const helloOf = ({ lifetime, options, succession }: Shared, link: Link) =>
   Effect.tapErrorCause(
     Effect.timeoutFail(succession.hello, {
@@ -35,7 +35,7 @@ const helloOf = ({ lifetime, options, succession }: Shared, link: Link) =>
     }),
     (cause) =>
       Effect.suspend(() => {
-        // Such as the token's own defect; the next hello would meet it again.
+        // Such as a defect in the token's Effect, which would repeat with the next hello.
         if (lifetime.isClosing || Cause.isFailure(cause)) return Effect.void
         link.settle(broken(cause))
         return Fibers.report("the client could not authenticate", cause)
@@ -116,7 +116,7 @@ export const connectOnce = (shared: Shared): Effect.Effect<Outcome> =>
       }
     }
 
-    /** How it ended, with what follows for the requests that it had. */
+    /** The outcome of the connection; settles what happens to its requests. */
     const judged = ({ code, reason }: CloseInfo): Outcome => {
       const progressed =
         core.progress > progressBefore ||

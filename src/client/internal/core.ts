@@ -1,14 +1,14 @@
 /**
- * A client's session as a state machine without I/O: what came in, what waits for an answer, what is to be sent.
+ * A client's session as a state machine without I/O: received frames, pending requests, outgoing frames.
  *
- * Responsibility: the session itself, its requests and its acknowledgements (§6.5), and which part a frame concerns. Jobs are in
+ * Responsibility: the session itself, its requests and its acknowledgements (§6.5), and which part handles a frame. Jobs are in
  * `registry`, their frames and numbers in `intake` (§8.3), the matching of answers in `match`, what an error is about in
  * `refusals`, a welcome's contents in `terms`. Everything is synchronous, so each frame is one atomic step.
  *
- * Order: a request is registered before it is queued. Every frame with a number uses it up, after what it says has been done.
+ * Order: a request is registered before it is queued. Every frame with a number uses it up, after the frame has been handled.
  *
- * Races: a connection has one welcome, and what comes before it is of no session. A request that was sent on an earlier
- * connection may have been taken there: its answer may be a repeat, after which nothing follows (see `silence`).
+ * Races: a connection has one welcome, and frames before it belong to no session. A request that was sent on an earlier
+ * connection may have been accepted there: its answer may be a repeat, after which nothing follows (see `silence`).
  */
 import * as Either from "effect/Either"
 import * as Envelope from "../../protocol/Envelope.js"
@@ -26,16 +26,13 @@ import { type AdoptOptions, Intake } from "./intake.js"
 import type { ClientJob, Recovery } from "./job.js"
 import { answersTo, fieldOf, Matcher, type Pending } from "./match.js"
 import type { Numbers } from "./numbers.js"
-import { boundsOf, type CoreOptions } from "./options.js"
+import type { CoreOptions } from "./options.js"
 import { Outgoing } from "./outgoing.js"
 import { processedSeq } from "./processed.js"
 import { none, type Reaction } from "./reaction.js"
 import { judge, judgeOfSession } from "./refusals.js"
 import { Registry } from "./registry.js"
 import { noTerms, type Terms, termsOf } from "./terms.js"
-
-export type { Pending } from "./match.js"
-export type { Reaction } from "./reaction.js"
 
 /** Messages that may wait to be sent before pings are passed over. */
 const maxPongs = 1_024
@@ -72,7 +69,7 @@ export class Core {
 
   constructor(options: CoreOptions) {
     this.options = options
-    this.registry = new Registry(this.matcher, boundsOf(options))
+    this.registry = new Registry(this.matcher, options.bounds)
     this.intake = new Intake(this.registry, this.matcher)
     this.jobs = this.registry.jobs
     this.numbers = this.intake.numbers
@@ -88,7 +85,7 @@ export class Core {
     return this.numbers.last
   }
 
-  /** How much has come that had not come before: events, and answers to calls. */
+  /** How many new events and answers to calls have arrived. */
   get progress(): number {
     return this.answers + this.intake.taken
   }
@@ -109,7 +106,7 @@ export class Core {
   /** A connection is to be made: what was queued for another one is not sent on it. */
   connects(): void {
     this.welcomed = false
-    this.outgoing.take()
+    this.outgoing.clear()
   }
 
   /** There is a connection. */
@@ -146,7 +143,7 @@ export class Core {
     if (this.welcomed) this.send(id, pending)
   }
 
-  /** The caller of a request waits no longer. */
+  /** The caller of a request has stopped waiting. */
   abandon(pending: Pending): void {
     this.matcher.abandon(pending)
   }
@@ -218,7 +215,7 @@ export class Core {
     return this.intake.use(raw)
   }
 
-  /** Makes a job known; what has arrived of it already is taken in. */
+  /** Makes a job known; its frames that have arrived already are taken in. */
   adopt(jobId: string, recovery: Recovery, options: AdoptOptions = {}): ClientJob {
     return this.intake.adopt(jobId, recovery, options)
   }
@@ -247,7 +244,7 @@ export class Core {
     return used._tag === "none" && verdict._tag === "kept" ? { _tag: "remarked", error } : used
   }
 
-  /** What a message says that is no job's event or end. */
+  /** Handles a message other than a job's event or end. */
   private message(message: Message.RuntimeMessage): Reaction {
     switch (message.type) {
       case "session.welcome":
@@ -291,7 +288,7 @@ export class Core {
     }
   }
 
-  /** The session is open: the one that was asked for, or another in its place. */
+  /** The session is open: the requested one, or another that replaces it. */
   private welcome({ envelope, payload }: MessageOf<"session.welcome">): Reaction {
     // One connection has one welcome.
     if (this.welcomed) return none
@@ -315,22 +312,22 @@ export class Core {
     return { _tag: "welcomed", previous }
   }
 
-  /** A job was accepted: a child, or what a submit asked for. */
+  /** A job was accepted: a child, or the job of a submit. */
   private accepted(message: MessageOf<"job.accepted">): void {
     const { envelope, payload } = message
-    if (payload.parent_job_id !== undefined) return this.intake.childAccepted(payload, envelope.trace_id)
+    if (payload.parent_job_id !== undefined) return this.intake.childAccepted(payload)
     const pending = this.matcher.match(envelope, "job.submit")
     if (pending === undefined || pending.isAbandoned === true) return this.registry.note(payload.job_id)
     const isNew = !this.jobs.has(payload.job_id)
     pending.answered(message)
-    // Of a repeat it may be that the job has ended, and that nothing follows.
+    // The job of a repeated submit may have ended, so that nothing follows.
     const job = this.jobs.get(payload.job_id)
     if (job === undefined || !this.mayRepeat(pending)) return
     this.registry.suspect(job)
     job.mayRepeat(isNew)
   }
 
-  /** A job is observed: its answer tells whose numbers its frames have. */
+  /** A job is observed: the answer defines which session numbers its frames. */
   private subscribed(message: MessageOf<"job.subscribed">): void {
     const { current_status: status, job_id: jobId, replayed } = message.payload
     const pending = this.matcher.match(message.envelope, "job.subscribe")

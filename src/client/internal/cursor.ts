@@ -102,12 +102,12 @@ export class Cursor {
   private readonly jobs = new Set<ClientJob>()
   /** The facts of those that were let go, and of an earlier process; the oldest first. */
   private readonly facts = new Map<string, JobFacts>()
-  /** Those of an earlier process as it told them: what this one has read since does not count for an `attach`. */
+  /** The facts of an earlier process, unchanged: an `attach` does not count what this process has read since. */
   private readonly given = new Map<string, JobFacts>()
   /** The lowest number that a job which was let go has not processed. */
   private floor = Number.POSITIVE_INFINITY
   private opens = 0
-  /** How often something has changed that facts may tell. */
+  /** How often something that facts contain may have changed. */
   changes = 0
   private readonly listeners = new Set<() => void>()
 

@@ -1,16 +1,16 @@
 /**
  * The options of a client with every default filled in, as its parts are given them.
  *
- * Responsibility: the defaults that `ClientOptions` states, each at one place. The options have been checked before (see
+ * Responsibility: the defaults that `ClientOptions` states, each in one place. The options have been checked before (see
  * `checks.optionsProblem`), so that nothing here fails.
  */
 import * as Duration from "effect/Duration"
-import * as Random from "effect/Random"
 import { defaultMaxBytes } from "../../protocol/Artifact.js"
 import { coreFeatures, extendedFeatures } from "../../protocol/Features.js"
 import type { IdsService } from "../../protocol/Ids.js"
 import { packageName, packageVersion } from "../../protocol/Package.js"
 import type { ClientOptions } from "../ClientOptions.js"
+import { defaultBounds } from "./bounds.js"
 import type { CoreOptions, SupervisorOptions } from "./options.js"
 
 /** The options of one client, for its parts. */
@@ -22,20 +22,22 @@ export interface Settings {
   readonly maxFrameBytes: number
 }
 
-/** What is left out gets its default. `onEnd` is called once, when the client has ended. */
+/** Fills in the default of each option that is left out. `onEnd` is called once, when the client has ended. */
 export const settingsOf = (options: ClientOptions, ids: IdsService, now: () => number, onEnd: () => void): Settings => {
   const features = options.features ?? [...coreFeatures, ...extendedFeatures]
   const maxArtifactBytes = options.maxArtifactBytes ?? defaultMaxBytes
   const newId = () => ids.unsafeUlid(now())
   return {
     maxArtifactBytes,
-    // The largest artifact fits as base64, with what stands around it.
+    // The largest artifact fits as base64, with the rest of its frame.
     maxFrameBytes: options.maxFrameBytes ?? Math.max(4_194_304, Math.ceil((maxArtifactBytes * 4) / 3) + 65_536),
     core: {
       features,
-      eventBuffer: options.eventBuffer ?? 16_384,
-      eventBufferBytes: options.eventBufferBytes,
-      maxResultBytes: options.maxResultBytes,
+      bounds: {
+        events: options.eventBuffer ?? defaultBounds.events,
+        bytes: options.eventBufferBytes ?? defaultBounds.bytes,
+        result: options.maxResultBytes ?? defaultBounds.result
+      },
       newId,
       newTraceId: ids.unsafeTraceId,
       now
@@ -58,7 +60,6 @@ export const settingsOf = (options: ClientOptions, ids: IdsService, now: () => n
       resume: options.resume,
       newId,
       now,
-      random: Random.next,
       onEnd
     }
   }

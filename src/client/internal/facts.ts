@@ -1,8 +1,8 @@
 /**
  * The facts of a client's session, and a stream of their changes.
  *
- * Order: the newest facts, at most ten times a second. Races: facts that change while they are read are told with the next look:
- * the change is counted (see `cursor`), so that it is not lost between the look and the wait.
+ * Order: the newest facts, at most ten times a second. Races: facts that change while they are read are emitted the next time:
+ * the change is counted (see `cursor`), so that it is not lost between the read and the wait.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -36,7 +36,7 @@ export const changesOf = (
   Stream.suspend(() => {
     let last = ""
     let seen = 0
-    // The fiber may give way between its look at the facts and its listening.
+    // The fiber may yield after it has read the facts and before it listens.
     const changed = Effect.async<void>((resume) => {
       if (cursor.changes !== seen) return resume(Effect.void)
       const stop = cursor.listen(() => resume(Effect.void))

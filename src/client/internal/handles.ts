@@ -58,7 +58,7 @@ const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
 const chunkSize = (size: unknown): number | undefined =>
   typeof size === "number" && size >= 1 ? Math.floor(size) : undefined
 
-/** What makes the handles of one client. */
+/** The functions that make the handles of one client. */
 export type Handles = ReturnType<typeof handles>
 
 export const handles = (
@@ -123,13 +123,6 @@ export const handles = (
         })
       )
   })
-
-  const submitted = <Out, OutWire>(
-    job: ClientJob,
-    accepted: Accepted,
-    output: Schema.Schema<Out, OutWire> | undefined,
-    key: string
-  ): JobHandle<Out> => handle(job, accepted, output, key)
 
   const subscribe = <Out = unknown, OutWire = unknown>(
     jobId: string,
@@ -197,18 +190,17 @@ export const handles = (
     Effect.gen(function* () {
       yield* checkJobId(jobId)
       yield* session.connected
-      if (!core.features.has("subscribe")) {
-        return yield* notNegotiated("job.unsubscribe", "subscribe")
-      }
+      const missing = notNegotiated("job.unsubscribe", ["subscribe"], core.features)
+      if (missing !== undefined) return yield* missing
       const job = core.jobs.get(jobId)
       if (job?.recovery._tag === "owner") return
       core.unobserve(jobId)
       session.flush()
       if (job === undefined) return
       core.lose(job, new ClientClosed({ message: `the observation of ${jobId} was ended` }))
-      // A stream of it that was behind holds up the connection no longer.
+      // A slow stream of it must stop holding up the connection.
       hooks.taken()
     })
 
-  return { attach: attach as ArcpClientService["attach"], observed, submitted, subscribe, unsubscribe }
+  return { attach: attach as ArcpClientService["attach"], observed, submitted: handle, subscribe, unsubscribe }
 }

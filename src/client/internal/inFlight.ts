@@ -11,8 +11,9 @@ import { InvalidRequest } from "../../protocol/Errors.js"
 import { closeCodes } from "../../transport/Connection.js"
 import { RequestTimeout } from "../ClientError.js"
 import { notNegotiated } from "./call.js"
-import type { Core, Pending } from "./core.js"
+import type { Core } from "./core.js"
 import * as encode from "./encode.js"
+import type { Pending } from "./match.js"
 
 /** The shortest time between two looks, in milliseconds. */
 const shortest = 10
@@ -40,7 +41,6 @@ export class InFlight {
 
   /** A connection begins: nothing has been sent on it. */
   begin(): void {
-    this.core.outgoing.takeUnwritten()
     for (const pending of this.core.pending.values()) {
       pending.sent = false
       pending.writtenAt = undefined
@@ -52,16 +52,16 @@ export class InFlight {
     this.refused = Number.POSITIVE_INFINITY
   }
 
-  /** A session is open: a request that needs a feature which it does not have fails, and is not sent. */
+  /** A session is open: a request that needs a feature which the session lacks fails, and is not sent. */
   welcomed(): void {
     const { features, pending } = this.core
-    for (const [id, { failed, features: needed = [], recovers, type }] of pending) {
-      // Silent jobs are looked for anew by each connection.
+    for (const [id, { failed, features: needed, recovers, type }] of pending) {
+      // Each connection looks for silent jobs anew.
       if (recovers === true && type === "session.list_jobs") pending.delete(id)
-      const missing = needed.find((feature) => !features.has(feature))
+      const missing = notNegotiated(type, needed, features)
       if (missing === undefined) continue
       pending.delete(id)
-      failed(notNegotiated(type, missing))
+      failed(missing)
     }
   }
 

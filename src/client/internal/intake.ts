@@ -1,14 +1,14 @@
 /**
- * What comes of jobs, by its numbers: from a frame to the job that it belongs to (ARCP 1.1 §8.3).
+ * The frames of jobs, in the order of their numbers: each is given to the job that it belongs to (ARCP 1.1 §8.3).
  *
  * Responsibility: which frame is taken in, when, and by which job. Frames that cannot be taken in yet are in `kept`, the numbers
  * of the session in `numbers`, the jobs in `registry`.
  *
  * Order: events are taken in the order of their numbers. A number seen before is dropped; a frame ahead of its number waits for
- * those before it, and one that stays missing asks for a resume.
+ * those before it, and a number that stays missing causes a resume.
  *
  * Races: events of an unknown job are kept until its `job.accepted` has come, and those of a job whose subscribe is unanswered
- * until the answer, which tells whose numbers they have. A child whose `job.accepted` was lost with a connection is known by its
+ * until the answer, which defines whose numbers they have. A child whose `job.accepted` was lost with a connection is known by its
  * `delegate` event.
  */
 import type * as Envelope from "../../protocol/Envelope.js"
@@ -24,18 +24,18 @@ import { Numbers, type Place } from "./numbers.js"
 import { none, type Reaction } from "./reaction.js"
 import type { Registry } from "./registry.js"
 
-/** Is told of the jobs that are delegated (§10). */
-export type OnChild = (accepted: Accepted, traceId: string | undefined) => void
+/** Called for each delegated job (§10). */
+export type OnChild = (accepted: Accepted) => void
 
 /** How a job is made known. */
 export interface AdoptOptions {
-  /** What an earlier process has taken. */
+  /** How far an earlier process has read it. */
   readonly before?: JobFacts | undefined
-  /** Whether all of it follows, so that what has arrived would come twice. */
+  /** Whether its whole history follows: frames that have arrived already are in it again. */
   readonly history?: boolean
 }
 
-/** Takes in what comes of the jobs of one client. */
+/** Takes in the frames of one client's jobs. */
 export class Intake {
   readonly numbers = new Numbers()
   private readonly registry: Registry
@@ -51,7 +51,7 @@ export class Intake {
     this.matcher = matcher
   }
 
-  /** How many events have come that had not come before. */
+  /** How many new events have arrived. */
   get taken(): number {
     return this.events
   }
@@ -61,12 +61,12 @@ export class Intake {
     return this.kept.firstOrphan
   }
 
-  /** Runs for each child that is announced. */
+  /** Sets the function that is called for each child. */
   whenChild(onChild: OnChild): void {
     this.onChild = onChild
   }
 
-  /** What runs once when numbers are missing. */
+  /** Sets a function that runs once when numbers are missing. */
   whenOpen(onOpen: (() => void) | undefined): void {
     this.onOpen = onOpen
   }
@@ -77,7 +77,7 @@ export class Intake {
     this.kept.clear()
   }
 
-  /** Uses up the number of a frame that is no job's event or end. */
+  /** Uses up the number of a frame other than a job's event or end. */
   use({ event_seq: seq }: Envelope.RawEnvelope): Reaction {
     if (seq === undefined) return none
     const place = this.numbers.take(seq)
@@ -86,7 +86,7 @@ export class Intake {
     return none
   }
 
-  /** After a number has been taken: what waited for it, or that others are missing. */
+  /** After a number has been used: delivers the frames that waited for it, and reports missing numbers. */
   private placed(place: Place): void {
     const { numbers } = this
     if (place === "next") for (const { bytes, frame } of this.kept.takeDue(numbers.last)) this.deliver(frame, bytes)
@@ -99,7 +99,7 @@ export class Intake {
     if (seq === undefined) return none
     const { numbers } = this
     const job = jobId === undefined ? undefined : this.registry.jobs.get(jobId)
-    // The rule, and the hot path: the next number, of a job that is known.
+    // The usual case, and the hot path: the next number, of a known job.
     if (job !== undefined && job.numbering === "session" && numbers.takeNext(seq)) {
       this.push(job, raw, size)
       return none
@@ -107,7 +107,7 @@ export class Intake {
     return this.numbered({ type: "job.event", envelope: raw }, size)
   }
 
-  /** A job's frame out of the rule: of a job that is not known, with another number than the next, or that waits. */
+  /** Every other frame of a job: of an unknown job, of one whose frames are held, or with a number that is not the next. */
   numbered(frame: JobFrame, size: number): Reaction {
     const { event_seq: seq, job_id: jobId } = frame.envelope
     if (jobId !== undefined && this.holdsFrames && this.hold(jobId, frame, size)) return none
@@ -126,7 +126,7 @@ export class Intake {
     return none
   }
 
-  /** Holds a job's frames from now on: a subscribe is sent, whose answer tells whose numbers they have. */
+  /** Holds a job's frames from now on: a subscribe is sent, and its answer defines whose numbers they have. */
   startHold(jobId: string, pending: Pending): void {
     this.registry.jobs.get(jobId)?.numbersAre("held")
     this.kept.startHold(jobId, pending)
@@ -143,25 +143,25 @@ export class Intake {
   }
 
   /**
-   * Takes in what was held of a job, by the session's numbers or apart from them. `again`: all of it follows once more in a
-   * history, so that only its numbers count.
+   * Takes in the frames that were held of a job, by the session's numbers or apart from them. `again`: a history repeats all of
+   * them, so that only their numbers count.
    */
   release(jobId: string, apart: boolean, again = false): void {
     if (!this.kept.holds.has(jobId)) return
     this.registry.jobs.get(jobId)?.numbersAre(apart ? "apart" : "session")
-    // A number that is missing here is looked for when it has been missing for long.
+    // A number that is missing here causes a resume once it has been missing for long (see `silence`).
     for (const { bytes, frame } of this.kept.takeHold(jobId)) {
       if (again) this.use(frame.envelope)
       else this.numbered(frame, bytes)
     }
   }
 
-  /** What was held for subscribes that have failed or that the caller no longer waits for. */
+  /** Releases frames that were held for subscribes that have failed or were abandoned. */
   releaseAnswered(): void {
     for (const [jobId, { pending }] of this.kept.holds) if (!this.matcher.waits(pending)) this.release(jobId, false)
   }
 
-  /** What was held for subscribes whose answer does not come. Called once a second. */
+  /** Releases frames that were held for subscribes whose answer does not come. Called once a second. */
   releaseOld(): void {
     this.releaseAnswered()
     for (const jobId of this.kept.oldHolds()) this.release(jobId, false)
@@ -172,12 +172,12 @@ export class Intake {
     return this.kept.holds.size > 0
   }
 
-  /** Whether a job has been accepted, announced or observed, or something of it has come. */
+  /** Whether a job has been accepted, announced or observed, or frames of it have arrived. */
   hasHeardOf(jobId: string): boolean {
     return this.announced.has(jobId) || this.registry.isKnown(jobId) || this.kept.hasOrphans(jobId)
   }
 
-  /** Makes a job known; what has arrived of it already is taken in. */
+  /** Makes a job known; its frames that have arrived already are taken in. */
   adopt(jobId: string, recovery: Recovery, { before, history = false }: AdoptOptions): ClientJob {
     const { registry } = this
     const known = registry.jobs.get(jobId)
@@ -191,16 +191,16 @@ export class Intake {
   }
 
   /** The `job.accepted` of a child has come. */
-  childAccepted(accepted: Accepted, traceId: string | undefined): void {
+  childAccepted(accepted: Accepted): void {
     this.announced.take(accepted.job_id)
-    this.onChild?.(accepted, traceId)
+    this.onChild?.(accepted)
   }
 
-  /** The child whose first message has come without its `job.accepted`: that was lost with a connection. */
+  /** The child whose first message has arrived without its `job.accepted`, which was lost with a connection. */
   private announcedChild(jobId: string): ClientJob | undefined {
     const accepted = this.announced.take(jobId)
     if (accepted === undefined) return undefined
-    this.onChild?.(accepted, undefined)
+    this.onChild?.(accepted)
     return this.registry.jobs.get(jobId)
   }
 
@@ -209,7 +209,7 @@ export class Intake {
     const { envelope } = frame
     const { registry } = this
     const { job_id: jobId, payload } = envelope
-    // What comes after a job's end is none of it.
+    // Frames after a job's end are dropped.
     if (jobId === undefined || registry.isOver(jobId)) return
     const job = registry.jobs.get(jobId) ?? this.announcedChild(jobId)
     if (frame.type !== "job.event") {

@@ -1,14 +1,14 @@
 /**
  * A job as the client keeps it: its events in arrival order, the chunks of its result, its end, and its readers.
  *
- * Responsibility: what of a job is kept, for which reader, and what is gone. Plain mutable state, changed by its own methods in
+ * Responsibility: what is kept of a job, for which reader, and what is gone. Plain mutable state, changed by its own methods in
  * synchronous code only.
  *
  * Order: events are appended once, in the order in which `intake` gives them; every reader has its own position, so that several
  * streams of one handle see the same. Positions count the events in their order of arrival over all sessions.
  *
  * Races: a new session sends events again that were seen under other numbers: they are passed over by count, or by their time
- * where the history starts elsewhere. What does not fit the buffer is dropped, and each reader that misses it is told.
+ * where the history starts elsewhere. What does not fit the buffer is dropped, and each reader that misses it gets a gap.
  */
 import type { JobError, Result } from "../../protocol/Job.js"
 import type { ArcpError } from "../../protocol/Errors.js"
@@ -51,14 +51,14 @@ interface LateStart {
   readonly overlaps: boolean
 }
 
-/** A chunk's event as it is kept: its place and no body. */
+/** An event as it is kept: that of a chunk without its data. */
 const keptOf = (event: JobEvent): JobEvent =>
   event._tag === "result_chunk" ? { ...event, body: { ...event.body, data: "" } } : event
 
-/** Whether it is the event that each job begins with (§7.1). */
+/** Whether this is the event with which every job begins (§7.1). */
 const isFirst = (event: JobEvent): boolean => event._tag === "status" && event.body.phase === "running"
 
-/** Whether an event that comes again, under another number, is one that was kept. */
+/** Whether an event that arrives under another number is this kept one again. */
 const isSame = (kept: JobEvent, event: JobEvent): boolean =>
   kept._tag === event._tag && kept.ts === event.ts && JSON.stringify(kept.body) === JSON.stringify(keptOf(event).body)
 
@@ -102,7 +102,7 @@ export class ClientJob {
    * that session's numbers.
    */
   foreign = false
-  /** Whether it may have run before this client asked for it, so that the first event that came is not its first. */
+  /** Whether it may have run before this client asked for it: then the first event that arrived may not be its first one. */
   joined = false
   /** The highest session number that an event of this job had. */
   lastSeq = 0
@@ -116,7 +116,7 @@ export class ClientJob {
   private lastTs = ""
   private sameTs = 0
   private late: LateStart | undefined = undefined
-  /** Events up to this time were seen before; so many of exactly this time, and `left` of them at most: clocks go back. */
+  /** Events up to `ts` were seen before, `same` of them at exactly `ts`. At most `left` are passed over, since clocks go back. */
   private seen: { readonly ts: string; same: number; left: number; readonly first: JobEvent | undefined } | undefined =
     undefined
   /** Whether numbers have come in another order than they count. */
@@ -212,7 +212,7 @@ export class ClientJob {
     this.late = { from, to, overlaps }
   }
 
-  /** The history that follows begins before what was seen, which is found in it. */
+  /** The history that follows begins before the last seen event, which is looked for in it. */
   expectOverlap(): void {
     this.late ??= { from: 1, to: 0, overlaps: true }
   }
@@ -220,7 +220,7 @@ export class ClientJob {
   private startsLate(event: JobEvent | undefined): void {
     const { from, overlaps, to } = this.late!
     this.late = undefined
-    // Its history is whole, whatever the answer said.
+    // The history is complete, whatever the answer said.
     if (event !== undefined && this.received === 0 && isFirst(event)) return
     if (overlaps && this.received > 0) {
       this.skip = 0
@@ -231,15 +231,15 @@ export class ClientJob {
       }
       const ts = this.lastTs
       if (event !== undefined && ts !== "" && event.ts !== "" && compareTimes(event.ts, ts) <= 0) {
-        // It is not kept any more, and the history begins before what was seen last, so nothing is gone. Where it begins within
-        // the same time, what was seen of that time cannot be told from what was not: better twice than never.
+        // The event is no longer kept, and the history begins before the last seen event, so nothing is gone. Where it begins at
+        // the very time of that event, seen and new events of that time cannot be distinguished: better twice than never.
         const left = this.joined ? Number.POSITIVE_INFINITY : this.received
         this.seen = { ts, same: event.ts === ts ? 0 : this.sameTs, left, first: this.events[0] }
         return
       }
     }
     if (to < from) return
-    this.miss(from, to, Math.max(1, to - from + 1))
+    this.miss(from, to, to - from + 1)
   }
 
   /** Notes that events are gone before the next one. */
@@ -255,7 +255,7 @@ export class ClientJob {
     const { seen } = this
     if (seen === undefined) return false
     if (seen.first !== undefined && isSame(seen.first, event)) {
-      // What was seen begins here, and all of it follows.
+      // The seen events begin here, and all of them follow.
       this.seen = undefined
       this.skip = this.events.length - 1
       return true
@@ -299,18 +299,18 @@ export class ClientJob {
     if (isNew) this.foreign = this.joined = true
   }
 
-  /** Everything of it is asked for: what has been seen is passed over when it comes again. */
+  /** Its whole history is asked for: seen events are passed over when they come again. */
   passOverSeen(): void {
     this.skip = this.received
     this.copies.clear()
   }
 
-  /** What was asked for has been sent already: nothing comes again. */
+  /** The runtime sends no history: no event comes again. */
   nothingFollows(): void {
     this.skip = 0
   }
 
-  /** It is asked for in a new session, whose numbers begin anew. `anew`: everything of it is. */
+  /** It is asked for in a new session, whose numbers begin anew. `anew`: with its whole history. */
   takeUp(anew: boolean): void {
     this.passOverSeen()
     if (!anew) this.skip = 0
@@ -318,7 +318,7 @@ export class ClientJob {
     this.recovering = this.recovery._tag === "owner"
   }
 
-  /** The new session owns it. */
+  /** The new session has become an owner. */
   takenUp(): void {
     this.recovering = false
     this.foreign = true
@@ -397,7 +397,7 @@ export class ClientJob {
     }
   }
 
-  /** Tells everybody who waits. */
+  /** Wakes everything that waits for a change. */
   notify(): void {
     this.changes++
     if (this.waiters.length === 0) return

@@ -2,7 +2,7 @@
  * Back-pressure on the connection: nothing is read while a consumer is further behind than its buffer (ARCP 1.1 §6.5).
  *
  * Races: a consumer takes events while the reader begins to wait: a signal before the wait is not lost. A job that is lost
- * meanwhile holds up the reader no longer (`lookAgain`).
+ * meanwhile stops holding up the reader (`lookAgain`).
  */
 import * as Effect from "effect/Effect"
 import type { Core } from "./core.js"
@@ -34,7 +34,7 @@ export class Lag {
     this.taken.signal()
   }
 
-  /** Something else may have ended the lag. */
+  /** Checks again: something other than a consumer may have ended the lag. */
   lookAgain(): void {
     if (this.paused) this.taken.signal()
   }

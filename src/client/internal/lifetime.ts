@@ -1,9 +1,9 @@
 /**
  * A client's lifetime: from its first welcome to its end, which comes once.
  *
- * Responsibility: why there is no session any more, for every call that asks; and that everything that waits is failed then.
+ * Responsibility: the reason of the end, for every later call; fails everything that waits when the end comes.
  *
- * Order: the end is noted, then jobs and calls fail, then the status is published. Races: a client that is closed while it
+ * Order: the reason is stored, then calls and jobs fail, then the status is published. Races: a client that is closed while it
  * ends by itself: the first end counts, and the other waits for it.
  */
 import * as Deferred from "effect/Deferred"
@@ -70,18 +70,18 @@ export class Lifetime {
 
   /** Waits until the runtime has closed the session, at most so many milliseconds. */
   confirmation(timeout: number): Effect.Effect<void> {
-    // In a finalizer nothing can be interrupted unless it says so, and then no time-out would count.
+    // A finalizer is uninterruptible: without this the time-out would have no effect.
     return Effect.asVoid(Effect.timeoutOption(Effect.interruptible(Deferred.await(this.confirmed)), timeout))
   }
 
-  /** Ends the client, where it has not ended: with an error, or because it was closed. */
+  /** Ends the client unless it has ended: with an error, or because it was closed. */
   end(error: Failure | undefined): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (this.why !== undefined) return Effect.void
       this.why = error ?? new ClientClosed({ message: "the client has been closed" })
       this.core.end(this.why)
       this.onEnd()
-      // Nothing is left that would take the answer to a polite close.
+      // Nothing reads the answer to a polite close from here on.
       this.closed()
       Deferred.unsafeDone(this.firstWelcome, Effect.fail(this.why))
       return Effect.zipRight(

@@ -1,7 +1,7 @@
 /**
- * One connection as its fibers share it: what has come, what has settled its outcome, and when something was written.
+ * One connection as its fibers share it: what has arrived, the outcome that was settled, and the times of writes.
  *
- * Races: a frame that settles the outcome counts before the way in which the connection ends, since it says why.
+ * Races: an outcome that a frame has settled takes precedence over the way in which the connection ends, since it says why.
  */
 import { Attempt } from "./attempt.js"
 import { Signal } from "./signal.js"
@@ -18,12 +18,12 @@ export class Link {
   private sentAt = 0
   private since: number | undefined = undefined
 
-  /** What a frame or a fault has settled; undefined while only the end of the connection tells. */
+  /** The outcome that a frame or a fault has settled; undefined where the end of the connection decides. */
   get outcome(): Outcome | undefined {
     return this.settled
   }
 
-  /** When something was handed over last. */
+  /** When frames were last handed to the transport. */
   get lastOut(): number {
     return this.sentAt
   }

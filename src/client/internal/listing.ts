@@ -1,8 +1,8 @@
 /**
  * The jobs of a principal, page after page (ARCP 1.1 §6.6).
  *
- * Order: the filter is read and encoded once, so that every page is of the same listing. Races: a runtime whose cursor does not
- * advance would be asked without end; the stream fails instead.
+ * Order: the filter is read and encoded once, so that all pages belong to one listing. A cursor that does not advance fails
+ * the stream, which would otherwise never end.
  */
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
@@ -16,14 +16,12 @@ import type { Call } from "./call.js"
 import * as checks from "./checks.js"
 import * as encode from "./encode.js"
 
-type Page = Extract<Message.RuntimeMessage, { readonly type: "session.jobs" }>["payload"]
-
 /** One page, with the cursor of the next where there is one. */
 const page = (call: Call, filter: encode.JsonText | undefined, limit: number | undefined, cursor: string | undefined) =>
   call(
     "session.list_jobs",
     { filter, limit, cursor },
-    (message) => (message as Message.RuntimeMessage & { readonly payload: Page }).payload,
+    (message) => message.payload as Message.RuntimePayload<"session.jobs">,
     { features: ["list_jobs"] }
   ).pipe(
     Effect.filterOrFail(

@@ -36,9 +36,9 @@ export interface Pending {
   sent?: boolean
   /** When it was handed to the transport of the moment. */
   writtenAt?: number | undefined
-  /** Its caller waits no longer. It keeps its place until its answer has come, which must not be taken for that of another submit. */
+  /** Whether its caller has stopped waiting. It keeps its place until its answer has come, so that no other submit gets that answer. */
   readonly isAbandoned?: boolean
-  /** Whether an answer that names nothing was taken for that of an abandoned submit, and may have been this one's. */
+  /** Whether an answer without a name was given to an abandoned submit and may have been for this one. */
   isPassedOver?: boolean
   /** Connections in a row that ended after it had been sent. */
   strikes?: number
@@ -139,7 +139,7 @@ export class Matcher {
   }
 
   /**
-   * The caller waits no longer. With a peer that answers by order, a submit that was sent keeps its place: its answer is still to
+   * The caller has stopped waiting. With a peer that answers by order, a submit that was sent keeps its place: its answer is still to
    * come, and is not that of the next one.
    */
   abandon(pending: Pending): void {
@@ -193,11 +193,10 @@ export class Matcher {
    * A submit with a trace of its own. Submits of one span share the caller's trace, by which some runtimes tell which submit they refuse:
    * while the peer has not shown that it names requests, only one unanswered submit has that trace, and the others a fresh one.
    */
-  traced(id: string, pending: Pending, newTraceId: (() => string) | undefined): string {
+  traced(id: string, pending: Pending, newTraceId: () => string): string {
     const { request, traceId } = pending
     pending.sentTrace = undefined
-    if (traceId === undefined || newTraceId === undefined || this.names || this.willName || this.takeTrace(id, traceId))
-      return request
+    if (traceId === undefined || this.names || this.willName || this.takeTrace(id, traceId)) return request
     const head = `"trace_id":"${traceId}"`
     if (!request.startsWith(head)) return request
     const fresh = newTraceId()
@@ -289,7 +288,7 @@ export class Matcher {
     return found
   }
 
-  /** Fails the request that an answer is for which cannot be read. */
+  /** An answer cannot be read: fails the request that it is for. */
   unreadable(raw: Envelope.RawEnvelope, error: InvalidRequest): void {
     const to = answersTo.get(raw.type)
     // A child's announcement answers no request.

@@ -1,8 +1,8 @@
 /**
- * What the reader of a connection finds out for the program: statuses, and warnings for its log.
+ * What the reader of a connection reports to the program: statuses, and warnings for its log.
  *
- * Responsibility: frames are handled synchronously, where nothing can be published; what they bring is kept here until
- * `publish` is run, after each chunk of frames.
+ * Responsibility: frames are handled synchronously, where nothing can be published; their statuses and warnings are kept here
+ * until `publish` is run, after each chunk of frames.
  *
  * Order: statuses are published in the order in which they were found, before warnings.
  */

@@ -22,7 +22,7 @@ export class Numbers {
   private resumedAt: number | undefined = undefined
   private readonly ahead = new Set<number>()
 
-  /** Uses a number up, where it is the next one and none is missing: the rule, and the hot path. */
+  /** Uses a number up, where it is the next one and none is missing: the usual case, and the hot path. */
   takeNext(seq: number): boolean {
     if (seq !== this.last + 1 || this.open) return false
     this.last = seq

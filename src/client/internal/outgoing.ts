@@ -1,5 +1,5 @@
 /**
- * What is to be sent: frames in their order, and which requests are among them.
+ * Frames to be sent, in their order, and the requests among them.
  *
  * The connection's owner takes both synchronously, so that the time of a request counts from its writing (see `inFlight`).
  */
@@ -26,6 +26,12 @@ export class Outgoing {
   pushRequest(frame: Frame, pending: Pending): void {
     this.unwritten.push(pending)
     this.frames.push(frame)
+  }
+
+  /** Drops what is queued: it was for a connection that has ended. */
+  clear(): void {
+    this.frames = []
+    this.unwritten = []
   }
 
   /** Takes what is to be sent. */

@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Random from "effect/Random"
 import type * as Schedule from "effect/Schedule"
 import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as ScheduleIntervals from "effect/ScheduleIntervals"
@@ -20,8 +21,6 @@ export interface PaceOptions {
   readonly maxBackoff: number
   readonly maxAttempts: number
   readonly retry: Schedule.Schedule<unknown, LostConnection> | undefined
-  /** In [0, 1). */
-  readonly random: Effect.Effect<number>
 }
 
 /** The waits of one client. */
@@ -42,15 +41,15 @@ export class Pace {
     this.state = this.options.retry?.initial
   }
 
-  /** A connection that brought nothing has ended: the wait before the next one, if there shall be one. */
+  /** A connection has ended without progress. Returns the wait before the next one; none where the client gives up. */
   next(code: number, reason: string): Effect.Effect<Option.Option<Duration.Duration>> {
     return Effect.suspend(() => {
-      const { backoff, maxAttempts, maxBackoff, random, retry } = this.options
+      const { backoff, maxAttempts, maxBackoff, retry } = this.options
       this.attempt++
       if (this.attempt > maxAttempts) return Effect.succeedNone
       if (retry !== undefined) return this.scheduled(retry, { code, reason, attempt: this.attempt })
       const longest = Math.min(backoff * 2 ** (this.attempt - 1), maxBackoff)
-      return Effect.map(random, (drawn) =>
+      return Effect.map(Random.next, (drawn) =>
         Option.some(Duration.millis(Math.round(longest / 2 + (longest / 2) * drawn)))
       )
     })

@@ -3,8 +3,8 @@ import type { ClientJob } from "./job.js"
 
 /**
  * The highest number that may be acknowledged: everything up to it has been processed, or waits for a consumer that has
- * less than half the buffer before it. What waits there must not count, since acknowledgements are for the whole session:
- * a consumer that waits for another job's end would stop that job (§6.5). `lastSeq`: below it nothing is missing.
+ * less than half the buffer before it. Such waiting events are acknowledged, since an acknowledgement is for the whole
+ * session: without it, a consumer that waits for another job's end would stop that job (§6.5). `lastSeq`: below it nothing is missing.
  */
 export const processedSeq = (jobs: Iterable<ClientJob>, lastSeq: number, ackedSeq: number): number => {
   let seq = lastSeq

@@ -1,12 +1,12 @@
 /**
  * The reader of a connection: frames into the session's state, chunk by chunk.
  *
- * Responsibility: the order in which frames are taken, when consumers are told, and when the reader gives way or waits for them.
+ * Responsibility: the order in which frames are taken, when consumers are notified, and when the reader yields or waits for them.
  *
- * Order: every frame of a chunk is one synchronous step; consumers are told once after all of them, then acknowledgements and
+ * Order: every frame of a chunk is one synchronous step; consumers are notified once after all of them, then acknowledgements and
  * replies are queued, then notices are published. Nothing is read after a frame that has settled the connection's outcome.
  *
- * Races: a fiber that was just told of a job opens its stream some steps later: before many further frames the reader gives way,
+ * Races: a fiber that has just received a job opens its stream some steps later: before many further frames the reader yields,
  * so that the job's chunks find their reader.
  */
 import * as Cause from "effect/Cause"
@@ -25,9 +25,9 @@ import type { Link } from "./link.js"
 import type { Reaction } from "./reaction.js"
 import type { Shared } from "./shared.js"
 
-/** Frames that are read without giving way to a fiber that has just been told of a new job. */
+/** At most this many frames are read without yielding to a fiber that has just received a new job. */
 const few = 16
-/** Time for such a fiber to come to where it consumes: it takes some steps. */
+/** Gives such a fiber the steps that it needs to open its stream. */
 const turns = Effect.replicateEffect(Effect.yieldNow(), 4, { discard: true })
 
 /** After the frames of one chunk: acknowledges, sends, publishes, and waits for consumers that are behind. */
@@ -51,7 +51,7 @@ const settled = (
       : notices.publish
 }
 
-/** Reads until the connection has ended. `react` is what follows from a frame. */
+/** Reads until the connection has ended. `react` carries out what a frame asks for. */
 export const reader = (
   shared: Shared,
   connection: Connection,
@@ -61,7 +61,7 @@ export const reader = (
   const { core } = shared
   const { attempt, garbage } = link
 
-  /** What follows from the frames of one chunk. */
+  /** After the frames of one chunk: notifies consumers, then {@link settled}. */
   const reacted = (): Effect.Effect<void> => {
     core.registry.flush()
     return core.registry.changed.hasUndecided
@@ -82,7 +82,7 @@ export const reader = (
           if (attempt.garbage !== undefined) garbage.signal()
         }
         if (!(frame instanceof BadFrame)) react(core.read(frame))
-        // A fiber that has just been told of a job begins to consume it before many of its events come.
+        // Lets a fiber that has just received a job open its stream before many events of the job are read.
         if (frames.length - at > few && core.registry.takeAdopted()) return Effect.zipRight(turns, Effect.suspend(next))
       }
       return reacted()

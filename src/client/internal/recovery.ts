@@ -1,7 +1,7 @@
 /**
  * Taking the jobs of a lost session up in a new one.
  *
- * Responsibility: which requests recover a job, and when it is lost. When a session is replaced is `succession`'s.
+ * Responsibility: which requests recover a job, and when it is lost. `succession` decides when a session is replaced.
  *
  * Order: each live job is first observed from the last event that was seen, then submitted again under its key, so that nothing
  * is missed between the two. Where the observation stands, a refused submit does not lose the job: it goes on as an observed one.
@@ -35,7 +35,7 @@ export const subscribe = (
     answered: (message) => {
       const said = subscribedOf(message)
       startsAt(job, said, from, anew)
-      // Where nothing follows, nothing comes again.
+      // Without a history, no event comes again.
       if (said.replayed === false || said.replayed === 0) job.nothingFollows()
       else if (anew && job.joined) job.expectOverlap()
       answered()
@@ -68,8 +68,8 @@ const recoverJob = (core: Core, job: ClientJob, done: (lost: boolean) => void): 
     if (recovery._tag === "owner") core.registry.suspect(job).ask("history", core.lastIn)
     return submitAgain(lose)
   }
-  // An owner's numbers are those of the session that owned the job first. Where the one before this may not be that, everything
-  // is asked for, and what has been seen is passed over.
+  // The runtime counts in the session that owned the job first. Where the previous session may not be that one, the whole history
+  // is asked for, and seen events are passed over.
   const anew = recovery._tag === "observer" || job.recovering || job.foreign
   const from = recovery._tag === "observer" && !job.foreign ? recovery.from : anew ? 0 : job.lastSeq
   job.takeUp(anew)

@@ -73,7 +73,7 @@ export const judgeOfSession = (
   error: ArcpError
 ): Reaction => {
   const reason = error.details?.reason
-  // These are about the session: the one request that waits is not refused by them, it is repeated.
+  // These are about the session: a waiting request is repeated, not refused.
   if (payload.request_id === undefined) {
     if (reason === "slow_consumer") return { _tag: "remarked", error }
     if (

@@ -1,11 +1,11 @@
 /**
- * The jobs of one client: those that are live, and what is remembered of the others.
+ * The jobs of one client: the live ones, and the ids that are remembered of others.
  *
- * Responsibility: a job becomes known, is suspected to be silent for ever, ends, or is lost. Its events are the job's own
- * (`job`); which of them it is given is decided in `intake`.
+ * Responsibility: a job becomes known, is suspected to be silent for ever, ends, or is lost. Its events are kept by
+ * the job itself (`job`); `intake` decides which events it is given.
  *
- * Order: an end settles the cancel that waits for it, in the same step. Races: what comes of a job after its end, or after its
- * observation was ended, is dropped; a job that is made known again is as new.
+ * Order: an end settles the cancel that waits for it, in the same step. Races: frames of a job after its end, or after
+ * its observation was ended, are dropped; a job that is made known again starts anew.
  */
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobStatus } from "../../protocol/Session.js"
@@ -60,15 +60,14 @@ export class Registry {
     return this.known.size === 0
   }
 
-  /** Notes that there is such a job, of which the program has no handle. */
+  /** Remembers a job of which the program has no handle. */
   note(jobId: string): void {
     this.known.add(jobId)
   }
 
-  /** Whether what comes of a job is dropped: it has ended, or is no longer observed. */
+  /** Whether the frames of a job are dropped: it has ended, or is no longer observed. */
   isOver(jobId: string): boolean {
-    if (this.ended.has(jobId) || this.unobserved.has(jobId)) return true
-    return false
+    return this.ended.has(jobId) || this.unobserved.has(jobId)
   }
 
   /** Whether a job has been made known since this was last asked. */
@@ -78,7 +77,7 @@ export class Registry {
     return adopted
   }
 
-  /** Makes a job known that is not, or that was lost. `before`: what an earlier process has taken; `history`: all of it follows. */
+  /** Makes a job known that is unknown or lost. `before`: how far an earlier process has read; `history`: its whole history follows. */
   add(jobId: string, recovery: Recovery, before: JobFacts | undefined, history: boolean): ClientJob {
     const job = new ClientJob(jobId, recovery, this.bounds)
     this.jobs.set(jobId, job)
@@ -93,7 +92,7 @@ export class Registry {
     return job
   }
 
-  /** Ends an observation: what still comes is dropped. */
+  /** Ends an observation: later frames are dropped. */
   unobserve(jobId: string): void {
     if (this.unobserved.size >= maxUnobserved) this.unobserved.delete(this.unobserved.values().next().value ?? "")
     this.unobserved.add(jobId)
@@ -137,7 +136,7 @@ export class Registry {
     job.notify()
   }
 
-  /** Asks for a job, unless something of it comes in the next seconds. `status` is what it is said to have ended as. */
+  /** Asks for a job, unless a frame of it arrives in the next seconds. `status`: the one that its end was announced with. */
   suspect(job: ClientJob, status?: JobStatus): Suspect {
     const suspect = this.suspects.get(job) ?? new Suspect(job, patience)
     suspect.suspected(status)
@@ -146,7 +145,7 @@ export class Registry {
     return suspect
   }
 
-  /** What runs once when there is something to watch (see `silence`). */
+  /** Sets a function that runs once when there is something to watch (see `silence`). */
   whenWatched(wake: (() => void) | undefined): void {
     this.wake = wake
   }
@@ -162,7 +161,7 @@ export class Registry {
     for (const job of this.jobs.values()) this.suspect(job)
   }
 
-  /** The session is gone; jobs stay, and are counted by the next one. */
+  /** The session is gone; jobs stay, and get their numbers from the next one. */
   forgetSession(): void {
     this.unobserved.clear()
     this.suspects.clear()
@@ -170,7 +169,7 @@ export class Registry {
     this.cursor.reset(this.jobs.values())
   }
 
-  /** Tells the consumers of every job that has changed; once for many frames. */
+  /** Notifies the consumers of every job that has changed; once for many frames. */
   flush(): void {
     if (this.changed.notify()) this.cursor.touch()
   }
@@ -183,7 +182,8 @@ export class Registry {
     }
     this.jobs.clear()
     this.suspects.clear()
-    this.flush()
+    this.changed.notify()
+    // Also without a job: streams of the session's facts end now.
     this.cursor.touch()
   }
 }

@@ -73,7 +73,7 @@ export class ResultChunks {
     this.open = false
   }
 
-  /** An earlier process has stopped to read here; undefined where it has read none. */
+  /** Sets the chunk from which on this process reads; undefined where an earlier process has read none. */
   goOn(expected: ResultChunks["expected"]): void {
     this.expected = expected
   }
@@ -88,7 +88,7 @@ export class ResultChunks {
     this.wanted++
   }
 
-  /** A `result` Effect waits no longer. */
+  /** A `result` Effect has stopped waiting. */
   unwant(): void {
     this.wanted--
   }
@@ -98,7 +98,7 @@ export class ResultChunks {
     this.again = this.next > this.start ? 0 : undefined
   }
 
-  /** Whether a chunk is one that has come, and comes again. */
+  /** Whether a chunk has arrived before, and is sent again. */
   isRepeat({ chunk_seq: seq, result_id: id }: Bodies["result_chunk"]): boolean {
     if (this.again === undefined || id !== this.id || seq >= this.next || seq < this.again) return false
     this.again = seq + 1

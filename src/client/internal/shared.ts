@@ -1,8 +1,8 @@
 /**
  * What the fibers of one client share: the one state object behind `supervisor`, `connection`, `reading` and `workers`.
  *
- * Responsibility: the parts and how they are put together; the rules are in the parts. All of it is changed by synchronous code,
- * so that a fiber sees each part whole.
+ * Responsibility: the parts and how they are put together; the rules are in the parts. Only synchronous code changes them,
+ * so that no fiber sees a part half changed.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"

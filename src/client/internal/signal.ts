@@ -1,9 +1,11 @@
 /**
- * A signal from one fiber to another. Races: a signal before the wait is not lost; several of them before it are one.
+ * A signal from one fiber to another.
+ *
+ * Races: a signal before the wait is not lost; several of them before it count as one.
  */
 import * as Effect from "effect/Effect"
 
-/** Something that one fiber waits for and others signal. A signal before the wait is not lost. */
+/** An event that one fiber waits for and others signal. */
 export class Signal {
   private set = false
   private resume: (() => void) | undefined = undefined

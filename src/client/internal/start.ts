@@ -27,13 +27,13 @@ import { makeListing } from "./listing.js"
 import { makeSubmit } from "./submit.js"
 import { supervise } from "./supervisor.js"
 
-/** In the place of the transport where the options are wrong: the supervisor takes what is wrong with a request of its own for final. */
+/** Replaces the transport where the options are invalid: an `InvalidRequest` ends the client at its first attempt. */
 const refusing = (wrong: InvalidRequest): Context.Tag.Service<Connector> => ({
   connect: Effect.fail(wrong as unknown as TransportError),
   address: "nowhere"
 })
 
-/** Asks for a sign of life; returns how long it took. */
+/** Pings the runtime; returns the round-trip time. */
 const makePing = (call: Call, ids: IdsService, now: () => number): ArcpClientService["ping"] =>
   Effect.suspend(() => {
     const start = now()
@@ -48,7 +48,7 @@ const makePing = (call: Call, ids: IdsService, now: () => number): ArcpClientSer
 export const start = (given: ClientOptions): Effect.Effect<ArcpClientService, never, Scope.Scope | Connector | Ids> =>
   Effect.gen(function* () {
     const wrong = checks.optionsProblem(given)
-    // Such a client ends at once, and every call on it fails with what is wrong.
+    // With invalid options the client ends at once, and every call on it fails with that error.
     const options = wrong === undefined ? given : checks.withoutNumbers(given)
     const ids = yield* Ids
     const clock = yield* Effect.clock

@@ -4,8 +4,8 @@
  * Responsibility: the caller's objects are read once, since they may change and may throw; input is encoded by the agent's
  * Schema; a trace and an idempotency key are made where none are given.
  *
- * Order: everything is checked and encoded before the session is waited for, but for the agent's version: whether one may be
- * named is known with the first welcome. The handle is made in the step that reads `job.accepted`.
+ * Order: everything is checked and encoded before the session is waited for, except the agent's version: the first welcome
+ * decides whether one may be named. The handle is made in the step that reads `job.accepted`.
  *
  * Races: a drop after the submit was sent: it is sent again under its key, so that it is one job (§7.2).
  */
@@ -100,18 +100,18 @@ export const makeSubmit =
       const { output, spec } = asked
       const wire = spec === undefined ? input : yield* encodeInput(spec.input, input)
       const encoded = wire === undefined ? undefined : yield* encode.json("payload.input", wire)
-      // Whether a version may be named is known once there has been a welcome.
+      const priority = yield* checks.priority(asked.priority)
+      // The first welcome decides whether a version may be named.
       if (spec !== undefined && core.sessionId === undefined) yield* session.connected
       // Without agent_versions a version must not be named (§6.2); the default is what the peer has.
       const name = spec !== undefined && core.features.has("agent_versions") ? asked.versioned : asked.name
-      const priority = yield* checks.priority(asked.priority)
       const key = asked.idempotencyKey ?? `auto_${yield* ids.secret}`
       const trace = asked.trace ?? (yield* currentTrace) ?? { traceId: ids.unsafeTraceId() }
       return yield* call(
         "job.submit",
         { agent: name, input: encoded ?? null, ...options, idempotency_key: key },
         (message, request) => {
-          const accepted = (message as Extract<Message.RuntimeMessage, { readonly type: "job.accepted" }>).payload
+          const accepted = message.payload as Message.RuntimePayload<"job.accepted">
           return submitted(core.adopt(accepted.job_id, { _tag: "owner", submit: request }), accepted, output, key)
         },
         { trace, priority, features: checks.neededFeatures(name, options), timeout }

@@ -1,14 +1,14 @@
 /**
- * Which session a client's next connection asks for: the one that it has, or a new one in its place (ARCP 1.1 §6.3).
+ * Which session a client's next connection asks for: the current one, or a new one that replaces it (ARCP 1.1 §6.3).
  *
- * Responsibility: the hello, and what follows from a welcome, a refusal and a gap for the session. How long the client waits
- * before it comes back is `pace`'s, what a connection's end means `attempt`'s.
+ * Responsibility: the hello, and the effect of a welcome, a refusal and a gap on the session. `pace` decides how long the
+ * client waits before it reconnects, `attempt` what the end of a connection means.
  *
  * Order: after a welcome that resumes, unanswered requests are sent again. After a welcome of a new session they are too, and
- * then every live job is taken up (see `recovery`).
+ * then every live job is recovered (see `recovery`).
  *
- * Races: a runtime may refuse a resume before or after its welcome, and may give another session than the one that was asked
- * for; each of them replaces the session once.
+ * Races: a runtime may refuse a resume before or after its welcome, and may open another session than the requested
+ * one; each of these replaces the session once.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -27,7 +27,7 @@ import * as Recovery from "./recovery.js"
 /** How one connection ended, with the error that the client ends with. */
 export type Outcome = OutcomeOf<Failure | undefined>
 
-/** So often the same number is asked for before it counts as gone. */
+/** Gaps in a row at the same number after which the missing events count as gone. */
 const maxGaps = 3
 
 /** The sessions of one client, one after the other. */
@@ -40,12 +40,12 @@ export class Succession {
   /** Why the session of an earlier process cannot be resumed. */
   private readonly wrong: InvalidRequest | undefined = undefined
   private welcomedOnce = false
-  /** The session that a new one stands in for. */
+  /** The session that the next one replaces. */
   private replaced: string | undefined = undefined
   /** Whether the next connection is made without a wait. */
   private atOnce = false
   private resuming = false
-  /** The number that a gap asked for, and how often in a row. */
+  /** The first missing number of the last gap, and how many gaps in a row it began. */
   private missing = 0
   private gaps = 0
 
@@ -90,7 +90,7 @@ export class Succession {
     )
     if (before !== undefined) {
       inFlight.forget()
-      // First what was asked for before: recovery adds requests of its own, anew for each new session.
+      // The requests of an earlier recovery are dropped: each new session gets its own.
       for (const [id, pending] of core.pending) if (pending.recovers === true) core.pending.delete(id)
     }
     inFlight.welcomed()
@@ -116,13 +116,13 @@ export class Succession {
     }
     if (error.code === "HEARTBEAT_LOST") return { _tag: "again", code: closeCodes.policy, reason: error.code }
     const { core, resuming } = this
-    // A resume is refused in many words. Only one of them is about the credential, and some ask for patience.
+    // Runtimes refuse a resume with many codes. Only one is about the credential, and retryable ones ask to wait.
     const sessionIsGone =
       error.code === "RESUME_WINDOW_EXPIRED" ||
       (resuming && !welcomed && error.code !== "UNAUTHENTICATED" && !error.retryable)
     if (sessionIsGone && core.sessionId !== undefined) {
       this.replaced = core.sessionId
-      // The runtime is there, and refused the resume alone. A session that it has just opened and ends is waited for.
+      // A runtime that refused only the resume is there. After one that ends a session which it has just opened, the client waits.
       this.atOnce = resuming
       core.forgetSession()
       return { _tag: "again", code: closeCodes.policy, reason: error.code }
@@ -137,7 +137,7 @@ export class Succession {
     }
   }
 
-  /** A gap is resumed from. Where that does not close it, what is missing is gone, as after the window's end. */
+  /** Resumes from below a gap. Where that does not close it, the missing events are gone, as after the end of the window. */
   gap(expected: number): void {
     this.gaps = expected === this.missing ? this.gaps + 1 : 1
     this.missing = expected

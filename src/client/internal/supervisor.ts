@@ -1,5 +1,5 @@
 /**
- * Keeping a client's session alive over its connections: come back, wait, give up, close.
+ * Keeping a client's session alive over its connections: reconnect, wait, give up, close.
  *
  * Responsibility: one fiber that makes one connection after the other. What happens on a connection is in `connection`, which
  * session the next one asks for in `succession`, how long it waits in `pace`.
@@ -53,7 +53,7 @@ const gaveUp = (attempt: number, reason: string): SessionEnded =>
     message: oneLine(`no session after ${attempt} attempt${attempt === 1 ? "" : "s"}, the last one: ${reason}`)
   })
 
-/** Waits as long as `pace` says before the next connection; returns false where there shall be none. */
+/** Waits as long as `pace` says before the next connection; returns false where the client gives up. */
 const waitsFor = (shared: Shared, code: number, reason: string): Effect.Effect<boolean> =>
   Effect.flatMap(shared.pace.next(code, reason), (next) => {
     const { connector, lifetime, notices, pace } = shared

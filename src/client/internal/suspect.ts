@@ -1,7 +1,7 @@
 /**
  * A job of which nothing may come any more.
  *
- * Responsibility: how far the suspicion has come, counted in ticks; what follows from that is decided in `silence`.
+ * Responsibility: how far the suspicion has come, counted in ticks; `silence` decides what follows from it.
  */
 import type { JobStatus } from "../../protocol/Session.js"
 import type { ClientJob } from "./job.js"
@@ -27,7 +27,7 @@ export class Suspect {
     this.patience = patience
   }
 
-  /** It is suspected, perhaps once more. `status` is what it is said to have ended as. */
+  /** It is suspected, perhaps once more. `status`: the one that its end was announced with. */
   suspected(status: JobStatus | undefined): void {
     this.status = status ?? this.status
     this.silent = 0
@@ -46,7 +46,7 @@ export class Suspect {
     this.silent = 0
   }
 
-  /** The runtime has answered, with what the job is. */
+  /** The runtime has answered with the status of the job. */
   says(status: Suspect["status"]): void {
     this.status = status
     this.told()
@@ -57,7 +57,7 @@ export class Suspect {
     this.asked = true
   }
 
-  /** After how many silent ticks it is asked for, from now on. */
+  /** Sets after how many silent ticks it is asked for. */
   waitsFor(ticks: number): void {
     this.patience = ticks
   }
@@ -75,7 +75,7 @@ export class Suspect {
     this.silent++
   }
 
-  /** The silence is acted upon, and counts anew. */
+  /** Something is done about the silence, which counts anew. */
   countAnew(): void {
     this.silent = 0
   }

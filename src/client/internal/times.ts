@@ -1,10 +1,10 @@
-/** Times of events, as runtimes spell them (ARCP 1.1 §8.1). */
+/** Times of events, in the forms in which runtimes write them (ARCP 1.1 §8.1). */
 
 const pattern = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)$/i
 
 /**
- * The order of two times: negative where `a` is before `b`. Runtimes write fractions of any length, and of other lengths from one event to
- * the next, so that the order of the texts is not that of the times. What is no time is compared as text.
+ * The order of two times: negative where `a` is before `b`. Runtimes write fractions of any length, which varies from event to event, so
+ * that the order of the texts is not that of the times. Texts that are not valid times are compared as text.
  */
 export const compareTimes = (a: string, b: string): number => {
   const [one, other] = [pattern.exec(a), pattern.exec(b)]

@@ -1,10 +1,10 @@
 /**
- * The fibers beside a connection's reader: the writer, the heartbeat, the acknowledgements, and the bounds of its waits.
+ * The fibers beside a connection's reader: the writer, the heartbeat, the acknowledgements, and the time-outs.
  *
  * Responsibility: each is one loop that runs as long as its connection (see `fibers`). None of them reads a frame, and none
  * decides what the end of a connection means: they close it, with the reason.
  *
- * Order: the writer takes all that is queued at once, and the time of a request counts from then. Races: a frame that is queued
+ * Order: the writer takes the whole queue at once; the time of a request counts from the end of the write. Races: a frame that is queued
  * while the writer writes: the signal is not lost, and the writer looks at the queue before it waits.
  */
 import * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import { closeCodes, type Connection, type ConnectionClosed } from "../../transp
 import type { Link } from "./link.js"
 import type { Shared } from "./shared.js"
 
-/** What follows a first frame that cannot be read has so many milliseconds to be better. */
+/** Milliseconds to wait for a welcome after a first frame that cannot be read. */
 const afterGarbage = 1_000
 
 /** Sends what is queued. */
@@ -64,7 +64,7 @@ export const heartbeats = (
     })
   )
 
-/** Looks after the time of what was sent; what cannot even be written is given as long again. */
+/** Fails requests that have waited too long. Closes the connection where a write takes twice `requestTimeout`. */
 export const timeouts = (
   { inFlight, lag, notices, options }: Shared,
   connection: Connection,
@@ -72,7 +72,7 @@ export const timeouts = (
 ): Effect.Effect<void> =>
   Effect.suspend(function look(): Effect.Effect<void> {
     const next = inFlight.expire(link.attempt.remark)
-    // A job that was lost with its request holds up the reader no longer.
+    // A job that was lost with its request must stop holding up the reader.
     lag.lookAgain()
     const since = link.writingSince
     if (since !== undefined && options.now() - since >= 2 * options.requestTimeout) {
@@ -81,7 +81,7 @@ export const timeouts = (
     return notices.publish.pipe(Effect.zipRight(Effect.sleep(next)), Effect.zipRight(Effect.suspend(look)))
   })
 
-/** Acknowledges what was processed, some time after the first of it (ARCP 1.1 §6.5). */
+/** Acknowledges processed events, `ackInterval` after the first of them (ARCP 1.1 §6.5). */
 export const acknowledgements = ({ core, options, toAcknowledge, toSend }: Shared): Effect.Effect<never> =>
   Effect.forever(
     Effect.zipRight(
@@ -96,7 +96,7 @@ export const acknowledgements = ({ core, options, toAcknowledge, toSend }: Share
     )
   )
 
-/** Closes a connection on which no welcome comes, soon where what came is of another protocol. */
+/** Closes a connection on which no welcome comes; soon where the first frame is of another protocol. */
 export const handshake = ({ core, options }: Shared, connection: Connection, link: Link): Effect.Effect<void> =>
   Effect.sleep(options.handshakeTimeout).pipe(
     Effect.raceFirst(Effect.zipRight(link.garbage.wait, Effect.sleep(afterGarbage))),
