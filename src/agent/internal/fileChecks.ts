@@ -156,6 +156,22 @@ export const parentsCheck =
       }
     })
 
+/** Stands for the random characters that a temporary name ends with: `mkdtemp` appends six, known only once it has run. */
+export const sample = "XXXXXX"
+
+/** The paths of what is about to be made: a temporary directory and, where a suffix is given, the file in it. */
+export const temporaryPlan =
+  ({ refuse, tempDirectory }: Pick<FileChecks, "refuse" | "tempDirectory">) =>
+  (
+    method: string,
+    options: FileSystem.MakeTempFileOptions | undefined,
+    suffix: string | undefined
+  ): Effect.Effect<{ readonly directory: string; readonly file: string | undefined }, PlatformError.PlatformError> => {
+    const directory = `${options?.directory ?? tempDirectory}/${options?.prefix ?? ""}${sample}`
+    if (suffix?.includes("/")) return refuse(method, directory, write, "a suffix may not hold a separator")
+    return Effect.succeed({ directory, file: suffix === undefined ? undefined : `${directory}/${sample}${suffix}` })
+  }
+
 /** Makes them. Where the process stands is asked once, so that no later change of directory moves a relative path. */
 export const make = (gate: Gate, options: GuardedFileSystemOptions | undefined): FileChecks => {
   const cwd = options?.cwd ?? host().cwd?.() ?? "/"

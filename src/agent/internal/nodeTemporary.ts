@@ -8,35 +8,34 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Checks from "./fileChecks.js"
-import { write } from "./fileChecks.js"
+import { sample, write } from "./fileChecks.js"
 import * as Calls from "./nodeCalls.js"
 import type { Failure, Reaching } from "./nodeReach.js"
 import * as Tree from "./nodeTree.js"
 import * as RealTree from "./realTree.js"
 
-// mkdtemp appends six characters.
-const sample = "XXXXXX"
-
 /** The operations that make temporary files. */
 export const temporaries = (
-  { authorize, refuse, tempDirectory }: Checks.FileChecks,
+  checks: Checks.FileChecks,
   { changing, changingOne, entry, operation, reach }: Reaching
 ): Pick<
   FileSystem.FileSystem,
   "makeTempDirectory" | "makeTempDirectoryScoped" | "makeTempFile" | "makeTempFileScoped"
 > => {
+  const { authorize, tempDirectory } = checks
+  const plan = Checks.temporaryPlan(checks)
+
   /** Makes a temporary directory in a place that is checked, with what is to be in it, before anything is made. */
   const temporary = (
     method: string,
     options: FileSystem.MakeTempFileOptions | undefined,
-    inside: string | undefined
+    suffix: string | undefined
   ): Effect.Effect<Calls.Located, Failure, Scope.Scope> =>
     Effect.gen(function* () {
-      const text = `${options?.directory ?? tempDirectory}/${options?.prefix ?? ""}${sample}`
-      if (inside?.includes("/")) return yield* refuse(method, text, write, "a suffix may not hold a separator")
+      const { directory: text, file } = yield* plan(method, options, suffix)
       const { name, parent, path } = yield* entry(method, text, write)
       yield* authorize(method, text, write, parent.path)
-      if (inside !== undefined) yield* reach(method, `${text}/${sample}${inside}`, write)
+      if (file !== undefined) yield* reach(method, file, write)
       const prefix = Calls.below(parent, name.slice(0, -sample.length))
       const made = yield* changing([path], [parent], Calls.mkdtemp(prefix))
       const real = RealTree.join(parent.path, RealTree.nameOf(made))
