@@ -142,6 +142,46 @@ export const linkCheck =
       if (real.failure !== undefined) return yield* Effect.fail(relabel(method, text)(real.failure))
     })
 
+/**
+ * Checks all that a tree holds, at its old place and at its new one. A link that moves leads from its new place. `entries` lists the tree,
+ * `targetOf` reads what a link says: the two drivers do both in their own way.
+ */
+export const treeCheck =
+  <Entry extends { readonly name: string; readonly kind: string }, Failed>(
+    fs: FileSystem.FileSystem,
+    { authorize, refuse }: Pick<FileChecks, "authorize" | "refuse">,
+    entries: <E>(
+      root: string,
+      enter: (entry: Entry) => Effect.Effect<unknown, E>
+    ) => Effect.Effect<ReadonlyArray<Entry>, E | Failed>,
+    targetOf: (entry: Entry, path: string) => Effect.Effect<string | undefined, PlatformError.PlatformError>
+  ) =>
+  ({ from, fromText, method, to, toText }: Move, needs: Capabilities) =>
+    Effect.gen(function* () {
+      // No directory is read that the lease does not cover.
+      const found = yield* entries(from, ({ name }) => authorize(method, fromText, needs, RealTree.join(from, name)))
+      for (const entry of found) {
+        const source = RealTree.join(from, entry.name)
+        const target = RealTree.join(to, entry.name)
+        yield* authorize(method, fromText, needs, source)
+        yield* authorize(method, toText, write, target)
+        if (entry.kind === "special") {
+          return yield* refuse(method, fromText, needs, "it holds what is no regular file and no directory")
+        }
+        if (method === "copy") {
+          // Nothing is written through a link that exists at the target; where it leads outside, the copy does not start.
+          const inTheWay = yield* RealTree.follow(fs, target)
+          if (inTheWay.path !== target) yield* authorize(method, toText, write, inTheWay.path)
+        }
+        const link = yield* Effect.mapError(targetOf(entry, source), relabel(method, fromText))
+        if (link !== undefined) {
+          const directory = RealTree.parentOf(method === "copy" ? source : target)
+          yield* linkCheck(fs, authorize)(method, fromText, directory, link)
+        }
+      }
+      return found
+    })
+
 /** Every directory that has to be made on the way to what does not exist is written too. */
 export const parentsCheck =
   (authorize: FileChecks["authorize"]) =>

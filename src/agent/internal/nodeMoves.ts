@@ -10,43 +10,18 @@
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Checks from "./fileChecks.js"
-import { both, type Capabilities, read, write } from "./fileChecks.js"
+import { both, read, write } from "./fileChecks.js"
 import * as Calls from "./nodeCalls.js"
 import { makeDirectories } from "./nodeDirectories.js"
 import type { Reaching } from "./nodeReach.js"
 import * as Tree from "./nodeTree.js"
 import * as RealTree from "./realTree.js"
 
-/** Checks all that a tree holds, at its old place and at its new one. A link that moves leads from its new place. */
-const treeCheck = (fs: FileSystem.FileSystem, { authorize, refuse }: Checks.FileChecks) => {
-  const checkLink = Checks.linkCheck(fs, authorize)
-
-  return ({ from, fromText, method, to, toText }: Checks.Move, needs: Capabilities) =>
-    Effect.gen(function* () {
-      // No directory is read that the lease does not cover.
-      const entries = yield* Tree.entries(from, ({ name }) =>
-        authorize(method, fromText, needs, RealTree.join(from, name))
-      )
-      for (const { kind, name, target: link } of entries) {
-        const source = RealTree.join(from, name)
-        const target = RealTree.join(to, name)
-        yield* authorize(method, fromText, needs, source)
-        yield* authorize(method, toText, write, target)
-        if (kind === "special") {
-          return yield* refuse(method, fromText, needs, "it holds what is no regular file and no directory")
-        }
-        if (method === "copy") {
-          // Nothing is written through a link that stands there already; where it leads outside, nothing is begun.
-          const inTheWay = yield* RealTree.follow(fs, target)
-          if (inTheWay.path !== target) yield* authorize(method, toText, write, inTheWay.path)
-        }
-        if (link !== undefined) {
-          yield* checkLink(method, fromText, RealTree.parentOf(method === "copy" ? source : target), link)
-        }
-      }
-      return entries
-    })
-}
+/** Checks all that a tree holds, by descriptors. */
+const treeCheck = (fs: FileSystem.FileSystem, checks: Checks.FileChecks) =>
+  Checks.treeCheck<Tree.Entry, Calls.CallFailed | Checks.Changed>(fs, checks, Tree.entries, ({ target }) =>
+    Effect.succeed(target)
+  )
 
 /** A copy of what a path leads to. */
 const copying = (
