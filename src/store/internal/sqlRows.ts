@@ -49,7 +49,7 @@ const latest = (stored: unknown, found: unknown): unknown => {
 }
 
 /** What opens sealed columns. */
-const opening = (sealer: Sealer) => {
+export const opening = (sealer: Sealer) => {
   const open = (sealed: unknown, about: string): Reading<string> => {
     const opened = sealer.open(String(sealed), about)
     return opened === undefined
