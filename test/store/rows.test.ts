@@ -1,5 +1,5 @@
 /** Rows that are not what was written, over every backend: a typed error that names table, key and field; whole ones with their values. */
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it, vi } from "@effect/vitest"
 import { BigDecimal, type Context, Effect, Layer, Option } from "effect"
 import {
   ArtifactStore,
@@ -132,6 +132,27 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
       expect((yield* store.recover).jobs.map(({ input, values }) => ({ input, values }))).toEqual([
         { input: { q: 1 }, values: found.values }
       ])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scoped("§6.6 each text of a job is parsed once for each read, though the backend decodes its rows itself", () =>
+    Effect.gen(function* () {
+      const store = yield* holding()
+      const parse = vi.spyOn(JSON, "parse")
+      yield* Effect.addFinalizer(() => Effect.sync(() => parse.mockRestore()))
+      const parsed = (text: string) => parse.mock.calls.filter(([given]) => given === text).length
+      for (const [read, input] of [
+        [store.job("job_1"), 0],
+        [store.jobs(everything), 0],
+        [store.recover, 1]
+      ] as const) {
+        parse.mockClear()
+        yield* read
+        expect(parsed(job.input)).toBe(input)
+        for (const text of [job.lease, job.leaseConstraints!, job.traceContext!, job.accepted, state.budget!]) {
+          expect(parsed(text), text).toBe(1)
+        }
+      }
     }).pipe(Effect.provide(layer))
   )
 

@@ -177,9 +177,7 @@ const recovering = ({ query }: Access, read: Reading): Effect.Effect<Recovered, 
         jobId,
         String(row.owner_session_id)
       ])
-      const stored = yield* read.job(row, { job: last[0]?.seq, owner: owned[0]?.seq })
-      // A job that is started again needs its input.
-      return yield* Effect.as(Rows.recoveredJob(stored), stored)
+      return yield* read.job(row, { job: last[0]?.seq, owner: owned[0]?.seq })
     })
 
   return Effect.all({
