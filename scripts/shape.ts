@@ -2,8 +2,8 @@
  * The shape of the house: which file owns which state, how large files and functions are, and that no files import each other in a
  * circle. Pure: a program in, findings out. `check-shape.ts` is the program.
  */
-import { posix as Path } from "node:path"
 import ts from "typescript"
+import { moduleNamed, sourceNamed, walk } from "./syntax.js"
 import { type Field, fieldName, findForeignWrites } from "./writes.js"
 
 export type Rule = "foreign-write" | "function-size" | "file-size" | "import-circle"
@@ -128,12 +128,10 @@ const pathTo = (node: ts.Node): string => {
 
 const functionSizes = (source: Source): ReadonlyArray<Finding> => {
   const large: Array<{ readonly node: ts.Node; readonly name: string; readonly size: number }> = []
-  const visit = (node: ts.Node): void => {
+  walk(source.file, (node) => {
     const size = isFunction(node) ? ownLines(source.file, node) : 0
     if (size > maxFunctionLines) large.push({ node, name: pathTo(node), size })
-    ts.forEachChild(node, visit)
-  }
-  visit(source.file)
+  })
   return grouped(large, ({ name }) => name).flatMap(([name, same]) =>
     // The largest of those with one name comes first, so that each figure can only fall when one of them is mended.
     same
@@ -164,18 +162,12 @@ const fileSizes = ({ file, path }: Source): ReadonlyArray<Finding> => {
 /** The files that a file imports by a relative path, those that it needs for types only included. */
 const importsOf = ({ file, path }: Source): ReadonlySet<string> => {
   const found = new Set<string>()
-  const add = (named: ts.Node | undefined): void => {
-    if (named === undefined || !ts.isStringLiteralLike(named) || !/^\.{1,2}(\/|$)/.test(named.text)) return
-    found.add(Path.join(Path.dirname(path), named.text).replace(/\.js$/, ".ts"))
-  }
-  const visit = (node: ts.Node): void => {
-    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) add(node.moduleSpecifier)
-    else if (ts.isExternalModuleReference(node)) add(node.expression)
-    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node.argument.literal)
-    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) add(node.arguments[0])
-    ts.forEachChild(node, visit)
-  }
-  visit(file)
+  walk(file, (node) => {
+    const named = moduleNamed(node)
+    if (named === undefined || named === null || !ts.isStringLiteralLike(named)) return
+    const target = sourceNamed(path, named.text)
+    if (target !== undefined) found.add(target)
+  })
   return found
 }
 
