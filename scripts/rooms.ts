@@ -34,9 +34,9 @@ interface Room {
 const belowRuntime = ["protocol", "authority", "transport", "store", "auth", "agent"]
 
 /**
- * The rooms within a room, from the ground up: each may import those before it, but for its neighbours on the same floor. What lies
- * directly in such a room is its face; what lies in a folder of it is closed to the others. Only the room around them is seen from
- * outside.
+ * The rooms within a room, from the ground up: each may import those before it, but not its neighbours on the same floor. The files
+ * directly in such a room are its public side; those in its folders are closed to the other rooms. From outside, only the room around
+ * them can be imported.
  */
 const subRooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   runtime: [["kernel"], ["log"], ["credentials", "artifacts"], ["jobs"], ["sessions"]]
@@ -117,7 +117,7 @@ const roomOf = (path: string): string => {
   return file !== undefined && room in subRooms && sub !== "internal" ? `${room}/${sub}` : room
 }
 
-/** Whether a file is none of its room's face. */
+/** Whether a file is closed to other rooms. */
 const isClosed = (path: string): boolean =>
   /\/internal\//.test(path) || (roomOf(path).includes("/") && path.split("/").length > 4)
 

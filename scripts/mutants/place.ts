@@ -11,7 +11,7 @@ const filesOf = (place: string): ReadonlyArray<string> =>
         .map((name) => join(place, name))
     : [place]
 
-/** Where the text stands, or why the entry is of no use. */
+/** The file that has the text, or why the entry is of no use. */
 export const place = (
   folder: string,
   { find, inside }: Mutant
