@@ -13,51 +13,19 @@ import {
 import * as Rows from "../../src/store/Rows.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import type { JobRecord, JobState, SessionRecord, StoreError } from "../../src/store/Store.js"
+import { jobRecord, jobState, sessionRecord } from "../support/records.js"
 
-const job: JobRecord = {
-  jobId: "job_1",
-  principalId: "alice",
-  agent: "echo",
-  version: "1.0.0",
+const job = jobRecord("job_1", {
   input: '{"q":1}',
   lease: '{"fs.read":["/data/**"]}',
   leaseConstraints: '{"expires_at":"2030-01-01T00:00:00Z"}',
-  idempotencyKey: undefined,
   maxRuntimeSec: 5,
-  traceId: "4bf92f3577b34da6a3ce929d0e0e4736",
   traceContext: '{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","parentSpanId":"00f067aa0ba902b7","sampled":true}',
-  parentJobId: undefined,
-  delegateId: undefined,
-  createdAt: 1000,
   accepted: '{"priority":"high","job_id":"job_1","agent":"echo@1.0.0","lease":{},"of_another_version":[1]}'
-}
+})
 
-const state: JobState = {
-  jobId: "job_1",
-  status: "running",
-  ownerSessionId: "sess_1",
-  startedAt: 1,
-  endedAt: undefined,
-  lastJobSeq: 0,
-  lastOwnerSeq: 0,
-  attempt: 1,
-  budget: '{"USD":"-1.50"}',
-  cancelled: undefined
-}
-
-const session: SessionRecord = {
-  sessionId: "sess_1",
-  principal: { id: "alice", anonymous: false, claims: { role: "admin" } },
-  client: { name: "c" },
-  features: ["ack"],
-  tokenHash: "h",
-  previousTokenHash: undefined,
-  createdAt: 1,
-  lastSeenAt: 2,
-  lastSeq: 0,
-  ackedSeq: 0,
-  floorSeq: 0
-}
+const state = jobState("job_1", { budget: '{"USD":"-1.50"}' })
+const session = sessionRecord("sess_1")
 
 const credential: LedgerRecord = {
   reference: "ref_1",

@@ -1,41 +1,10 @@
 /** A few sessions and jobs of the log without a runtime, and random calls of a batch on them. */
 import { Effect, FastCheck as fc, Stream } from "effect"
 import type { JobValues } from "../../src/store/Rows.js"
-import type { Batch as Stored, JobRecord, JobState, SegmentClass, SessionRecord } from "../../src/store/Store.js"
+import type { Batch as Stored, JobState, SegmentClass, SessionRecord } from "../../src/store/Store.js"
 import type { Connection } from "../../src/transport/Connection.js"
 import { Batch, Copies, JobLog, Outbox, SessionLog } from "./liveState.js"
-
-const sessionRecord = (n: number, features: ReadonlyArray<string>): SessionRecord => ({
-  sessionId: `sess_${n}`,
-  principal: { id: "alice", anonymous: false, claims: {} },
-  client: { name: "test", version: "1" },
-  features,
-  tokenHash: `hash ${n}`,
-  previousTokenHash: undefined,
-  createdAt: 0,
-  lastSeenAt: 0,
-  lastSeq: 0,
-  ackedSeq: 0,
-  floorSeq: 0
-})
-
-const jobRecord = (name: string): JobRecord => ({
-  jobId: `job_${name}`,
-  principalId: "alice",
-  agent: "agent",
-  version: "1.0.0",
-  input: "null",
-  lease: "{}",
-  leaseConstraints: undefined,
-  idempotencyKey: undefined,
-  maxRuntimeSec: undefined,
-  traceId: "0".repeat(32),
-  traceContext: undefined,
-  parentJobId: undefined,
-  delegateId: undefined,
-  createdAt: 0,
-  accepted: "{}"
-})
+import { jobRecord, sessionRecord } from "./records.js"
 
 const classes: ReadonlyArray<SegmentClass> = ["event", "progress", "chunk"]
 /** Characters of payloads: the larger ones are marked, and let older ones go from memory. */
@@ -105,13 +74,13 @@ const sorted = <A>(rows: ReadonlyArray<A>, by: (row: A) => string): ReadonlyArra
 export const makeModel = (warm: number) => {
   const copies = new Copies()
   const sessions = [["progress", "result_chunk", "ack"], [], ["progress", "result_chunk"]].map(
-    (features, n) => new SessionLog(sessionRecord(n, features))
+    (features, n) => new SessionLog(sessionRecord(`sess_${n}`, { features, tokenHash: `hash ${n}` }))
   )
   // The last one's own change was dropped: nothing is written of it.
   const jobs = [0, 1, 2, 3].map(
     (n) =>
       new JobLog(
-        jobRecord(String(n)),
+        jobRecord(`job_${n}`),
         {
           status: "running",
           ownerSessionId: "sess_0",
@@ -182,7 +151,7 @@ export const makeModel = (warm: number) => {
       case "removeSession":
         return session.removed ? batch.removeSession(session) : undefined
       case "job":
-        batch.job(jobRecord(`new ${n}`))
+        batch.job(jobRecord(`job_new ${n}`))
         return
       case "state":
         return batch.state(job, n === 0 ? undefined : { attempt: n, budget: `{"USD":"${n}"}` })
