@@ -1,11 +1,11 @@
 /**
- * What gets another place or another name, over Node's descriptors: copies, renames and links.
+ * Copies, renames and links, over Node's descriptors.
  *
  * Order: all that a tree holds is checked, at its old place and at its new one, before anything of it is touched. A copy that has begun is
- * not started again: what is there already would be kept as it is.
+ * not started again, since files that were copied already would be kept as they are.
  *
- * Races: what has come into a tree since it was checked was not checked, and a file may have come to the place of another: then the
- * operation starts again.
+ * Races: an entry that was added to a tree after the check was not checked, and another file may have replaced the one that was checked:
+ * then the operation starts again.
  */
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
@@ -53,7 +53,7 @@ const copying = (
           return { from, to, listed, missing: target._tag === "Missing" ? target : undefined }
         })
       )
-      // Not to be started again: what is there already would be kept as it is.
+      // Not started again: files that were copied already would be kept as they are.
       yield* Effect.gen(function* () {
         const { missing, to } = checked
         if (missing !== undefined) yield* makeDirectories(reach, RealTree.parentOf(to), missing.existing, undefined)
@@ -92,7 +92,7 @@ export const moves = (
           [from.path, to.path],
           [from.parent, to.parent],
           Effect.gen(function* () {
-            // What has come into the tree since was not checked.
+            // An entry that was added since was not checked.
             const now = yield* Tree.entries(from.path, () => Effect.void)
             if (!Tree.isSame(listed, now)) return yield* new Checks.Changed()
             yield* Calls.rename(Calls.below(from.parent, from.name), Calls.below(to.parent, to.name))
@@ -117,7 +117,7 @@ export const moves = (
           [parent, to.parent],
           Effect.gen(function* () {
             yield* Calls.link(Calls.below(parent, RealTree.nameOf(from.path)), made)
-            // Another file may have come to its place: it is not the one that was checked.
+            // Another file may have replaced the one that was checked.
             if (Calls.isSame(yield* Calls.lstat(made), from.info)) return
             yield* Calls.unlink(made)
             return yield* new Checks.Changed()

@@ -1,8 +1,9 @@
 /**
  * Temporary files and directories, over Node's descriptors.
  *
- * Order: the place, and what would be in it, are checked before anything is made; the last characters of a name are known only then, and are
- * checked too. What is refused by that, and what its scope gives up, is removed, and nothing that has come to its place.
+ * Order: the place, and what would be in it, are checked before anything is made. The last characters of a name are known only after that,
+ * so the full name is checked again; what this check refuses is removed, as is everything whose scope closes. An entry that has replaced
+ * what was made is not removed.
  */
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
@@ -66,7 +67,7 @@ export const temporaries = (
       })
     )
 
-  /** Removes a temporary directory that was made, and nothing that has come to its place. */
+  /** Removes a temporary directory that was made, but not an entry that has replaced it. */
   const removeMade = ({ info, path }: Pick<Calls.Located, "info" | "path">) =>
     Effect.gen(function* () {
       const listed = yield* Tree.entries(path, () => Effect.void)

@@ -1,8 +1,9 @@
 /**
  * Temporary files and directories, by paths.
  *
- * Order: the place, and what would be in it, are checked before anything is made; the last characters of a name are known only then, and are
- * checked too. What is refused by that, and what its scope gives up, is removed, unless its path leads elsewhere by now.
+ * Order: the place, and what would be in it, are checked before anything is made. The last characters of a name are known only after that,
+ * so the full name is checked again; what this check refuses is removed, as is everything whose scope closes, unless its path leads
+ * elsewhere in the meantime.
  */
 import type * as PlatformError from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
@@ -61,7 +62,7 @@ export const temporaries = (
       fs.makeTempFile({ ...where, suffix: options?.suffix ?? "" })
     )
 
-  /** Removes a temporary directory that was made, unless its path leads elsewhere by now. */
+  /** Removes a temporary directory that was made, unless its path leads elsewhere in the meantime. */
   const removeMade = (path: string) =>
     Effect.ignore(
       PathLock.structural.exclusive([path])(

@@ -3,7 +3,7 @@
  *
  * Order: all that a tree holds is checked, at its old place and at its new one, before anything of it is touched.
  *
- * Races: what has come into a tree since it was checked was not checked: then the operation starts again.
+ * Races: an entry that was added to a tree after the check was not checked: then the operation starts again.
  */
 import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
@@ -73,7 +73,7 @@ export const moves = (
     ({ kind }, path) => (kind === "link" ? fs.readLink(path) : Effect.succeed(undefined))
   )
 
-  /** What has come into a tree since it was checked was not checked. */
+  /** Fails with `Changed` if the tree is another one than was checked. */
   const sameTree = (root: string, before: ReadonlyArray<RealTree.Entry>) =>
     Effect.flatMap(
       RealTree.entries(fs, root, () => Effect.void),
