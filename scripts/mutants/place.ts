@@ -25,7 +25,7 @@ export const place = (
   return {
     fault:
       found.length === 0
-        ? `the text to replace is not in ${inside} any more: find the line that keeps this rule now, and change the entry\n      ${find}`
+        ? `the text to replace is not in ${inside}: find the line that keeps this rule now, and change the entry\n      ${find}`
         : `the text to replace is ${found.length} times in ${inside}: make it longer, or the place narrower\n      ${find}`
   }
 }

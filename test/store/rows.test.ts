@@ -1,4 +1,4 @@
-/** Rows that are not what was written, over every backend: a typed error that names table, key and field; whole ones with their values. */
+/** Rows over every backend: intact ones come with their values, damaged ones are a typed error that names table, key and field. */
 import { describe, expect, it, vi } from "@effect/vitest"
 import { BigDecimal, type Context, Effect, Layer, Option } from "effect"
 import {
@@ -75,7 +75,7 @@ const everything = {
 const message = (row: string, table: string, field: string) =>
   `the row ${row} of ${table} is damaged in its field ${field}: restore the database from a backup, or delete the row`
 
-const refused = <A>(read: Effect.Effect<A, StoreError>, row: string, table: string, field: string) =>
+const rejected = <A>(read: Effect.Effect<A, StoreError>, row: string, table: string, field: string) =>
   Effect.map(Effect.flip(read), (error) => {
     expect(error).toMatchObject({ _tag: "StoreError", operation: "read", message: message(row, table, field) })
   })
@@ -155,13 +155,15 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
     ["accepted", '{"priority":"odd"}']
   ]
 
-  it.effect.each(texts)("§6.6 a job whose %s is %s is refused by name: read, listed and taken up", ([field, text]) =>
-    Effect.gen(function* () {
-      const store = yield* holding({ [field]: text })
-      for (const read of [store.job("job_1"), store.jobs(everything), store.recover]) {
-        yield* refused<unknown>(read, "job_1", "arcp_jobs", field)
-      }
-    }).pipe(Effect.provide(layer), Effect.scoped)
+  it.effect.each(texts)(
+    "§6.6 a job whose %s is %s is rejected by name when it is read, listed and recovered",
+    ([field, text]) =>
+      Effect.gen(function* () {
+        const store = yield* holding({ [field]: text })
+        for (const read of [store.job("job_1"), store.jobs(everything), store.recover]) {
+          yield* rejected<unknown>(read, "job_1", "arcp_jobs", field)
+        }
+      }).pipe(Effect.provide(layer), Effect.scoped)
   )
 
   const states: ReadonlyArray<readonly [field: keyof JobState, value: unknown]> = [
@@ -174,18 +176,18 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
     ["lastJobSeq", "many"]
   ]
 
-  it.effect.each(states)("§9.6 a job whose state says that its %s is %s is refused by name", ([field, value]) =>
+  it.effect.each(states)("§9.6 a job whose state says that its %s is %s is rejected by name", ([field, value]) =>
     Effect.gen(function* () {
       const store = yield* holding({}, { [field]: value })
-      yield* refused<unknown>(store.job("job_1"), "job_1", "arcp_job_states", field)
-      yield* refused<unknown>(store.jobs(everything), "job_1", "arcp_job_states", field)
+      yield* rejected<unknown>(store.job("job_1"), "job_1", "arcp_job_states", field)
+      yield* rejected<unknown>(store.jobs(everything), "job_1", "arcp_job_states", field)
     }).pipe(Effect.provide(layer), Effect.scoped)
   )
 
-  it.scoped("an input that is no JSON is refused where a job may be started again, and shown by no listing", () =>
+  it.scoped("an input that is not JSON is rejected at recovery only: a listing does not decode it", () =>
     Effect.gen(function* () {
       const store = yield* holding({ input: '{"secret":"sword' })
-      yield* refused<unknown>(store.recover, "job_1", "arcp_jobs", "input")
+      yield* rejected<unknown>(store.recover, "job_1", "arcp_jobs", "input")
       expect((yield* store.jobs(everything)).length).toBe(1)
     }).pipe(Effect.provide(layer))
   )
@@ -199,41 +201,38 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
     ["lastSeq", 0.5]
   ]
 
-  it.effect.each(sessions)("§6.3 a session whose %s is %s is refused by name at the start", ([field, value]) =>
+  it.effect.each(sessions)("§6.3 a session whose %s is %s is rejected by name at recovery", ([field, value]) =>
     Effect.gen(function* () {
       const store = yield* Store
       yield* store.commit({ ...emptyBatch, sessions: [{ ...session, [field]: value } as SessionRecord] })
-      yield* refused<unknown>(Rows.decoded(store).recover, "sess_1", "arcp_sessions", field)
+      yield* rejected<unknown>(Rows.decoded(store).recover, "sess_1", "arcp_sessions", field)
     }).pipe(Effect.provide(layer), Effect.scoped)
   )
 
-  it.scoped(
-    "the result of a step is decoded; one that is no JSON is refused by name, and a step without one has none",
-    () =>
-      Effect.gen(function* () {
-        const store = yield* Store
-        const step = (name: string, value: string) => ({ jobId: "job_1", name, fingerprint: "f", value })
-        yield* store.commit({
-          ...emptyBatch,
-          jobs: [job],
-          jobStates: [state],
-          steps: [step("whole", '{"n":1}'), step("none", ""), step("text", '""'), step("half", '{"secret":"sword')]
-        })
-        const rows = Rows.decoded(store)
-        const result = (name: string) =>
-          Effect.map(rows.step("job_1", name), (found) => Option.getOrThrow(found).result)
-        expect(yield* result("whole")).toEqual({ n: 1 })
-        expect(yield* result("none")).toBe(undefined)
-        expect(yield* result("text")).toBe("")
-        yield* refused(result("half"), "half", "arcp_steps", "value")
-      }).pipe(Effect.provide(layer))
+  it.scoped("the result of a step is decoded; one that is not JSON is rejected by name, and a step may have none", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const step = (name: string, value: string) => ({ jobId: "job_1", name, fingerprint: "f", value })
+      yield* store.commit({
+        ...emptyBatch,
+        jobs: [job],
+        jobStates: [state],
+        steps: [step("whole", '{"n":1}'), step("none", ""), step("text", '""'), step("half", '{"secret":"sword')]
+      })
+      const rows = Rows.decoded(store)
+      const result = (name: string) => Effect.map(rows.step("job_1", name), (found) => Option.getOrThrow(found).result)
+      expect(yield* result("whole")).toEqual({ n: 1 })
+      expect(yield* result("none")).toBe(undefined)
+      expect(yield* result("text")).toBe("")
+      yield* rejected(result("half"), "half", "arcp_steps", "value")
+    }).pipe(Effect.provide(layer))
   )
 
-  it.scoped("§14 a credential of the ledger in a state that is none is refused by name", () =>
+  it.scoped("§14 a credential of the ledger whose number of attempts is not whole is rejected by name", () =>
     Effect.gen(function* () {
       const ledger = yield* CredentialLedger
       yield* ledger.put([{ ...credential, attempts: 0.5 }])
-      yield* refused<unknown>(
+      yield* rejected<unknown>(
         Rows.decodedLedger(ledger).list({ states: ["live"], limit: 1 }),
         "ref_1",
         "arcp_credentials",
@@ -255,14 +254,14 @@ describe("a backend of another program", () => {
     }
   )
 
-  it.scoped("whose rows throw when they are looked at is refused by a typed error, not by a defect", () =>
+  it.scoped("whose rows throw when they are read fails with a typed error, not with a defect", () =>
     Effect.gen(function* () {
       const store = yield* other({ record: hostile, state })
-      yield* refused<unknown>(store.job("job_1"), "without a key", "arcp_jobs", "data")
+      yield* rejected<unknown>(store.job("job_1"), "without a key", "arcp_jobs", "data")
       const half = yield* other({ record: { ...job, accepted: undefined }, state })
-      yield* refused<unknown>(half.job("job_1"), "job_1", "arcp_jobs", "accepted")
+      yield* rejected<unknown>(half.job("job_1"), "job_1", "arcp_jobs", "accepted")
       const stateless = yield* other({ record: job, state: null })
-      yield* refused<unknown>(stateless.job("job_1"), "without a key", "arcp_job_states", "data")
+      yield* rejected<unknown>(stateless.job("job_1"), "without a key", "arcp_job_states", "data")
     }).pipe(Effect.provide(MemoryStore.layer))
   )
 
@@ -271,16 +270,16 @@ describe("a backend of another program", () => {
       expect(
         yield* Rows.chunk("job_1", '{"kind":"result_chunk","body":{"result_id":"r","data":"x","encoding":"utf8"}}')
       ).toEqual({ body: { result_id: "r", data: "x", encoding: "utf8" } })
-      yield* refused<unknown>(Rows.chunk("job_1", '{"body":{}}'), "job_1", "arcp_segments", "payload")
-      yield* refused<unknown>(Rows.streamedResult("job_1", "{half}"), "job_1", "arcp_segments", "payload")
-      yield* refused<unknown>(Rows.payload("job_1", "{half}"), "job_1", "arcp_segments", "payload")
+      yield* rejected<unknown>(Rows.chunk("job_1", '{"body":{}}'), "job_1", "arcp_segments", "payload")
+      yield* rejected<unknown>(Rows.streamedResult("job_1", "{half}"), "job_1", "arcp_segments", "payload")
+      yield* rejected<unknown>(Rows.payload("job_1", "{half}"), "job_1", "arcp_segments", "payload")
     })
   )
 })
 
 describe("a backend that is a class", () => {
   type Service = Context.Tag.Service<Store>
-  /** Its operations stand on its prototype, and its state is private. */
+  /** Its operations are on its prototype, and its state is private. */
   class Backend {
     readonly durable = false
     readonly #inner: Service

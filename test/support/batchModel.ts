@@ -7,7 +7,7 @@ import { Batch, Copies, JobLog, Outbox, SessionLog } from "./liveState.js"
 import { jobRecord, sessionRecord } from "./records.js"
 
 const classes: ReadonlyArray<SegmentClass> = ["event", "progress", "chunk"]
-/** Characters of payloads: the larger ones are marked, and let older ones go from memory. */
+/** Payloads by their number of characters: the larger ones are marked, and evict older ones from memory. */
 const payloads = [1, 20, 70_000, 1_100_000].map((size) => "x".repeat(size))
 const names = [
   "event",
@@ -222,8 +222,8 @@ export const makeModel = (warm: number) => {
   const commit = (these: ReadonlyArray<Call>) => {
     const batch = make(these)
     const stored = batch.rows()
-    // Of several sessions or jobs it does not count which comes first.
-    const told = {
+    // The order of several sessions or jobs does not matter.
+    const comparable = {
       ...stored,
       jobStates: sorted(stored.jobStates, ({ jobId }) => jobId),
       deliveries: sorted(stored.deliveries, ({ sessionId }) => sessionId),
@@ -232,10 +232,10 @@ export const makeModel = (warm: number) => {
     keep(stored)
     const news = Array.from(batch.publish(), ({ sessionId }) => sessionId).toSorted()
     batch.answer((answer) => answer())
-    return { stored: copies.of(told), news, isEmpty: batch.isEmpty, events: batch.events }
+    return { stored: copies.of(comparable), news, isEmpty: batch.isEmpty, events: batch.events }
   }
 
-  // The store, as far as it can be compared with what is in memory.
+  // The rows of the store that can be compared with what is in memory.
   const records = new Map<string, SessionRecord>()
   const stored = new Set<string>()
   const states = new Map<string, JobState>()
@@ -244,7 +244,7 @@ export const makeModel = (warm: number) => {
   const keep = (batch: Stored): void => {
     for (const { jobId } of batch.jobs) if (!jobId.startsWith("job_new")) stored.add(jobId)
     for (const { jobId } of [...batch.jobStates, ...batch.segments]) {
-      if (!stored.has(jobId)) throw new Error(`there is no job ${jobId}: a store refuses this batch for ever`)
+      if (!stored.has(jobId)) throw new Error(`there is no job ${jobId}: every store rejects this batch`)
     }
     for (const record of batch.sessions) records.set(record.sessionId, record)
     for (const state of batch.jobStates) states.set(state.jobId, state)
@@ -258,7 +258,7 @@ export const makeModel = (warm: number) => {
 
   /** What the store has, and what it must have. */
   const kept = () => {
-    // Nothing is written any more of a session that is gone.
+    // No more rows are written of a session that was removed.
     const there = [...records.values()].filter(
       ({ sessionId }) => !sessions.some((one) => one.sessionId === sessionId && one.removed)
     )
