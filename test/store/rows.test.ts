@@ -228,17 +228,22 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
     }).pipe(Effect.provide(layer))
   )
 
-  it.scoped("§14 a credential of the ledger whose number of attempts is not whole is rejected by name", () =>
+  const credentials: ReadonlyArray<readonly [field: keyof LedgerRecord, value: unknown]> = [
+    ["attempts", 0.5],
+    ["createdAt", "today"]
+  ]
+
+  it.effect.each(credentials)("§14 a credential whose %s is %s is rejected by name", ([field, value]) =>
     Effect.gen(function* () {
       const ledger = yield* CredentialLedger
-      yield* ledger.put([{ ...credential, attempts: 0.5 }])
+      yield* ledger.put([{ ...credential, [field]: value } as LedgerRecord])
       yield* rejected<unknown>(
         Rows.decodedLedger(ledger).list({ states: ["live"], limit: 1 }),
         "ref_1",
         "arcp_credentials",
-        "attempts"
+        field
       )
-    }).pipe(Effect.provide(layer))
+    }).pipe(Effect.provide(layer), Effect.scoped)
   )
 })
 
@@ -262,6 +267,15 @@ describe("a backend of another program", () => {
       yield* rejected<unknown>(half.job("job_1"), "job_1", "arcp_jobs", "accepted")
       const stateless = yield* other({ record: job, state: null })
       yield* rejected<unknown>(stateless.job("job_1"), "without a key", "arcp_job_states", "data")
+    }).pipe(Effect.provide(MemoryStore.layer))
+  )
+
+  it.scoped("§14 whose ledger has a credential in an unknown state fails with a typed error", () =>
+    Effect.gen(function* () {
+      const ledger = yield* CredentialLedger
+      const odd = { ...ledger, list: () => Effect.succeed([{ ...credential, state: "odd" as never }]) }
+      const list = Rows.decodedLedger(odd).list({ states: ["live"], limit: 1 })
+      yield* rejected<unknown>(list, "ref_1", "arcp_credentials", "state")
     }).pipe(Effect.provide(MemoryStore.layer))
   )
 

@@ -16,7 +16,7 @@ const about = (reference: string): string => `credential ${reference}`
 
 /** Over a database that has been migrated. */
 export const makeSqlLedger = (sql: SqlClient, sealer: Sealer): Context.Tag.Service<CredentialLedger> => {
-  const { query, withConnection } = access(sql)
+  const { query, remove, withConnection } = access(sql)
   const { openMaybe } = opening(sealer)
 
   const params = (r: LedgerRecord): ReadonlyArray<Param> => [
@@ -82,19 +82,6 @@ export const makeSqlLedger = (sql: SqlClient, sealer: Sealer): Context.Tag.Servi
       )
     },
     sweep: (revokedBefore) =>
-      Effect.gen(function* () {
-        const old = yield* query(
-          "sweep",
-          "SELECT COUNT(*) AS n FROM arcp_credentials WHERE state = 'revoked' AND revoked_at < ?",
-          [revokedBefore]
-        )
-        const n = Number(old[0]?.n ?? 0)
-        if (n > 0) {
-          yield* query("sweep", "DELETE FROM arcp_credentials WHERE state = 'revoked' AND revoked_at < ?", [
-            revokedBefore
-          ])
-        }
-        return n
-      })
+      remove("sweep", "arcp_credentials", "state = 'revoked' AND revoked_at < ?", [revokedBefore])
   }
 }

@@ -84,19 +84,9 @@ const expiredJobs =
       return out
     })
 
-const removeExpiredKeys =
-  ({ query }: Access) =>
-  (now: number): Effect.Effect<number, StoreError> =>
-    Effect.gen(function* () {
-      const expired = yield* query("sweep", "SELECT COUNT(*) AS n FROM arcp_keys WHERE expires_at <= ?", [now])
-      const n = Number(expired[0]?.n ?? 0)
-      if (n > 0) yield* query("sweep", "DELETE FROM arcp_keys WHERE expires_at <= ?", [now])
-      return n
-    })
-
 /** The operations of a store that delete. Portable SQL has only DELETE; a database may add a purge of its own. */
 export const sweeps = (access: Access) => ({
   expiredJobs: expiredJobs(access),
-  removeExpiredKeys: removeExpiredKeys(access),
+  removeExpiredKeys: (now: number) => access.remove("sweep", "arcp_keys", "expires_at <= ?", [now]),
   purge: removeLeftovers(access)
 })
