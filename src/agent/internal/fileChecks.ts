@@ -6,6 +6,7 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Canonical from "../../authority/Canonical.js"
 import { platformDenied } from "../Denied.js"
 import type { Denial, Gate } from "../Gate.js"
@@ -154,7 +155,7 @@ export const treeCheck =
       root: string,
       enter: (entry: Entry) => Effect.Effect<unknown, E>
     ) => Effect.Effect<ReadonlyArray<Entry>, E | Failed>,
-    targetOf: (entry: Entry, path: string) => Effect.Effect<string | undefined, PlatformError.PlatformError>
+    targetOf: (entry: Entry, path: string) => Effect.Effect<Option.Option<string>, PlatformError.PlatformError>
   ) =>
   ({ from, fromText, method, to, toText }: Move, needs: Capabilities) =>
     Effect.gen(function* () {
@@ -174,9 +175,9 @@ export const treeCheck =
           if (inTheWay.path !== target) yield* authorize(method, toText, write, inTheWay.path)
         }
         const link = yield* Effect.mapError(targetOf(entry, source), relabel(method, fromText))
-        if (link !== undefined) {
+        if (Option.isSome(link)) {
           const directory = RealTree.parentOf(method === "copy" ? source : target)
-          yield* linkCheck(fs, authorize)(method, fromText, directory, link)
+          yield* linkCheck(fs, authorize)(method, fromText, directory, link.value)
         }
       }
       return found

@@ -9,6 +9,7 @@
  */
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Checks from "./fileChecks.js"
 import { both, read, write } from "./fileChecks.js"
 import * as Calls from "./nodeCalls.js"
@@ -20,7 +21,7 @@ import * as RealTree from "./realTree.js"
 /** Checks all that a tree holds, by descriptors. */
 const treeCheck = (fs: FileSystem.FileSystem, checks: Checks.FileChecks) =>
   Checks.treeCheck<Tree.Entry, Calls.CallFailed | Checks.Changed>(fs, checks, Tree.entries, ({ target }) =>
-    Effect.succeed(target)
+    Effect.succeed(Option.fromNullable(target))
   )
 
 /** A copy of what a path leads to. */

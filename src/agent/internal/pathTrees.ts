@@ -70,7 +70,7 @@ export const moves = (
     fs,
     checks,
     (root, enter) => RealTree.entries(fs, root, enter),
-    ({ kind }, path) => (kind === "link" ? fs.readLink(path) : Effect.succeed(undefined))
+    ({ kind }, path) => (kind === "link" ? Effect.asSome(fs.readLink(path)) : Effect.succeedNone)
   )
 
   /** Fails with `Changed` if the tree is another one than was checked. */
