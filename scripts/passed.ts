@@ -1,17 +1,17 @@
 /**
- * Which files of `src` one act passes: an event from `Job.log` until its frame is in the client's hands, and a submit from its frame
- * until the agent's handler runs. Measured by V8's precise coverage, which counts from one look to the next: the acts are done many
- * times before, then the counters are reset, one act is done, and what ran is read. That is repeated, and what every repetition has
- * passed counts: a turn of the event loop that ends early on a busy machine lets other work in between.
+ * Which files of `src` one act passes through: an event, from `Job.log` until the client has its frame, and a submit, from its frame
+ * until the agent's handler runs. Measured by V8's precise coverage, which counts from one reading to the next: the acts are done many
+ * times first, then the counters are reset, one act is done, and the counters are read. This is repeated, and only the files that every
+ * repetition passed through count: on a busy machine, a turn of the event loop may end early and let other work run in between.
  *
  * A raw client and a runtime live in this process, over the memory transport with encoded frames and the store in memory. The client
- * negotiates nothing that answers by itself (no heartbeat, no acknowledgement). What counts is a file of which a function ran, or went on
- * after it had been suspended, in that time. Functions of the script and of packages do not count, nor does what ran when a module was
- * loaded.
+ * negotiates no feature that sends frames by itself (no heartbeat, no acknowledgement). A file counts if one of its functions ran, or
+ * resumed after a suspension, in that time. Functions of the script and of packages do not count, nor does code that ran while a module
+ * was loaded.
  */
 import { Session, type Profiler } from "node:inspector"
 import { fileURLToPath } from "node:url"
-import { Deferred, Effect, Layer, Logger, LogLevel, Stream } from "effect"
+import { Cause, Deferred, Effect, Layer, Logger, LogLevel, Stream } from "effect"
 import { Agent, Job } from "../src/agent/index.js"
 import { Authenticator } from "../src/auth/index.js"
 import { ArcpRuntime, Limits } from "../src/runtime/index.js"
@@ -31,7 +31,7 @@ export interface Paths {
   readonly submit: ReadonlyArray<Passed>
 }
 
-/** How many files of the runtime each act may pass, those of its kernel not counted. */
+/** How many files of the runtime each act may pass through, without those of its kernel. */
 export const targets: { readonly [Act in keyof Paths]: number } = { event: 7, submit: 12 }
 
 const runtime = "src/runtime/"
@@ -83,11 +83,11 @@ export const named = (ran: ReadonlyArray<Ran>, sourceOf: (scriptId: string) => s
     })
     .sort((a, b) => (a.path < b.path ? -1 : 1))
 
-/** The files that are in each of some measurements, as the first has them. */
+/** The files that are in every measurement, as the first one has them. */
 export const inEach = (measured: ReadonlyArray<ReadonlyArray<Passed>>): ReadonlyArray<Passed> =>
   (measured[0] ?? []).filter(({ path }) => measured.every((files) => files.some((file) => file.path === path)))
 
-/** V8's counters: what ran since the last look. The answers come while `post` runs, so a look can stand anywhere. */
+/** V8's counters: what ran since they were last read. `post` calls back synchronously, so they can be read anywhere. */
 const counters = (root: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -117,8 +117,8 @@ const counters = (root: string) =>
       const sourceOf = (scriptId: string): string => {
         let source = sources.get(scriptId) ?? ""
         if (source !== "") return source
-        session.post("Debugger.getScriptSource", { scriptId }, (error, { scriptSource }) => {
-          if (error === null) source = scriptSource
+        session.post("Debugger.getScriptSource", { scriptId }, (error, script) => {
+          if (error === null) source = script.scriptSource
         })
         sources.set(scriptId, source)
         return source
@@ -133,7 +133,7 @@ const counters = (root: string) =>
     })
   )
 
-/** What the script and the agent share: how the agent is let on, and what is done at each end of an act. */
+/** What the script and the agent share: how the agent is told to go on, and what runs at each end of an act. */
 interface Stage {
   emit: (() => void) | undefined
   onHandler: () => void
@@ -167,58 +167,55 @@ const runtimeOn = (stage: Stage) =>
     Layer.provide(Logger.minimumLogLevel(LogLevel.Warning))
   )
 
-/** Lets everything that is under way come to its end: nothing in this process waits for I/O, and no timer is near. */
+/** Waits until all pending work has ended: nothing in this process waits for I/O, and no timer is due soon. */
 const settled = Effect.promise(async () => {
   for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve))
 })
 
-/** A raw client: sends a message, and is told each frame that comes. */
+/** A raw client: sends messages, and reports the type of each frame that it receives. */
 const rawClient = Effect.gen(function* () {
   const connector = yield* Connector
   const connection = yield* connector.connect
-  let told: (type: string) => void = () => undefined
+  let received: (type: string) => void = () => undefined
   yield* Stream.runForEach(connection.inbound, (frame) =>
     Effect.sync(() => {
       if (typeof frame !== "string") throw new Error("the transport is not an encoded one")
-      told((JSON.parse(frame) as { readonly type: string }).type)
+      received((JSON.parse(frame) as { readonly type: string }).type)
     })
   ).pipe(Effect.forkScoped)
   let sent = 0
   const frameOf = (type: string, payload: object) => JSON.stringify({ arcp: "1.1", id: `m${++sent}`, type, payload })
-  /** Sends a message and waits until a frame of a type has come, or longer. */
+  /** Sends a message and waits until a frame of the type `until` was received and pending work has ended. */
   const exchange = (type: string, payload: object, until: string, last: () => void = () => undefined) =>
     Effect.gen(function* () {
       const frame = frameOf(type, payload)
-      const come = yield* Deferred.make<void>()
-      told = (came) => {
-        if (came !== until) return
-        told = () => undefined
-        Deferred.unsafeDone(come, Effect.void)
+      const done = yield* Deferred.make<void>()
+      received = (type) => {
+        if (type !== until) return
+        received = () => undefined
+        Deferred.unsafeDone(done, Effect.void)
       }
       last()
       yield* connection.send([frame])
-      yield* Deferred.await(come)
+      yield* Deferred.await(done)
       yield* settled
     })
   const onFrame = (f: (type: string) => void): void => {
-    told = f
+    received = f
   }
   return { exchange, onFrame }
 })
 
-const missing = (act: string) => Effect.dieMessage(`${act}: not seen within thirty seconds`)
-
 const within = <A, E, R>(act: string, effect: Effect.Effect<A, E, R>) =>
-  Effect.timeoutTo(effect, {
+  Effect.timeoutFailCause(effect, {
     duration: "30 seconds",
-    onSuccess: (value: A) => Effect.succeed(value),
-    onTimeout: () => missing(act)
-  }).pipe(Effect.flatten)
+    onTimeout: () => Cause.die(new Error(`${act}: not seen within thirty seconds`))
+  })
 
 /** How often each act is measured. */
 const rounds = 10
 
-/** Does both acts, after so many that are not looked at, for the sources under a root (with a slash at its end). */
+/** Measures both acts, each after `warmUps` that are not measured, for the sources under a root (with a slash at its end). */
 export const measurePaths = (root: string, warmUps: number): Effect.Effect<Paths> => {
   const stage: Stage = { emit: undefined, onHandler: () => undefined, onLog: () => undefined }
   return Effect.gen(function* () {

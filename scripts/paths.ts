@@ -1,6 +1,6 @@
 /**
- * Prints which files one event and one submit pass, with the functions that ran, and exits 1 where they are more of the runtime's than
- * the targets allow (see `passed.ts`). `npm run paths`; with `-- --json` it prints what was measured, and judges nothing.
+ * Prints which files one event and one submit pass through, with the functions that ran, and exits 1 if more files of the runtime are
+ * among them than the targets allow (see `passed.ts`). `npm run paths`; with `-- --json` it prints the measurement and checks no target.
  */
 import { fileURLToPath } from "node:url"
 import { Effect } from "effect"

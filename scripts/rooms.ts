@@ -4,9 +4,9 @@
  * program; the table below is the only place to change when a room or an entry is added.
  */
 import { isBuiltin } from "node:module"
-import { posix as Path } from "node:path"
 import ts from "typescript"
 import { entriesOf, type Manifest, targetOf } from "./manifest.js"
+import { moduleNamed, sourceNamed, walk } from "./syntax.js"
 
 /** A file by its path from the repository's root, with forward slashes. */
 export interface Source {
@@ -34,9 +34,9 @@ interface Room {
 const belowRuntime = ["protocol", "authority", "transport", "store", "auth", "agent"]
 
 /**
- * The rooms within a room, from the ground up: each may import those before it, but for its neighbours on the same floor. What lies
- * directly in such a room is its face; what lies in a folder of it is closed to the others. Only the room around them is seen from
- * outside.
+ * The rooms within a room, from the ground up: each may import those before it, but not its neighbours on the same floor. The files
+ * directly in such a room are its public side; those in its folders are closed to the other rooms. From outside, only the room around
+ * them can be imported.
  */
 const subRooms: Readonly<Record<string, ReadonlyArray<ReadonlyArray<string>>>> = {
   runtime: [["kernel"], ["log"], ["credentials", "artifacts"], ["jobs"], ["sessions"]]
@@ -117,7 +117,7 @@ const roomOf = (path: string): string => {
   return file !== undefined && room in subRooms && sub !== "internal" ? `${room}/${sub}` : room
 }
 
-/** Whether a file is none of its room's face. */
+/** Whether a file is closed to other rooms. */
 const isClosed = (path: string): boolean =>
   /\/internal\//.test(path) || (roomOf(path).includes("/") && path.split("/").length > 4)
 
@@ -129,29 +129,6 @@ const packageOf = (specifier: string): string =>
 
 const needsNode = (specifier: string): boolean => isBuiltin(specifier) || nodeOnlyPackages.has(packageOf(specifier))
 
-const isRelative = (specifier: string): boolean => /^\.{1,2}(\/|$)/.test(specifier)
-
-const walk = (node: ts.Node, visit: (node: ts.Node) => void): void => {
-  visit(node)
-  ts.forEachChild(node, (child) => walk(child, visit))
-}
-
-/** The literal that names a module, for every way to name one; `null` where it is an expression. */
-const moduleNamed = (node: ts.Node): ts.Expression | null | undefined => {
-  if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) return node.moduleSpecifier
-  if (ts.isImportEqualsDeclaration(node)) {
-    return ts.isExternalModuleReference(node.moduleReference) ? node.moduleReference.expression : undefined
-  }
-  if (ts.isImportTypeNode(node)) {
-    return ts.isLiteralTypeNode(node.argument) ? (node.argument.literal as ts.Expression) : null
-  }
-  if (!ts.isCallExpression(node)) return undefined
-  const isImport =
-    node.expression.kind === ts.SyntaxKind.ImportKeyword ||
-    (ts.isIdentifier(node.expression) && node.expression.text === "require")
-  return isImport ? (node.arguments[0] ?? null) : undefined
-}
-
 const parse = (source: Source): Parsed => {
   const file = ts.createSourceFile(source.path, source.text, ts.ScriptTarget.Latest, true, ts.ScriptKind.TS)
   const imports: Array<Import> = []
@@ -159,10 +136,7 @@ const parse = (source: Source): Parsed => {
     const named = moduleNamed(node)
     if (named === undefined || named === null || !ts.isStringLiteralLike(named)) return
     const specifier = named.text
-    const target = isRelative(specifier)
-      ? Path.join(Path.dirname(source.path), specifier).replace(/\.js$/, ".ts")
-      : undefined
-    imports.push({ specifier, node, target })
+    imports.push({ specifier, node, target: sourceNamed(source.path, specifier) })
   })
   return { path: source.path, room: roomOf(source.path), file, lines: source.text.split(/\r?\n/), imports }
 }

@@ -1,16 +1,16 @@
 /**
- * The shape of the house: which file owns which state, how large files and functions are, and that no files import each other in a
+ * The shape of `src`: which file owns which state, how large files and functions are, and that no files import each other in a
  * circle. Pure: a program in, findings out. `check-shape.ts` is the program.
  */
-import { posix as Path } from "node:path"
 import ts from "typescript"
+import { moduleNamed, sourceNamed, walk } from "./syntax.js"
 import { type Field, fieldName, findForeignWrites } from "./writes.js"
 
 export type Rule = "foreign-write" | "function-size" | "file-size" | "import-circle"
 
 export interface Finding {
   readonly rule: Rule
-  /** What it is about, without line numbers: equal for the same fault after an edit elsewhere in the file. */
+  /** Names the fault without line numbers, so that it stays equal after an edit elsewhere in the file. */
   readonly key: string
   /** How large the fault is: the number of writes, of lines, of files in the circle. */
   readonly figure: number
@@ -116,7 +116,7 @@ const nameOf = (node: ts.Node): string | undefined => {
   return ts.isPropertyAssignment(node) || ts.isPropertyDeclaration(node) ? node.name.getText() : undefined
 }
 
-/** The names of all that a function stands in, itself last: `Journal.layer.emit`. A function without a name has that of its holder. */
+/** The names of everything around a function, its own last: `Journal.layer.emit`. A function without a name has that of its holder. */
 const pathTo = (node: ts.Node): string => {
   const names: Array<string> = []
   for (let at: ts.Node = node; !ts.isSourceFile(at); at = at.parent) {
@@ -128,14 +128,12 @@ const pathTo = (node: ts.Node): string => {
 
 const functionSizes = (source: Source): ReadonlyArray<Finding> => {
   const large: Array<{ readonly node: ts.Node; readonly name: string; readonly size: number }> = []
-  const visit = (node: ts.Node): void => {
+  walk(source.file, (node) => {
     const size = isFunction(node) ? ownLines(source.file, node) : 0
     if (size > maxFunctionLines) large.push({ node, name: pathTo(node), size })
-    ts.forEachChild(node, visit)
-  }
-  visit(source.file)
+  })
   return grouped(large, ({ name }) => name).flatMap(([name, same]) =>
-    // The largest of those with one name comes first, so that each figure can only fall when one of them is mended.
+    // The largest of those with one name comes first, so that a figure can only fall when one of them is fixed.
     same
       .sort((a, b) => b.size - a.size)
       .map(({ node, size }, index): Finding => {
@@ -164,18 +162,12 @@ const fileSizes = ({ file, path }: Source): ReadonlyArray<Finding> => {
 /** The files that a file imports by a relative path, those that it needs for types only included. */
 const importsOf = ({ file, path }: Source): ReadonlySet<string> => {
   const found = new Set<string>()
-  const add = (named: ts.Node | undefined): void => {
-    if (named === undefined || !ts.isStringLiteralLike(named) || !/^\.{1,2}(\/|$)/.test(named.text)) return
-    found.add(Path.join(Path.dirname(path), named.text).replace(/\.js$/, ".ts"))
-  }
-  const visit = (node: ts.Node): void => {
-    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) add(node.moduleSpecifier)
-    else if (ts.isExternalModuleReference(node)) add(node.expression)
-    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) add(node.argument.literal)
-    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) add(node.arguments[0])
-    ts.forEachChild(node, visit)
-  }
-  visit(file)
+  walk(file, (node) => {
+    const named = moduleNamed(node)
+    if (named === undefined || named === null || !ts.isStringLiteralLike(named)) return
+    const target = sourceNamed(path, named.text)
+    if (target !== undefined) found.add(target)
+  })
   return found
 }
 
@@ -204,8 +196,8 @@ const circles = (graph: Graph): ReadonlyArray<ReadonlyArray<string>> => {
   return found
 }
 
-/** The shortest way from a file back to it. */
-const wayRound = (graph: Graph, start: string): ReadonlyArray<string> => {
+/** The shortest import path from a file back to itself. */
+const shortestCircle = (graph: Graph, start: string): ReadonlyArray<string> => {
   const from = new Map<string, string>()
   const queue = [start]
   for (const path of queue) {
@@ -226,7 +218,7 @@ const wayRound = (graph: Graph, start: string): ReadonlyArray<string> => {
 const importCircles = (sources: ReadonlyArray<Source>): ReadonlyArray<Finding> => {
   const graph: Graph = new Map(sources.map((source) => [source.path, importsOf(source)]))
   const found = circles(graph).map((members): Finding => {
-    const way = wayRound(graph, members[0]!).join(" -> ")
+    const way = shortestCircle(graph, members[0]!).join(" -> ")
     const advice = "Move what both need into a file that neither imports from, or take it as an argument."
     return {
       rule: "import-circle",

@@ -10,6 +10,7 @@
  * Pure: a program in, writes out. The type checker decides, not the text.
  */
 import ts from "typescript"
+import { walk } from "./syntax.js"
 
 export interface Field {
   /** `class`: a property of a class. `record`: one of an interface, a type or an object literal. `variable`: one of a module. */
@@ -72,11 +73,6 @@ type Place =
   | { readonly _tag: "declaration"; readonly declaration: ts.Declaration }
   /** The value of a parameter, or of a property of it. */
   | { readonly _tag: "parameter"; readonly parameter: ts.ParameterDeclaration; readonly property: string | undefined }
-
-const walk = (node: ts.Node, visit: (node: ts.Node) => void): void => {
-  visit(node)
-  ts.forEachChild(node, (child) => walk(child, visit))
-}
 
 /** The expression without parentheses and without what only the type checker sees. */
 const bare = (expression: ts.Expression): ts.Expression => {
@@ -284,8 +280,7 @@ class Search {
     const nameNode = "name" in holder ? (holder.name as ts.Node | undefined) : undefined
     const name = nameNode === undefined ? undefined : textOf(nameNode)
     if (name === undefined) return []
-    const exported = [name, ...this.otherNames(name)]
-    return exported
+    return [name, ...(this.renamed.get(name) ?? [])]
       .flatMap((known) => this.calls.get(known) ?? [])
       .filter((call) => {
         const symbol = this.resolved(this.symbolOf(call.expression))
@@ -312,10 +307,6 @@ class Search {
       const from = node.propertyName.text
       this.renamed.set(from, (this.renamed.get(from) ?? new Set()).add(node.name.text))
     })
-  }
-
-  private otherNames(name: string): ReadonlyArray<string> {
-    return [...(this.renamed.get(name) ?? [])]
   }
 
   private symbolOf(expression: ts.Expression): ts.Symbol | undefined {

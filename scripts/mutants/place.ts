@@ -11,7 +11,7 @@ const filesOf = (place: string): ReadonlyArray<string> =>
         .map((name) => join(place, name))
     : [place]
 
-/** Where the text stands, or why the entry is of no use. */
+/** The file that has the text, or why the entry is of no use. */
 export const place = (
   folder: string,
   { find, inside }: Mutant
@@ -25,7 +25,7 @@ export const place = (
   return {
     fault:
       found.length === 0
-        ? `the text to replace is not in ${inside} any more: find the line that keeps this rule now, and change the entry\n      ${find}`
+        ? `the text to replace is not in ${inside}: find the line that keeps this rule now, and change the entry\n      ${find}`
         : `the text to replace is ${found.length} times in ${inside}: make it longer, or the place narrower\n      ${find}`
   }
 }

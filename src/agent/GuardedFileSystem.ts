@@ -82,7 +82,7 @@ export const make = (
   })
 }
 
-/** Watches, as long as the job may do anything. */
+/** Watches until the job's authority ends. */
 const watching =
   (fs: FileSystem.FileSystem, { alive }: Checks.FileChecks, { check }: Reaching): FileSystem.FileSystem["watch"] =>
   (text, options) =>

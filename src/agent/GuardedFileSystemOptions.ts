@@ -1,4 +1,4 @@
-/** What a guarded file system can be told, whichever way it reaches the files. */
+/** The options of a guarded file system, for both ways to reach the files. */
 
 /** How a guarded file system is set up. */
 export interface GuardedFileSystemOptions {

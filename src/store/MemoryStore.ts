@@ -34,7 +34,7 @@ const overlapping = ({ jobs }: Tables, jobId: string, fromSeq: number, toSeq: nu
   return segments.slice(first, end)
 }
 
-/** The jobs that have not ended, with their numbers as of their events; of sessions the same. */
+/** The jobs that have not ended, and all sessions, each with the last number that its events have. */
 const recovered = ({ deliveries, jobs, order, sessions, subscriptions }: Tables): Recovered => ({
   sessions: [...sessions.values()].map((session) => {
     const list = deliveries.get(session.sessionId)
@@ -109,7 +109,7 @@ const events = (
   }
 }
 
-/** What retention asks, and what it lets go. */
+/** What retention reads and deletes. */
 const sweeps = ({ ended, jobs, keys }: Tables): Operations<"expiredJobs" | "removeExpiredKeys" | "purge"> => ({
   expiredJobs: (retention, limit) =>
     Effect.sync(() => {

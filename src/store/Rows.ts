@@ -5,13 +5,13 @@
  * returns records with JSON texts, as it was given them; {@link decoded} is the store as a runtime reads it: jobs come with the values of
  * their texts, and a row that does not decode is a `StoreError` that names table, key and field. Nothing is dropped silently.
  *
- * Order: a row is decoded once. What a backend has decoded itself, because its rows are no records yet, is remembered by identity for as
- * long as the record lives, and is not decoded again on its way to the runtime.
+ * Order: the texts of a job are decoded once for each read. A job that a backend has decoded itself, because its rows are not records yet,
+ * is remembered by identity for as long as the record lives, and is not decoded again on its way to the runtime; its input is decoded only
+ * here. The other rows are small: those that a backend has decoded are checked again.
  *
  * Not decoded: the payloads of events, which are opaque texts on their way from an agent to a client, with the runs and numbers that
- * say where they belong. One event costs nothing here. What the runtime itself needs out of a payload it asks for by
- * {@link streamedResult}, {@link chunk},
- * {@link toolEvent} and {@link payload}.
+ * say where they belong. One event costs nothing here. Where the runtime itself needs something out of a payload, it calls
+ * {@link streamedResult}, {@link chunk}, {@link toolEvent} or {@link payload}.
  */
 import type * as BigDecimal from "effect/BigDecimal"
 import type * as Context from "effect/Context"
@@ -63,7 +63,7 @@ export interface DecodedJob extends StoredJob {
   readonly counters: ReadonlyMap<string, BigDecimal.BigDecimal>
 }
 
-/** A job that a starting runtime takes up, with its input. */
+/** A job that a starting runtime recovers, with its input. */
 export interface RecoveredJob extends DecodedJob {
   readonly input: unknown
 }
@@ -73,7 +73,7 @@ export interface DecodedRecovered extends Recovered {
   readonly jobs: ReadonlyArray<RecoveredJob>
 }
 
-/** A step with its result; undefined where it has none. */
+/** A step with its result; undefined if it has no result. */
 export interface DecodedStep extends StepRecord {
   readonly result: unknown
 }
@@ -159,8 +159,8 @@ export const job = (record: unknown, state: unknown): Decoding<StoredJob> => {
   })
 }
 
-/** A job that may be started again: its input counts, too. */
-export const recoveredJob = (stored: StoredJob): Decoding<RecoveredJob> =>
+/** A job that may be started again: its input is decoded, too. */
+const recoveredJob = (stored: StoredJob): Decoding<RecoveredJob> =>
   Either.flatMap(decodeJob(stored), (decoded) =>
     Either.map(inputRow(stored.record), ({ input }) => ({ ...decoded, input }))
   )

@@ -1,8 +1,8 @@
 /**
  * The store in a SQL database, over `@effect/sql`.
  *
- * Responsibility: the operations of a store out of their parts: commits, reads, and what retention lets go. The tables are made, and the
- * key is tried, before any of them can be used.
+ * Responsibility: puts the operations of a store together: commits, reads, and the sweeps of retention. The tables are created, and the
+ * key is checked, before any of them can be used.
  *
  * Order: one commit is one transaction on one reserved connection. A failure of any statement, and of the COMMIT itself,
  * rolls back and is a `StoreError`; the connection is usable for the next commit.

@@ -1,4 +1,4 @@
-/** What the parent's side of the stdio transport can be told of the child that it starts. */
+/** The options of the parent's side of the stdio transport: the child that it starts. */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"

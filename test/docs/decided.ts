@@ -9,7 +9,7 @@ export interface Decided {
 
 const heading = "## Where each rule is decided"
 
-/** What the specification leaves open, or this library has not, is decided by no file. */
+/** Chapters about what the specification leaves open, or what this library does not have: no file decides it. */
 const left = ["## Deferred", "## Beyond the specification"]
 
 const sectionsIn = (text: string): ReadonlyArray<string> =>
@@ -28,7 +28,7 @@ export const sectionsListed = (page: string): ReadonlyArray<string> => {
   return [...found]
 }
 
-/** The rows of the architecture page's table; a line of it that is no row is thrown. */
+/** The rows of the architecture page's table; throws on a line that is not a row. */
 export const rowsOf = (page: string): ReadonlyArray<Decided> => {
   const part = page.split(/^(?=## )/m).find((text) => text.startsWith(heading)) ?? ""
   const lines = part.split("\n").filter((line) => line.startsWith("|"))
@@ -39,7 +39,7 @@ export const rowsOf = (page: string): ReadonlyArray<Decided> => {
   })
 }
 
-/** Whether a text names a section: that number and no longer one. A file names a chapter by any section of it. */
+/** Whether a text names a section by exactly that number. A file names a chapter by any section of it. */
 export const names = (text: string, section: string): boolean => {
   const number = section.replace("1.0 ", "")
   const isChapter = !number.includes(".")

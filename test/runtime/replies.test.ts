@@ -15,6 +15,7 @@ import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { allFeatures, dial, hello, type Peer, run, submit } from "./peer.js"
 import { world, type WorldOptions } from "./world.js"
 import { runs } from "../support/properties.js"
+import { jobRecord, jobState } from "../support/records.js"
 
 const features = [...allFeatures.filter((feature) => feature !== "heartbeat"), "artifacts"]
 const never = Agent.untyped("never", () => Effect.never)
@@ -83,10 +84,10 @@ describe("§6.6 pages of a listing", () => {
     }).pipe(Effect.provide(over({ limits: { frameBytes: 5_000 } })))
   )
 
-  const job = (n: number, input: number): StoredJob =>
-    ({
-      record: { jobId: `job_${String(n).padStart(6, "0")}`, input: "x".repeat(input), accepted: "{}", lease: "{}" }
-    }) as unknown as StoredJob
+  const job = (n: number, input: number): StoredJob => {
+    const jobId = `job_${String(n).padStart(6, "0")}`
+    return { record: jobRecord(jobId, { input: "x".repeat(input) }), state: jobState(jobId) }
+  }
 
   it.effect("whatever the rows' sizes and the store's: complete, in order, within both bounds, and read in steps", () =>
     Effect.promise(() =>

@@ -1,5 +1,5 @@
-/** Rows that are not what was written, over every backend: a typed error that names table, key and field; whole ones with their values. */
-import { describe, expect, it } from "@effect/vitest"
+/** Rows over every backend: intact ones come with their values, damaged ones are a typed error that names table, key and field. */
+import { describe, expect, it, vi } from "@effect/vitest"
 import { BigDecimal, type Context, Effect, Layer, Option } from "effect"
 import {
   ArtifactStore,
@@ -13,51 +13,19 @@ import {
 import * as Rows from "../../src/store/Rows.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import type { JobRecord, JobState, SessionRecord, StoreError } from "../../src/store/Store.js"
+import { jobRecord, jobState, sessionRecord } from "../support/records.js"
 
-const job: JobRecord = {
-  jobId: "job_1",
-  principalId: "alice",
-  agent: "echo",
-  version: "1.0.0",
+const job = jobRecord("job_1", {
   input: '{"q":1}',
   lease: '{"fs.read":["/data/**"]}',
   leaseConstraints: '{"expires_at":"2030-01-01T00:00:00Z"}',
-  idempotencyKey: undefined,
   maxRuntimeSec: 5,
-  traceId: "4bf92f3577b34da6a3ce929d0e0e4736",
   traceContext: '{"traceId":"4bf92f3577b34da6a3ce929d0e0e4736","parentSpanId":"00f067aa0ba902b7","sampled":true}',
-  parentJobId: undefined,
-  delegateId: undefined,
-  createdAt: 1000,
   accepted: '{"priority":"high","job_id":"job_1","agent":"echo@1.0.0","lease":{},"of_another_version":[1]}'
-}
+})
 
-const state: JobState = {
-  jobId: "job_1",
-  status: "running",
-  ownerSessionId: "sess_1",
-  startedAt: 1,
-  endedAt: undefined,
-  lastJobSeq: 0,
-  lastOwnerSeq: 0,
-  attempt: 1,
-  budget: '{"USD":"-1.50"}',
-  cancelled: undefined
-}
-
-const session: SessionRecord = {
-  sessionId: "sess_1",
-  principal: { id: "alice", anonymous: false, claims: { role: "admin" } },
-  client: { name: "c" },
-  features: ["ack"],
-  tokenHash: "h",
-  previousTokenHash: undefined,
-  createdAt: 1,
-  lastSeenAt: 2,
-  lastSeq: 0,
-  ackedSeq: 0,
-  floorSeq: 0
-}
+const state = jobState("job_1", { budget: '{"USD":"-1.50"}' })
+const session = sessionRecord("sess_1")
 
 const credential: LedgerRecord = {
   reference: "ref_1",
@@ -107,7 +75,7 @@ const everything = {
 const message = (row: string, table: string, field: string) =>
   `the row ${row} of ${table} is damaged in its field ${field}: restore the database from a backup, or delete the row`
 
-const refused = <A>(read: Effect.Effect<A, StoreError>, row: string, table: string, field: string) =>
+const rejected = <A>(read: Effect.Effect<A, StoreError>, row: string, table: string, field: string) =>
   Effect.map(Effect.flip(read), (error) => {
     expect(error).toMatchObject({ _tag: "StoreError", operation: "read", message: message(row, table, field) })
   })
@@ -132,6 +100,27 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
       expect((yield* store.recover).jobs.map(({ input, values }) => ({ input, values }))).toEqual([
         { input: { q: 1 }, values: found.values }
       ])
+    }).pipe(Effect.provide(layer))
+  )
+
+  it.scoped("§6.6 each text of a job is parsed once for each read, though the backend decodes its rows itself", () =>
+    Effect.gen(function* () {
+      const store = yield* holding()
+      const parse = vi.spyOn(JSON, "parse")
+      yield* Effect.addFinalizer(() => Effect.sync(() => parse.mockRestore()))
+      const parsed = (text: string) => parse.mock.calls.filter(([given]) => given === text).length
+      for (const [read, input] of [
+        [store.job("job_1"), 0],
+        [store.jobs(everything), 0],
+        [store.recover, 1]
+      ] as const) {
+        parse.mockClear()
+        yield* read
+        expect(parsed(job.input)).toBe(input)
+        for (const text of [job.lease, job.leaseConstraints!, job.traceContext!, job.accepted, state.budget!]) {
+          expect(parsed(text), text).toBe(1)
+        }
+      }
     }).pipe(Effect.provide(layer))
   )
 
@@ -166,13 +155,15 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
     ["accepted", '{"priority":"odd"}']
   ]
 
-  it.effect.each(texts)("§6.6 a job whose %s is %s is refused by name: read, listed and taken up", ([field, text]) =>
-    Effect.gen(function* () {
-      const store = yield* holding({ [field]: text })
-      for (const read of [store.job("job_1"), store.jobs(everything), store.recover]) {
-        yield* refused<unknown>(read, "job_1", "arcp_jobs", field)
-      }
-    }).pipe(Effect.provide(layer), Effect.scoped)
+  it.effect.each(texts)(
+    "§6.6 a job whose %s is %s is rejected by name when it is read, listed and recovered",
+    ([field, text]) =>
+      Effect.gen(function* () {
+        const store = yield* holding({ [field]: text })
+        for (const read of [store.job("job_1"), store.jobs(everything), store.recover]) {
+          yield* rejected<unknown>(read, "job_1", "arcp_jobs", field)
+        }
+      }).pipe(Effect.provide(layer), Effect.scoped)
   )
 
   const states: ReadonlyArray<readonly [field: keyof JobState, value: unknown]> = [
@@ -185,18 +176,18 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
     ["lastJobSeq", "many"]
   ]
 
-  it.effect.each(states)("§9.6 a job whose state says that its %s is %s is refused by name", ([field, value]) =>
+  it.effect.each(states)("§9.6 a job whose state says that its %s is %s is rejected by name", ([field, value]) =>
     Effect.gen(function* () {
       const store = yield* holding({}, { [field]: value })
-      yield* refused<unknown>(store.job("job_1"), "job_1", "arcp_job_states", field)
-      yield* refused<unknown>(store.jobs(everything), "job_1", "arcp_job_states", field)
+      yield* rejected<unknown>(store.job("job_1"), "job_1", "arcp_job_states", field)
+      yield* rejected<unknown>(store.jobs(everything), "job_1", "arcp_job_states", field)
     }).pipe(Effect.provide(layer), Effect.scoped)
   )
 
-  it.scoped("an input that is no JSON is refused where a job may be started again, and shown by no listing", () =>
+  it.scoped("an input that is not JSON is rejected at recovery only: a listing does not decode it", () =>
     Effect.gen(function* () {
       const store = yield* holding({ input: '{"secret":"sword' })
-      yield* refused<unknown>(store.recover, "job_1", "arcp_jobs", "input")
+      yield* rejected<unknown>(store.recover, "job_1", "arcp_jobs", "input")
       expect((yield* store.jobs(everything)).length).toBe(1)
     }).pipe(Effect.provide(layer))
   )
@@ -210,47 +201,49 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
     ["lastSeq", 0.5]
   ]
 
-  it.effect.each(sessions)("§6.3 a session whose %s is %s is refused by name at the start", ([field, value]) =>
+  it.effect.each(sessions)("§6.3 a session whose %s is %s is rejected by name at recovery", ([field, value]) =>
     Effect.gen(function* () {
       const store = yield* Store
       yield* store.commit({ ...emptyBatch, sessions: [{ ...session, [field]: value } as SessionRecord] })
-      yield* refused<unknown>(Rows.decoded(store).recover, "sess_1", "arcp_sessions", field)
+      yield* rejected<unknown>(Rows.decoded(store).recover, "sess_1", "arcp_sessions", field)
     }).pipe(Effect.provide(layer), Effect.scoped)
   )
 
-  it.scoped(
-    "the result of a step is decoded; one that is no JSON is refused by name, and a step without one has none",
-    () =>
-      Effect.gen(function* () {
-        const store = yield* Store
-        const step = (name: string, value: string) => ({ jobId: "job_1", name, fingerprint: "f", value })
-        yield* store.commit({
-          ...emptyBatch,
-          jobs: [job],
-          jobStates: [state],
-          steps: [step("whole", '{"n":1}'), step("none", ""), step("text", '""'), step("half", '{"secret":"sword')]
-        })
-        const rows = Rows.decoded(store)
-        const result = (name: string) =>
-          Effect.map(rows.step("job_1", name), (found) => Option.getOrThrow(found).result)
-        expect(yield* result("whole")).toEqual({ n: 1 })
-        expect(yield* result("none")).toBe(undefined)
-        expect(yield* result("text")).toBe("")
-        yield* refused(result("half"), "half", "arcp_steps", "value")
-      }).pipe(Effect.provide(layer))
+  it.scoped("the result of a step is decoded; one that is not JSON is rejected by name, and a step may have none", () =>
+    Effect.gen(function* () {
+      const store = yield* Store
+      const step = (name: string, value: string) => ({ jobId: "job_1", name, fingerprint: "f", value })
+      yield* store.commit({
+        ...emptyBatch,
+        jobs: [job],
+        jobStates: [state],
+        steps: [step("whole", '{"n":1}'), step("none", ""), step("text", '""'), step("half", '{"secret":"sword')]
+      })
+      const rows = Rows.decoded(store)
+      const result = (name: string) => Effect.map(rows.step("job_1", name), (found) => Option.getOrThrow(found).result)
+      expect(yield* result("whole")).toEqual({ n: 1 })
+      expect(yield* result("none")).toBe(undefined)
+      expect(yield* result("text")).toBe("")
+      yield* rejected(result("half"), "half", "arcp_steps", "value")
+    }).pipe(Effect.provide(layer))
   )
 
-  it.scoped("§14 a credential of the ledger in a state that is none is refused by name", () =>
+  const credentials: ReadonlyArray<readonly [field: keyof LedgerRecord, value: unknown]> = [
+    ["attempts", 0.5],
+    ["createdAt", "today"]
+  ]
+
+  it.effect.each(credentials)("§14 a credential whose %s is %s is rejected by name", ([field, value]) =>
     Effect.gen(function* () {
       const ledger = yield* CredentialLedger
-      yield* ledger.put([{ ...credential, attempts: 0.5 }])
-      yield* refused<unknown>(
+      yield* ledger.put([{ ...credential, [field]: value } as LedgerRecord])
+      yield* rejected<unknown>(
         Rows.decodedLedger(ledger).list({ states: ["live"], limit: 1 }),
         "ref_1",
         "arcp_credentials",
-        "attempts"
+        field
       )
-    }).pipe(Effect.provide(layer))
+    }).pipe(Effect.provide(layer), Effect.scoped)
   )
 })
 
@@ -266,14 +259,23 @@ describe("a backend of another program", () => {
     }
   )
 
-  it.scoped("whose rows throw when they are looked at is refused by a typed error, not by a defect", () =>
+  it.scoped("whose rows throw when they are read fails with a typed error, not with a defect", () =>
     Effect.gen(function* () {
       const store = yield* other({ record: hostile, state })
-      yield* refused<unknown>(store.job("job_1"), "without a key", "arcp_jobs", "data")
+      yield* rejected<unknown>(store.job("job_1"), "without a key", "arcp_jobs", "data")
       const half = yield* other({ record: { ...job, accepted: undefined }, state })
-      yield* refused<unknown>(half.job("job_1"), "job_1", "arcp_jobs", "accepted")
+      yield* rejected<unknown>(half.job("job_1"), "job_1", "arcp_jobs", "accepted")
       const stateless = yield* other({ record: job, state: null })
-      yield* refused<unknown>(stateless.job("job_1"), "without a key", "arcp_job_states", "data")
+      yield* rejected<unknown>(stateless.job("job_1"), "without a key", "arcp_job_states", "data")
+    }).pipe(Effect.provide(MemoryStore.layer))
+  )
+
+  it.scoped("§14 whose ledger has a credential in an unknown state fails with a typed error", () =>
+    Effect.gen(function* () {
+      const ledger = yield* CredentialLedger
+      const odd = { ...ledger, list: () => Effect.succeed([{ ...credential, state: "odd" as never }]) }
+      const list = Rows.decodedLedger(odd).list({ states: ["live"], limit: 1 })
+      yield* rejected<unknown>(list, "ref_1", "arcp_credentials", "state")
     }).pipe(Effect.provide(MemoryStore.layer))
   )
 
@@ -282,16 +284,16 @@ describe("a backend of another program", () => {
       expect(
         yield* Rows.chunk("job_1", '{"kind":"result_chunk","body":{"result_id":"r","data":"x","encoding":"utf8"}}')
       ).toEqual({ body: { result_id: "r", data: "x", encoding: "utf8" } })
-      yield* refused<unknown>(Rows.chunk("job_1", '{"body":{}}'), "job_1", "arcp_segments", "payload")
-      yield* refused<unknown>(Rows.streamedResult("job_1", "{half}"), "job_1", "arcp_segments", "payload")
-      yield* refused<unknown>(Rows.payload("job_1", "{half}"), "job_1", "arcp_segments", "payload")
+      yield* rejected<unknown>(Rows.chunk("job_1", '{"body":{}}'), "job_1", "arcp_segments", "payload")
+      yield* rejected<unknown>(Rows.streamedResult("job_1", "{half}"), "job_1", "arcp_segments", "payload")
+      yield* rejected<unknown>(Rows.payload("job_1", "{half}"), "job_1", "arcp_segments", "payload")
     })
   )
 })
 
 describe("a backend that is a class", () => {
   type Service = Context.Tag.Service<Store>
-  /** Its operations stand on its prototype, and its state is private. */
+  /** Its operations are on its prototype, and its state is private. */
   class Backend {
     readonly durable = false
     readonly #inner: Service

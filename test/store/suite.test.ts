@@ -13,6 +13,7 @@ import {
 } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { runs } from "../support/properties.js"
+import { jobRecord, jobState, sessionRecord } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
 
 const folder = scratch("arcp-store-")
@@ -29,52 +30,9 @@ const stores: ReadonlyArray<readonly [string, () => Layer.Layer<Store, StoreErro
   ]
 ]
 
-const job = (jobId: string, more: Partial<JobRecord> = {}): JobRecord => ({
-  jobId,
-  principalId: "alice",
-  agent: "echo",
-  version: "1.0.0",
-  input: '{"secret":"swordfish"}',
-  lease: "{}",
-  leaseConstraints: undefined,
-  idempotencyKey: undefined,
-  maxRuntimeSec: undefined,
-  traceId: "t",
-  traceContext: undefined,
-  parentJobId: undefined,
-  delegateId: undefined,
-  createdAt: 1000,
-  accepted: "{}",
-  ...more
-})
-
-const state = (jobId: string, more: Partial<JobState> = {}): JobState => ({
-  jobId,
-  status: "running",
-  ownerSessionId: "s1",
-  startedAt: 1,
-  endedAt: undefined,
-  lastJobSeq: 0,
-  lastOwnerSeq: 0,
-  attempt: 1,
-  budget: undefined,
-  cancelled: undefined,
-  ...more
-})
-
-const session = (sessionId: string) => ({
-  sessionId,
-  principal: { id: "alice", anonymous: false, claims: { role: "admin" } },
-  client: { name: "c" },
-  features: ["ack"],
-  tokenHash: "h",
-  previousTokenHash: undefined,
-  createdAt: 1,
-  lastSeenAt: 2,
-  lastSeq: 0,
-  ackedSeq: 0,
-  floorSeq: 0
-})
+const job = (jobId: string, more: Partial<JobRecord> = {}) =>
+  jobRecord(jobId, { input: '{"secret":"swordfish"}', ...more })
+const state = (jobId: string, more: Partial<JobState> = {}) => jobState(jobId, { ownerSessionId: "s1", ...more })
 
 const segment = (jobId: string, firstSeq: number, lastSeq: number) => ({
   jobId,
@@ -120,7 +78,7 @@ describe.each(stores)("the store in %s", (_name, make) => {
         firstJobSeq
       })
       yield* commit({
-        sessions: [session("s1"), session("s2"), { ...session("s3"), lastSeq: 40 }],
+        sessions: [sessionRecord("s1"), sessionRecord("s2"), { ...sessionRecord("s3"), lastSeq: 40 }],
         jobs: [job("a"), job("b")],
         jobStates: [state("a"), state("b")],
         segments: [segment("a", 1, 9), segment("b", 1, 2)],
@@ -199,7 +157,7 @@ describe.each(stores)("the store in %s", (_name, make) => {
     Effect.gen(function* () {
       const store = yield* Store
       yield* commit({
-        sessions: [session("s1")],
+        sessions: [sessionRecord("s1")],
         jobs: [job("j1"), job("j2")],
         jobStates: [state("j1"), state("j2", { status: "success", endedAt: 5 })],
         segments: [segment("j1", 1, 4)],
@@ -210,7 +168,7 @@ describe.each(stores)("the store in %s", (_name, make) => {
         ]
       })
       const recovered = yield* store.recover
-      expect(recovered.sessions).toEqual([{ ...session("s1"), lastSeq: 4 }])
+      expect(recovered.sessions).toEqual([{ ...sessionRecord("s1"), lastSeq: 4 }])
       expect(recovered.jobs.map((j) => [j.record.jobId, j.state.lastJobSeq, j.state.lastOwnerSeq])).toEqual([
         ["j1", 4, 4]
       ])
@@ -295,7 +253,7 @@ describe.each(stores)("the store in %s", (_name, make) => {
       yield* commit({ jobs: [job("j")], jobStates: [state("j")], segments: [segment("j", 1, 2)] })
       const error = yield* Effect.flip(
         commit({
-          sessions: [session("s9")],
+          sessions: [sessionRecord("s9")],
           jobs: [job("new")],
           jobStates: [state("new")],
           segments: [segment("j", 2, 2)]
@@ -403,7 +361,7 @@ describe("a SQLite file", () => {
       const filename = file()
       const key = Redacted.make("a".repeat(40))
       const batch = {
-        sessions: [session("s")],
+        sessions: [sessionRecord("s")],
         jobs: [job("j", { idempotencyKey: "invoice-of-swordfish" })],
         jobStates: [state("j", { budget: '{"USD":"12.34"}', cancelled: "swordfish is off" })],
         keys: [
@@ -515,7 +473,7 @@ it.scoped(
       yield* Effect.gen(function* () {
         const store = yield* Store
         yield* commit({
-          sessions: [session("s")],
+          sessions: [sessionRecord("s")],
           jobs: [job("big")],
           jobStates: [state("big", { status: "success", endedAt: 1 })]
         })

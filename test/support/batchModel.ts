@@ -1,44 +1,13 @@
 /** A few sessions and jobs of the log without a runtime, and random calls of a batch on them. */
 import { Effect, FastCheck as fc, Stream } from "effect"
 import type { JobValues } from "../../src/store/Rows.js"
-import type { Batch as Stored, JobRecord, JobState, SegmentClass, SessionRecord } from "../../src/store/Store.js"
+import type { Batch as Stored, JobState, SegmentClass, SessionRecord } from "../../src/store/Store.js"
 import type { Connection } from "../../src/transport/Connection.js"
 import { Batch, Copies, JobLog, Outbox, SessionLog } from "./liveState.js"
-
-const sessionRecord = (n: number, features: ReadonlyArray<string>): SessionRecord => ({
-  sessionId: `sess_${n}`,
-  principal: { id: "alice", anonymous: false, claims: {} },
-  client: { name: "test", version: "1" },
-  features,
-  tokenHash: `hash ${n}`,
-  previousTokenHash: undefined,
-  createdAt: 0,
-  lastSeenAt: 0,
-  lastSeq: 0,
-  ackedSeq: 0,
-  floorSeq: 0
-})
-
-const jobRecord = (name: string): JobRecord => ({
-  jobId: `job_${name}`,
-  principalId: "alice",
-  agent: "agent",
-  version: "1.0.0",
-  input: "null",
-  lease: "{}",
-  leaseConstraints: undefined,
-  idempotencyKey: undefined,
-  maxRuntimeSec: undefined,
-  traceId: "0".repeat(32),
-  traceContext: undefined,
-  parentJobId: undefined,
-  delegateId: undefined,
-  createdAt: 0,
-  accepted: "{}"
-})
+import { jobRecord, sessionRecord } from "./records.js"
 
 const classes: ReadonlyArray<SegmentClass> = ["event", "progress", "chunk"]
-/** Characters of payloads: the larger ones are marked, and let older ones go from memory. */
+/** Payloads by their number of characters: the larger ones are marked, and evict older ones from memory. */
 const payloads = [1, 20, 70_000, 1_100_000].map((size) => "x".repeat(size))
 const names = [
   "event",
@@ -105,13 +74,13 @@ const sorted = <A>(rows: ReadonlyArray<A>, by: (row: A) => string): ReadonlyArra
 export const makeModel = (warm: number) => {
   const copies = new Copies()
   const sessions = [["progress", "result_chunk", "ack"], [], ["progress", "result_chunk"]].map(
-    (features, n) => new SessionLog(sessionRecord(n, features))
+    (features, n) => new SessionLog(sessionRecord(`sess_${n}`, { features, tokenHash: `hash ${n}` }))
   )
   // The last one's own change was dropped: nothing is written of it.
   const jobs = [0, 1, 2, 3].map(
     (n) =>
       new JobLog(
-        jobRecord(String(n)),
+        jobRecord(`job_${n}`),
         {
           status: "running",
           ownerSessionId: "sess_0",
@@ -182,7 +151,7 @@ export const makeModel = (warm: number) => {
       case "removeSession":
         return session.removed ? batch.removeSession(session) : undefined
       case "job":
-        batch.job(jobRecord(`new ${n}`))
+        batch.job(jobRecord(`job_new ${n}`))
         return
       case "state":
         return batch.state(job, n === 0 ? undefined : { attempt: n, budget: `{"USD":"${n}"}` })
@@ -253,8 +222,8 @@ export const makeModel = (warm: number) => {
   const commit = (these: ReadonlyArray<Call>) => {
     const batch = make(these)
     const stored = batch.rows()
-    // Of several sessions or jobs it does not count which comes first.
-    const told = {
+    // The order of several sessions or jobs does not matter.
+    const comparable = {
       ...stored,
       jobStates: sorted(stored.jobStates, ({ jobId }) => jobId),
       deliveries: sorted(stored.deliveries, ({ sessionId }) => sessionId),
@@ -263,10 +232,10 @@ export const makeModel = (warm: number) => {
     keep(stored)
     const news = Array.from(batch.publish(), ({ sessionId }) => sessionId).toSorted()
     batch.answer((answer) => answer())
-    return { stored: copies.of(told), news, isEmpty: batch.isEmpty, events: batch.events }
+    return { stored: copies.of(comparable), news, isEmpty: batch.isEmpty, events: batch.events }
   }
 
-  // The store, as far as it can be compared with what is in memory.
+  // The rows of the store that can be compared with what is in memory.
   const records = new Map<string, SessionRecord>()
   const stored = new Set<string>()
   const states = new Map<string, JobState>()
@@ -275,7 +244,7 @@ export const makeModel = (warm: number) => {
   const keep = (batch: Stored): void => {
     for (const { jobId } of batch.jobs) if (!jobId.startsWith("job_new")) stored.add(jobId)
     for (const { jobId } of [...batch.jobStates, ...batch.segments]) {
-      if (!stored.has(jobId)) throw new Error(`there is no job ${jobId}: a store refuses this batch for ever`)
+      if (!stored.has(jobId)) throw new Error(`there is no job ${jobId}: every store rejects this batch`)
     }
     for (const record of batch.sessions) records.set(record.sessionId, record)
     for (const state of batch.jobStates) states.set(state.jobId, state)
@@ -289,7 +258,7 @@ export const makeModel = (warm: number) => {
 
   /** What the store has, and what it must have. */
   const kept = () => {
-    // Nothing is written any more of a session that is gone.
+    // No more rows are written of a session that was removed.
     const there = [...records.values()].filter(
       ({ sessionId }) => !sessions.some((one) => one.sessionId === sessionId && one.removed)
     )

@@ -1,7 +1,7 @@
 /**
  * What the runtime's log has in memory, as plain data that a test can keep and compare.
  *
- * Left out is what is no durable state: the queues of emitters, the connection, and when something was last heard.
+ * State that is not durable is left out: the queues of emitters, the connection, and when the peer was last heard.
  */
 import { expect } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
@@ -22,7 +22,7 @@ const passing: ReadonlyArray<readonly [kind: new (...args: never) => object, fie
 const leftOut = (value: object): ReadonlyArray<string> => {
   const fields = passing.find(([kind]) => value instanceof kind)?.[1] ?? []
   for (const field of fields) {
-    if (!Object.hasOwn(value, field)) throw new Error(`there is no field ${field} any more: name the one it has become`)
+    if (!Object.hasOwn(value, field)) throw new Error(`there is no field ${field}: name the field that replaced it`)
   }
   return fields
 }
@@ -33,7 +33,7 @@ const byText = (items: ReadonlyArray<unknown>): ReadonlyArray<unknown> =>
     .toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
     .map(([, item]) => item)
 
-/** As `expect(found).toStrictEqual(wanted)`, which takes its time with large values that are equal. */
+/** As `expect(found).toStrictEqual(wanted)`, which is slow for large values that are equal. */
 export const same = (found: unknown, wanted: unknown): void => {
   if (!isDeepStrictEqual(found, wanted)) expect(found).toStrictEqual(wanted)
 }
@@ -101,8 +101,8 @@ export interface Undone {
 }
 
 /**
- * Looks at every batch of this process until the scope closes: what there was before the first call of one that is undone later, and
- * what there is after that. `owners` says at what to look.
+ * Records the batches of this process that are undone, until the scope closes: the state before the first call of the batch, and the state
+ * after it was undone. `owners` returns the sessions and jobs whose state is recorded.
  */
 export const watchBatches = (
   copies: Copies,

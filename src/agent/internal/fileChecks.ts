@@ -6,6 +6,7 @@ import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Canonical from "../../authority/Canonical.js"
 import { platformDenied } from "../Denied.js"
 import type { Denial, Gate } from "../Gate.js"
@@ -142,6 +143,46 @@ export const linkCheck =
       if (real.failure !== undefined) return yield* Effect.fail(relabel(method, text)(real.failure))
     })
 
+/**
+ * Checks all that a tree holds, at its old place and at its new one. A link that moves leads from its new place. `entries` lists the tree,
+ * `targetOf` reads what a link says: the two drivers do both in their own way.
+ */
+export const treeCheck =
+  <Entry extends { readonly name: string; readonly kind: string }, Failed>(
+    fs: FileSystem.FileSystem,
+    { authorize, refuse }: Pick<FileChecks, "authorize" | "refuse">,
+    entries: <E>(
+      root: string,
+      enter: (entry: Entry) => Effect.Effect<unknown, E>
+    ) => Effect.Effect<ReadonlyArray<Entry>, E | Failed>,
+    targetOf: (entry: Entry, path: string) => Effect.Effect<Option.Option<string>, PlatformError.PlatformError>
+  ) =>
+  ({ from, fromText, method, to, toText }: Move, needs: Capabilities) =>
+    Effect.gen(function* () {
+      // No directory is read that the lease does not cover.
+      const found = yield* entries(from, ({ name }) => authorize(method, fromText, needs, RealTree.join(from, name)))
+      for (const entry of found) {
+        const source = RealTree.join(from, entry.name)
+        const target = RealTree.join(to, entry.name)
+        yield* authorize(method, fromText, needs, source)
+        yield* authorize(method, toText, write, target)
+        if (entry.kind === "special") {
+          return yield* refuse(method, fromText, needs, "it holds what is no regular file and no directory")
+        }
+        if (method === "copy") {
+          // Nothing is written through a link that exists at the target; where it leads outside, the copy does not start.
+          const inTheWay = yield* RealTree.follow(fs, target)
+          if (inTheWay.path !== target) yield* authorize(method, toText, write, inTheWay.path)
+        }
+        const link = yield* Effect.mapError(targetOf(entry, source), relabel(method, fromText))
+        if (Option.isSome(link)) {
+          const directory = RealTree.parentOf(method === "copy" ? source : target)
+          yield* linkCheck(fs, authorize)(method, fromText, directory, link.value)
+        }
+      }
+      return found
+    })
+
 /** Every directory that has to be made on the way to what does not exist is written too. */
 export const parentsCheck =
   (authorize: FileChecks["authorize"]) =>
@@ -155,6 +196,22 @@ export const parentsCheck =
         yield* authorize(method, text, write, at)
       }
     })
+
+/** Stands for the random characters that a temporary name ends with: `mkdtemp` appends six, known only once it has run. */
+export const sample = "XXXXXX"
+
+/** The paths of what is about to be made: a temporary directory and, where a suffix is given, the file in it. */
+export const temporaryPlan =
+  ({ refuse, tempDirectory }: Pick<FileChecks, "refuse" | "tempDirectory">) =>
+  (
+    method: string,
+    options: FileSystem.MakeTempFileOptions | undefined,
+    suffix: string | undefined
+  ): Effect.Effect<{ readonly directory: string; readonly file: string | undefined }, PlatformError.PlatformError> => {
+    const directory = `${options?.directory ?? tempDirectory}/${options?.prefix ?? ""}${sample}`
+    if (suffix?.includes("/")) return refuse(method, directory, write, "a suffix may not hold a separator")
+    return Effect.succeed({ directory, file: suffix === undefined ? undefined : `${directory}/${sample}${suffix}` })
+  }
 
 /** Makes them. Where the process stands is asked once, so that no later change of directory moves a relative path. */
 export const make = (gate: Gate, options: GuardedFileSystemOptions | undefined): FileChecks => {

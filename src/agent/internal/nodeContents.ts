@@ -2,7 +2,7 @@
  * What is in a file, over Node's descriptors: opening, reading, writing and copying.
  *
  * Order: a descriptor that was checked is read or written piece by piece; between two pieces an interruption and the end of the job's
- * authority count. A file is as large as what was read of it, whatever its size says: files of `/proc` have none.
+ * authority count. The size of a file is the number of bytes read from it, not what its metadata says: files of `/proc` report no size.
  */
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
@@ -41,7 +41,7 @@ export const contents = (
             )
           ).pipe(
             restore,
-            // What was refused is closed at once, not with the scope of its caller.
+            // A refused file is closed at once, not with the scope of its caller.
             Effect.onExit((exit) => (exit._tag === "Success" ? Effect.void : Scope.close(own, exit)))
           )
         })

@@ -1,52 +1,28 @@
 /**
- * What gets another place or another name, over Node's descriptors: copies, renames and links.
+ * Copies, renames and links, over Node's descriptors.
  *
  * Order: all that a tree holds is checked, at its old place and at its new one, before anything of it is touched. A copy that has begun is
- * not started again: what is there already would be kept as it is.
+ * not started again, since files that were copied already would be kept as they are.
  *
- * Races: what has come into a tree since it was checked was not checked, and a file may have come to the place of another: then the
- * operation starts again.
+ * Races: an entry that was added to a tree after the check was not checked, and another file may have replaced the one that was checked:
+ * then the operation starts again.
  */
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Checks from "./fileChecks.js"
-import { both, type Capabilities, read, write } from "./fileChecks.js"
+import { both, read, write } from "./fileChecks.js"
 import * as Calls from "./nodeCalls.js"
 import { makeDirectories } from "./nodeDirectories.js"
 import type { Reaching } from "./nodeReach.js"
 import * as Tree from "./nodeTree.js"
 import * as RealTree from "./realTree.js"
 
-/** Checks all that a tree holds, at its old place and at its new one. A link that moves leads from its new place. */
-const treeCheck = (fs: FileSystem.FileSystem, { authorize, refuse }: Checks.FileChecks) => {
-  const checkLink = Checks.linkCheck(fs, authorize)
-
-  return ({ from, fromText, method, to, toText }: Checks.Move, needs: Capabilities) =>
-    Effect.gen(function* () {
-      // No directory is read that the lease does not cover.
-      const entries = yield* Tree.entries(from, ({ name }) =>
-        authorize(method, fromText, needs, RealTree.join(from, name))
-      )
-      for (const { kind, name, target: link } of entries) {
-        const source = RealTree.join(from, name)
-        const target = RealTree.join(to, name)
-        yield* authorize(method, fromText, needs, source)
-        yield* authorize(method, toText, write, target)
-        if (kind === "special") {
-          return yield* refuse(method, fromText, needs, "it holds what is no regular file and no directory")
-        }
-        if (method === "copy") {
-          // Nothing is written through a link that stands there already; where it leads outside, nothing is begun.
-          const inTheWay = yield* RealTree.follow(fs, target)
-          if (inTheWay.path !== target) yield* authorize(method, toText, write, inTheWay.path)
-        }
-        if (link !== undefined) {
-          yield* checkLink(method, fromText, RealTree.parentOf(method === "copy" ? source : target), link)
-        }
-      }
-      return entries
-    })
-}
+/** Checks all that a tree holds, by descriptors. */
+const treeCheck = (fs: FileSystem.FileSystem, checks: Checks.FileChecks) =>
+  Checks.treeCheck<Tree.Entry, Calls.CallFailed | Checks.Changed>(fs, checks, Tree.entries, ({ target }) =>
+    Effect.succeed(Option.fromNullable(target))
+  )
 
 /** A copy of what a path leads to. */
 const copying = (
@@ -78,7 +54,7 @@ const copying = (
           return { from, to, listed, missing: target._tag === "Missing" ? target : undefined }
         })
       )
-      // Not to be started again: what is there already would be kept as it is.
+      // Not started again: files that were copied already would be kept as they are.
       yield* Effect.gen(function* () {
         const { missing, to } = checked
         if (missing !== undefined) yield* makeDirectories(reach, RealTree.parentOf(to), missing.existing, undefined)
@@ -117,7 +93,7 @@ export const moves = (
           [from.path, to.path],
           [from.parent, to.parent],
           Effect.gen(function* () {
-            // What has come into the tree since was not checked.
+            // An entry that was added since was not checked.
             const now = yield* Tree.entries(from.path, () => Effect.void)
             if (!Tree.isSame(listed, now)) return yield* new Checks.Changed()
             yield* Calls.rename(Calls.below(from.parent, from.name), Calls.below(to.parent, to.name))
@@ -142,7 +118,7 @@ export const moves = (
           [parent, to.parent],
           Effect.gen(function* () {
             yield* Calls.link(Calls.below(parent, RealTree.nameOf(from.path)), made)
-            // Another file may have come to its place: it is not the one that was checked.
+            // Another file may have replaced the one that was checked.
             if (Calls.isSame(yield* Calls.lstat(made), from.info)) return
             yield* Calls.unlink(made)
             return yield* new Checks.Changed()

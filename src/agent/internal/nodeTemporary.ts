@@ -1,42 +1,42 @@
 /**
  * Temporary files and directories, over Node's descriptors.
  *
- * Order: the place, and what would be in it, are checked before anything is made; the last characters of a name are known only then, and are
- * checked too. What is refused by that, and what its scope gives up, is removed, and nothing that has come to its place.
+ * Order: the place, and what would be in it, are checked before anything is made. The last characters of a name are known only after that,
+ * so the full name is checked again; what this check refuses is removed, as is everything whose scope closes. An entry that has replaced
+ * what was made is not removed.
  */
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import * as Checks from "./fileChecks.js"
-import { write } from "./fileChecks.js"
+import { sample, write } from "./fileChecks.js"
 import * as Calls from "./nodeCalls.js"
 import type { Failure, Reaching } from "./nodeReach.js"
 import * as Tree from "./nodeTree.js"
 import * as RealTree from "./realTree.js"
 
-// mkdtemp appends six characters.
-const sample = "XXXXXX"
-
 /** The operations that make temporary files. */
 export const temporaries = (
-  { authorize, refuse, tempDirectory }: Checks.FileChecks,
+  checks: Checks.FileChecks,
   { changing, changingOne, entry, operation, reach }: Reaching
 ): Pick<
   FileSystem.FileSystem,
   "makeTempDirectory" | "makeTempDirectoryScoped" | "makeTempFile" | "makeTempFileScoped"
 > => {
+  const { authorize, tempDirectory } = checks
+  const plan = Checks.temporaryPlan(checks)
+
   /** Makes a temporary directory in a place that is checked, with what is to be in it, before anything is made. */
   const temporary = (
     method: string,
     options: FileSystem.MakeTempFileOptions | undefined,
-    inside: string | undefined
+    suffix: string | undefined
   ): Effect.Effect<Calls.Located, Failure, Scope.Scope> =>
     Effect.gen(function* () {
-      const text = `${options?.directory ?? tempDirectory}/${options?.prefix ?? ""}${sample}`
-      if (inside?.includes("/")) return yield* refuse(method, text, write, "a suffix may not hold a separator")
+      const { directory: text, file } = yield* plan(method, options, suffix)
       const { name, parent, path } = yield* entry(method, text, write)
       yield* authorize(method, text, write, parent.path)
-      if (inside !== undefined) yield* reach(method, `${text}/${sample}${inside}`, write)
+      if (file !== undefined) yield* reach(method, file, write)
       const prefix = Calls.below(parent, name.slice(0, -sample.length))
       const made = yield* changing([path], [parent], Calls.mkdtemp(prefix))
       const real = RealTree.join(parent.path, RealTree.nameOf(made))
@@ -67,7 +67,7 @@ export const temporaries = (
       })
     )
 
-  /** Removes a temporary directory that was made, and nothing that has come to its place. */
+  /** Removes a temporary directory that was made, but not an entry that has replaced it. */
   const removeMade = ({ info, path }: Pick<Calls.Located, "info" | "path">) =>
     Effect.gen(function* () {
       const listed = yield* Tree.entries(path, () => Effect.void)

@@ -1,8 +1,8 @@
 /**
  * Watching a path. Node watches by path names, not by descriptors.
  *
- * Races: nothing is reported of what has come to the place of what was checked, and nothing below a directory that the lease does not
- * cover. A watch ends with what the job may do.
+ * Races: no event is reported for an entry that has replaced the one that was checked, and none below a directory that the lease does not
+ * cover. A watch ends when the job's authority ends.
  */
 import type * as PlatformError from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
@@ -34,7 +34,7 @@ export const watching =
                 yield* on("watch", directory, read, () => Effect.void)
               }
               yield* alive("watch", text)
-              // A watch goes by its path: nothing is reported of what has come to its place.
+              // Node watches the path, not the file: no event is reported for a file that has replaced it.
               yield* on("watch", text, read, (now) =>
                 Calls.isSame(now.info, info)
                   ? Effect.void

@@ -1,8 +1,8 @@
 /**
  * What is in a file, by its path: opening, reading and writing.
  *
- * Races: what was opened is compared with what its path leads to by then. Where they differ it is closed and refused before a byte is read
- * or written; `writeFile` truncates only after that, `open` with `w` has truncated by then.
+ * Races: after it is opened, a file is compared with what its path leads to. If they differ, it is closed and refused before a byte is read
+ * or written. `writeFile` truncates only after this comparison; `open` with `w` truncates before it.
  */
 import type * as PlatformError from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"

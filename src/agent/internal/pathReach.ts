@@ -15,7 +15,7 @@ import * as RealTree from "./realTree.js"
 
 /** A path that was checked. */
 export interface Checked extends RealTree.Real {
-  /** Where it leads by now. */
+  /** Resolves the path again: where it leads now. */
   readonly again: Effect.Effect<RealTree.Real>
 }
 
@@ -31,7 +31,7 @@ export const relabelUnless =
 export const reaching = (fs: FileSystem.FileSystem, checks: Checks.FileChecks) => {
   const { authorize, concluded, refuse } = checks
 
-  /** The checked and resolved path of an operation. `resolve` is told whether a link or what it leads to is meant. */
+  /** The checked and resolved path of an operation. `resolve` says whether a link or its target is meant. */
   const check = (
     method: string,
     text: string,
@@ -43,7 +43,7 @@ export const reaching = (fs: FileSystem.FileSystem, checks: Checks.FileChecks) =
       const again = resolve(fs, canonical)
       const real = yield* again
       if (real.path !== canonical) yield* authorize(method, text, capabilities, real.path)
-      // Only now: before, it would tell something about what is not covered.
+      // Only now: earlier, the error would reveal something about a path that is not covered.
       return real.failure === undefined
         ? { ...real, again }
         : yield* Effect.fail(Checks.relabel(method, text)(real.failure))

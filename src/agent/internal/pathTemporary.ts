@@ -1,52 +1,52 @@
 /**
  * Temporary files and directories, by paths.
  *
- * Order: the place, and what would be in it, are checked before anything is made; the last characters of a name are known only then, and are
- * checked too. What is refused by that, and what its scope gives up, is removed, unless its path leads elsewhere by now.
+ * Order: the place, and what would be in it, are checked before anything is made. The last characters of a name are known only after that,
+ * so the full name is checked again; what this check refuses is removed, as is everything whose scope closes, unless its path leads
+ * elsewhere in the meantime.
  */
 import type * as PlatformError from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
-import type { FileChecks } from "./fileChecks.js"
-import { write } from "./fileChecks.js"
+import * as Checks from "./fileChecks.js"
+import { sample, write } from "./fileChecks.js"
 import * as PathLock from "./pathLock.js"
 import { type Reaching, relabelUnless } from "./pathReach.js"
 import * as RealTree from "./realTree.js"
 
-// mkdtemp appends six characters.
-const sample = "XXXXXX"
-
 /** The operations that make temporary files. */
 export const temporaries = (
   fs: FileSystem.FileSystem,
-  { authorize, concluded, refuse, tempDirectory }: FileChecks,
+  checks: Checks.FileChecks,
   { check, holding }: Reaching
 ): Pick<
   FileSystem.FileSystem,
   "makeTempDirectory" | "makeTempDirectoryScoped" | "makeTempFile" | "makeTempFileScoped"
 > => {
+  const { authorize, concluded, tempDirectory } = checks
+  const plan = Checks.temporaryPlan(checks)
+
   /** Makes a temporary file or directory once its place, and what would be in it, are checked. */
   const makeTemporary = (
     method: string,
     options: FileSystem.MakeTempFileOptions | undefined,
-    inside: string | undefined,
+    suffix: string | undefined,
     make: (where: {
       readonly directory: string
       readonly prefix: string
     }) => Effect.Effect<string, PlatformError.PlatformError>
   ): Effect.Effect<string, PlatformError.PlatformError> =>
     Effect.gen(function* () {
-      const text = `${options?.directory ?? tempDirectory}/${options?.prefix ?? ""}${sample}`
-      if (inside?.includes("/")) return yield* refuse(method, text, write, "a suffix may not hold a separator")
+      const { directory: text, file } = yield* plan(method, options, suffix)
       const checked = yield* check(method, text, write, RealTree.itself)
       const directory = RealTree.parentOf(checked.path)
       yield* authorize(method, text, write, directory)
-      if (inside !== undefined) yield* check(method, `${text}/${sample}${inside}`, write)
+      if (file !== undefined) yield* check(method, file, write)
       const prefix = RealTree.nameOf(checked.path).slice(0, -sample.length)
       const made = yield* holding([checked], make({ directory, prefix }))
       // Its last characters are known only now.
       yield* Effect.onError(authorize(method, made, write, made), () =>
-        removeMade(inside === undefined ? made : RealTree.parentOf(made))
+        removeMade(suffix === undefined ? made : RealTree.parentOf(made))
       )
       return made
     }).pipe(
@@ -62,7 +62,7 @@ export const temporaries = (
       fs.makeTempFile({ ...where, suffix: options?.suffix ?? "" })
     )
 
-  /** Removes a temporary directory that was made, unless its path leads elsewhere by now. */
+  /** Removes a temporary directory that was made, unless its path leads elsewhere in the meantime. */
   const removeMade = (path: string) =>
     Effect.ignore(
       PathLock.structural.exclusive([path])(

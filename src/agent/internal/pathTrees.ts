@@ -3,12 +3,13 @@
  *
  * Order: all that a tree holds is checked, at its old place and at its new one, before anything of it is touched.
  *
- * Races: what has come into a tree since it was checked was not checked: then the operation starts again.
+ * Races: an entry that was added to a tree after the check was not checked: then the operation starts again.
  */
+import type { PlatformError } from "@effect/platform/Error"
 import type * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Checks from "./fileChecks.js"
-import { both, type Capabilities, read, write } from "./fileChecks.js"
+import { both, read, write } from "./fileChecks.js"
 import type { Reaching } from "./pathReach.js"
 import * as RealTree from "./realTree.js"
 
@@ -58,40 +59,21 @@ export const directories = (
 /** The operations that give something another place or another name. */
 export const moves = (
   fs: FileSystem.FileSystem,
-  { authorize, concluded, refuse }: Checks.FileChecks,
+  checks: Checks.FileChecks,
   { check, holding, ordinary }: Reaching
 ): Pick<FileSystem.FileSystem, "copy" | "copyFile" | "link" | "readLink" | "rename" | "symlink"> => {
+  const { authorize, concluded } = checks
   const makesParents = Checks.parentsCheck(authorize)
   const checkLink = Checks.linkCheck(fs, authorize)
 
-  /** Checks all that a tree holds, at its old place and at its new one. A link that moves leads from its new place. */
-  const checkTree = ({ from, fromText, method, to, toText }: Checks.Move, needs: Capabilities) =>
-    Effect.gen(function* () {
-      // No directory is read that the lease does not cover.
-      const entries = yield* RealTree.entries(fs, from, ({ name }) =>
-        authorize(method, fromText, needs, RealTree.join(from, name))
-      )
-      for (const { kind, name } of entries) {
-        const source = RealTree.join(from, name)
-        const target = RealTree.join(to, name)
-        yield* authorize(method, fromText, needs, source)
-        yield* authorize(method, toText, write, target)
-        if (method === "copy") {
-          // A link that stands there already would be written through.
-          const inTheWay = yield* RealTree.follow(fs, target)
-          if (inTheWay.path !== target) yield* authorize(method, toText, write, inTheWay.path)
-        }
-        if (kind === "special") {
-          return yield* refuse(method, fromText, needs, "it holds what is no regular file and no directory")
-        }
-        if (kind !== "link") continue
-        const link = yield* Effect.mapError(fs.readLink(source), Checks.relabel(method, fromText))
-        yield* checkLink(method, fromText, RealTree.parentOf(method === "copy" ? source : target), link)
-      }
-      return entries
-    })
+  const checkTree = Checks.treeCheck<RealTree.Entry, PlatformError>(
+    fs,
+    checks,
+    (root, enter) => RealTree.entries(fs, root, enter),
+    ({ kind }, path) => (kind === "link" ? Effect.asSome(fs.readLink(path)) : Effect.succeedNone)
+  )
 
-  /** What has come into a tree since it was checked was not checked. */
+  /** Fails with `Changed` if the tree is another one than was checked. */
   const sameTree = (root: string, before: ReadonlyArray<RealTree.Entry>) =>
     Effect.flatMap(
       RealTree.entries(fs, root, () => Effect.void),

@@ -1,8 +1,8 @@
 /** The members of a service, also those that its class has and not the object itself. */
 
 /**
- * A copy whose functions may be called without the service, and that may be spread: what stands on a class's prototype is in it, functions
- * are bound to the service, and what getters return is read once.
+ * A copy whose functions may be called without the service, and that may be spread: it includes the members of the class's prototype, its
+ * functions are bound to the service, and getters are read once.
  */
 export const membersOf = <S extends object>(service: S): S => {
   const out: Record<string, unknown> = {}

@@ -8,7 +8,7 @@ import { isTerminal } from "../../protocol/Session.js"
 import type { Batch, Delivery, JobRecord, JobState, Segment, SubscriptionRecord } from "../Store.js"
 import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
 
-/** What breaks an invariant is found before anything is changed. */
+/** The invariant that a batch would break; undefined if it breaks none. Nothing is changed. */
 export const problem = ({ jobs }: Tables, batch: Batch): string | undefined => {
   const fresh = new Set<string>()
   for (const record of batch.jobs) {
@@ -32,7 +32,7 @@ export const problem = ({ jobs }: Tables, batch: Batch): string | undefined => {
   return undefined
 }
 
-/** A number whose delivery goes is still a number that was assigned. */
+/** The number of a delivery that is deleted stays assigned: the session keeps it. */
 const keepNumbers = ({ deliveries, sessions }: Tables, job: Job): void => {
   for (const sessionId of job.sessions.keys()) {
     const session = sessions.get(sessionId)
@@ -41,7 +41,7 @@ const keepNumbers = ({ deliveries, sessions }: Tables, job: Job): void => {
   }
 }
 
-/** All at once: each session's deliveries, which may be very many, are gone through once. */
+/** Removes all the jobs in one pass: each session's deliveries, which may be very many, are filtered once. */
 const removeJobs = (tables: Tables, jobIds: ReadonlyArray<string>): void => {
   const { deliveries, ended, jobs, keys, order, subscriptions } = tables
   const gone = new Set<string>()

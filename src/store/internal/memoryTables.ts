@@ -42,7 +42,7 @@ export const emptyTables = (): Tables => ({
   keys: new Map()
 })
 
-/** Where a key stands: principals may use the same one. */
+/** The slot of a key: several principals may use the same key. */
 export const keyOf = (principalId: string, key: string): string => `${principalId.length}:${principalId}${key}`
 
 /** The index of the first element for which `test` holds; `test` must be monotone. */

@@ -1,7 +1,7 @@
 /**
  * The Schemas of what a store keeps, one for each table, in the shape that every backend returns.
  *
- * Responsibility: what may stand in a row. JSON texts are decoded in place, so that the type of what was decoded is the type of what the
+ * Responsibility: what a row may contain. JSON texts are decoded in place, so that the type of what was decoded is the type of what the
  * text held. They take what earlier versions wrote: a field that came later is optional, and what is unknown in a kept reply stays.
  */
 import * as BigDecimal from "effect/BigDecimal"

@@ -57,7 +57,20 @@ export const access = (sql: SqlClient) => {
       operation,
       (connection) => connection.execute(statement, params, undefined) as Effect.Effect<ReadonlyArray<Row>, unknown>
     )
-  return { withConnection, query }
+  /** Deletes rows of a table and returns how many; a database without any is not written to. */
+  const remove = (
+    operation: string,
+    table: string,
+    condition: string,
+    params: ReadonlyArray<Param>
+  ): Effect.Effect<number, StoreError> =>
+    Effect.gen(function* () {
+      const found = yield* query(operation, `SELECT COUNT(*) AS n FROM ${table} WHERE ${condition}`, params)
+      const n = Number(found[0]?.n ?? 0)
+      if (n > 0) yield* query(operation, `DELETE FROM ${table} WHERE ${condition}`, params)
+      return n
+    })
+  return { withConnection, query, remove }
 }
 
 const groups = [16, 4, 1] as const

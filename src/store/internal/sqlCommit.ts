@@ -1,11 +1,11 @@
 /**
  * One batch as the statements of one transaction.
  *
- * Order: that of the batch's fields, since later ones may concern rows of earlier ones. What retention asks of an ended job, the bytes of
- * its events, is counted once its segments are written.
+ * Order: that of the batch's fields, since later ones may concern rows of earlier ones. The bytes of an ended job's events, which retention
+ * needs, are counted after its segments are written.
  *
- * Races: a job that is removed is gone at once; its events, which may be very many, are deleted in steps by the purge, also after a
- * restart. Its id stands in `arcp_removed` for as long as there are any, and reads leave them out.
+ * Races: a removed job disappears at once; its events, which may be very many, are deleted in steps by the purge, also after a restart.
+ * Its id stays in `arcp_removed` until all of them are deleted, and reads leave them out.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import type * as Effect from "effect/Effect"
@@ -17,7 +17,7 @@ import { writing } from "./sqlRows.js"
 
 type Statement = Effect.Effect<unknown, unknown>
 
-// A number whose delivery goes is still a number that was assigned.
+// The number of a delivery that is deleted stays assigned: the session keeps it.
 const keepNumbers = `UPDATE arcp_sessions
   SET last_seq = (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)
   WHERE session_id IN (SELECT session_id FROM arcp_deliveries WHERE job_id = ?)
@@ -56,7 +56,7 @@ const written = (connection: Connection, batch: Batch, row: ReturnType<typeof wr
   )
 ]
 
-/** What a batch takes away. */
+/** The rows that a batch deletes. */
 const removed = (connection: Connection, batch: Batch): ReadonlyArray<Statement> => {
   const run = (statement: string, params: ReadonlyArray<Param>) => connection.executeRaw(statement, params)
   return [

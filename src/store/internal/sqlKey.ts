@@ -1,8 +1,8 @@
 /**
  * The key of an encrypted database, tried before anything is read with it.
  *
- * Responsibility: a row that only the right key opens. A wrong key, a missing one, and one where the database has none, are refused at
- * the start with what to do.
+ * Responsibility: a row that only the right key opens. A wrong key, a missing key, and a key for a database that is not encrypted are
+ * rejected at the start, with what to do.
  */
 import * as Effect from "effect/Effect"
 import type { Sealer } from "../Sealer.js"

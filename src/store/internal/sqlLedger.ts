@@ -9,14 +9,15 @@ import type { CredentialLedger, LedgerRecord } from "../CredentialLedger.js"
 import * as Rows from "../Rows.js"
 import type { Sealer } from "../Sealer.js"
 import type { StoreError } from "../Store.js"
-import { access, fail, type Param, type Row, transaction, write } from "./sql.js"
-import { plain } from "./sqlRows.js"
+import { access, type Param, type Row, transaction, write } from "./sql.js"
+import { opening, plain } from "./sqlRows.js"
 
 const about = (reference: string): string => `credential ${reference}`
 
 /** Over a database that has been migrated. */
 export const makeSqlLedger = (sql: SqlClient, sealer: Sealer): Context.Tag.Service<CredentialLedger> => {
-  const { query, withConnection } = access(sql)
+  const { query, remove, withConnection } = access(sql)
+  const { openMaybe } = opening(sealer)
 
   const params = (r: LedgerRecord): ReadonlyArray<Param> => [
     r.reference,
@@ -34,35 +35,24 @@ export const makeSqlLedger = (sql: SqlClient, sealer: Sealer): Context.Tag.Servi
     r.revokedAt ?? null
   ]
 
-  const record = (row: Row): Effect.Effect<LedgerRecord, StoreError> => {
-    const reference = String(row.reference)
-    const sealed = plain(row.handle)
-    const handle = sealed === undefined ? undefined : sealer.open(String(sealed), about(reference))
-    if (sealed !== undefined && handle === undefined) {
-      return Effect.fail(
-        fail(
-          "decrypt",
-          undefined,
-          `${about(reference)} cannot be decrypted: the key is another one, or the row was changed`
-        )
-      )
-    }
-    return Rows.credential({
-      reference: row.reference,
-      credentialId: row.credential_id,
-      jobId: row.job_id,
-      principalId: row.principal_id,
-      handle,
-      endpoint: plain(row.endpoint),
-      profile: plain(row.profile),
-      state: row.state,
-      attempts: plain(row.attempts),
-      lastError: plain(row.last_error),
-      createdAt: plain(row.created_at),
-      updatedAt: plain(row.updated_at),
-      revokedAt: plain(row.revoked_at)
-    })
-  }
+  const record = (row: Row): Effect.Effect<LedgerRecord, StoreError> =>
+    Effect.flatMap(openMaybe(row.handle, about(String(row.reference))), (handle) =>
+      Rows.credential({
+        reference: row.reference,
+        credentialId: row.credential_id,
+        jobId: row.job_id,
+        principalId: row.principal_id,
+        handle,
+        endpoint: plain(row.endpoint),
+        profile: plain(row.profile),
+        state: row.state,
+        attempts: plain(row.attempts),
+        lastError: plain(row.last_error),
+        createdAt: plain(row.created_at),
+        updatedAt: plain(row.updated_at),
+        revokedAt: plain(row.revoked_at)
+      })
+    )
 
   return {
     durable: true,
@@ -92,19 +82,6 @@ export const makeSqlLedger = (sql: SqlClient, sealer: Sealer): Context.Tag.Servi
       )
     },
     sweep: (revokedBefore) =>
-      Effect.gen(function* () {
-        const old = yield* query(
-          "sweep",
-          "SELECT COUNT(*) AS n FROM arcp_credentials WHERE state = 'revoked' AND revoked_at < ?",
-          [revokedBefore]
-        )
-        const n = Number(old[0]?.n ?? 0)
-        if (n > 0) {
-          yield* query("sweep", "DELETE FROM arcp_credentials WHERE state = 'revoked' AND revoked_at < ?", [
-            revokedBefore
-          ])
-        }
-        return n
-      })
+      remove("sweep", "arcp_credentials", "state = 'revoked' AND revoked_at < ?", [revokedBefore])
   }
 }

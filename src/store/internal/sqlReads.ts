@@ -1,8 +1,8 @@
 /**
  * What is read of a SQL database while a runtime runs, and what a starting one must know.
  *
- * Order: events come by their numbers; jobs by their ids, which is the order of their creation. What belongs to a removed job is not
- * there, though rows of it may be until the purge has come to them.
+ * Order: events come by their numbers; jobs by their ids, which is the order of their creation. Rows of a removed job are not returned,
+ * though they exist until the purge has deleted them.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -20,14 +20,14 @@ const there = (jobId: string) => `NOT EXISTS (SELECT 1 FROM arcp_removed r WHERE
 
 type Reading = ReturnType<typeof reading>
 
-/** The first of the rows, where there is one. */
+/** The first of the rows, decoded; none if there is no row. */
 const first = <A>(
   rows: ReadonlyArray<Row>,
   decode: (row: Row) => Effect.Effect<A, StoreError>
 ): Effect.Effect<Option.Option<A>, StoreError> =>
   rows[0] === undefined ? Effect.succeed(Option.none()) : Effect.map(decode(rows[0]), Option.some)
 
-/** A listing's conditions, and what stands for their question marks. */
+/** A listing's conditions, and the values of their question marks. */
 const conditions = (query: JobQuery): { readonly where: string; readonly params: ReadonlyArray<Param> } => {
   const where: Array<string> = []
   const params: Array<Param> = []
@@ -177,9 +177,7 @@ const recovering = ({ query }: Access, read: Reading): Effect.Effect<Recovered, 
         jobId,
         String(row.owner_session_id)
       ])
-      const stored = yield* read.job(row, { job: last[0]?.seq, owner: owned[0]?.seq })
-      // A job that is started again needs its input.
-      return yield* Effect.as(Rows.recoveredJob(stored), stored)
+      return yield* read.job(row, { job: last[0]?.seq, owner: owned[0]?.seq })
     })
 
   return Effect.all({

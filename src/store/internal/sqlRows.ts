@@ -2,7 +2,7 @@
  * Records as rows of a SQL database, and back.
  *
  * Responsibility: which column holds what, and what is sealed for which place. A record's own words (inputs, leases, claims, payloads,
- * budgets, reasons) are sealed where the store has a key; ids, states, numbers and times are in clear, since they are looked for.
+ * budgets, reasons) are sealed where the store has a key; ids, states, numbers and times are in clear, since queries search for them.
  *
  * Order of reading: a sealed column is opened, `data` is parsed, and what comes out is decoded by `Rows`, as it is for every backend.
  * Numbers may be `bigint`s and absent values `null`, by the driver; nothing else is converted.
@@ -49,7 +49,7 @@ const latest = (stored: unknown, found: unknown): unknown => {
 }
 
 /** What opens sealed columns. */
-const opening = (sealer: Sealer) => {
+export const opening = (sealer: Sealer) => {
   const open = (sealed: unknown, about: string): Reading<string> => {
     const opened = sealer.open(String(sealed), about)
     return opened === undefined
@@ -125,11 +125,11 @@ export const writing = (sealer: Sealer) => ({
   ]
 })
 
-/** The name under which a key is looked for. */
+/** The name under which a key is stored and found. */
 export const keyName = (sealer: Sealer, principalId: string, key: string): string =>
   sealer.name(key, `key ${principalId}`)
 
-/** The name under which a step is looked for. */
+/** The name under which a step is stored and found. */
 export const stepName = (sealer: Sealer, jobId: string, name: string): string => sealer.name(name, `step ${jobId}`)
 
 /** The records of rows that were read. */
@@ -156,7 +156,7 @@ export const reading = (sealer: Sealer) => {
       })
     })
 
-  /** A job joined with its state; `lasts` are the numbers of its last events where these were looked for. */
+  /** A job joined with its state; `lasts` are the numbers of its last events, if they were queried. */
   const job = (row: Row, lasts: { readonly job?: unknown; readonly owner?: unknown } = {}): Reading<StoredJob> =>
     Either.gen(function* () {
       const jobId = String(row.job_id)

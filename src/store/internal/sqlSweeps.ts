@@ -1,15 +1,15 @@
 /**
- * What retention asks of a SQL database, and what it lets go.
+ * What retention reads and deletes in a SQL database.
  *
  * Order: the oldest end first. A purge goes in steps that each delete some megabytes at most, with a turn of the event loop between two
- * of them, so that commits come in between; what a crash leaves of it is found by the next purge.
+ * of them, so that commits run in between; the next purge continues one that a crash has cut off.
  */
 import * as Effect from "effect/Effect"
 import type { Retention, StoreError } from "../Store.js"
 import type { Access } from "./sql.js"
 import { nextTurn } from "./turn.js"
 
-/** What one step of a purge deletes at most, but for the row that passes it. */
+/** What one step of a purge deletes at most; the row that crosses the limit is deleted with it. */
 const rowsPerStep = 64
 const bytesPerStep = 1_048_576
 
@@ -84,19 +84,9 @@ const expiredJobs =
       return out
     })
 
-const removeExpiredKeys =
-  ({ query }: Access) =>
-  (now: number): Effect.Effect<number, StoreError> =>
-    Effect.gen(function* () {
-      const expired = yield* query("sweep", "SELECT COUNT(*) AS n FROM arcp_keys WHERE expires_at <= ?", [now])
-      const n = Number(expired[0]?.n ?? 0)
-      if (n > 0) yield* query("sweep", "DELETE FROM arcp_keys WHERE expires_at <= ?", [now])
-      return n
-    })
-
-/** The operations of a store that let go. Portable SQL knows no more than DELETE; a database may have a purge of its own. */
+/** The operations of a store that delete. Portable SQL has only DELETE; a database may add a purge of its own. */
 export const sweeps = (access: Access) => ({
   expiredJobs: expiredJobs(access),
-  removeExpiredKeys: removeExpiredKeys(access),
+  removeExpiredKeys: (now: number) => access.remove("sweep", "arcp_keys", "expires_at <= ?", [now]),
   purge: removeLeftovers(access)
 })
