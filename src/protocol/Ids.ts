@@ -4,10 +4,26 @@
  * A service, so that a seeded layer makes every test deterministic. ULIDs of one service are strictly increasing, so
  * that job ids sort in the order of their creation (the cursor of `session.list_jobs` depends on it).
  */
+import * as Brand from "effect/Brand"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+
+/** The id of a job (ARCP 1.1 §7.1). Opaque: a runtime made it, and its form says nothing. */
+export type JobId = Brand.Branded<string, "JobId">
+/** Takes a text for the id of a job, where it comes into the program. */
+export const JobId = Brand.nominal<JobId>()
+
+/** The id of a session (ARCP 1.1 §6.2). Opaque, and no secret: it resumes nothing without its token. */
+export type SessionId = Brand.Branded<string, "SessionId">
+/** Takes a text for the id of a session, where it comes into the program. */
+export const SessionId = Brand.nominal<SessionId>()
+
+/** The id of a principal (ARCP 1.1 §6.1): whom an authenticator has found behind a credential. Jobs belong to it. */
+export type PrincipalId = Brand.Branded<string, "PrincipalId">
+/** Takes a text for the id of a principal, where an authenticator makes it. */
+export const PrincipalId = Brand.nominal<PrincipalId>()
 
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 const two40 = 2 ** 40

@@ -23,20 +23,26 @@ import * as MemoryTransport from "../transport/MemoryTransport.js"
 import * as FaultyTransport from "./FaultyTransport.js"
 
 /** How the pair is set up. */
-export interface TestOptions {
+export interface TestOptions<P extends ArcpRuntime.Replacements = {}> {
   readonly client?: ClientOptions | undefined
   /** `drainTime` is 0 here: nobody moves the clock once a test has ended. */
   readonly runtime?: ArcpRuntime.RuntimeOptions | undefined
+  /** Layers in the place of the runtime's own concerns, as in `ArcpRuntime.layer`. */
+  readonly replace?: P | undefined
   /** Seeds the ids of both sides. Default 1. */
   readonly seed?: number | undefined
 }
 
 /** A client of a runtime that hosts the given agents, and the faults of the connection between them. */
-export const layer = <E, R>(
+export const layer = <E, R, const P extends ArcpRuntime.Replacements = {}>(
   agents: Layer.Layer<never, E, R>,
-  options: TestOptions = {}
-): Layer.Layer<ArcpClient | FaultyTransport.Faults, E, R> => {
-  const runtime = ArcpRuntime.layerNoIds({ drainTime: 0, ...options.runtime }).pipe(
+  options: TestOptions<P> = {}
+): Layer.Layer<
+  ArcpClient | FaultyTransport.Faults,
+  E | ArcpRuntime.ReplaceError<P>,
+  R | ArcpRuntime.ReplaceContext<P>
+> => {
+  const runtime = ArcpRuntime.layerNoIds({ drainTime: 0, ...options.runtime, replace: options.replace }).pipe(
     Layer.provide(agents),
     Layer.provideMerge(MemoryTransport.layerEncoded),
     Layer.provide(MemoryStore.layer),

@@ -4,8 +4,12 @@ import { BigDecimal, type Context, Deferred, Effect, Either, Layer, TestClock } 
 import * as Amount from "../../src/authority/Amount.js"
 import type { Running } from "../../src/runtime/jobs/Running.js"
 import type { Batch } from "../../src/runtime/log/Batch.js"
-import { type Change, EventLog } from "../../src/runtime/log/EventLog.js"
-import { Budgets, Deadlines } from "../../src/runtime/index.js"
+import type { Change, EventLog } from "../../src/runtime/log/EventLog.js"
+import { JobId } from "../../src/protocol/index.js"
+import { Budgets } from "../../src/runtime/index.js"
+import * as Accounts from "../../src/runtime/jobs/Accounts.js"
+import { Money } from "../../src/runtime/jobs/internal/money.js"
+import { Deadlines } from "../../src/runtime/kernel/Deadlines.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { FaultyStore, StoreFaults, TestGateway } from "../../src/testing/index.js"
 import { barrier, hello, submit } from "./peer.js"
@@ -17,7 +21,7 @@ beforeEach(resetGates)
 const features = ["cost.budget", "model.use", "provisioned_credentials", "result_chunk"]
 
 const amounts = (budgets: Context.Tag.Service<Budgets>, jobId: string) =>
-  Array.from(budgets.counters(jobId), ([currency, value]) => `${currency} ${Amount.format(value)}`)
+  Array.from(budgets.counters(JobId(jobId)), ([currency, value]) => `${currency} ${Amount.format(value)}`)
 
 describe.each(provisionedBackends)("counters of jobs, over %s", (_name, backend) => {
   it.scoped("§9.6 a job has its counters until its end is durable, a child those of its own", () =>
@@ -92,18 +96,18 @@ describe("money that moves between two jobs", () => {
   const running = (jobId: string, parent?: Running) =>
     ({ live: { jobId, ending: false }, parent }) as unknown as Running
 
-  /** Budgets over a log that writes nothing by itself: each change is one commit, and a process may end behind any of them. */
+  /** Money over a log that writes nothing by itself: each change is one commit, and a process may end behind any of them. */
   const apart = Effect.gen(function* () {
     const changes: Array<Change> = []
     const eventLog = { emit: () => true, change: (change: Change) => void changes.push(change) }
-    const budgets = yield* Budgets.pipe(
-      Effect.provide(
-        Budgets.layer.pipe(
-          Layer.provide(Layer.succeed(EventLog, eventLog as unknown as Context.Tag.Service<EventLog>)),
-          Layer.provide(Deadlines.layer)
-        )
-      )
-    )
+    const budgets = yield* Effect.provide(Budgets, Accounts.layer)
+    const deadlines = yield* Effect.provide(Deadlines, Deadlines.layer)
+    const money = new Money({
+      budgets,
+      deadlines,
+      eventLog: eventLog as unknown as Context.Tag.Service<EventLog>,
+      fork: Effect.runFork
+    })
     const rows = new Map<string, Amount.Amounts>()
     const state = ({ jobId }: { readonly jobId: string }, { budget }: { readonly budget: string }) => {
       const counters = Object.entries(JSON.parse(budget) as Record<string, string>)
@@ -112,25 +116,66 @@ describe("money that moves between two jobs", () => {
     const commit = (change: Change) => change.write({ state } as unknown as Batch)
     const total = () =>
       Amount.format([...rows.values()].reduce((sum, row) => Amount.add(sum, row.get("USD")!), Amount.zero))
-    return { budgets, changes, rows, commit, total }
+    return { budgets, changes, commit, money, rows, total }
   })
 
   it.scoped("§9.6 what a child leaves is in one row after each commit, never in both or in none", () =>
     Effect.gen(function* () {
-      const { budgets, changes, commit, rows, total } = yield* apart
+      const { budgets, changes, commit, money, rows, total } = yield* apart
       const parent = running("job_parent")
       const child = running("job_child", parent)
-      budgets.open("job_parent", amount("1.5"))
-      budgets.open("job_child", amount("0.5"))
-      rows.set("job_parent", amount("1.5"))
+      budgets.open(parent.live.jobId, amount("2"))
+      budgets.open(child.live.jobId, amount("0.5"))
+      expect(amounts(budgets, "job_parent")).toEqual(["USD 2"])
+      budgets.grant(parent.live.jobId, child.live.jobId, amount("0.5"))
+      rows.set("job_parent", budgets.counters(parent.live.jobId))
       rows.set("job_child", amount("0.5"))
-      budgets.settle(child)
+      expect(total()).toBe("2")
+      money.close(child)
       expect(changes.length).toBeGreaterThan(0)
       for (const change of changes) {
         commit(change)
         expect(total()).toBe("2")
       }
       expect(Amount.format(rows.get("job_parent")!.get("USD")!)).toBe("2")
+    })
+  )
+
+  it.scoped(
+    "§9.6 comes back only where it was granted, once, and to a parent that has ended before its child too",
+    () =>
+      Effect.gen(function* () {
+        const { budgets } = yield* apart
+        const [parent, child, other] = [JobId("parent"), JobId("child"), JobId("other")]
+        budgets.open(parent, amount("2"))
+        budgets.open(child, amount("0.5"))
+        // Held, and never begun.
+        const release = Either.getOrThrow(budgets.hold(parent, { currency: "USD", value: amount("0.5").get("USD")! }))
+        expect(Amount.toWire(budgets.available(parent))).toEqual({ USD: 1.5 })
+        expect(budgets.close(child).returned.size).toBe(0)
+        release()
+        release()
+        expect(Amount.toWire(budgets.available(parent))).toEqual({ USD: 2 })
+        budgets.open(other, amount("0.5"))
+        expect(Amount.toWire(budgets.grant(parent, other, amount("0.5")))).toEqual({ USD: 1.5 })
+        expect(Amount.toWire(budgets.charge(other, { currency: "USD", value: amount("0.75").get("USD")! }))).toEqual({
+          USD: -0.25
+        })
+        budgets.close(parent)
+        const closed = budgets.close(other)
+        expect([Amount.toWire(closed.returned), Amount.toWire(closed.parent)]).toEqual([{ USD: -0.25 }, { USD: 1.25 }])
+        expect([budgets.close(other).returned.size, budgets.close(parent).returned.size]).toEqual([0, 0])
+        expect([amounts(budgets, parent), amounts(budgets, other)]).toEqual([[], []])
+      })
+  )
+
+  it.scoped("§9.6 of a job that an earlier process had delegated comes back too", () =>
+    Effect.gen(function* () {
+      const { budgets } = yield* apart
+      const [parent, child] = [JobId("parent"), JobId("child")]
+      budgets.open(parent, amount("1"))
+      budgets.open(child, amount("0.25"), parent)
+      expect(Amount.toWire(budgets.close(child).parent)).toEqual({ USD: 1.25 })
     })
   )
 })

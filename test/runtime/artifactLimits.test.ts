@@ -1,7 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, FastCheck as fc, Fiber, Layer, Option, TestClock, TestContext } from "effect"
 import { Ids } from "../../src/protocol/index.js"
-import { Artifacts, Deadlines, Limits, type LimitsShape } from "../../src/runtime/index.js"
+import { Deadlines } from "../../src/runtime/kernel/Deadlines.js"
+import { Artifacts, Limits, type LimitsShape } from "../../src/runtime/index.js"
 import { type ArtifactRecord, ArtifactStore } from "../../src/store/index.js"
 import { runs } from "../support/properties.js"
 

@@ -12,12 +12,12 @@ import { Ids } from "../../src/protocol/index.js"
 import {
   ArcpRuntime,
   CredentialProvisioner,
-  Deadlines,
   LeasePolicy,
   Limits,
   ObservationPolicy,
   SlowConsumers
 } from "../../src/runtime/index.js"
+import { Deadlines } from "../../src/runtime/kernel/Deadlines.js"
 import { ArtifactStore, CredentialLedger, Store } from "../../src/store/index.js"
 import { SqlStore } from "../../src/store/sql.js"
 import { Connector, Server } from "../../src/transport/Connection.js"

@@ -5,7 +5,8 @@ import { join } from "node:path"
 import { Agent, Job } from "../../src/agent/index.js"
 import { Authenticator } from "../../src/auth/index.js"
 import { Ids } from "../../src/protocol/index.js"
-import { ArcpRuntime, CredentialProvisioner, Limits, type LimitsShape } from "../../src/runtime/index.js"
+import { type ArcpRuntime, CredentialProvisioner, Limits, type LimitsShape } from "../../src/runtime/index.js"
+import { running } from "../../src/runtime/internal/wiring.js"
 import { type CredentialLedger, MemoryStore, Store, StoreError } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { TestGateway, type TestGatewayOptions } from "../../src/testing/index.js"
@@ -184,7 +185,7 @@ export interface ProvisionedOptions {
 /** A runtime with the gateway, and all concerns of it in hand. */
 export const provisioned = (backend: Backend, options: ProvisionedOptions = {}) => {
   const gateway = Layer.provide(TestGateway.layer(options.gateway), Ids.layer)
-  return ArcpRuntime.layerWithConcerns({ drainTime: 0, ...options.runtime }).pipe(
+  return Layer.provide(running({ drainTime: 0, ...options.runtime }), Ids.layer).pipe(
     Layer.provide(agents),
     Layer.provide(Limits.layer(options.limits ?? {})),
     Layer.provideMerge(options.transport?.(backend.transport) ?? backend.transport),

@@ -2,7 +2,7 @@
 import { Deferred, Effect, Layer, Schema, Stream } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { Authenticator } from "../../src/auth/index.js"
-import { VendorError } from "../../src/protocol/index.js"
+import { Ids, VendorError } from "../../src/protocol/index.js"
 import {
   ArcpRuntime,
   Limits,
@@ -10,6 +10,7 @@ import {
   SlowConsumers,
   type SlowConsumersShape
 } from "../../src/runtime/index.js"
+import { running } from "../../src/runtime/internal/wiring.js"
 import { MemoryStore } from "../../src/store/index.js"
 import type { Store } from "../../src/store/Store.js"
 import type { Connector, Server } from "../../src/transport/Connection.js"
@@ -185,4 +186,4 @@ export const world = (options: WorldOptions = {}) =>
 
 /** As {@link world}, with the runtime's concerns in hand. */
 export const worldWithConcerns = (options: WorldOptions = {}) =>
-  around(ArcpRuntime.layerWithConcerns({ ...withoutDrain, ...options.runtime }), options)
+  around(Layer.provide(running({ ...withoutDrain, ...options.runtime }), Ids.layer), options)

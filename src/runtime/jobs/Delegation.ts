@@ -21,11 +21,19 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type { ChildJob, DelegateOptions } from "../../agent/Job.js"
+import type { Amounts } from "../../authority/Amount.js"
 import * as Delegated from "../../authority/Delegated.js"
 import * as Lease from "../../authority/Lease.js"
 import * as SystemFolders from "../../authority/SystemFolders.js"
 import * as AgentName from "../../protocol/AgentName.js"
-import { type ArcpError, Cancelled, InvalidRequest, PermissionDenied } from "../../protocol/Errors.js"
+import {
+  type ArcpError,
+  type BudgetExhausted,
+  Cancelled,
+  InvalidRequest,
+  PermissionDenied
+} from "../../protocol/Errors.js"
+import type { JobId } from "../../protocol/Ids.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { eventPayload, failedResultBody } from "../kernel/Payload.js"
@@ -34,10 +42,11 @@ import { pause } from "../kernel/Turn.js"
 import type { Batch } from "../log/Batch.js"
 import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
+import { check } from "./internal/authority.js"
 import { type Asked, copied, delegateBody } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
-import { toText } from "./Budgets.js"
+import { toText } from "./BudgetText.js"
 import { type Made, newJob } from "./NewJob.js"
 import type { Outcome, Running } from "./Running.js"
 import { nameOf } from "./Slots.js"
@@ -127,7 +136,9 @@ export class Delegation implements Delegates {
       const spanId = yield* currentSpanId
       const prepared = this.prepare(request)
       if (Either.isLeft(prepared)) return yield* this.refuse(parent, request, prepared.left)
-      const child = this.make(request, prepared.right, spanId)
+      const made = this.make(request, prepared.right, spanId)
+      if (Either.isLeft(made)) return yield* this.refuse(parent, request, made.left)
+      const child = made.right
       yield* Effect.interruptible(child.running.provisioned ? this.issue(child) : Effect.void).pipe(
         Effect.onError(() => this.abandon(child)),
         Effect.catchAll((error) => this.refuse(parent, request, error))
@@ -190,16 +201,16 @@ export class Delegation implements Delegates {
 
   /** The agent, where the lease lets the job delegate to it; its version is what the lease is matched against. */
   private permitted(running: Running, agent: string): Either.Either<AgentRegistration, ArcpError> {
-    const { agents, leases } = this.engine
+    const { engine } = this
     return Either.gen(function* () {
       const name = yield* AgentName.parse(agent)
-      const found = agents.resolve(name)
+      const found = engine.agents.resolve(name)
       const target = Either.match(found, {
         onLeft: () => AgentName.format(name),
         onRight: ({ name, version }) => AgentName.format({ name, version })
       })
       // Before the registry's answer: a job that may not delegate does not learn what there is.
-      yield* leases.check(running, "agent.delegate", target)
+      yield* check(engine, running, "agent.delegate", target)
       return yield* found
     })
   }
@@ -284,13 +295,14 @@ export class Delegation implements Delegates {
   }
 
   /** Makes the child and sets its budget aside, in the step in which it was compared with what is available. */
-  private make(request: Request, prepared: Prepared, spanId: string | undefined): Child {
+  private make(request: Request, prepared: Prepared, spanId: string | undefined): Either.Either<Child, ArcpError> {
     const { budgets, deadlines } = this.engine
     const { asked, delegateId, jobId, parent } = request
     const { agent, lease } = prepared
     const { live } = parent
     const { maxRuntimeSec } = asked
-    const releaseShare = budgets.setAside(live.jobId, Lease.budgetOf(lease))
+    const share = this.hold(live.jobId, Lease.budgetOf(lease))
+    if (Either.isLeft(share)) return Either.left(share.left)
     parent.countDelegation()
     const now = deadlines.now()
     const ended = Deferred.unsafeMake<Outcome>(FiberId.none)
@@ -311,10 +323,25 @@ export class Delegation implements Delegates {
       provisioned: parent.provisioned,
       parent: { running: parent, delegateId, ended }
     })
-    budgets.open(jobId, made.budget)
+    budgets.open(made.live.jobId, made.budget)
     // A child is known to its parent from here on: what ends the parent ends it.
     parent.adopt(made.running)
-    return { ...made, request, prepared, now, ended, releaseShare }
+    return Either.right({ ...made, request, prepared, now, ended, releaseShare: share.right })
+  }
+
+  /** Holds what a child is about to get, all of it or nothing; returns what releases it. */
+  private hold(parent: JobId, amounts: Amounts): Either.Either<() => void, BudgetExhausted> {
+    const held: Array<() => void> = []
+    const release = (): void => held.forEach((one) => one())
+    for (const [currency, value] of amounts) {
+      const one = this.engine.budgets.hold(parent, { currency, value })
+      if (Either.isLeft(one)) {
+        release()
+        return Either.left(one.left)
+      }
+      held.push(one.right)
+    }
+    return Either.right(release)
   }
 
   private abandon({ releaseShare, running }: Child): Effect.Effect<void> {
@@ -335,24 +362,25 @@ export class Delegation implements Delegates {
 
   /** The `delegate` event, the child, its start and what it takes of its parent's budget are one change. */
   private launch(child: Child): Effect.Effect<ChildJob<unknown>, ArcpError> {
-    const { budgets, credentials, run } = this.engine
-    const { budget, releaseShare, request, running } = child
-    const { jobId, parent } = request
+    const { budgets, credentials, money, run } = this.engine
+    const { budget, live, releaseShare, request, running } = child
+    const { parent } = request
     return Effect.async<ChildJob<unknown>, ArcpError>((resume) => {
       if (isEnding(parent) || running.finished) {
-        credentials.revoke(jobId)
+        credentials.revoke(live.jobId)
         return resume(Effect.zipRight(this.abandon(child), Effect.interrupt))
       }
       releaseShare()
-      let left: string | undefined
+      const { jobId } = parent.live
+      const changed = budgets.grant(jobId, live.jobId, budget)
+      const left = toText(budgets.counters(jobId))
       run.launch(running, {
         write: (batch) => this.write(child, batch, left),
         committed: () => resume(Effect.succeed(this.handle(child))),
         failed: (error) => resume(this.refuse(parent, request, storeFailure(error)))
       })
       // Reported behind the delegation, in the batch that starts the child.
-      budgets.escrow(parent, budget)
-      left = toText(budgets.counters(parent.live.jobId))
+      if (budget.size > 0) money.granted(parent.live, changed)
     })
   }
 

@@ -67,9 +67,7 @@ export class Ending implements Ends {
 
   abandon(running: Running): void {
     if (!running.finish()) return
-    // Before it is queued nothing has left its parent's counters.
-    if (running.queued) this.release(running)
-    else this.engine.credentials.revoke(running.live.jobId)
+    this.release(running)
     this.remove(running)
     this.leaveParent(running)
   }
@@ -78,7 +76,6 @@ export class Ending implements Ends {
     const { drain, jobs, run } = this.engine
     running.cancelDeadlines()
     jobs.remove(running)
-    if (running.children.size === 0) this.closeAccount(running)
     drain.removed()
     run.launchWaiting()
   }
@@ -168,20 +165,14 @@ export class Ending implements Ends {
 
   /** What a job holds beyond itself goes back: its budget to its parent, its credentials upstream. */
   private release(running: Running): void {
-    this.engine.budgets.settle(running)
+    this.engine.money.close(running)
     this.engine.credentials.revoke(running.live.jobId)
-  }
-
-  private closeAccount({ live }: Running): void {
-    this.engine.budgets.close(live.jobId)
   }
 
   private leaveParent(running: Running): void {
     const { parent } = running
     if (parent === undefined) return
     parent.dropChild(running)
-    // One that was left to the next process may have gone before its children, whose money it gets all the same.
-    if (parent.finished && parent.children.size === 0) this.closeAccount(parent)
     if (!this.engine.drain.gone(parent)) this.childGone(parent)
   }
 }

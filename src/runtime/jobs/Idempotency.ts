@@ -18,22 +18,20 @@ import { type ArcpError, DuplicateKey } from "../../protocol/Errors.js"
 import { isTerminal } from "../../protocol/Session.js"
 import type { DecodedJob } from "../../store/Rows.js"
 import type { KeyRecord, SegmentHead } from "../../store/Store.js"
-import { acceptedFor } from "../credentials/View.js"
 import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
+import { refuse } from "../kernel/Reply.js"
 import type { Batch } from "../log/Batch.js"
 import type { JobLog } from "../log/JobLog.js"
-import type { SessionLog } from "../log/SessionLog.js"
 import { replayChunks, replayEnd, runsOf } from "../log/Replay.js"
 import { announcement } from "./internal/announced.js"
 import { askedHash, sameAsked } from "./internal/asked.js"
 import type { Engine } from "./internal/engine.js"
-import type { Key, SubmitRequest } from "./internal/submitting.js"
+import { accept, type Key, type Submitting } from "./internal/submitting.js"
 import type { Running } from "./Running.js"
 
 /** A repeat whose key stands for a job. */
 interface Repeat {
-  readonly session: SessionLog
-  readonly request: SubmitRequest
+  readonly submitting: Submitting
   readonly stored: DecodedJob
   readonly running: Running | undefined
   readonly live: JobLog | undefined
@@ -56,16 +54,16 @@ export class Idempotency {
 
   /** Answers a submit whose key is known, and calls `create` for a key that is not. */
   submit(
-    session: SessionLog,
-    request: SubmitRequest,
+    submitting: Submitting,
     key: string,
     create: (key: Key) => Effect.Effect<void, ArcpError>
   ): Effect.Effect<void, ArcpError> {
     return Effect.suspend(() => {
-      const slot = `${session.principal.id}\u0000${key}`
+      const { payload, principal } = submitting.request
+      const slot = `${principal.id}\u0000${key}`
       const inProgress = this.inProgress.get(slot)
       if (inProgress !== undefined) {
-        return Effect.zipRight(Deferred.await(inProgress), this.submit(session, request, key, create))
+        return Effect.zipRight(Deferred.await(inProgress), this.submit(submitting, key, create))
       }
       const done = Deferred.unsafeMake<void>(FiberId.none)
       this.inProgress.set(slot, done)
@@ -74,8 +72,8 @@ export class Idempotency {
         this.inProgress.delete(slot)
         Deferred.unsafeDone(done, Effect.void)
       }
-      const hash = askedHash(request.payload)
-      return this.lookUp(session, request, key, hash).pipe(
+      const hash = askedHash(payload)
+      return this.lookUp(submitting, key, hash).pipe(
         Effect.flatMap((repeated) => {
           if (repeated) return Effect.sync(release)
           return create({ key, hash, queued: () => void (queued = true), done: release })
@@ -86,28 +84,18 @@ export class Idempotency {
   }
 
   /** Whether the key stood for a job, whose repeat this is now. */
-  private lookUp(
-    session: SessionLog,
-    request: SubmitRequest,
-    key: string,
-    hash: string
-  ): Effect.Effect<boolean, ArcpError> {
+  private lookUp(submitting: Submitting, key: string, hash: string): Effect.Effect<boolean, ArcpError> {
     const { deadlines, store } = this.engine
     // Before anything of the request is judged: what a deploy changes does not keep a submit from its job.
-    return Effect.flatMap(Effect.mapError(store.key(session.principal.id, key), storeFailure), (found) =>
+    return Effect.flatMap(Effect.mapError(store.key(submitting.request.principal.id, key), storeFailure), (found) =>
       Option.isSome(found) && found.value.expiresAt > deadlines.now()
-        ? this.repeat(session, request, found.value, hash)
+        ? this.repeat(submitting, found.value, hash)
         : Effect.succeed(false)
     )
   }
 
   /** Answers a submit whose key is known; false where its job is gone. */
-  private repeat(
-    session: SessionLog,
-    request: SubmitRequest,
-    key: KeyRecord,
-    hash: string
-  ): Effect.Effect<boolean, ArcpError> {
+  private repeat(submitting: Submitting, key: KeyRecord, hash: string): Effect.Effect<boolean, ArcpError> {
     const { drain, jobs, store } = this.engine
     return Effect.gen(this, function* () {
       // Before the store is read: a job that ends meanwhile is known by what it has become, and not by what was read.
@@ -115,7 +103,7 @@ export class Idempotency {
       const found = yield* Effect.mapError(store.job(key.jobId), storeFailure)
       if (Option.isNone(found)) return false
       const { record, state } = found.value
-      if (!sameAsked(key.parametersHash, hash, request.payload, record)) {
+      if (!sameAsked(key.parametersHash, hash, submitting.request.payload, record)) {
         return yield* new DuplicateKey({
           message: `idempotency_key: this key stands for ${record.jobId}, which was submitted with other parameters`,
           details: { job_id: record.jobId }
@@ -130,28 +118,26 @@ export class Idempotency {
         live === undefined
           ? yield* Effect.mapError(store.segmentHeads(record.jobId, 1, state.lastJobSeq), storeFailure)
           : []
-      this.answer({ session, request, stored: found.value, running, live, heads })
+      this.answer({ submitting, stored: found.value, running, live, heads })
       return true
     })
   }
 
   private answer(repeat: Repeat): void {
-    const { request, session, stored } = repeat
+    const { stored, submitting } = repeat
     const { record } = stored
-    const { credentials, eventLog } = this.engine
-    const { accepted } = stored.values
+    const { eventLog } = this.engine
     eventLog.change({
       write: (batch) => {
-        batch.reply(() =>
-          request.accepted(record.jobId, record.traceId, acceptedFor(credentials, session, record, accepted))
-        )
+        batch.reply(() => accept(submitting, this.engine, record, stored.values.accepted))
         this.write(repeat, batch)
       },
-      failed: (error) => request.failed(storeFailure(error))
+      failed: (error) => refuse(submitting.reply, storeFailure(error))
     })
   }
 
-  private write({ heads, live, running, session, stored }: Repeat, batch: Batch): void {
+  private write({ heads, live, running, stored, submitting }: Repeat, batch: Batch): void {
+    const { session } = submitting
     const { record, state } = stored
     const last = state.lastJobSeq
     if (live === undefined) return replayEnd(batch, session, record, runsOf(heads), 0, last)

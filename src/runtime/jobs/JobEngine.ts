@@ -33,6 +33,7 @@ import { makeStarter } from "./handler/handlerFiber.js"
 import { nodeDrivers } from "./handler/nodeDrivers.js"
 import type { Delegates, Drains, Ends, Engine, Recovers, Runs, Services } from "./internal/engine.js"
 import { Jobs } from "./internal/jobs.js"
+import { Money } from "./internal/money.js"
 import { Leases } from "./Leases.js"
 import { Recovery } from "./Recovery.js"
 import { Run } from "./Run.js"
@@ -98,6 +99,7 @@ class Whole implements Engine {
   readonly scope: Services["scope"]
   readonly fork: Services["fork"]
   readonly jobs: Jobs
+  readonly money: Money
   readonly run: Runs
   readonly ending: Ends
   readonly drain: Drains
@@ -124,6 +126,7 @@ class Whole implements Engine {
     this.scope = services.scope
     this.fork = services.fork
     this.jobs = new Jobs(services.limits, services.meter)
+    this.money = new Money(services)
     this.run = new Run(this)
     this.ending = new Ending(this)
     this.drain = new Drain(this)

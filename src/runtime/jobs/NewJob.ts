@@ -8,7 +8,7 @@ import { formatTimestamp } from "../../protocol/Fields.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import type { KeptAccepted } from "../../store/Rows.js"
 import type { JobRecord } from "../../store/Store.js"
-import { toText } from "./Budgets.js"
+import { toText } from "./BudgetText.js"
 import { JobLog } from "../log/JobLog.js"
 import { type Outcome, Running } from "./Running.js"
 

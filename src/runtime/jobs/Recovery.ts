@@ -17,6 +17,7 @@ import type { AgentRegistration, AgentRegistry } from "../../agent/AgentRegistry
 import * as Expiry from "../../authority/Expiry.js"
 import * as Lease from "../../authority/Lease.js"
 import { Cancelled } from "../../protocol/Errors.js"
+import { PrincipalId } from "../../protocol/Ids.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import * as Text from "../../protocol/Text.js"
 import * as Rows from "../../store/Rows.js"
@@ -27,6 +28,7 @@ import { isToolEvent } from "../kernel/Payload.js"
 import { pause } from "../kernel/Turn.js"
 import type { RecoveredJobLog } from "../log/Recovery.js"
 import { restarted, runtimeEnd, stopped, tooLong } from "./handler/outcomes.js"
+import { expired } from "./internal/authority.js"
 import type { Engine, Recovers } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
 import { Running } from "./Running.js"
@@ -77,7 +79,7 @@ const againOf = (
       ? Text.attempt(() => found.right.decode(wireInput), Either.left(undefined))
       : Either.right(null)
   const lease = Either.map(Lease.compile(values.lease, values.leaseConstraints), (stored) =>
-    leases.recovered(stored, record.principalId)
+    leases.recovered(stored, PrincipalId(record.principalId))
   )
   return {
     again: rerun && Either.isRight(input) && Either.isRight(lease),
@@ -206,7 +208,7 @@ export class Recovery implements Recovers {
     const { counters, record } = job.stored
     const parent = record.parentJobId === undefined ? undefined : jobs.get(record.parentJobId)
     const taken = takeUp(job, this.engine, parent, openCalls)
-    budgets.open(record.jobId, counters)
+    budgets.open(taken.running.live.jobId, counters, parent?.live.jobId)
     parent?.adopt(taken.running)
     jobs.register(taken.running)
     return taken
@@ -228,10 +230,10 @@ export class Recovery implements Recovers {
 
   /** Stops a recovered job that may do nothing any more. */
   private stopIfOver(running: Running): void {
-    const { deadlines, ending, leases } = this.engine
+    const { deadlines, ending } = this.engine
     const { lease, live } = running
     const now = deadlines.now()
-    if (Expiry.isOver(lease.expiresAt, now)) ending.stop(running, { status: "error", error: leases.expired(lease) })
+    if (Expiry.isOver(lease.expiresAt, now)) ending.stop(running, { status: "error", error: expired(lease) })
     else if ((runtimeEnd(live, now) ?? Number.POSITIVE_INFINITY) <= now) ending.stop(running, tooLong(live))
   }
 

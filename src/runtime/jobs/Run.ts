@@ -21,6 +21,7 @@ import { handlerServices } from "./handler/handlerServices.js"
 import * as JobServices from "./handler/jobService.js"
 import { inSpan } from "./handler/jobSpan.js"
 import { internal, outcomeOf, runtimeEnd, tooLong } from "./handler/outcomes.js"
+import { expired } from "./internal/authority.js"
 import type { Engine, Runs } from "./internal/engine.js"
 import { tellRotated } from "./internal/rotated.js"
 import type { Running, Successor } from "./Running.js"
@@ -82,13 +83,13 @@ export class Run implements Runs {
 
   /** A job whose lease expires is stopped, whether its agent tries anything or not (§9.5). */
   private watchExpiry(running: Running): void {
-    const { deadlines, ending, leases, limits } = this.engine
+    const { deadlines, ending, limits } = this.engine
     const { expiresAt } = running.lease
     if (expiresAt === undefined) return
     const grace = Math.max(0, Math.min(limits.leaseGrace, 1_000))
     running.watch(
       deadlines.schedule(expiresAt + grace, () =>
-        ending.stop(running, { status: "error", error: leases.expired(running.lease) })
+        ending.stop(running, { status: "error", error: expired(running.lease) })
       )
     )
   }

@@ -8,6 +8,7 @@
  * Order: `assigned` is what the batch in the making has given away, `seq` what is durable. Numbers and state
  * change in {@link Batch} alone, through the methods that are named for it here.
  */
+import { JobId } from "../../protocol/Ids.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import type { JobValues } from "../../store/Rows.js"
 import type { JobRecord, SegmentClass } from "../../store/Store.js"
@@ -55,7 +56,7 @@ export class JobLog {
   readonly record: JobRecord
   /** What the texts of its record say. */
   readonly values: JobValues
-  readonly jobId: string
+  readonly jobId: JobId
   readonly traceId: string
   private facts: JobFacts
   /** Its sessions; changed by the batch. */
@@ -83,7 +84,7 @@ export class JobLog {
   constructor(record: JobRecord, state: Omit<JobFacts, "endedAt"> & JobPlace, values: JobValues) {
     this.record = record
     this.values = values
-    this.jobId = record.jobId
+    this.jobId = JobId(record.jobId)
     this.traceId = record.traceId
     this.facts = {
       status: state.status,

@@ -9,6 +9,7 @@
  * the methods that are named for it here.
  */
 import type { Principal } from "../../auth/Principal.js"
+import { SessionId } from "../../protocol/Ids.js"
 import type { SegmentClass, SessionRecord } from "../../store/Store.js"
 import type { PeerKind } from "../kernel/Peers.js"
 import { ByteMarks } from "../kernel/ByteMarks.js"
@@ -36,7 +37,7 @@ interface OpenSessionRun extends SessionRun {
 
 /** A session that is connected or can be resumed. */
 export class SessionLog {
-  readonly sessionId: string
+  readonly sessionId: SessionId
   private currentHead: SessionHead
   /** Which classes of events it may be sent: those of kinds that it did not negotiate are left out (§6.2). */
   private progress: boolean
@@ -59,7 +60,7 @@ export class SessionLog {
   private gone = false
 
   constructor(record: SessionRecord) {
-    this.sessionId = record.sessionId
+    this.sessionId = SessionId(record.sessionId)
     this.currentHead = {
       principal: record.principal,
       client: record.client,

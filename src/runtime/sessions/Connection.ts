@@ -27,8 +27,9 @@ import { Limits } from "../kernel/Limits.js"
 import { badMessages, Meter, type MeterShape } from "../kernel/Metrics.js"
 import { asWork, pauseIfOver } from "../kernel/Turn.js"
 import { Arrival, type Handshake } from "./Handshake.js"
-import type { Conversation, Requests } from "./Requests.js"
-import { Sessions } from "./Sessions.js"
+import type { Conversation } from "./Conversation.js"
+import type { Requests } from "./Requests.js"
+import { Presence } from "./Presence.js"
 
 /** Characters of a frame that takes a millisecond or more to be decoded. */
 const largeFrame = 65_536
@@ -139,7 +140,7 @@ const heard = ({ link, session }: Conversation, now: number): void => {
 /** How one runtime serves a connection until it ends. Never fails. */
 export const serving = (handshake: Handshake, requests: Requests) =>
   Effect.gen(function* () {
-    const sessions = yield* Sessions
+    const sessions = yield* Presence
     const deadlines = yield* Deadlines
     const limits = yield* Limits
     const meter = yield* Meter

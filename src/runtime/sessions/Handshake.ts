@@ -36,7 +36,7 @@ import { authenticating } from "./internal/authenticating.js"
 import { watchCredential } from "./internal/credentialExpiry.js"
 import { spokenTo } from "./internal/spoken.js"
 import { Strangers } from "./internal/strangers.js"
-import { type Attached, Sessions } from "./Sessions.js"
+import { type Attached, Presence } from "./Presence.js"
 
 /** A connection, what its peer has shown of itself, and the session that it was given. */
 export class Arrival {
@@ -158,7 +158,7 @@ export type Handshake = Effect.Effect.Success<typeof make>
 /** Makes the handshakes of one runtime, with its count of strangers. */
 export const make = Effect.gen(function* () {
   const authenticate = authenticating(yield* Authenticator)
-  const sessions = yield* Sessions
+  const sessions = yield* Presence
   const heartbeats = yield* Heartbeats
   const deadlines = yield* Deadlines
   const ids = yield* Ids

@@ -19,7 +19,7 @@ import { closeCodes } from "../../transport/Connection.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { heartbeatsLost, Meter } from "../kernel/Metrics.js"
 import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
-import type { Attached } from "./Sessions.js"
+import type { Attached } from "./Presence.js"
 
 /** Watches connections. */
 export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<

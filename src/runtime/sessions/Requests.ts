@@ -16,194 +16,30 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import * as Envelope from "../../protocol/Envelope.js"
-import { type ArcpError, InternalError, InvalidRequest } from "../../protocol/Errors.js"
+import { type ArcpError, InvalidRequest } from "../../protocol/Errors.js"
 import type { Feature } from "../../protocol/Features.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
-import { Ids, type IdsService } from "../../protocol/Ids.js"
+import { Ids, JobId } from "../../protocol/Ids.js"
 import * as Message from "../../protocol/Message.js"
 import * as Trace from "../../protocol/Trace.js"
-import { closeCodes, type Frame } from "../../transport/Connection.js"
 import { Artifacts } from "../artifacts/Artifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
 import { JobScheduler } from "../jobs/JobScheduler.js"
-import type { KeptAccepted } from "../../store/Rows.js"
 import { Deadlines } from "../kernel/Deadlines.js"
-import { errorFrame } from "../kernel/ErrorFrame.js"
 import { Limits } from "../kernel/Limits.js"
-import { Meter, type MeterShape } from "../kernel/Metrics.js"
+import { Meter } from "../kernel/Metrics.js"
 import { BackPressure } from "../log/BackPressure.js"
-import type { Outbox } from "../log/Outbox.js"
-import type { SessionLog } from "../log/SessionLog.js"
-import * as Peers from "../kernel/Peers.js"
 import { artifactAnswers, type ArtifactMessage } from "./internal/artifactAnswers.js"
 import * as JobsPage from "./internal/jobsPage.js"
-import type { Attached } from "./Sessions.js"
+import { Asked, Conversation, type Kit, type Lane, type Runs } from "./Conversation.js"
+import type { Attached } from "./Presence.js"
 import { Subscriptions } from "./Subscriptions.js"
-
-/** Puts of one connection whose bytes may be in memory at a time; the connection is not read meanwhile. */
-const maxPutsInFlight = 4
 
 /** What a reply that only names things may have, in bytes. */
 const smallReply = 1_024
 
 /** What a reply that shows a lease may have, in bytes; `Lease.maxLeaseLength` bounds it. */
 const leaseReply = 32_768
-
-/**
- * How a request runs that is answered later.
- *
- * - `inPlace`: the next frame is read when it has been answered.
- * - `beside`: in a fiber of its own, within the bound on concurrent requests.
- * - `put`: beside, and in place where {@link maxPutsInFlight} puts run already.
- */
-type Runs = "inPlace" | "beside" | "put"
-
-/** Kinds of replies that are large: one request of a kind at a time, in their order. */
-type Lane = "listings" | "artifacts"
-
-/** What conversations are given of their runtime. */
-interface Kit {
-  readonly ids: IdsService
-  readonly now: () => number
-  readonly meter: MeterShape
-  readonly concurrentRequests: number
-}
-
-/** One connection with a session, as its requests see it. */
-export class Conversation implements Attached {
-  readonly session: SessionLog
-  readonly link: Outbox
-  readonly tokenHash: string
-  /** Whether the client has ended it: the connection is read no further. */
-  over = false
-  private readonly kit: Kit
-  private readonly scope: Scope.Scope
-  private inFlight = 0
-  private puts = 0
-  private artifacts: Effect.Semaphore | undefined = undefined
-  private listings: Effect.Semaphore | undefined = undefined
-
-  /** Requests that run beside the reading end with the scope. */
-  constructor({ link, session, tokenHash }: Attached, scope: Scope.Scope, kit: Kit) {
-    this.session = session
-    this.link = link
-    this.tokenHash = tokenHash
-    this.scope = scope
-    this.kit = kit
-  }
-
-  /** Of the next frame to the client. */
-  head(jobId?: string, traceId?: string): Message.Head {
-    return {
-      id: this.kit.ids.unsafeUlid(this.kit.now()),
-      session_id: this.session.sessionId,
-      job_id: jobId,
-      trace_id: traceId
-    }
-  }
-
-  /** Posts the error of a frame that has no envelope. */
-  unreadable(error: ArcpError, requestId: string | undefined): void {
-    this.link.post(errorFrame(this.head(), error, requestId))
-  }
-
-  /** Posts the error of a request. */
-  fail(error: ArcpError, request: Envelope.RawEnvelope): void {
-    this.link.post(errorFrame(this.head(), error, request.id))
-    const refusal = Peers.refusalFor(this.session, request, error)
-    if (refusal !== undefined) this.link.post(refusal)
-  }
-
-  /** As {@link fail}, in its place among the replies. */
-  refused(error: ArcpError, request: Envelope.RawEnvelope): Effect.Effect<void> {
-    return Effect.sync(() => this.fail(error, request))
-  }
-
-  /** The client ends the connection; what is in the outbox still leaves. */
-  close(): void {
-    this.over = true
-    this.link.end(closeCodes.normal, "session closed")
-  }
-
-  /** Runs a request. */
-  run(runs: Runs, request: Effect.Effect<void>): Effect.Effect<void> {
-    if (runs === "inPlace") return request
-    if (runs === "beside") return this.beside(request)
-    if (this.puts >= maxPutsInFlight) return request
-    this.puts++
-    return this.beside(
-      Effect.ensuring(
-        request,
-        Effect.sync(() => void this.puts--)
-      )
-    )
-  }
-
-  /** Behind the requests of its lane that have come before it. */
-  inLane(lane: Lane, request: Effect.Effect<void>): Effect.Effect<void> {
-    const semaphore =
-      lane === "listings"
-        ? (this.listings ??= Effect.unsafeMakeSemaphore(1))
-        : (this.artifacts ??= Effect.unsafeMakeSemaphore(1))
-    return semaphore.withPermits(1)(request)
-  }
-
-  /** Runs a request beside the reading; at the bound the reading waits. */
-  private beside(request: Effect.Effect<void>): Effect.Effect<void> {
-    const { concurrentRequests, meter } = this.kit
-    if (this.inFlight >= concurrentRequests) return meter.reaching("concurrentRequests", request)
-    this.inFlight++
-    return Effect.asVoid(
-      Effect.forkIn(
-        Effect.ensuring(
-          request,
-          Effect.sync(() => void this.inFlight--)
-        ),
-        this.scope
-      )
-    )
-  }
-}
-
-/** A request whose reply comes later. It counts against the link's bounds until the reply is posted. */
-class Asked {
-  /** The reply is about to be posted by other means. */
-  readonly settled: () => void
-  private readonly conversation: Conversation
-  private readonly envelope: Envelope.RawEnvelope
-
-  constructor(conversation: Conversation, envelope: Envelope.RawEnvelope, bytes: number) {
-    this.conversation = conversation
-    this.envelope = envelope
-    this.settled = conversation.link.owe(bytes)
-  }
-
-  /** `behind`: the number of the session's event behind which it is sent; undefined: before all that has not been sent. */
-  reply(frame: Frame, behind?: number): void {
-    const { link } = this.conversation
-    this.settled()
-    if (behind === undefined) link.post(frame)
-    else link.postAfter(behind, frame)
-  }
-
-  failed(error: ArcpError): void {
-    this.settled()
-    this.conversation.fail(error, this.envelope)
-  }
-
-  /** Replies with a failure or a defect of the request. */
-  answered(request: Effect.Effect<void, ArcpError>): Effect.Effect<void> {
-    return request.pipe(
-      Effect.catchAll((error) => Effect.sync(() => this.failed(error))),
-      Effect.catchAllDefect((defect) =>
-        Effect.zipRight(
-          Effect.logError(`a ${this.envelope.type} could not be answered`, defect),
-          Effect.sync(() => this.failed(new InternalError({ message: "the request failed unexpectedly" })))
-        )
-      )
-    )
-  }
-}
 
 /** A client's message of one type. */
 type Of<T extends Message.ClientMessageType> = Extract<Message.ClientMessage, { readonly type: T }>
@@ -245,11 +81,11 @@ const jobId = ({
 }: {
   readonly envelope: Envelope.RawEnvelope
   readonly payload: { readonly job_id?: string | undefined }
-}): Either.Either<string, InvalidRequest> => {
+}): Either.Either<JobId, InvalidRequest> => {
   const jobId = payload.job_id ?? envelope.job_id
   return jobId === undefined
     ? Either.left(new InvalidRequest({ message: "payload.job_id: is missing" }))
-    : Either.right(jobId)
+    : Either.right(JobId(jobId))
 }
 
 /** The trace that a submit continues. */
@@ -318,7 +154,7 @@ export const make = Effect.gen(function* () {
     Effect.suspend(() => {
       const frame = JobsPage.frame(conversation.head(), envelope.id)
       return Effect.flatMap(
-        subscriptions.list(conversation.session, payload, frame.room(pageBytes)),
+        subscriptions.list({ ...conversation.asking(), payload, bytes: frame.room(pageBytes) }),
         ({ nextCursor, rows }) => {
           asked.settled()
           return conversation.link.postTaken(frame.text(rows, nextCursor))
@@ -332,32 +168,30 @@ export const make = Effect.gen(function* () {
     asked: Asked,
     trace: Trace.TraceContext | undefined
   ) =>
-    scheduler.submit(conversation.session, {
-      requestId: envelope.id,
-      payload,
-      trace,
-      priority: Envelope.priorityOf(envelope),
-      accepted: (jobId, traceId, kept: KeptAccepted) => {
-        const { priority, ...payload } = kept
-        const accepted = { ...conversation.head(jobId, traceId), priority: Envelope.priorityOf({ priority }) }
-        asked.reply(Message.runtime("job.accepted", accepted, { request_id: envelope.id, ...payload }))
-      },
-      failed: (error) => asked.failed(error)
-    })
+    scheduler.submit(
+      { ...conversation.asking(), payload, trace, priority: Envelope.priorityOf(envelope) },
+      asked.answering(({ jobId, payload, priority, traceId }) => {
+        const head = { ...conversation.head(jobId, traceId), priority: Envelope.priorityOf({ priority }) }
+        asked.reply(Message.runtime("job.accepted", head, { request_id: envelope.id, ...payload }))
+      })
+    )
 
   // What reads the store, or waits for an upstream, does not hold up the reading.
   const submitRuns = ({ payload }: Of<"job.submit">): Runs =>
     payload.idempotency_key === undefined && !credentials.available ? "inPlace" : "beside"
 
-  const cancel = (conversation: Conversation, { envelope, payload }: Of<"job.cancel">, asked: Asked, jobId: string) => {
+  const cancel = (conversation: Conversation, { envelope, payload }: Of<"job.cancel">, asked: Asked, jobId: JobId) => {
     const { reason } = payload
-    return scheduler.cancel(conversation.session, jobId, reason, () =>
-      asked.reply(
-        Message.runtime("job.cancelled", conversation.head(jobId), {
-          job_id: jobId,
-          request_id: envelope.id,
-          ...(reason === undefined ? {} : { reason })
-        })
+    return scheduler.cancel(
+      { ...conversation.asking(), jobId, reason },
+      asked.answering(() =>
+        asked.reply(
+          Message.runtime("job.cancelled", conversation.head(jobId), {
+            job_id: jobId,
+            request_id: envelope.id,
+            ...(reason === undefined ? {} : { reason })
+          })
+        )
       )
     )
   }
@@ -366,24 +200,31 @@ export const make = Effect.gen(function* () {
     conversation: Conversation,
     { envelope, payload }: Of<"job.subscribe">,
     asked: Asked,
-    jobId: string
-  ) =>
-    subscriptions.subscribe(conversation.session, payload, jobId, {
-      subscribed: (payload, behind) =>
+    jobId: JobId
+  ) => {
+    const { from_event_seq: from } = payload
+    const history = payload.history === true && from !== "live"
+    return subscriptions.subscribe(
+      { ...conversation.asking(), jobId, from: typeof from === "number" ? from : 0, history },
+      asked.answering(({ behind, payload }) =>
         asked.reply(
           Message.runtime("job.subscribed", conversation.head(jobId, payload.trace_id), {
             request_id: envelope.id,
             ...payload
           }),
           behind
-        ),
-      failed: (error) => asked.failed(error)
-    })
+        )
+      )
+    )
+  }
 
-  const unsubscribe = (conversation: Conversation, { envelope }: Of<"job.unsubscribe">, asked: Asked, jobId: string) =>
-    subscriptions.unsubscribe(conversation.session, jobId, () =>
-      asked.reply(
-        Message.runtime("job.unsubscribed", conversation.head(jobId), { job_id: jobId, request_id: envelope.id })
+  const unsubscribe = (conversation: Conversation, { envelope }: Of<"job.unsubscribe">, asked: Asked, jobId: JobId) =>
+    subscriptions.unsubscribe(
+      { ...conversation.asking(), jobId },
+      asked.answering(() =>
+        asked.reply(
+          Message.runtime("job.unsubscribed", conversation.head(jobId), { job_id: jobId, request_id: envelope.id })
+        )
       )
     )
 

@@ -18,7 +18,7 @@ import { serving } from "./Connection.js"
 import * as Handshake from "./Handshake.js"
 import type { Heartbeats } from "./Heartbeats.js"
 import * as Requests from "./Requests.js"
-import type { Sessions } from "./Sessions.js"
+import type { Presence } from "./Presence.js"
 import type { Subscriptions } from "./Subscriptions.js"
 
 /** Serves connections. */
@@ -35,7 +35,7 @@ export class Serving extends Context.Tag("effect-arcp/runtime/Serving")<
     Serving,
     never,
     | Authenticator
-    | Sessions
+    | Presence
     | JobScheduler
     | Subscriptions
     | Heartbeats

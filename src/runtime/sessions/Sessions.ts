@@ -1,199 +1,91 @@
-/**
- * Sessions: who is connected or may come back (ARCP 1.1 §6).
- *
- * Responsibility: opening, resuming, taking over, leaving and expiry of sessions, under which id and with which token. What is sent
- * to them, and under which numbers, is the log's.
- *
- * Order: the welcome is the first frame of a connection; replayed and live events follow it, in one sequence.
- *
- * Races closed here: see `internal/opening.ts`, `internal/attach.ts` and `internal/table.ts`. A token that was replaced counts until
- * the client has shown, over the connection that was welcomed with the new one, that it holds the new one.
- */
+/** The tag of sessions; the runtime's own are in `KnownSessions`. */
 import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Runtime from "effect/Runtime"
-import type * as Scope from "effect/Scope"
+import type * as Effect from "effect/Effect"
 import type { Principal } from "../../auth/Principal.js"
 import type { ArcpError } from "../../protocol/Errors.js"
-import { Ids } from "../../protocol/Ids.js"
-import type { Hello, ResumeRequest } from "../../protocol/Session.js"
-import { Store } from "../../store/Store.js"
-import { closeCodes, type Connection } from "../../transport/Connection.js"
-import { shuttingDown } from "../jobs/Drain.js"
-import { atEnd } from "../kernel/AtEnd.js"
-import { Deadlines } from "../kernel/Deadlines.js"
-import * as FrameSize from "../kernel/FrameSize.js"
-import { Limits } from "../kernel/Limits.js"
-import { Meter } from "../kernel/Metrics.js"
-import type { PeerKind } from "../kernel/Peers.js"
-import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
-import { pause } from "../kernel/Turn.js"
-import { BackPressure, type Emitting } from "../log/BackPressure.js"
-import { EventLog } from "../log/EventLog.js"
-import type { Outbox } from "../log/Outbox.js"
-import type { SessionLog } from "../log/SessionLog.js"
-import { lastWords } from "./internal/attach.js"
-import type { Attached } from "./internal/attached.js"
-import type { SessionsContext } from "./internal/context.js"
-import { inventory } from "./internal/inventory.js"
-import { open, resume } from "./internal/opening.js"
-import { SessionTable } from "./internal/table.js"
+import type { SessionId } from "../../protocol/Ids.js"
+import type { Connection } from "../../transport/Connection.js"
 
-export type { Attached } from "./internal/attached.js"
+/** What a connection shows of its peer. */
+export type SessionPeer = Pick<Connection, "transport" | "secure" | "remoteAddress">
 
-/** Milliseconds for the events that a client has not been sent when the runtime stops; it finds the rest at its resume. */
-const flushTime = 2_000
-
-/** The client has sent a frame: it holds the token of the last welcome. */
-const confirm = ({ eventLog }: SessionsContext, table: SessionTable, { link, session, tokenHash }: Attached): void => {
-  if (session.link !== link || session.head.previousTokenHash === undefined) return
-  eventLog.change({
-    write: (batch) => {
-      const { head } = session
-      // A later welcome has another token, which this client has not shown.
-      if (head.tokenHash === tokenHash) batch.head(session, { ...head, previousTokenHash: undefined })
-    },
-    committed: () => table.tokens.changed(session)
-  })
+/** An authenticated client that wants a session (ARCP 1.1 §6.2). */
+export interface OpenSession {
+  readonly principal: Principal
+  /** As it names itself. */
+  readonly client: { readonly name?: string | undefined; readonly version?: string | undefined }
+  /** What is negotiated. */
+  readonly features: ReadonlySet<string>
+  readonly peer: SessionPeer
 }
 
-/** The connection has ended; the session can be resumed for its window. */
-const leave = ({ backPressure, eventLog }: SessionsContext, table: SessionTable, { link, session }: Attached): void => {
-  link.left()
-  if (session.link !== link) return
-  session.disconnect()
-  table.connected(-1)
-  backPressure.left(session)
-  if (session.removed) return
-  session.seen(Math.max(session.lastSeenAt, link.lastIn, link.lastOut))
-  eventLog.change({ write: (batch) => batch.session(session) })
-  table.expireLater(session)
+/** A session that may be opened. */
+export interface OpenedSession {
+  /** Of no other session; 1 to 256 characters. */
+  readonly sessionId: SessionId
+  /** What resumes it, 1 to 256 characters: a secret, of which the runtime keeps the hash alone. */
+  readonly token: string
+  /** Milliseconds for which it can be resumed after its last message. */
+  readonly resumeWindow: number
+  /** Sessions that have to go to make room for it: the runtime ends them, and tells their clients. */
+  readonly replaces?: ReadonlyArray<SessionId> | undefined
 }
 
-/** Sends every client what there is, then ends its connection, telling it to come back later. */
-const endAll = (table: SessionTable): Effect.Effect<void> =>
-  Effect.suspend(() => {
-    const links = [...table.byId.values()].flatMap(({ link }) => (link === undefined ? [] : [link]))
-    const end = (link: Outbox) => link.end(closeCodes.goingAway, "the runtime is shutting down")
-    const each = (link: Outbox) =>
-      Effect.zipRight(
-        Effect.timeoutOption(link.flushed, flushTime),
-        Effect.suspend(() => {
-          end(link)
-          return link.connection.closed
-        })
-      )
-    return atEnd(
-      Effect.timeoutOption(Effect.forEach(links, each, { concurrency: "unbounded", discard: true }), lastWords)
-    ).pipe(
-      // Connections that are still open by now are ended, whatever they have not been sent.
-      Effect.zipRight(Effect.sync(() => links.forEach(end)))
-    )
-  })
-
-/** Says which agents no welcome has room for. */
-const warnOfOmitted = ({ info, limits }: SessionsContext): Effect.Effect<void> => {
-  const { agents_omitted: omitted } = inventory(info.agents(), true, limits.maxFrameBytes)
-  return omitted === undefined
-    ? Effect.void
-    : Effect.logWarning(`welcomes leave out ${omitted} agents: raise Limits.maxFrameBytes to show all`)
+/** An authenticated client that wants its session back (ARCP 1.1 §6.3). */
+export interface ResumeSession {
+  readonly principal: Principal
+  /** Some clients name the token alone. */
+  readonly sessionId: SessionId | undefined
+  readonly token: string
+  /** The last event that it has. */
+  readonly cursor: number
+  readonly peer: SessionPeer
 }
 
-const makeContext = Effect.gen(function* () {
-  const store = yield* Store
-  const deadlines = yield* Deadlines
-  const ids = yield* Ids
-  const limits = yield* Limits
-  const runFork = Runtime.runFork(yield* Effect.runtime<never>())
-  const bounds = {
-    payload: FrameSize.payloadRoom(limits),
-    result: FrameSize.resultRoom(limits, FrameSize.summaryBytes)
-  }
-  const context: SessionsContext = {
-    store,
-    eventLog: yield* EventLog,
-    deadlines,
-    ids,
-    info: yield* RuntimeInfo,
-    limits,
-    meter: yield* Meter,
-    backPressure: yield* BackPressure,
-    reading: { store, ids, now: deadlines.now, bounds },
-    runFork
-  }
-  return context
-})
-
-/** Keeps the sessions. */
-export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<
-  Sessions,
-  {
-    /** Opens a session and posts its welcome (§6.2). */
-    readonly open: (
-      connection: Connection,
-      principal: Principal,
-      hello: Hello,
-      peer: PeerKind
-    ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
-    /** Resumes a session and posts its welcome (§6.3). A failure leaves the session as it is. */
-    readonly resume: (
-      connection: Connection,
-      principal: Principal,
-      request: ResumeRequest,
-      hello: Hello,
-      peer: PeerKind
-    ) => Effect.Effect<Attached, ArcpError, Scope.Scope>
-    /** The client has sent its first message: it holds the token of the welcome. */
-    readonly confirm: (attached: Attached) => void
-    /** The connection has ended; the session can be resumed for its window. */
-    readonly leave: (attached: Attached) => void
-    /** Adopts the sessions of an earlier process: their clients may come back. */
-    readonly adopt: (sessions: ReadonlyArray<SessionLog>) => Effect.Effect<void>
-    /** Refuses new sessions and resumes from now on: the runtime is stopping. Clients that are connected stay. */
-    readonly stopAdmitting: Effect.Effect<void>
-    /** Sends every client what there is, then ends its connection, telling it to come back later; within 5 seconds. */
-    readonly shutdown: Effect.Effect<void>
-    readonly count: () => number
-  }
->() {
-  static readonly layer: Layer.Layer<Sessions, never, Store | Emitting | Deadlines | Ids | RuntimeInfo> = Layer.effect(
-    Sessions,
-    Effect.gen(function* () {
-      const context = yield* makeContext
-      const table = new SessionTable(context)
-      yield* warnOfOmitted(context)
-      let stopping = false
-      const admitting = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
-        Effect.suspend((): Effect.Effect<A, E | ArcpError, R> => (stopping ? Effect.fail(shuttingDown) : effect))
-
-      const adopt = (sessions: ReadonlyArray<SessionLog>): Effect.Effect<void> =>
-        Effect.forEach(
-          sessions,
-          (session) => {
-            table.add(session)
-            table.expireLater(session)
-            return pause
-          },
-          { discard: true }
-        )
-
-      const stopAdmitting = Effect.sync(() => {
-        stopping = true
-      })
-
-      return {
-        open: (connection, principal, hello, peer) =>
-          admitting(open(context, table, { connection, principal, hello, peer })),
-        resume: (connection, principal, request, hello, peer) =>
-          admitting(resume(context, table, { connection, principal, hello, peer }, request)),
-        confirm: (attached) => confirm(context, table, attached),
-        leave: (attached) => leave(context, table, attached),
-        adopt,
-        stopAdmitting,
-        shutdown: Effect.zipRight(stopAdmitting, endAll(table)),
-        count: () => table.byId.size
-      }
-    })
-  )
+/** A session that may be resumed, where its log still has all that the client has not seen. */
+export interface ResumedSession {
+  readonly sessionId: SessionId
+  /** What resumes it from now on. The one that was shown stays valid until {@link SessionsService.confirm}. */
+  readonly token: string
+  /** Milliseconds for which it can be resumed after its last message. */
+  readonly resumeWindow: number
+  /** Called in the step in which the new token is durable; not where the resume fails after all, and then nothing has changed. */
+  readonly stored?: (() => void) | undefined
 }
+
+/** A session of an earlier process. Times are in milliseconds since the epoch. */
+export interface KeptSession {
+  readonly sessionId: SessionId
+  readonly principal: Principal
+  /** The hash of its token: SHA-256 in hex. */
+  readonly tokenHash: string
+  /** Of the token before, where the client has not shown yet that it has the new one. */
+  readonly previousTokenHash: string | undefined
+  readonly createdAt: number
+  readonly lastSeenAt: number
+}
+
+/**
+ * Whose sessions there are, under which id and token, and for how long (ARCP 1.1 §6). The runtime keeps their logs and their connections,
+ * stores them, and asks here.
+ */
+export interface SessionsService {
+  /** Decides on a new session. It counts from here on, until {@link SessionsService.expired}. */
+  readonly open: (request: OpenSession) => Effect.Effect<OpenedSession, ArcpError>
+  /** Finds the session that a resume means. Every failed resume has one answer: `RESUME_WINDOW_EXPIRED`, with one text (§6.3). */
+  readonly resume: (request: ResumeSession) => Effect.Effect<ResumedSession, ArcpError>
+  /** The client has shown that it holds the token of its last resume: the one before is no longer valid. */
+  readonly confirm: (sessionId: SessionId) => void
+  /** The connection has ended; the session can be resumed for its window. */
+  readonly left: (sessionId: SessionId) => void
+  /** The session is gone for good: its window is over, it made room for another, or it could not be stored. */
+  readonly expired: (sessionId: SessionId) => void
+  /**
+   * A session of an earlier process, at the start of the runtime. Returns the milliseconds for which it can be resumed after its last
+   * message; undefined: it cannot be, and is gone for good.
+   */
+  readonly adopt: (session: KeptSession) => number | undefined
+}
+
+/** Decides on sessions. */
+export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessions, SessionsService>() {}

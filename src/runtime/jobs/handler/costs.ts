@@ -14,6 +14,7 @@ import type { JobService } from "../../../agent/Job.js"
 import * as Amount from "../../../authority/Amount.js"
 import { InvalidRequest, oneLine } from "../../../protocol/Errors.js"
 import * as Text from "../../../protocol/Text.js"
+import { checkState } from "../internal/authority.js"
 import type { JobCalls } from "./jobCalls.js"
 
 /** A job's costs. */
@@ -87,7 +88,7 @@ const tellUnsettled = (
 /** Makes them. */
 export const make = (calls: JobCalls): Costs => {
   const { engine, events, running } = calls
-  const { budgets, leases } = engine
+  const { budgets, money } = engine
   const { jobId } = running.live
   const warned = new Set<string>()
   const warn = (message: string): void => void events.queue("log", { level: "warn", message })
@@ -115,11 +116,11 @@ export const make = (calls: JobCalls): Costs => {
     then?: () => void
   ): Effect.Effect<void, InvalidRequest> =>
     Effect.suspend(() => {
-      const chargeable = budgets.chargeable(jobId, amount.currency)
+      const chargeable = budgets.chargeable(jobId, amount)
       if (Either.isLeft(chargeable)) return Effect.fail(chargeable.left)
       const body = { name, value: Amount.toNumber(amount.value), unit: amount.currency, dimensions }
       return events.event("metric", body, () => {
-        budgets.charge(running, amount)
+        money.charge(running, amount)
         if (!budgets.counters(jobId).has(amount.currency)) warnUncounted(name, amount.currency)
         if (then !== undefined) then()
       })
@@ -143,7 +144,7 @@ export const make = (calls: JobCalls): Costs => {
   const hold = (amount: Amount.Amount): Effect.Effect<() => void, Denial> =>
     Effect.suspend((): Effect.Effect<() => void, Denial> => {
       const args = { amount: Amount.print(amount) }
-      const state = leases.checkState(running)
+      const state = checkState(engine, running)
       if (Either.isLeft(state)) return calls.refuse("cost.budget", args, state.left)
       const held = budgets.hold(jobId, amount)
       // Less is left than was asked for, but something is: no budget is spent, and the job goes on.
@@ -167,7 +168,7 @@ export const make = (calls: JobCalls): Costs => {
       // No event can be made of it; it counts all the same.
       Effect.catchAll((error) =>
         Effect.sync(() => {
-          budgets.charge(running, cost)
+          money.charge(running, cost)
           release()
           warn(`${name}: ${error.message}`)
         })
@@ -183,7 +184,7 @@ export const make = (calls: JobCalls): Costs => {
         const { actual, name = "cost.reserved", onUnsettled } = options ?? {}
         yield* costName(name)
         const amount = yield* amountOf(text, undefined)
-        yield* budgets.chargeable(jobId, amount.currency)
+        yield* budgets.chargeable(jobId, amount)
         const release = yield* hold(amount)
         const value = yield* Effect.onError(restore(calls.translated(effect)), () => Effect.sync(release))
         // The call has run: where its cost is not known, it is what was held, and the value is the agent's.

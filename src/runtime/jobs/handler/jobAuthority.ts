@@ -11,6 +11,7 @@ import { Job, type JobService } from "../../../agent/Job.js"
 import * as Amount from "../../../authority/Amount.js"
 import * as Lease from "../../../authority/Lease.js"
 import { type ArcpError, InvalidRequest, PermissionDenied } from "../../../protocol/Errors.js"
+import { check, checkState } from "../internal/authority.js"
 import { toArcpError } from "./failures.js"
 import { argumentsOf, type JobCalls } from "./jobCalls.js"
 
@@ -23,15 +24,14 @@ export type AuthorityService = Pick<
 /** The gate that the job's other services are guarded by. */
 export const makeGate = (calls: JobCalls): Gate => {
   const { engine, running } = calls
-  const { leases } = engine
   return {
     authorize: (capability, target) => calls.authorize(capability, target),
-    live: () => Either.getOrUndefined(Either.flip(leases.checkState(running))),
+    live: () => Either.getOrUndefined(Either.flip(checkState(engine, running))),
     namesHost: (url) => Lease.namesHost(running.lease, url),
     refuse: (capability, problem, at) =>
       Effect.suspend(() => {
         // Expiry and budget come first, whatever is wrong with the target.
-        const state = leases.checkState(running)
+        const state = checkState(engine, running)
         return calls.refuse(
           capability,
           at === undefined ? {} : argumentsOf(capability, at.target),
@@ -49,11 +49,11 @@ export const makeGate = (calls: JobCalls): Gate => {
 /** Makes them; `job` is the job's own service, for the tools that it calls. */
 export const make = (calls: JobCalls, job: () => JobService): AuthorityService => {
   const { engine, running } = calls
-  const { budgets, credentials, delegation, guards, leases, tools } = engine
+  const { budgets, credentials, delegation, guards, tools } = engine
   const { jobId } = running.live
 
   const tool: JobService["tool"] = (name, args, effect) =>
-    calls.call(name, args, () => leases.check(running, "tool.call", name), effect)
+    calls.call(name, args, () => check(engine, running, "tool.call", name), effect)
 
   /** A tool that is hosted here, as it is found when the call runs. */
   const hosted = (name: string, input: unknown): Effect.Effect<unknown, unknown> =>

@@ -17,6 +17,7 @@ import type { Capability } from "../../../authority/Capability.js"
 import { type ArcpError, InvalidRequest, isArcpError, oneLine, toWire } from "../../../protocol/Errors.js"
 import { upstreamOf } from "../../credentials/UpstreamErrors.js"
 import { toolResultBody } from "../../kernel/Payload.js"
+import { check } from "../internal/authority.js"
 import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
 import { causeToArcpError } from "./failures.js"
@@ -56,7 +57,7 @@ export class JobCalls {
   /** Whether the lease allows it; a refusal is reported. */
   authorize(capability: Capability, target: string): Effect.Effect<Canonical.Canonical, Denial> {
     return Effect.suspend(() => {
-      const checked = this.engine.leases.check(this.running, capability, target)
+      const checked = check(this.engine, this.running, capability, target)
       return Either.isRight(checked)
         ? Effect.succeed(checked.right)
         : this.refuse(capability, argumentsOf(capability, target), checked.left)

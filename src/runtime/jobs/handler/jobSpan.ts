@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import type { Amounts } from "../../../authority/Amount.js"
-import { toText } from "../Budgets.js"
+import { toText } from "../BudgetText.js"
 import type { Running } from "../Running.js"
 import { nameOf } from "../Slots.js"
 

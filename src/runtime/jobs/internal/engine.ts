@@ -24,12 +24,13 @@ import type { LeasePolicy } from "../../kernel/Policies.js"
 import type { BackPressure } from "../../log/BackPressure.js"
 import type { Change, EventLog } from "../../log/EventLog.js"
 import type { RecoveredJobLog } from "../../log/Recovery.js"
-import type { Budgets } from "../Budgets.js"
+import type { BudgetsService } from "../Budgets.js"
 import type { HandlerStarter } from "../handler/handlerFiber.js"
 import type { HandlerGuards } from "../handler/handlerServices.js"
-import type { Leases } from "../Leases.js"
+import type { LeasesService } from "../Leases.js"
 import type { Outcome, Running, Stop, Successor } from "../Running.js"
 import type { Jobs } from "./jobs.js"
+import type { Money } from "./money.js"
 
 /** What the parts use of the runtime. */
 export interface Services {
@@ -41,8 +42,8 @@ export interface Services {
   readonly limits: LimitsShape
   readonly meter: MeterShape
   readonly leasePolicy: Context.Tag.Service<LeasePolicy>
-  readonly leases: Context.Tag.Service<Leases>
-  readonly budgets: Context.Tag.Service<Budgets>
+  readonly leases: LeasesService
+  readonly budgets: BudgetsService
   readonly credentials: Context.Tag.Service<Credentials>
   readonly artifacts: ArtifactsService
   readonly agents: Context.Tag.Service<AgentRegistry>
@@ -122,6 +123,7 @@ export interface Recovers {
 /** The whole. */
 export interface Engine extends Services {
   readonly jobs: Jobs
+  readonly money: Money
   readonly run: Runs
   readonly ending: Ends
   readonly drain: Drains

@@ -1,15 +1,14 @@
 /** What a job asks of `Credentials`, be it submitted, delegated or recovered (ARCP 1.1 §9.8.2). */
-import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { IssueRequest } from "../../credentials/Credentials.js"
-import type { Budgets } from "../Budgets.js"
+import type { BudgetsService } from "../Budgets.js"
 import type { Running } from "../Running.js"
 import { nameOf } from "../Slots.js"
 
 /** The request for its credentials. Its budget is read when they are issued and at each rotation. */
 export const issueRequest = (
   { agent, lease, live }: Running,
-  budgets: Pick<Context.Tag.Service<Budgets>, "counters">
+  budgets: Pick<BudgetsService, "counters">
 ): IssueRequest => ({
   jobId: live.jobId,
   principalId: live.record.principalId,

@@ -1,20 +1,19 @@
-/** A submit as a session passes it on. */
-import type { Priority } from "../../../protocol/Envelope.js"
-import type { ArcpError } from "../../../protocol/Errors.js"
-import type { Accepted, Submit } from "../../../protocol/Job.js"
-import type { TraceContext } from "../../../protocol/Trace.js"
+/** A submit on its way through the engine. */
+import * as Either from "effect/Either"
+import type { KeptAccepted } from "../../../store/Rows.js"
+import type { Reply } from "../../kernel/Reply.js"
+import type { JobLog } from "../../log/JobLog.js"
+import type { SessionLog } from "../../log/SessionLog.js"
+import { acceptedFor } from "../../credentials/View.js"
+import type { JobAccepted, SubmitRequest } from "../JobScheduler.js"
+import type { Services } from "./engine.js"
+import { JobId } from "../../../protocol/Ids.js"
 
-/** What is asked for, and what is called with the outcome. */
-export interface SubmitRequest {
-  readonly requestId: string
-  readonly payload: Submit
-  readonly trace: TraceContext | undefined
-  /** Of the submit's envelope. */
-  readonly priority?: Priority | undefined
-  /** Called once the job is durable, before its first event can be sent. */
-  readonly accepted: (jobId: string, traceId: string, payload: Accepted) => void
-  /** Called when the store did not take the job. */
-  readonly failed: (error: ArcpError) => void
+/** What is asked for, by which session of the log, and how it is answered. */
+export interface Submitting {
+  readonly session: SessionLog
+  readonly request: SubmitRequest
+  readonly reply: Reply<JobAccepted>
 }
 
 /** An idempotency key that is being used for the first time. */
@@ -25,3 +24,19 @@ export interface Key {
   readonly queued: () => void
   readonly done: () => void
 }
+
+/** Answers with a job's acceptance, as the session that asks may see it. */
+export const accept = (
+  { reply, session }: Submitting,
+  { credentials }: Pick<Services, "credentials">,
+  record: JobLog["record"],
+  { priority, ...accepted }: KeptAccepted
+): void =>
+  reply(
+    Either.right({
+      jobId: JobId(record.jobId),
+      traceId: record.traceId,
+      payload: acceptedFor(credentials, session, record, accepted),
+      priority
+    })
+  )

@@ -65,6 +65,6 @@ export const attach = (
     if (previous === undefined) table.connected(1)
     else takeOver(context, session, previous)
     const now = deadlines.now()
-    link.post(welcome(info, session, token, ids.unsafeUlid(now), now, limits.maxFrameBytes))
+    link.post(welcome(info, session, token, ids.unsafeUlid(now), now, table.windowOf(session), limits.maxFrameBytes))
     return Effect.as(pumped(sourceOf(session, reading), link, runFork), { session, link, tokenHash })
   })

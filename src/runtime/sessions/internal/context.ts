@@ -15,6 +15,7 @@ import type { BackPressure } from "../../log/BackPressure.js"
 import type { EventLog } from "../../log/EventLog.js"
 import type { ReadContext } from "../../log/Frames.js"
 import type { SessionLog } from "../../log/SessionLog.js"
+import type { SessionsService } from "../Sessions.js"
 
 /** The services. */
 export interface SessionsContext {
@@ -27,6 +28,8 @@ export interface SessionsContext {
   readonly meter: MeterShape
   readonly backPressure: Context.Tag.Service<BackPressure>
   readonly reading: ReadContext
+  /** What decides on sessions. */
+  readonly decided: SessionsService
   readonly runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
 }
 

@@ -9,7 +9,7 @@ import type { IdsService } from "../../../protocol/Ids.js"
 import * as Message from "../../../protocol/Message.js"
 import { closeCodes } from "../../../transport/Connection.js"
 import type { Deadline, Deadlines } from "../../kernel/Deadlines.js"
-import type { Attached } from "../Sessions.js"
+import type { Attached } from "../Presence.js"
 
 /** Waits for it; cancel it when the connection ends. Undefined where the credential does not run out. */
 export const watchCredential = (

@@ -12,15 +12,11 @@ const isIdle = (session: SessionLog, spokeBy: number): boolean =>
   session.observed.size === 0 &&
   session.spokeAt <= spokeBy
 
-/** Of those that fit, the one that has been idle for longest; undefined where none is. `spokeBy`: since when an idle one is silent. */
-export const longestIdle = (
-  sessions: Iterable<SessionLog>,
-  fits: (session: SessionLog) => boolean,
-  spokeBy: number
-): SessionLog | undefined => {
+/** The one that has been idle for longest; undefined where none is. `spokeBy`: since when an idle one is silent. */
+export const longestIdle = (sessions: Iterable<SessionLog>, spokeBy: number): SessionLog | undefined => {
   let idle: SessionLog | undefined
   for (const session of sessions) {
-    if (fits(session) && isIdle(session, spokeBy) && session.spokeAt < (idle?.spokeAt ?? Number.POSITIVE_INFINITY)) {
+    if (isIdle(session, spokeBy) && session.spokeAt < (idle?.spokeAt ?? Number.POSITIVE_INFINITY)) {
       idle = session
     }
   }

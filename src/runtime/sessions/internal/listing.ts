@@ -11,23 +11,17 @@ import * as Encoding from "effect/Encoding"
 import * as AgentName from "../../../protocol/AgentName.js"
 import { type ArcpError, InvalidRequest } from "../../../protocol/Errors.js"
 import { parseTimestamp } from "../../../protocol/Fields.js"
-import type { ListJobs } from "../../../protocol/Session.js"
 import type { DecodedJob, DecodedStore } from "../../../store/Rows.js"
 import type { JobQuery, StoreError } from "../../../store/Store.js"
-import { storeFailure } from "../../jobs/JobScheduler.js"
+import { storeFailure } from "../../kernel/Refusals.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import type { ObservationPolicy } from "../../kernel/Policies.js"
 import type { JobLog } from "../../log/JobLog.js"
 import type { SessionLog } from "../../log/SessionLog.js"
 import * as JobsPage from "./jobsPage.js"
+import type { Listed, ListRequest } from "../Subscriptions.js"
 import type { JobViews } from "./jobViews.js"
-
-/** A page of a listing: rows as JSON texts. */
-export interface Listed {
-  readonly rows: ReadonlyArray<string>
-  readonly nextCursor: string | null
-}
 
 const encodeCursor = (jobId: string): string => Encoding.encodeBase64Url(`1:${jobId}`)
 
@@ -57,19 +51,20 @@ export const listing = (
         }))
 
   /** What a request asks the store for. */
-  const queryOf = (
-    session: SessionLog,
-    { filter = {} }: ListJobs
-  ): Either.Either<Omit<JobQuery, "afterJobId" | "limit">, ArcpError> =>
+  const queryOf = ({
+    features,
+    payload: { filter = {} },
+    principal
+  }: ListRequest): Either.Either<Omit<JobQuery, "afterJobId" | "limit">, ArcpError> =>
     Either.gen(function* () {
       const agent = filter.agent === undefined ? undefined : yield* AgentName.parse(filter.agent)
-      if (agent?.version !== undefined && !session.features.has("agent_versions")) {
+      if (agent?.version !== undefined && !features.has("agent_versions")) {
         const message = "payload.filter.agent: the feature agent_versions was not negotiated"
         return yield* Either.left(new InvalidRequest({ message }))
       }
-      const listed = policy.listed(session.principal)
+      const listed = policy.listed(principal)
       return {
-        principalIds: listed === "all" ? undefined : [...new Set([session.principal.id, ...listed])],
+        principalIds: listed === "all" ? undefined : [...new Set([principal.id, ...listed])],
         statuses:
           filter.status === undefined
             ? undefined
@@ -82,9 +77,10 @@ export const listing = (
       }
     })
 
-  return (session: SessionLog, request: ListJobs, bytes: number): Effect.Effect<Listed, ArcpError> =>
+  return (session: SessionLog, asked: ListRequest): Effect.Effect<Listed, ArcpError> =>
     Effect.gen(function* () {
-      const query = yield* queryOf(session, request)
+      const { bytes, payload: request } = asked
+      const query = yield* queryOf(asked)
       const after = request.cursor === undefined ? undefined : yield* decodeCursor(request.cursor)
       const page = yield* JobsPage.gather(
         after,

@@ -7,24 +7,31 @@
  * presented counts until the client has shown that it holds the new one.
  */
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import type { Principal } from "../../../auth/Principal.js"
-import { type ArcpError, InvalidRequest, oneLine, ResumeWindowExpired } from "../../../protocol/Errors.js"
+import {
+  type ArcpError,
+  InternalError,
+  InvalidRequest,
+  oneLine,
+  ResumeWindowExpired
+} from "../../../protocol/Errors.js"
+import { SessionId } from "../../../protocol/Ids.js"
 import { intersect } from "../../../protocol/Features.js"
 import type { Hello, ResumeRequest } from "../../../protocol/Session.js"
-import type { Connection } from "../../../transport/Connection.js"
+import { closeCodes, type Connection } from "../../../transport/Connection.js"
 import { sha256 } from "../../kernel/Hash.js"
 import * as Metrics from "../../kernel/Metrics.js"
 import type { PeerKind } from "../../kernel/Peers.js"
 import * as Frames from "../../log/Frames.js"
 import { SessionLog } from "../../log/SessionLog.js"
 import { carries } from "../../credentials/View.js"
-import { storeFailure } from "../../jobs/JobScheduler.js"
+import { storeFailure } from "../../kernel/Refusals.js"
 import { attach } from "./attach.js"
 import type { Attached } from "./attached.js"
-import type { SessionsContext } from "./context.js"
-import { findResumed, notResumable } from "./resuming.js"
+import { sessionError, type SessionsContext } from "./context.js"
+import { refuseResume } from "./resuming.js"
+import type { OpenedSession, ResumeSession, SessionPeer } from "../Sessions.js"
 import type { SessionTable } from "./table.js"
 
 const negotiate = ({ info }: SessionsContext, hello: Hello, connection: Connection): ReadonlyArray<string> =>
@@ -38,6 +45,31 @@ export interface Coming {
   readonly peer: PeerKind
 }
 
+const peerOf = ({ remoteAddress, secure, transport }: Connection): SessionPeer => ({ transport, secure, remoteAddress })
+
+const isShort = (text: unknown): boolean => typeof text === "string" && text.length > 0 && text.length <= 256
+
+/** Why a session cannot be kept under the id that it was given; the program's own sessions may be wrong. */
+const misnamed = ({ eventLog }: SessionsContext, { sessionId, token }: OpenedSession): string | undefined =>
+  !isShort(sessionId) || !isShort(token)
+    ? "a session's id and token must be texts of 1 to 256 characters"
+    : eventLog.session(sessionId) !== undefined
+      ? `the session id ${oneLine(sessionId)} is in use`
+      : undefined
+
+/** Ends a session that has to make room, and tells its client. */
+const makeWay = (context: SessionsContext, table: SessionTable, sessionId: SessionId): void => {
+  const session = context.eventLog.session(sessionId)
+  if (session === undefined) return
+  const error = new InternalError({
+    message: "the session was idle, and made room for another; open a new one",
+    details: { reason: "idle_session" }
+  })
+  session.link?.post(sessionError(context, session, error))
+  session.link?.end(closeCodes.tryAgainLater, "idle session")
+  table.remove(session)
+}
+
 /** Opens a session and posts its welcome (§6.2). */
 export const open = (
   context: SessionsContext,
@@ -45,17 +77,21 @@ export const open = (
   { connection, hello, peer, principal }: Coming
 ): Effect.Effect<Attached, ArcpError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { deadlines, ids, eventLog } = context
-    const refusal = table.refuseNew(principal)
-    if (refusal !== undefined) return yield* refusal
+    const { decided, deadlines, eventLog } = context
+    const client = { name: hello.client?.name, version: hello.client?.version }
+    const features = negotiate(context, hello, connection)
+    const opened = yield* decided.open({ principal, client, features: new Set(features), peer: peerOf(connection) })
+    for (const sessionId of opened.replaces ?? []) makeWay(context, table, sessionId)
+    const wrong = misnamed(context, opened)
+    if (wrong !== undefined) return yield* Effect.dieMessage(`Sessions.open: ${wrong}`)
+    const { resumeWindow, sessionId, token } = opened
     const now = deadlines.now()
-    const token = `rt_${ids.unsafeSecret()}`
     const tokenHash = sha256(token)
     const session = new SessionLog({
-      sessionId: `sess_${ids.unsafeUlid(now)}`,
+      sessionId,
       principal,
-      client: { name: hello.client?.name, version: hello.client?.version },
-      features: negotiate(context, hello, connection),
+      client,
+      features,
       tokenHash,
       previousTokenHash: undefined,
       createdAt: now,
@@ -64,7 +100,7 @@ export const open = (
       ackedSeq: 0,
       floorSeq: 0
     })
-    table.add(session)
+    table.add(session, resumeWindow)
     yield* eventLog
       .transact((batch) => batch.session(session))
       .pipe(
@@ -74,40 +110,27 @@ export const open = (
     return yield* attach(context, table, session, { connection, peer, cursor: 0, token, tokenHash })
   })
 
-/** Every reason has the same answer; the log has the reason. */
-const refuseResume = ({ session_id }: ResumeRequest, principal: Principal, reason: string) =>
-  Effect.zipRight(
-    Effect.annotateLogs(Effect.logInfo(`a resume was refused: ${reason}`), {
-      principal: principal.id,
-      session_id: session_id === undefined ? "not named" : oneLine(session_id)
-    }),
-    notResumable()
-  )
-
-/** The session that a resume means, where all that the client has not been sent is there. */
-const resumable = (
-  context: SessionsContext,
-  table: SessionTable,
-  principal: Principal,
-  request: ResumeRequest,
-  cursor: number
+/** The log of a session that is resumed, where all that the client has not been sent is there. */
+const covered = (
+  { eventLog, store }: SessionsContext,
+  { cursor, principal }: ResumeSession,
+  sessionId: SessionId
 ): Effect.Effect<SessionLog, ArcpError> =>
   Effect.gen(function* () {
-    const found = findResumed(table.byId, table.tokens, request, principal)
-    if (Either.isLeft(found)) return yield* refuseResume(request, principal, found.left)
-    const session = found.right
+    const session = eventLog.session(sessionId)
+    if (session === undefined) return yield* refuseResume(sessionId, principal, "the session has ended")
     if (cursor > session.seq) {
       return yield* new InvalidRequest({
         message: `resume.last_event_seq: the session's last event is ${session.seq}`
       })
     }
-    if (!(yield* Effect.mapError(Frames.covered(session, cursor, context.store), storeFailure))) {
+    if (!(yield* Effect.mapError(Frames.covered(session, cursor, store), storeFailure))) {
       return yield* new ResumeWindowExpired({
         message: `resume.last_event_seq: events after ${cursor} are gone`,
         details: { oldest_resumable: session.floorSeq }
       })
     }
-    return session.removed ? yield* refuseResume(request, principal, "the session has ended meanwhile") : session
+    return session.removed ? yield* refuseResume(sessionId, principal, "the session has ended meanwhile") : session
   })
 
 /** Resumes a session and posts its welcome (§6.3). A failure leaves the session as it is. */
@@ -118,10 +141,12 @@ export const resume = (
   request: ResumeRequest
 ): Effect.Effect<Attached, ArcpError, Scope.Scope> =>
   Effect.gen(function* () {
-    const { backPressure, deadlines, ids, eventLog, meter } = context
+    const { backPressure, deadlines, decided, eventLog, meter } = context
     const cursor = Math.max(0, request.last_event_seq ?? 0)
-    const session = yield* resumable(context, table, principal, request, cursor)
-    const token = `rt_${ids.unsafeSecret()}`
+    const named = request.session_id === undefined ? undefined : SessionId(request.session_id)
+    const asked = { principal, sessionId: named, token: request.resume_token, cursor, peer: peerOf(connection) }
+    const { resumeWindow, sessionId, stored, token } = yield* decided.resume(asked)
+    const session = yield* covered(context, asked, sessionId)
     const tokenHash = sha256(token)
     // It is not over while it is being resumed.
     session.seen(deadlines.now())
@@ -144,12 +169,13 @@ export const resume = (
           batch.acknowledge(session, cursor)
         },
         // In the step in which it is durable: the next batch may have other tokens, and may fail.
-        () => table.tokens.changed(session)
+        stored
       ),
       storeFailure
     )
     // It may have made room for another while the store had its row.
-    if (session.removed) return yield* refuseResume(request, principal, "the session has ended meanwhile")
+    if (session.removed) return yield* refuseResume(sessionId, principal, "the session has ended meanwhile")
+    table.add(session, resumeWindow)
     const attached = yield* attach(context, table, session, { connection, peer, cursor, token, tokenHash })
     meter.count(Metrics.resumes)
     // What it has seen is as good as acknowledged.

@@ -14,6 +14,7 @@ export const welcome = (
   token: string,
   id: string,
   now: number,
+  resumeWindow: number,
   maxFrameBytes: number
 ): RawEnvelope =>
   Message.runtime(
@@ -24,7 +25,7 @@ export const welcome = (
       session_id: session.sessionId,
       accepted_at: formatTimestamp(now),
       resume_token: token,
-      resume_window_sec: Math.max(1, Math.floor(info.resumeWindow / 1000)),
+      resume_window_sec: Math.max(1, Math.floor(resumeWindow / 1000)),
       heartbeat_interval_sec: Math.max(1, Math.round(info.heartbeatInterval / 1000)),
       capabilities: {
         encodings: ["json"],

@@ -1,0 +1,87 @@
+/** What a runtime is told when it is made. */
+import type * as Duration from "effect/Duration"
+import type * as Layer from "effect/Layer"
+import type { Feature } from "../protocol/Features.js"
+import type { CredentialsOptions } from "./credentials/Credentials.js"
+import type { Budgets } from "./jobs/Budgets.js"
+import type { JobScheduler } from "./jobs/JobScheduler.js"
+import type { Leases } from "./jobs/Leases.js"
+import type { Sessions } from "./sessions/Sessions.js"
+import type { Subscriptions } from "./sessions/Subscriptions.js"
+
+/** What a runtime says of itself and how long it waits. */
+export interface RuntimeOptions {
+  /** Its name in the welcome (§6.2), and the tag `runtime` of its metrics. Default `effect-arcp`. */
+  readonly name?: string | undefined
+  /** Its version in the welcome. Default: the version of this package. */
+  readonly version?: string | undefined
+  /** Features that it offers; default all that it can keep. */
+  readonly features?: ReadonlyArray<Feature> | undefined
+  /** The heartbeat interval (§6.4). Default 30 seconds. */
+  readonly heartbeatInterval?: Duration.DurationInput | undefined
+  /** How long a session can be resumed after its last message (§6.3). Default 10 minutes. */
+  readonly resumeWindow?: Duration.DurationInput | undefined
+  /**
+   * How long jobs that run may go on when the runtime stops, while their clients stay connected. Default 10 seconds. Then a job
+   * whose agent is declared `onRestart: "rerun"` is left to the next process, where the store is durable, and every other job
+   * ends in `INTERNAL_ERROR` with `details.reason: "runtime_shutdown"`. A runtime without running jobs stops at once.
+   */
+  readonly drainTime?: Duration.DurationInput | undefined
+  /**
+   * Whether clients of other SDKs are known by the shape of their hello and sent what they need beside the specification's fields:
+   * `output` beside `result` to Go, a `job.error` behind the refusal of a request to Java. Default `"auto"`; `"strict"`: every client is
+   * sent the same.
+   */
+  readonly peers?: "auto" | "strict" | undefined
+  /** How long issuing and revoking provisioned credentials may take (§9.8). */
+  readonly credentials?: CredentialsOptions | undefined
+}
+
+/**
+ * The concerns that a program may replace, in the order in which they are built: each is built over those before it. A replacement may
+ * need its own tag, which then is the runtime's own, the concerns before it, and services that the program provides; it may fail.
+ */
+export interface Replacements {
+  readonly budgets?: Layer.Layer<Budgets, unknown, unknown> | undefined
+  readonly leases?: Layer.Layer<Leases, unknown, unknown> | undefined
+  readonly jobScheduler?: Layer.Layer<JobScheduler, unknown, unknown> | undefined
+  readonly subscriptions?: Layer.Layer<Subscriptions, unknown, unknown> | undefined
+  readonly sessions?: Layer.Layer<Sessions, unknown, unknown> | undefined
+}
+
+/** What a replacement finds in its context. */
+interface Before {
+  readonly budgets: Budgets
+  readonly leases: Before["budgets"] | Leases
+  readonly jobScheduler: Before["leases"] | JobScheduler
+  readonly subscriptions: Before["jobScheduler"] | Subscriptions
+  readonly sessions: Before["subscriptions"] | Sessions
+}
+
+type LayerOf<L> = Extract<L, Layer.Layer<never, unknown, unknown>>
+
+/** What the layers of a `replace` may fail with. */
+export type ReplaceError<P extends Replacements> = {
+  readonly [K in keyof P]: Layer.Layer.Error<LayerOf<P[K]>>
+}[keyof P]
+
+/** What the layers of a `replace` need beyond the concerns of the runtime. */
+export type ReplaceContext<P extends Replacements> = {
+  readonly [K in keyof P]: Exclude<Layer.Layer.Context<LayerOf<P[K]>>, K extends keyof Before ? Before[K] : never>
+}[keyof P]
+
+/** The options of a runtime with layers in the place of its own concerns. */
+export interface ReplacingOptions<P extends Replacements> extends RuntimeOptions {
+  /**
+   * Layers in the place of the runtime's own concerns. Each finds the one that it replaces under its own tag, so that a decorator or a
+   * spy is as short as a whole implementation, which ignores it.
+   *
+   * @example
+   * const Quota = Layer.effect(Budgets, Effect.map(Budgets, (own) => ({
+   *   ...own,
+   *   hold: (jobId, amount) => isOverQuota(jobId) ? Either.left(new BudgetExhausted({ message: "quota" })) : own.hold(jobId, amount)
+   * })))
+   * const Main = ArcpRuntime.layer({ replace: { budgets: Quota } })
+   */
+  readonly replace?: P | undefined
+}

@@ -1,0 +1,309 @@
+/**
+ * Admission: a submit becomes a job or a refusal, and a client cancels a job (ARCP 1.1 §7.1, §7.4).
+ *
+ * Responsibility: what a submit asks for is judged here (agent, input, lease, limits, size of the reply), its credentials are issued, and
+ * the job is handed to `Run`. Repeats of a submit are the concern of `Idempotency`, ends of jobs that of `Ending`.
+ *
+ * Order: the idempotency key is looked up, the submit validated, the agent resolved and the lease admitted, then the job, its key and
+ * its first event are one change of the log; `job.accepted` is posted when that is durable, and the handler starts after it. A
+ * cancel is acknowledged when it is durable, before the job's end can be sent.
+ *
+ * Races closed here: the limits are asked again once credentials have come, which may take long; a connection that ends while they come
+ * leaves none behind.
+ */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type { AgentRegistration } from "../../agent/AgentRegistry.js"
+import type * as Lease from "../../authority/Lease.js"
+import * as Withheld from "../../authority/Withheld.js"
+import * as AgentName from "../../protocol/AgentName.js"
+import {
+  type ArcpError,
+  Cancelled,
+  InternalError,
+  InvalidRequest,
+  JobNotFound,
+  PermissionDenied
+} from "../../protocol/Errors.js"
+import { isTerminal } from "../../protocol/Session.js"
+import * as FrameSize from "../kernel/FrameSize.js"
+import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
+import { refuse, type Reply } from "../kernel/Reply.js"
+import { maySee, tooLarge } from "../credentials/View.js"
+import { Idempotency } from "./Idempotency.js"
+import type { Engine } from "./internal/engine.js"
+import { issueRequest } from "./internal/issueRequest.js"
+import { accept, type Key, type Submitting } from "./internal/submitting.js"
+import { JobEngine } from "./JobEngine.js"
+import { type CancelRequest, type JobAccepted, JobScheduler, type SubmitRequest } from "./JobScheduler.js"
+import { type Made, newJob } from "./NewJob.js"
+import { nameOf } from "./Slots.js"
+
+interface Resolved {
+  readonly agent: AgentRegistration
+  readonly input: unknown
+}
+
+/** A submit on its way to a job. */
+interface Admitting {
+  readonly submitting: Submitting
+  readonly key: Key | undefined
+  readonly resolved: Resolved
+  readonly lease: Lease.Lease
+  /** When it was admitted, in milliseconds since the epoch. */
+  readonly now: number
+}
+
+/** The scheduler of one runtime, over its job engine. */
+export const layer: Layer.Layer<JobScheduler, never, JobEngine> = Layer.effect(
+  JobScheduler,
+  Effect.map(JobEngine, (engine) => {
+    const admission = new Admission(engine)
+    const { jobs } = engine
+    return {
+      submit: (request, reply) => admission.submit(request, reply),
+      cancel: (request, reply) => cancel(engine, request, reply),
+      counts: () => ({ pending: jobs.pending, running: jobs.running })
+    }
+  })
+)
+
+/** The session that asks has ended for good while its request was on its way. */
+const sessionEnded = new InternalError({ message: "the session has ended; open a new one" })
+
+/** From a submit to a job. */
+class Admission {
+  private readonly engine: Engine
+  private readonly idempotency: Idempotency
+
+  constructor(engine: Engine) {
+    this.engine = engine
+    this.idempotency = new Idempotency(engine)
+  }
+
+  submit(request: SubmitRequest, reply: Reply<JobAccepted>): Effect.Effect<void, ArcpError> {
+    const session = this.engine.eventLog.session(request.sessionId)
+    if (session === undefined) return Effect.fail(sessionEnded)
+    const { idempotency_key: key } = request.payload
+    const submitting = { session, request, reply }
+    return key === undefined
+      ? this.create(submitting, undefined)
+      : this.idempotency.submit(submitting, key, (taken) => this.create(submitting, taken))
+  }
+
+  private create(submitting: Submitting, key: Key | undefined): Effect.Effect<void, ArcpError> {
+    return Effect.suspend(() =>
+      this.engine.drain.draining
+        ? Effect.fail(shuttingDown)
+        : Effect.flatMap(this.resolve(submitting.request), (resolved) => this.admit(submitting, key, resolved))
+    )
+  }
+
+  private resolve({ features, payload }: SubmitRequest): Either.Either<Resolved, ArcpError> {
+    const { agents } = this.engine
+    const { agent: asked, input } = payload
+    return Either.gen(function* () {
+      const name = yield* AgentName.parse(asked)
+      if (name.version !== undefined && !features.has("agent_versions")) {
+        return yield* Either.left(
+          new InvalidRequest({ message: "payload.agent: the feature agent_versions was not negotiated" })
+        )
+      }
+      const agent = yield* agents.resolve(name)
+      return { agent, input: yield* agent.decode(input ?? null) }
+    })
+  }
+
+  private admit(submitting: Submitting, key: Key | undefined, resolved: Resolved): Effect.Effect<void, ArcpError> {
+    return Effect.suspend((): Effect.Effect<void, ArcpError> => {
+      const { features, payload, principal } = submitting.request
+      const now = this.engine.deadlines.now()
+      const admitted = this.engine.leases.admit({
+        lease: payload.lease_request,
+        constraints: payload.lease_constraints,
+        features,
+        principal,
+        now
+      })
+      if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
+      const admitting: Admitting = { submitting, key, resolved, lease: admitted.right, now }
+      return Effect.zipRight(reportWithheld(admitting), this.make(admitting))
+    })
+  }
+
+  /** Why there is no room for the job; undefined where there is. */
+  private full({ resolved, submitting }: Admitting): InternalError | undefined {
+    const { drain, jobs, limits, meter } = this.engine
+    const { id } = submitting.request.principal
+    if (drain.draining) return shuttingDown
+    if (jobs.submitted(id) >= limits.jobsPerPrincipal) {
+      return meter.reaching(
+        "jobsPerPrincipal",
+        new InternalError({
+          message: `you have ${limits.jobsPerPrincipal} jobs that run or wait; try again when one has ended`
+        })
+      )
+    }
+    if (jobs.pending >= limits.pendingJobs && !jobs.hasSlot(id, resolved.agent)) {
+      return meter.reaching(
+        "pendingJobs",
+        new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+      )
+    }
+    return undefined
+  }
+
+  /** Makes the job, has its credentials issued, and launches it. */
+  private make(admitting: Admitting): Effect.Effect<void, ArcpError> {
+    return Effect.suspend((): Effect.Effect<void, ArcpError> => {
+      const { credentials, limits } = this.engine
+      const refusal = this.full(admitting)
+      if (refusal !== undefined) return Effect.fail(refusal)
+      const made = this.newJobOf(admitting)
+      const { record, running } = made
+      const room = FrameSize.replyRoom(limits)
+      if (!FrameSize.fits(record.accepted, room)) {
+        const message = `payload.lease_request: a reply that shows it has at most ${room} bytes here`
+        return Effect.fail(new InvalidRequest({ message }))
+      }
+      return credentials.available && running.provisioned
+        ? this.issueAndLaunch(admitting, made)
+        : Effect.sync(() => {
+            this.openBudget(made)
+            this.launch(admitting, made)
+          })
+    })
+  }
+
+  private openBudget({ budget, live }: Made): void {
+    this.engine.budgets.open(live.jobId, budget)
+  }
+
+  private newJobOf({ lease, now, resolved, submitting }: Admitting): Made {
+    const { features, payload, priority, principal, sessionId, trace } = submitting.request
+    const { ids } = this.engine
+    return newJob({
+      jobId: `job_${ids.unsafeUlid(now)}`,
+      principalId: principal.id,
+      ownerSessionId: sessionId,
+      agent: resolved.agent,
+      input: resolved.input,
+      wireInput: payload.input,
+      lease,
+      maxRuntimeSec: payload.max_runtime_sec,
+      idempotencyKey: payload.idempotency_key,
+      traceId: trace?.traceId ?? ids.unsafeTraceId(),
+      trace,
+      now,
+      inlineStream: !features.has("result_chunk"),
+      priority,
+      provisioned: maySee({ features }),
+      parent: undefined
+    })
+  }
+
+  /** The job holds nothing until it is launched: what it got before is returned where it is not. */
+  private issueAndLaunch(admitting: Admitting, made: Made): Effect.Effect<void, ArcpError> {
+    const { budgets, credentials, limits, money } = this.engine
+    const { record, running } = made
+    const { jobId } = record
+    const issued = Effect.suspend(() => {
+      this.openBudget(made)
+      return credentials.issue(issueRequest(running, budgets))
+    })
+    const launched = Effect.suspend(() => {
+      const late = this.full(admitting) ?? tooLarge(credentials, record, limits)
+      if (late === undefined) return Effect.sync(() => this.launch(admitting, made))
+      credentials.revoke(jobId)
+      return Effect.fail(late)
+    })
+    return Effect.zipRight(issued, launched).pipe(
+      // The connection may have ended just when they had come.
+      Effect.onInterrupt(() => Effect.sync(() => (running.queued ? undefined : credentials.revoke(jobId)))),
+      Effect.onError(() => Effect.sync(() => (running.queued ? undefined : money.close(running))))
+    )
+  }
+
+  /** The job, its key and its start are one change; the reply goes out when it is durable. */
+  private launch({ key, now, submitting }: Admitting, { live, record, running }: Made): void {
+    const { limits, run } = this.engine
+    const { jobId } = record
+    const { session } = submitting
+    key?.queued()
+    run.launch(running, {
+      write: (batch) => {
+        batch.job(record)
+        batch.state(live)
+        if (key !== undefined) {
+          batch.key({
+            principalId: record.principalId,
+            key: key.key,
+            jobId,
+            parametersHash: key.hash,
+            expiresAt: now + limits.keyLifetime
+          })
+        }
+        if (!session.removed) batch.addOwner(live, session)
+        batch.reply(() => accept(submitting, this.engine, record, live.values.accepted), live)
+      },
+      committed: () => key?.done(),
+      failed: (error) => {
+        key?.done()
+        refuse(submitting.reply, storeFailure(error))
+      }
+    })
+  }
+}
+
+/** The submitter sees it in `job.accepted`, the operator here. */
+const reportWithheld = ({ lease, resolved, submitting }: Admitting): Effect.Effect<void> => {
+  const { payload, principal } = submitting.request
+  const withheld = Withheld.describe(
+    { lease: payload.lease_request, constraints: payload.lease_constraints },
+    { lease: lease.wire, constraints: lease.constraints }
+  )
+  return withheld.length === 0
+    ? Effect.void
+    : Effect.annotateLogs(Effect.logWarning(`a lease was narrowed: ${withheld.slice(0, 8).join("; ")}`), {
+        principal: principal.id,
+        agent: nameOf(resolved.agent)
+      })
+}
+
+const cancel = (
+  { drain, ending, jobs, eventLog, store }: Engine,
+  { jobId, principal, reason, sessionId }: CancelRequest,
+  reply: Reply<void>
+): Effect.Effect<void, ArcpError> =>
+  Effect.gen(function* () {
+    const running = jobs.get(jobId)
+    const unknown = new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
+    if (running === undefined) {
+      const stored = yield* Effect.mapError(store.job(jobId), storeFailure)
+      if (Option.isNone(stored) || stored.value.record.principalId !== principal.id) return yield* unknown
+      if (!isTerminal(stored.value.state.status)) return yield* shuttingDown
+      return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
+    }
+    const { live } = running
+    if (live.record.principalId !== principal.id) return yield* unknown
+    if (!live.owners.some((owner) => owner.sessionId === sessionId)) {
+      return yield* new PermissionDenied({
+        message: `job_id: only the session that submitted ${jobId} may cancel it`
+      })
+    }
+    if (drain.isLeft(running)) return yield* shuttingDown
+    if (live.ending) return yield* new InvalidRequest({ message: `job_id: ${jobId} has ended already` })
+    const error = new Cancelled({
+      message: reason === undefined ? "cancelled by the client" : `cancelled: ${reason}`
+    })
+    // Acknowledged once it is durable: a process that dies now leaves it to the next one to end the job.
+    eventLog.change({
+      write: (batch) => {
+        batch.state(live, { cancelled: live.cancelled ?? error.message })
+        batch.reply(() => reply(Either.void))
+      }
+    })
+    ending.stop(running, { status: "cancelled", error })
+  })

@@ -1,0 +1,96 @@
+/**
+ * What the runtime does about a job's money: the `Budgets` decide, and here it is reported on the job and stored (ARCP 1.1 §9.6).
+ *
+ * Order: a counter changes in the same synchronous step in which the event that reports it is queued, and is written with it;
+ * fibers that spend side by side cannot come between.
+ *
+ * Races closed here: the money of a child and its parent is one change of the log, so that in the store it is never with both.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Amount from "../../../authority/Amount.js"
+import * as Text from "../../../protocol/Text.js"
+import type { Deadlines } from "../../kernel/Deadlines.js"
+import { eventPayload } from "../../kernel/Payload.js"
+import type { EventLog } from "../../log/EventLog.js"
+import type { JobLog } from "../../log/JobLog.js"
+import { toText } from "../BudgetText.js"
+import type { BudgetsService, Closed } from "../Budgets.js"
+import type { Running } from "../Running.js"
+
+/** The parts of the engine that it uses. */
+interface Uses {
+  readonly budgets: BudgetsService
+  readonly eventLog: Context.Tag.Service<EventLog>
+  readonly deadlines: Context.Tag.Service<Deadlines>
+  /** Runs an effect beside everything, such as a line for the log. */
+  readonly fork: (effect: Effect.Effect<void>) => void
+}
+
+const noneReturned: Closed = { returned: new Map(), parent: new Map() }
+
+/** Reports and stores what the budgets decide. */
+export class Money {
+  private readonly uses: Uses
+
+  constructor(uses: Uses) {
+    this.uses = uses
+  }
+
+  /** Takes a cost that has been reported from its counter, and reports what remains. Currencies without a counter are free. */
+  charge({ live }: Running, amount: Amount.Amount): void {
+    const changed = this.uses.budgets.charge(live.jobId, amount)
+    if (changed.size === 0) return
+    this.report(live, changed)
+    this.store([live])
+  }
+
+  /** A child has been granted a part of its parent's budget; `changed`: what is left of the parent's counters. */
+  granted(parent: JobLog, changed: Amount.Amounts): void {
+    this.report(parent, changed)
+    this.store([parent])
+  }
+
+  /** A job has ended, or was never begun: what is left of its budget goes back to its parent. */
+  close({ live, parent }: Running): void {
+    const { parent: changed, returned } = this.closed(live)
+    if (parent === undefined || returned.size === 0) return
+    this.report(parent.live, changed)
+    const zero = new Map(Array.from(returned.keys(), (currency) => [currency, Amount.zero]))
+    this.store([parent.live], { live, budget: toText(zero) })
+  }
+
+  /** The end of a job does not depend on what budgets that the program brought do. */
+  private closed({ jobId }: JobLog): Closed {
+    try {
+      return this.uses.budgets.close(jobId)
+    } catch (defect) {
+      this.uses.fork(Effect.logError(`Budgets.close failed unexpectedly for ${jobId}: ${Text.ofUnknown(defect)}`))
+      return noneReturned
+    }
+  }
+
+  private report(live: JobLog, changed: Amount.Amounts): void {
+    if (live.ending) return
+    const { deadlines, eventLog } = this.uses
+    for (const [currency, value] of changed) {
+      const body = { name: "cost.budget.remaining", value: Amount.toNumber(value), unit: currency }
+      eventLog.emit(live, "event", eventPayload('"metric"', deadlines.now(), JSON.stringify(body)))
+    }
+  }
+
+  /** The counters as they are now, into the rows of the jobs. */
+  private store(
+    changed: ReadonlyArray<JobLog>,
+    ended?: { readonly live: JobLog; readonly budget: string | undefined }
+  ) {
+    const { budgets, eventLog } = this.uses
+    const rows = changed.map((live) => ({ live, budget: toText(budgets.counters(live.jobId)) }))
+    if (ended !== undefined) rows.push(ended)
+    eventLog.change({
+      write: (batch) => {
+        for (const { budget, live } of rows) batch.state(live, { budget })
+      }
+    })
+  }
+}

@@ -1,0 +1,22 @@
+/** How a request of a session is asked and answered whose answer has a place in the log. */
+import * as Either from "effect/Either"
+import type { Principal } from "../../auth/Principal.js"
+import type { ArcpError } from "../../protocol/Errors.js"
+import type { SessionId } from "../../protocol/Ids.js"
+
+/** Who asks: a session that is connected. */
+export interface Asking {
+  readonly sessionId: SessionId
+  readonly principal: Principal
+  /** What the session negotiated (§6.2). */
+  readonly features: ReadonlySet<string>
+}
+
+/**
+ * Answers a request: called once, with the answer or with its refusal, at the answer's place in the log. What is durable behind it is sent
+ * behind it. Further calls are ignored, and so is one whose connection has ended.
+ */
+export type Reply<A> = (answer: Either.Either<A, ArcpError>) => void
+
+/** Answers with a refusal. */
+export const refuse = (reply: Reply<never>, error: ArcpError): void => reply(Either.left(error))

@@ -1,0 +1,183 @@
+/**
+ * The runtime's own sessions: who may open one, and which one a token resumes (ARCP 1.1 §6.2, §6.3, §14).
+ *
+ * Responsibility: how many sessions there may be, their ids and their tokens. What is sent to them, and whether they are idle, is the log's.
+ *
+ * Races closed here: a session counts from before its first row is written, so a burst of hellos cannot pass the limit; a token that was
+ * replaced counts until the client has shown that it holds the new one; a resume that fails changes nothing.
+ */
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Layer from "effect/Layer"
+import type { Principal } from "../../auth/Principal.js"
+import { type ArcpError, InternalError } from "../../protocol/Errors.js"
+import { Ids, type IdsService, SessionId } from "../../protocol/Ids.js"
+import { Deadlines } from "../kernel/Deadlines.js"
+import { sha256 } from "../kernel/Hash.js"
+import { Limits, type LimitsShape } from "../kernel/Limits.js"
+import { Meter, type MeterShape } from "../kernel/Metrics.js"
+import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
+import { EventLog } from "../log/EventLog.js"
+import type { SessionLog } from "../log/SessionLog.js"
+import { longestIdle } from "./internal/idle.js"
+import { findResumed, type Known, refuseResume, TokenIndex } from "./internal/resuming.js"
+import {
+  type KeptSession,
+  type OpenedSession,
+  type OpenSession,
+  type ResumedSession,
+  type ResumeSession,
+  Sessions,
+  type SessionsService
+} from "./Sessions.js"
+
+interface Uses {
+  readonly eventLog: Context.Tag.Service<EventLog>
+  readonly deadlines: Context.Tag.Service<Deadlines>
+  readonly ids: IdsService
+  readonly limits: LimitsShape
+  readonly meter: MeterShape
+  readonly resumeWindow: number
+}
+
+/** The sessions that are open or can be resumed. */
+class KnownSessions implements SessionsService {
+  private readonly uses: Uses
+  private readonly byId = new Map<SessionId, Known>()
+  private readonly tokens = new TokenIndex()
+  private readonly perPrincipal = new Map<string, number>()
+
+  constructor(uses: Uses) {
+    this.uses = uses
+  }
+
+  readonly open = ({ principal }: OpenSession): Effect.Effect<OpenedSession, ArcpError> =>
+    Effect.suspend(() => {
+      const replaces = this.roomFor(principal)
+      const refusal = this.refusal(principal)
+      if (refusal !== undefined) return Effect.fail(refusal)
+      const { deadlines, ids, resumeWindow } = this.uses
+      const sessionId = SessionId(`sess_${ids.unsafeUlid(deadlines.now())}`)
+      const token = this.newToken()
+      this.add({ sessionId, principal, tokenHash: sha256(token), previousTokenHash: undefined })
+      return Effect.succeed({ sessionId, token, resumeWindow, replaces })
+    })
+
+  readonly resume = (request: ResumeSession): Effect.Effect<ResumedSession, ArcpError> =>
+    Effect.suspend(() => {
+      const found = findResumed(this.byId, this.tokens, request)
+      if (Either.isLeft(found)) return refuseResume(request.sessionId, request.principal, found.left)
+      const { sessionId } = found.right
+      const token = this.newToken()
+      const stored = (): void => this.replaceTokens(sessionId, sha256(token), sha256(request.token))
+      return Effect.succeed({ sessionId, token, resumeWindow: this.uses.resumeWindow, stored })
+    })
+
+  readonly confirm = (sessionId: SessionId): void => {
+    const known = this.byId.get(sessionId)
+    if (known !== undefined) this.replaceTokens(sessionId, known.tokenHash, undefined)
+  }
+
+  readonly left = (): void => undefined
+
+  readonly expired = (sessionId: SessionId): void => {
+    const known = this.byId.get(sessionId)
+    if (known === undefined) return
+    this.byId.delete(sessionId)
+    this.tokens.remove(known)
+    this.count(known.principal, -1)
+  }
+
+  readonly adopt = ({ previousTokenHash, principal, sessionId, tokenHash }: KeptSession): number => {
+    this.add({ sessionId, principal, tokenHash, previousTokenHash })
+    return this.uses.resumeWindow
+  }
+
+  private newToken(): string {
+    return `rt_${this.uses.ids.unsafeSecret()}`
+  }
+
+  private add(known: Known): void {
+    this.byId.set(known.sessionId, known)
+    this.tokens.add(known)
+    this.count(known.principal, 1)
+  }
+
+  private replaceTokens(sessionId: SessionId, tokenHash: string, previousTokenHash: string | undefined): void {
+    const known = this.byId.get(sessionId)
+    if (known === undefined) return
+    const next = { ...known, tokenHash, previousTokenHash }
+    this.byId.set(sessionId, next)
+    this.tokens.remove(known)
+    this.tokens.add(next)
+  }
+
+  private count({ id }: Principal, by: number): void {
+    const left = (this.perPrincipal.get(id) ?? 0) + by
+    if (left === 0) this.perPrincipal.delete(id)
+    else this.perPrincipal.set(id, left)
+  }
+
+  private mine({ id }: Principal): number {
+    return this.perPrincipal.get(id) ?? 0
+  }
+
+  /** Lets sessions go that are idle, where there is no room for another of a principal. */
+  private roomFor(principal: Principal): ReadonlyArray<SessionId> {
+    const { limits } = this.uses
+    const gone: Array<SessionId> = []
+    const { id } = principal
+    if (this.mine(principal) >= limits.sessionsPerPrincipal)
+      gone.push(...this.makeRoom((known) => known.principal.id === id))
+    if (this.byId.size >= limits.sessions) gone.push(...this.makeRoom(() => true))
+    return gone
+  }
+
+  /** Lets the session go that has been idle for longest, if there is one among those that fit. */
+  private makeRoom(fits: (known: Known) => boolean): ReadonlyArray<SessionId> {
+    const { deadlines, eventLog, limits, meter } = this.uses
+    const logs: Array<SessionLog> = []
+    for (const known of this.byId.values()) {
+      const log = fits(known) ? eventLog.session(known.sessionId) : undefined
+      if (log !== undefined) logs.push(log)
+    }
+    const idle = longestIdle(logs, deadlines.now() - limits.idleSession)
+    if (idle === undefined) return []
+    meter.reached("idleSession")
+    this.expired(idle.sessionId)
+    return [idle.sessionId]
+  }
+
+  /** Why a principal cannot have another session. */
+  private refusal(principal: Principal): ArcpError | undefined {
+    const { limits, meter } = this.uses
+    return this.byId.size >= limits.sessions
+      ? meter.reaching(
+          "sessions",
+          new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
+        )
+      : this.mine(principal) >= limits.sessionsPerPrincipal
+        ? meter.reaching(
+            "sessionsPerPrincipal",
+            new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
+          )
+        : undefined
+  }
+}
+
+/** The sessions of one runtime. */
+export const layer: Layer.Layer<Sessions, never, EventLog | Deadlines | Ids | RuntimeInfo> = Layer.effect(
+  Sessions,
+  Effect.gen(function* () {
+    const { resumeWindow } = yield* RuntimeInfo
+    return new KnownSessions({
+      eventLog: yield* EventLog,
+      deadlines: yield* Deadlines,
+      ids: yield* Ids,
+      limits: yield* Limits,
+      meter: yield* Meter,
+      resumeWindow
+    })
+  })
+)
