@@ -233,10 +233,10 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.2 the key is looked up before the submit is judged",
-    inside: "src/runtime/jobs/JobScheduler.ts",
-    find: ": this.idempotency.submit(session, request, key, (taken) => this.create(session, request, taken))",
+    inside: "src/runtime/jobs/Admission.ts",
+    find: ": this.idempotency.submit(submitting, key, (taken) => this.create(submitting, taken))",
     replace:
-      ": Effect.zipRight(this.resolve(session, request.payload), this.idempotency.submit(session, request, key, (taken) => this.create(session, request, taken)))",
+      ": Effect.zipRight(this.resolve(request), this.idempotency.submit(submitting, key, (taken) => this.create(submitting, taken)))",
     test: "test/runtime/keys.test.ts",
     title: "§7.2 finds its job: another default version"
   },
@@ -534,15 +534,15 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.6 a cost decrements its counter",
-    inside: "src/runtime/jobs/Budgets.ts",
-    find: "if (counter === undefined) return\n    this.change(running, currency, Amount.subtract(counter, value))",
-    replace: "if (counter === undefined) return",
+    inside: "src/runtime/jobs/Accounts.ts",
+    find: "const next = Amount.subtract(counter, value)\n    account",
+    replace: "const next = counter\n    account",
     test: budgets,
     title: "§13.5 the figure"
   },
   {
     rule: "§9.7 a lease that names no model allows none",
-    inside: "src/runtime/jobs/Leases.ts",
+    inside: "src/runtime/jobs/LeaseChecks.ts",
     find: 'decision.reason === "capability" && !policy.requireModelUse',
     replace: 'decision.reason === "capability"',
     test: leases,
@@ -550,7 +550,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §14 system folders are closed to wildcards",
-    inside: "src/runtime/jobs/Leases.ts",
+    inside: "src/runtime/jobs/LeaseChecks.ts",
     find: "if (problem !== undefined) return Either.left(denied(",
     replace: 'if (problem === "") return Either.left(denied(',
     test: "test/runtime/systemFolders.test.ts",
@@ -853,9 +853,9 @@ export const mutants: ReadonlyArray<Mutant> = [
   // The runtime and other SDKs' clients
   {
     rule: "§7.4 every owner of a job may cancel it",
-    inside: "src/runtime/jobs/JobScheduler.ts",
-    find: "if (!live.owners.includes(session)) {\n      return yield* new PermissionDenied",
-    replace: "if (live.owners[0] !== session) {\n      return yield* new PermissionDenied",
+    inside: "src/runtime/jobs/Admission.ts",
+    find: "if (!live.owners.some((owner) => owner.sessionId === sessionId)) {\n      return yield* new PermissionDenied",
+    replace: "if (live.owners[0]?.sessionId !== sessionId) {\n      return yield* new PermissionDenied",
     test: "test/runtime/keys.test.ts",
     title: "§7.2 the sessions that submitted a job own it after a restart, and may cancel it"
   },

@@ -2,7 +2,7 @@
  * The runtime's own leases: the one place where a requested lease becomes the effective one, and the one check that every
  * operation of a job passes (ARCP 1.1 §9). It is what was asked for, or less (1.0 §7.1).
  *
- * Order of a check: expiry, every budget counter, canonical form, pattern, system folders. At or after `expires_at` every operation fails
+ * Order of a check (§9.5, §9.6): expiry, every budget counter, canonical form, pattern, system folders. At or after `expires_at` every operation fails
  * with `LEASE_EXPIRED`, whatever its target. The job itself is stopped within `Limits.leaseGrace` of it, on the runtime's monotonic clock.
  * What is matched, and what the check returns, is the canonical form.
  */
