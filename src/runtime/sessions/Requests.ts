@@ -169,7 +169,15 @@ export const make = Effect.gen(function* () {
     trace: Trace.TraceContext | undefined
   ) =>
     scheduler.submit(
-      { ...conversation.asking(), payload, trace, priority: Envelope.priorityOf(envelope) },
+      // By name: this is on the path of every job.
+      {
+        sessionId: conversation.session.sessionId,
+        principal: conversation.session.principal,
+        features: conversation.session.features,
+        payload,
+        trace,
+        priority: Envelope.priorityOf(envelope)
+      },
       asked.answering(({ jobId, payload, priority, traceId }) => {
         const head = { ...conversation.head(jobId, traceId), priority: Envelope.priorityOf({ priority }) }
         asked.reply(Message.runtime("job.accepted", head, { request_id: envelope.id, ...payload }))
