@@ -21,7 +21,7 @@ export interface PublicName {
   readonly isNamespace: boolean
 }
 
-export type SurfaceRule = "missing-entry" | "not-nameable" | "internal" | "undocumented"
+export type SurfaceRule = "missing-entry" | "broken" | "not-nameable" | "internal" | "undocumented"
 
 export interface SurfaceViolation {
   readonly rule: SurfaceRule
@@ -45,6 +45,8 @@ export interface Surface {
   readonly entries: ReadonlyMap<string, ReadonlyArray<PublicName>>
   /** Entries whose declarations are not there. */
   readonly missing: ReadonlyArray<string>
+  /** Declarations that refer to what is not there, as where a public one mentions one that is marked as internal. */
+  readonly broken: ReadonlyArray<{ readonly path: string; readonly line: number; readonly message: string }>
 }
 
 /** Entry name to the path of its declarations, from the root. */
@@ -57,14 +59,14 @@ export const typesOf = (manifest: Manifest): ReadonlyMap<string, string> => {
   return found
 }
 
-/** Options for declarations alone: nothing is emitted, and libraries are not checked. */
+/** Options for declarations alone: nothing is emitted, and only what is asked for is checked. */
 export const surfaceOptions: ts.CompilerOptions = {
   target: ts.ScriptTarget.ES2022,
   lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts"],
   module: ts.ModuleKind.NodeNext,
   moduleResolution: ts.ModuleResolutionKind.NodeNext,
   strict: true,
-  skipLibCheck: true,
+  skipLibCheck: false,
   noEmit: true
 }
 
@@ -101,7 +103,16 @@ export const surfaceOf = (program: ts.Program, root: string, manifest: Manifest)
       names.sort((a, b) => (a.name < b.name ? -1 : 1))
     )
   }
-  return { checker, root, manifest, entries, missing }
+  const broken = program
+    .getSourceFiles()
+    .filter(({ fileName }) => fileName.startsWith(`${root}dist/`))
+    .flatMap((file) => program.getSemanticDiagnostics(file).map((diagnostic) => ({ file, diagnostic })))
+    .map(({ diagnostic, file }) => ({
+      path: file.fileName.slice(root.length),
+      line: file.getLineAndCharacterOfPosition(diagnostic.start ?? 0).line + 1,
+      message: ts.flattenDiagnosticMessageText(diagnostic.messageText, " ")
+    }))
+  return { checker, root, manifest, entries, missing, broken }
 }
 
 /** The identifiers in a declaration that name a type, a class or a value's type; a qualified name counts by each of its parts. */
@@ -154,7 +165,7 @@ const documented = (name: PublicName): boolean =>
 
 /** Every rule over the surface of a built package. */
 export const checkSurface = (surface: Surface): ReadonlyArray<SurfaceViolation> => {
-  const { checker, entries, manifest, missing, root } = surface
+  const { broken, checker, entries, manifest, missing, root } = surface
   const closed = closedBy(manifest)
   const nameable = new Set([...entries.values()].flat().map(({ symbol }) => symbol))
   const inPackage = (symbol: ts.Symbol): ReadonlyArray<ts.Declaration> =>
@@ -215,13 +226,18 @@ export const checkSurface = (surface: Surface): ReadonlyArray<SurfaceViolation> 
     const message = "Its declarations are missing, or are no module. Build the package first: npm run build."
     return { rule: "missing-entry", entry, name: "", path, line: 1, refersTo: "", message }
   })
-  return [...absent, ...found.values()]
+  const unsound = broken.map(({ line, message, path }): SurfaceViolation => {
+    const advice = "Is a name of it marked as @internal, which the build leaves out? Then do not mention it."
+    return { rule: "broken", entry: "", name: "", path, line, refersTo: "", message: `${message} ${advice}` }
+  })
+  return [...absent, ...unsound, ...found.values()]
 }
 
 /** One line: where, which rule, which name of which entry, and what to do. */
 export const formatViolation = (manifest: Manifest, violation: SurfaceViolation): string => {
   const { entry, line, message, name, path, rule } = violation
-  return `${path}:${line} ${rule}: ${manifest.name}/${entry}${name === "" ? "" : ` ${name}`}: ${message}`
+  const place = entry === "" ? "" : `${manifest.name}/${entry}${name === "" ? "" : ` ${name}`}: `
+  return `${path}:${line} ${rule}: ${place}${message}`
 }
 
 /** A program over the declarations of every entry of the package at `root`, which ends with a slash. */

@@ -321,7 +321,8 @@ const startChild = <In, InWire, Out, OutWire>(
   })
 
 /** The agent by its definition, with typed input and result, or by its name. */
-interface Delegating {
+/** The call of `Job.delegate`: by an agent's class, typed, or by its name, with encoded input. */
+export interface Delegating {
   <In, InWire, Out, OutWire>(
     agent: AgentSpec<In, InWire, Out, OutWire>,
     input: In,
@@ -330,7 +331,8 @@ interface Delegating {
   (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<unknown, ArcpError, Job>
 }
 
-interface StartingChild {
+/** The call of `Job.startChild`; as {@link Delegating}, without waiting for the child. */
+export interface StartingChild {
   <In, InWire, Out, OutWire>(
     agent: AgentSpec<In, InWire, Out, OutWire>,
     input: In,
@@ -339,7 +341,8 @@ interface StartingChild {
   (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<ChildJob<unknown>, ArcpError, Job>
 }
 
-interface HandingOff {
+/** The call of `Job.handoff`; as {@link Delegating}, for the agent that takes the job over. */
+export interface HandingOff {
   <In, InWire, Out, OutWire>(
     agent: AgentSpec<In, InWire, Out, OutWire>,
     input: In

@@ -20,13 +20,13 @@ import type * as Scope from "effect/Scope"
 import { check as checkOptions } from "../protocol/Options.js"
 import * as Pinned from "./internal/pinned.js"
 import * as NodeResolver from "./NodeResolver.js"
+import type { PinnedHttpClientOptions } from "./PinnedHttpClientOptions.js"
 
-/** How connections are made. */
-export type PinnedHttpClientOptions = Pinned.PinnedOptions
+export type { PinnedHttpClientOptions } from "./PinnedHttpClientOptions.js"
 
 /** The client, whose connections end with the scope. */
 export const make = (options?: PinnedHttpClientOptions): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> => {
-  checkOptions("PinnedHttpClient", options ?? {}, { connectTimeout: "size", resolveTimeout: "size" })
+  checkOptions("PinnedHttpClient", options ?? {}, { connectTimeout: "interval", resolveTimeout: "interval" })
   return Pinned.make(NodeResolver.resolver, options)
 }
 

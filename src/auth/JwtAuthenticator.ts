@@ -35,6 +35,7 @@ export const algorithms = [
   "ES512",
   "EdDSA"
 ] as const
+/** One of {@link algorithms}. */
 export type Algorithm = (typeof algorithms)[number]
 
 /** Where the keys are. */

@@ -10,6 +10,7 @@ export * from "./Errors.js"
 export * as Event from "./Event.js"
 export * as ExtensionName from "./ExtensionName.js"
 export * as Features from "./Features.js"
+/** Schemas of the fields that several messages have. */
 export * as Fields from "./Fields.js"
 export * from "./Ids.js"
 export * as Job from "./Job.js"

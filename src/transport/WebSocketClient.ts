@@ -38,6 +38,7 @@ export interface ClientTls
   readonly passphrase?: Redacted.Redacted<string> | undefined
 }
 
+/** How a connection is dialled, and its bounds. */
 export interface Options {
   /** `ws://` or `wss://`; a runtime usually listens on the path `/arcp`. */
   readonly url: string

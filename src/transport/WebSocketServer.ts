@@ -23,10 +23,12 @@ import { Server, TransportError } from "./Connection.js"
 import { millis } from "./internal/bounds.js"
 import { guard, pathOf, refuse, urlHost } from "./internal/upgrade.js"
 import * as wsAcceptor from "./internal/wsAcceptor.js"
-import type { WsServerOptions } from "./internal/wsAcceptor.js"
+import type { WebSocketServerOptions } from "./WebSocketServerOptions.js"
+
+export type { ProxyOptions, WebSocketServerOptions } from "./WebSocketServerOptions.js"
 
 /** What every WebSocket server can be told. */
-export type Options = WsServerOptions
+export type Options = WebSocketServerOptions
 
 /** TLS of a server, as Node takes it, with its secrets wrapped. */
 export interface ServerTls extends Omit<Tls.TlsOptions, "key" | "passphrase"> {
@@ -48,8 +50,6 @@ export interface LayerOptions extends Options {
   /** How long a peer may take for the TLS handshake, and again for its HTTP request. Default: 10 seconds. */
   readonly handshakeTimeout?: Duration.DurationInput | undefined
 }
-
-type Service = typeof Server.Service
 
 const reveal = <A>(value: A | Redacted.Redacted<A>): A => (Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
@@ -101,7 +101,7 @@ const answerPlain =
   }
 
 /** Listens on a server of its own until the scope closes. */
-export const make = (options: LayerOptions): Effect.Effect<Service, TransportError, Scope.Scope> =>
+export const make = (options: LayerOptions): Effect.Effect<typeof Server.Service, TransportError, Scope.Scope> =>
   Effect.gen(function* () {
     const host = options.host ?? "127.0.0.1"
     const timeout = millis(options.handshakeTimeout ?? wsAcceptor.defaults.handshakeTimeout)
@@ -182,7 +182,7 @@ export const layer = (options: LayerOptions): Layer.Layer<Server, TransportError
 export const attach = (
   server: Http.Server | Https.Server,
   options: Options = {}
-): Effect.Effect<Service, never, Scope.Scope> =>
+): Effect.Effect<typeof Server.Service, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { acceptor, path, upgrade } = wsAcceptor.make(options)
     const onUpgrade = (request: Http.IncomingMessage, socket: Duplex, head: Buffer): void => {

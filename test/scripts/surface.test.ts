@@ -71,6 +71,17 @@ describe("what a user can import", () => {
   })
 })
 
+describe("declarations that do not compile", () => {
+  it("a public declaration that mentions a name that was left out is a violation", () => {
+    const found = checkSurface(
+      surface({ ...empty, "rooms/index.d.ts": "/** Opens. */\nexport declare const open: () => Room" })
+    )
+    expect(found.map((violation) => formatViolation(manifest, violation))).toStrictEqual([
+      "dist/rooms/index.d.ts:2 broken: Cannot find name 'Room'. Is a name of it marked as @internal, which the build leaves out? Then do not mention it."
+    ])
+  })
+})
+
 describe("names that no user can write", () => {
   const room = (text: string, more: Readonly<Record<string, string>> = {}) =>
     check({ "rooms/index.d.ts": 'export * from "./Room.js"', "rooms/Room.d.ts": text, ...more })
