@@ -19,6 +19,7 @@ import type { AgentSpec } from "../protocol/AgentSpec.js"
 import { type ArcpError, type InternalError, InvalidRequest, permanentError } from "../protocol/Errors.js"
 import type { LogLevel } from "../protocol/Event.js"
 import type { WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
+import type { LeaseRequest } from "../protocol/LeaseRequest.js"
 import * as Message from "../protocol/Message.js"
 import type { Denial } from "./Gate.js"
 
@@ -75,7 +76,7 @@ export interface ArtifactRef {
 /** What a delegated job is given (§10): never more than its parent has. */
 export interface DelegateOptions {
   /** The child's lease, a subset of the parent's (§9.4). Absent: no authority at all. */
-  readonly lease?: WireLease | undefined
+  readonly lease?: LeaseRequest | undefined
   /** ISO 8601 in UTC, or milliseconds since the epoch; at the latest, and by default, the parent's own (§9.5). */
   readonly expiresAt?: string | number | undefined
   /** Seconds after which the child is stopped (§7.1). */
