@@ -11,7 +11,7 @@
  * Requires the optional peer `@effect/platform-node`. It has no proxy: environment variables are not read.
  *
  * @example
- * const FetchLive = Fetch.toLayer(handler).pipe(Layer.provide(PinnedHttpClient.layer))
+ * const FetchLive = Fetch.toLayer(handler).pipe(Layer.provide(PinnedHttpClient.layer()))
  */
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
@@ -30,9 +30,6 @@ export const make = (options?: PinnedHttpClientOptions): Effect.Effect<HttpClien
   return Pinned.make(NodeResolver.resolver, options)
 }
 
-/** As a service, with options. */
-export const layerWith = (options: PinnedHttpClientOptions): Layer.Layer<HttpClient.HttpClient> =>
-  Layer.scoped(HttpClient.HttpClient, make(options))
-
 /** As a service. */
-export const layer: Layer.Layer<HttpClient.HttpClient> = layerWith({})
+export const layer = (options?: PinnedHttpClientOptions): Layer.Layer<HttpClient.HttpClient> =>
+  Layer.scoped(HttpClient.HttpClient, make(options))

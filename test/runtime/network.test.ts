@@ -40,8 +40,8 @@ const inside = Layer.succeed(Resolver, { resolve: () => Effect.succeed(["127.0.0
 
 const agents = Layer.mergeAll(
   Agent.untyped("get", get).pipe(Layer.provide(NodeHttpClient.layer)),
-  Agent.untyped("get-pinned", get).pipe(Layer.provide(PinnedHttpClient.layer)),
-  Agent.untyped("get-named", get).pipe(Layer.provide([PinnedHttpClient.layer, inside])),
+  Agent.untyped("get-pinned", get).pipe(Layer.provide(PinnedHttpClient.layer())),
+  Agent.untyped("get-named", get).pipe(Layer.provide([PinnedHttpClient.layer(), inside])),
   Agent.untyped("authorize", (url) => Job.authorize("net.fetch", String(url))),
   Agent.untyped("parent", (input) => {
     const { lease, url } = input as { lease: ReadonlyArray<string>; url: string }

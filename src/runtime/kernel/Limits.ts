@@ -3,10 +3,13 @@
  *
  * A `Context.Reference`: without a layer the defaults hold, `Limits.layer({ … })` changes some of them.
  */
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Artifact from "../../protocol/Artifact.js"
+import * as Configured from "../../protocol/Configured.js"
 import { check as checkOptions } from "../../protocol/Options.js"
 import * as Text from "../../protocol/Text.js"
 
@@ -268,7 +271,32 @@ export class Limits extends Context.Reference<Limits>()("effect-arcp/runtime/Lim
    */
   static readonly layer = (changes: LimitsOptions = {}): Layer.Layer<never> =>
     Layer.succeed(Limits, limitsOf(changes)) as Layer.Layer<never>
+
+  /**
+   * {@link Limits.layer}, with what is set out of the configuration, and the rest from `changes`. The key of a bound is `ARCP_LIMIT_` and
+   * its name in capitals: `ARCP_LIMIT_HANDSHAKE_TIMEOUT` (`10 seconds`), `ARCP_LIMIT_RUNNING_JOBS` (`1000`); the defaults are those of
+   * {@link LimitsShape}. Times are durations (`5 seconds`; a number counts as milliseconds), `Infinity` is no bound. Fails with a
+   * `ConfigError` that names the key where a value is not valid.
+   */
+  static readonly layerConfig = (changes: LimitsOptions = {}): Layer.Layer<never, ConfigError.ConfigError> =>
+    Layer.unwrapEffect(Effect.map(configured, (values) => Limits.layer({ ...changes, ...values })))
 }
+
+/** The key of a bound in the configuration. */
+const keyOf = (name: string): string => `ARCP_LIMIT_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+
+const leastOf = (name: string): number => (mayBeZero.has(name) ? 0 : name === "maxFrameBytes" ? leastFrameBytes : 1)
+
+/** A bound that is not set has no entry. */
+const configured = Effect.suspend(() => {
+  const keys: Record<string, Configured.Configured<number | Duration.Duration>> = {}
+  for (const name of Object.keys(defaults)) {
+    keys[name] = isTime(name)
+      ? Configured.duration(keyOf(name), times[name])
+      : Configured.number(keyOf(name), mayBeZero.has(name) ? "countOrZero" : "count", leastOf(name))
+  }
+  return Effect.map(Configured.all(keys), (values) => values as LimitsOptions)
+})
 
 const isTime = (name: string): name is TimeLimit => Object.hasOwn(times, name)
 
@@ -283,7 +311,7 @@ const limitsOf = (changes: LimitsOptions): LimitsShape => {
       changed[name] = Math.ceil(Duration.toMillis(value))
       continue
     }
-    const least = mayBeZero.has(name) ? 0 : name === "maxFrameBytes" ? leastFrameBytes : 1
+    const least = leastOf(name)
     if (value !== Number.POSITIVE_INFINITY && !(Number.isInteger(value) && Number(value) >= least)) {
       // edge: a layer that is made from a wrong number is a mistake of its program, not a failure of the running one
       throw new RangeError(
