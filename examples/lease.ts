@@ -26,7 +26,7 @@ class Digest extends Agent.make("digest", {
 // All that makes an agent of it. The services that it gets are bounded by each job's lease; the client connects to checked addresses only.
 const DigestLive = Digest.toLayer(({ sources, target }) =>
   Effect.map(digest(sources, target), (count) => ({ sources: count }))
-).pipe(Layer.provide([NodeContext.layer, PinnedHttpClient.layer]))
+).pipe(Layer.provide([NodeContext.layer, PinnedHttpClient.layer()]))
 
 const RuntimeLive = ArcpRuntime.layer({ name: "lease" }).pipe(
   Layer.provide(DigestLive),

@@ -19,6 +19,7 @@ import type { AgentSpec } from "../protocol/AgentSpec.js"
 import { type ArcpError, type InternalError, InvalidRequest, permanentError } from "../protocol/Errors.js"
 import type { LogLevel } from "../protocol/Event.js"
 import type { WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
+import type { LeaseRequest } from "../protocol/LeaseRequest.js"
 import * as Message from "../protocol/Message.js"
 import type { Denial } from "./Gate.js"
 
@@ -75,7 +76,7 @@ export interface ArtifactRef {
 /** What a delegated job is given (§10): never more than its parent has. */
 export interface DelegateOptions {
   /** The child's lease, a subset of the parent's (§9.4). Absent: no authority at all. */
-  readonly lease?: WireLease | undefined
+  readonly lease?: LeaseRequest | undefined
   /** ISO 8601 in UTC, or milliseconds since the epoch; at the latest, and by default, the parent's own (§9.5). */
   readonly expiresAt?: string | number | undefined
   /** Seconds after which the child is stopped (§7.1). */
@@ -321,7 +322,8 @@ const startChild = <In, InWire, Out, OutWire>(
   })
 
 /** The agent by its definition, with typed input and result, or by its name. */
-interface Delegating {
+/** The call of `Job.delegate`: by an agent's class, typed, or by its name, with encoded input. */
+export interface Delegating {
   <In, InWire, Out, OutWire>(
     agent: AgentSpec<In, InWire, Out, OutWire>,
     input: In,
@@ -330,7 +332,8 @@ interface Delegating {
   (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<unknown, ArcpError, Job>
 }
 
-interface StartingChild {
+/** The call of `Job.startChild`; as {@link Delegating}, without waiting for the child. */
+export interface StartingChild {
   <In, InWire, Out, OutWire>(
     agent: AgentSpec<In, InWire, Out, OutWire>,
     input: In,
@@ -339,7 +342,8 @@ interface StartingChild {
   (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<ChildJob<unknown>, ArcpError, Job>
 }
 
-interface HandingOff {
+/** The call of `Job.handoff`; as {@link Delegating}, for the agent that takes the job over. */
+export interface HandingOff {
   <In, InWire, Out, OutWire>(
     agent: AgentSpec<In, InWire, Out, OutWire>,
     input: In

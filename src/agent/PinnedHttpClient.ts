@@ -11,7 +11,7 @@
  * Requires the optional peer `@effect/platform-node`. It has no proxy: environment variables are not read.
  *
  * @example
- * const FetchLive = Fetch.toLayer(handler).pipe(Layer.provide(PinnedHttpClient.layer))
+ * const FetchLive = Fetch.toLayer(handler).pipe(Layer.provide(PinnedHttpClient.layer()))
  */
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
@@ -20,19 +20,16 @@ import type * as Scope from "effect/Scope"
 import { check as checkOptions } from "../protocol/Options.js"
 import * as Pinned from "./internal/pinned.js"
 import * as NodeResolver from "./NodeResolver.js"
+import type { PinnedHttpClientOptions } from "./PinnedHttpClientOptions.js"
 
-/** How connections are made. */
-export type PinnedHttpClientOptions = Pinned.PinnedOptions
+export type { PinnedHttpClientOptions } from "./PinnedHttpClientOptions.js"
 
 /** The client, whose connections end with the scope. */
 export const make = (options?: PinnedHttpClientOptions): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> => {
-  checkOptions("PinnedHttpClient", options ?? {}, { connectTimeout: "size", resolveTimeout: "size" })
+  checkOptions("PinnedHttpClient", options ?? {}, { connectTimeout: "interval", resolveTimeout: "interval" })
   return Pinned.make(NodeResolver.resolver, options)
 }
 
-/** As a service, with options. */
-export const layerWith = (options: PinnedHttpClientOptions): Layer.Layer<HttpClient.HttpClient> =>
-  Layer.scoped(HttpClient.HttpClient, make(options))
-
 /** As a service. */
-export const layer: Layer.Layer<HttpClient.HttpClient> = layerWith({})
+export const layer = (options?: PinnedHttpClientOptions): Layer.Layer<HttpClient.HttpClient> =>
+  Layer.scoped(HttpClient.HttpClient, make(options))

@@ -28,6 +28,6 @@ export interface ResolverShape {
  *
  * @example
  * const Fixed = Layer.succeed(Resolver, { resolve: () => Effect.succeed(["93.184.216.34"]) })
- * const AgentLive = MyAgent.toLayer(handler).pipe(Layer.provide([PinnedHttpClient.layer, Fixed]))
+ * const AgentLive = MyAgent.toLayer(handler).pipe(Layer.provide([PinnedHttpClient.layer(), Fixed]))
  */
 export class Resolver extends Context.Tag("effect-arcp/agent/Resolver")<Resolver, ResolverShape>() {}

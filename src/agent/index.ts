@@ -4,12 +4,13 @@
  */
 export * as Agent from "./Agent.js"
 export { type AgentEntry, type AgentRegistration, AgentRegistry, type OnRestart } from "./AgentRegistry.js"
-export { deniedCause } from "./Denied.js"
 export type { Denial, Gate } from "./Gate.js"
-export { ambient, type GuardDrivers, type GuardOptions, guard, withheld } from "./Guard.js"
+export { type GuardDrivers, type GuardOptions, guard } from "./Guard.js"
 export * as GuardedFileSystem from "./GuardedFileSystem.js"
+/** An `HttpClient` whose every request a job's lease has to cover. */
 export * as GuardedHttpClient from "./GuardedHttpClient.js"
 export * from "./Job.js"
 export * from "./Resolver.js"
+/** Tools that agents call and leases cover. */
 export * as Tool from "./Tool.js"
 export { type ToolRegistration, ToolRegistry } from "./ToolRegistry.js"

@@ -6,13 +6,17 @@
  */
 import { Buffer } from "node:buffer"
 import { createHash, timingSafeEqual } from "node:crypto"
+import * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import * as Configured from "../protocol/Configured.js"
 import { Unauthenticated } from "../protocol/Errors.js"
 import { Ids } from "../protocol/Ids.js"
 import type { Principal } from "./Principal.js"
+import { entriesOf, tableOf } from "./Tokens.js"
 import * as Verdict from "./Verdict.js"
 import type { AuthenticationUnavailable } from "./Verdict.js"
 
@@ -149,6 +153,17 @@ export const firstOf = (ways: ReadonlyArray<AuthenticatorService>): Authenticato
 /** Whether two sessions belong to the same principal. Anonymous principals are only the same as themselves. */
 export const samePrincipal = (a: Principal, b: Principal): boolean => a.id === b.id && a.anonymous === b.anonymous
 
+/** The table of a key. */
+const bearerTable = (name: string): Effect.Effect<TokenTable, ConfigError.ConfigError> =>
+  Effect.gen(function* () {
+    const text = yield* Configured.required(name, yield* Configured.secret(name), undefined)
+    const table = tableOf(entriesOf(text, /[\r\n,]+/, (n) => `number ${n}`))
+    if (Either.isLeft(table)) return yield* Effect.fail(ConfigError.InvalidData([name], table.left))
+    return table.right.size === 0
+      ? yield* Effect.fail(ConfigError.InvalidData([name], "holds no entry of the form TOKEN=PRINCIPAL"))
+      : table.right
+  })
+
 /** Who a client is. */
 export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")<
   Authenticator,
@@ -157,6 +172,13 @@ export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")
   /** {@link bearer} as a layer. */
   static readonly layerBearer = (tokens: TokenTable): Layer.Layer<Authenticator> =>
     Layer.sync(Authenticator, () => bearer(tokens))
+  /**
+   * {@link bearer} as a layer, with its table out of the configuration: `name` (default `ARCP_TOKENS`, required, secret) holds entries
+   * `TOKEN=PRINCIPAL`, separated by commas or line ends; lines that begin with `#` are comments. Fails with a `ConfigError` that names
+   * the key and the entry, without its token.
+   */
+  static readonly layerBearerConfig = (name = "ARCP_TOKENS"): Layer.Layer<Authenticator, ConfigError.ConfigError> =>
+    Layer.effect(Authenticator, Effect.map(bearerTable(name), bearer))
   /** {@link bearerWith} as a layer. */
   static readonly layerBearerWith = <E>(
     verify: (token: Redacted.Redacted<string>) => Effect.Effect<Principal | string | undefined, E>

@@ -5,6 +5,7 @@
  * used for another, so that a public key cannot be taken for a secret. Times are judged by `Clock`.
  */
 import { readFile } from "node:fs/promises"
+import * as ConfigError from "effect/ConfigError"
 import * as DateTime from "effect/DateTime"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -12,6 +13,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as jose from "jose"
+import * as Configured from "../protocol/Configured.js"
 import { Unauthenticated } from "../protocol/Errors.js"
 import { check as checkOptions } from "../protocol/Options.js"
 import { Authenticator, type AuthenticatorService, type AuthRequest } from "./Authenticator.js"
@@ -35,6 +37,7 @@ export const algorithms = [
   "ES512",
   "EdDSA"
 ] as const
+/** One of {@link algorithms}. */
 export type Algorithm = (typeof algorithms)[number]
 
 /** Where the keys are. */
@@ -273,3 +276,56 @@ export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, Jw
 /** {@link jwt} as a layer. */
 export const layer = (options: JwtOptions): Layer.Layer<Authenticator, JwtKeyError> =>
   Layer.effect(Authenticator, jwt(options))
+
+const configured = Configured.all({
+  secret: Configured.secret("ARCP_JWT_SECRET"),
+  publicKey: Configured.text("ARCP_JWT_PUBLIC_KEY"),
+  jwksFile: Configured.text("ARCP_JWT_JWKS_FILE"),
+  jwksUrl: Configured.matching(
+    "ARCP_JWT_JWKS_URL",
+    "an http:// or https:// URL",
+    (text): text is string => /^https?:\/\//i.test(text) && URL.canParse(text)
+  ),
+  algorithms: Configured.listOf("ARCP_JWT_ALGORITHMS", algorithms),
+  issuer: Configured.list("ARCP_JWT_ISSUER"),
+  audience: Configured.list("ARCP_JWT_AUDIENCE"),
+  required: Configured.list("ARCP_JWT_REQUIRED"),
+  clockTolerance: Configured.duration("ARCP_JWT_CLOCK_TOLERANCE", "duration")
+})
+
+const oneSource =
+  "name one source of keys: ARCP_JWT_SECRET, ARCP_JWT_PUBLIC_KEY, ARCP_JWT_JWKS_FILE or ARCP_JWT_JWKS_URL"
+
+const optionsOf = (given: Partial<JwtOptions>): Effect.Effect<JwtOptions, ConfigError.ConfigError> =>
+  Effect.gen(function* () {
+    const { jwksFile, jwksUrl, publicKey, secret, ...rest } = yield* configured
+    const sources: ReadonlyArray<KeySource> = [
+      ...(secret === undefined ? [] : [{ secret }]),
+      ...(publicKey === undefined ? [] : [{ publicKey }]),
+      ...(jwksFile === undefined ? [] : [{ jwksFile }]),
+      ...(jwksUrl === undefined ? [] : [{ jwksUrl }])
+    ]
+    if (sources.length > 1) return yield* Effect.fail(ConfigError.InvalidData(["ARCP_JWT_SECRET"], oneSource))
+    const keys = sources[0] ?? given.keys
+    if (keys === undefined) return yield* Effect.fail(ConfigError.MissingData(["ARCP_JWT_SECRET"], oneSource))
+    const algorithms = yield* Configured.required("ARCP_JWT_ALGORITHMS", rest.algorithms, given.algorithms)
+    return { ...given, ...rest, keys, algorithms }
+  })
+
+/**
+ * {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the key
+ * where a value is not valid, and with a `JwtKeyError` where the keys cannot be read.
+ *
+ * | key | default |
+ * |---|---|
+ * | `ARCP_JWT_SECRET` (secret), `ARCP_JWT_PUBLIC_KEY` (PEM), `ARCP_JWT_JWKS_FILE` or `ARCP_JWT_JWKS_URL` | required: one of them |
+ * | `ARCP_JWT_ALGORITHMS`, such as `RS256,ES256` | required |
+ * | `ARCP_JWT_ISSUER`, one or more | any |
+ * | `ARCP_JWT_AUDIENCE`, one or more | any |
+ * | `ARCP_JWT_REQUIRED`, claims | `sub,exp` |
+ * | `ARCP_JWT_CLOCK_TOLERANCE` | `30 seconds` |
+ */
+export const layerConfig = (
+  options: Partial<JwtOptions> = {}
+): Layer.Layer<Authenticator, ConfigError.ConfigError | JwtKeyError> =>
+  Layer.unwrapEffect(Effect.map(optionsOf(options), layer))

@@ -75,7 +75,7 @@ export const parse = (text: string): Either.Either<Amount, AmountError> => {
 }
 
 /**
- * The value of a number as a program spells it: as {@link decimal}, and with an exponent, as `String(n)` spells small and large
+ * @internal The value of a number as a program spells it: as {@link decimal}, and with an exponent, as `String(n)` spells small and large
  * JavaScript numbers (`9e-7`, `1e+21`). Exact; an exponent of more than {@link Decimal.maxExponent} is refused.
  */
 export const spelled = (text: string): Either.Either<BigDecimal.BigDecimal, AmountError> => {
@@ -161,7 +161,7 @@ export const format = (value: BigDecimal.BigDecimal): string => {
   return `${sign}${padded.slice(0, -scale)}.${padded.slice(-scale)}`
 }
 
-/** `currency:decimal`, exact. */
+/** @internal `currency:decimal`, exact. */
 export const print = (amount: Amount): string => `${amount.currency}:${format(amount.value)}`
 
 /** The finite JSON number nearest to the value: for the wire only, never to calculate with. */
@@ -186,9 +186,10 @@ export const isExhausted = (remaining: BigDecimal.BigDecimal): boolean => remain
 export const exceeds = (value: BigDecimal.BigDecimal, limit: BigDecimal.BigDecimal): boolean =>
   BigDecimal.greaterThan(value, limit)
 
-/** Sum and difference, exact. */
+/** The sum, exact. */
 export const add = (a: BigDecimal.BigDecimal, b: BigDecimal.BigDecimal): BigDecimal.BigDecimal =>
   BigDecimal.normalize(BigDecimal.sum(a, b))
+/** The difference, exact. */
 export const subtract = (a: BigDecimal.BigDecimal, b: BigDecimal.BigDecimal): BigDecimal.BigDecimal =>
   BigDecimal.normalize(BigDecimal.subtract(a, b))
 
@@ -201,7 +202,7 @@ export const firstExhausted = (amounts: Amounts): string | undefined => {
 }
 
 /**
- * The currency of `amounts` that `currency` differs from by case alone, if any. A charge in such a currency is to be refused: counted as
+ * @internal The currency of `amounts` that `currency` differs from by case alone, if any. A charge in such a currency is to be refused: counted as
  * another currency it would slip past the budget.
  */
 export const misspelled = (amounts: Amounts, currency: string): string | undefined => {

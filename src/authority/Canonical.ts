@@ -41,7 +41,7 @@ export class CanonicalError extends Schema.TaggedError<CanonicalError>()("Canoni
 const refuse = (resource: "path" | "url" | "name", what: string) =>
   Either.left(new CanonicalError({ resource, message: `${resource} refused: ${what}` }))
 
-/** A UTF-16 surrogate without its other half: it has no UTF-8, and what it would be written as is another text. */
+/** @internal A UTF-16 surrogate without its other half: it has no UTF-8, and what it would be written as is another text. */
 export const loneSurrogate = /\p{Surrogate}/u
 
 /**
@@ -84,7 +84,7 @@ const blank = /[\u0000-\u0020\u007f-\u009f\\]/
 const absolute = /^(https?):\/\/([^/?#]+)/i
 const hostName = /^[a-z0-9_-]+(\.[a-z0-9_-]+)*$/
 
-/** The canonical form of a host that WHATWG has parsed, or undefined: no trailing dot, no empty label, nothing odd. */
+/** @internal The canonical form of a host that WHATWG has parsed, or undefined: no trailing dot, no empty label, nothing odd. */
 export const host = (parsed: string): string | undefined => {
   if (parsed.startsWith("[")) return parsed
   const bare = parsed.endsWith(".") ? parsed.slice(0, -1) : parsed
@@ -151,7 +151,7 @@ const parse = (text: string, base?: string): URL | undefined => {
 
 const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\\]/
 
-/** What keeps a text from being a name or a pattern of names, if anything. */
+/** @internal What keeps a text from being a name or a pattern of names, if anything. */
 export const nameProblem = (text: string): string | undefined => {
   if (controls.test(text)) return "it holds a control character or a backslash"
   if (loneSurrogate.test(text)) return "it is not well-formed Unicode"

@@ -53,7 +53,7 @@ const letters = (name: string): string =>
 
 const vendorShape = "x-vendor.<vendor>.<name>"
 
-/** What somebody who wrote `name` may have meant: a reserved name, the shape of a vendor's, or undefined. */
+/** @internal What somebody who wrote `name` may have meant: a reserved name, the shape of a vendor's, or undefined. */
 export const suggest = (name: string): string | undefined => {
   if (name.length > 64) return undefined
   const plain = letters(name)
@@ -82,7 +82,7 @@ export const parse = (name: string): Either.Either<Capability, InvalidRequest> =
   )
 }
 
-/** A name or pattern for a message: quoted, and cut where it is long. */
+/** @internal A name or pattern for a message: quoted, and cut where it is long. */
 export const quote = (text: string): string => JSON.stringify(text.length <= 80 ? text : `${text.slice(0, 79)}…`)
 
 /** How many letters to add, drop or change to make one of the other (Levenshtein). */

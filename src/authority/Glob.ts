@@ -21,11 +21,12 @@
  * Patterns and texts are expected in canonical form (`Canonical`).
  */
 import * as Either from "effect/Either"
-import { type Containment, decide, type Work } from "./internal/containment.js"
+import type { Kind, Work } from "./GlobTypes.js"
+import { type Containment, decide } from "./internal/containment.js"
 import { make, type Matcher, type Steps } from "./internal/matcher.js"
-import { build, type Kind, type Nfa } from "./internal/nfa.js"
+import { build, type Nfa } from "./internal/nfa.js"
 
-export type { Kind } from "./internal/nfa.js"
+export type { Kind, Work } from "./GlobTypes.js"
 
 /** A pattern is at most this many UTF-16 code units long; a longer one is refused. */
 export const maxPatternLength = 1024
@@ -51,7 +52,7 @@ export interface GlobError {
   readonly reason: string
 }
 
-/** A compiled pattern. */
+/** A compiled pattern. {@link compile} alone makes one: it has more fields than are shown. */
 export interface Glob {
   readonly kind: Kind
   /** The pattern that was compiled. */
@@ -64,7 +65,7 @@ export interface Glob {
   readonly matchers: ReadonlyArray<Matcher>
 }
 
-/** The union of compiled patterns of one kind. */
+/** The union of compiled patterns of one kind. {@link compileAll} and {@link union} alone make one, as with {@link Glob}. */
 export interface GlobSet {
   readonly kind: Kind
   readonly globs: ReadonlyArray<Glob>
@@ -121,7 +122,7 @@ export const compileAll = (kind: Kind, patterns: ReadonlyArray<string>): Either.
   return Either.right(union(kind, globs))
 }
 
-/** What is wrong with the number or the total length of patterns, if anything. */
+/** @internal What is wrong with the number or the total length of patterns, if anything. */
 export const tooMany = (patterns: ReadonlyArray<string>): GlobError | undefined => {
   if (patterns.length > maxPatterns) {
     return { _tag: "GlobError", pattern: undefined, reason: `more than ${maxPatterns} patterns` }
@@ -133,7 +134,7 @@ export const tooMany = (patterns: ReadonlyArray<string>): GlobError | undefined 
     : undefined
 }
 
-/** The first pattern of the set that matches the text, wildcard-free ones before others. `steps` counts the work for tests. */
+/** @internal The first pattern of the set that matches the text, wildcard-free ones before others. `steps` counts the work for tests. */
 export const find = (set: GlobSet, text: string, steps?: Steps): Glob | undefined => {
   if (text === "") return undefined
   const exact = set.exact.get(text)

@@ -43,7 +43,7 @@ export interface Lease {
   readonly ceiling?: Lease | undefined
 }
 
-/** The parts of a lease that the others follow from. */
+/** @internal The parts of a lease that the others follow from. */
 export interface Parts {
   readonly grants: ReadonlyMap<Capability, Glob.GlobSet>
   readonly budget: Amount.Amounts

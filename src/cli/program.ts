@@ -34,7 +34,7 @@ const version = Command.make("version", versionOptions, ({ json }) =>
 const agentsHttpClient = Layer.unwrapEffect(
   Effect.map(
     Effect.promise(() => import("../agent/PinnedHttpClient.js")),
-    ({ layer }) => layer
+    ({ layer }) => layer()
   )
 )
 

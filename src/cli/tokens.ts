@@ -7,8 +7,10 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
+import { entriesOf, tableOf } from "../auth/Tokens.js"
 import { type Exit, usage } from "./errors.js"
 
 /** Tokens of `serve` and of `submit`; each command removes both. */
@@ -42,43 +44,6 @@ const readSecrets = (path: string): Effect.Effect<Redacted.Redacted, Exit, FileS
     return Redacted.make(yield* Effect.mapError(fs.readFileString(path), unreadable))
   })
 
-interface Entry {
-  /** Where it stands, for messages. */
-  readonly from: string
-  readonly text: string
-}
-
-/** The entries of a text, without blank lines and comments. */
-const entriesOf = (text: Redacted.Redacted, separator: RegExp, from: (n: number) => string): ReadonlyArray<Entry> =>
-  Redacted.value(text)
-    .replace(/^\uFEFF/, "")
-    .split(separator)
-    .map((line, i) => ({ from: from(i + 1), text: line.trim() }))
-    .filter((entry) => entry.text !== "" && !entry.text.startsWith("#"))
-
-const parse = (entries: ReadonlyArray<Entry>): Effect.Effect<ReadonlyMap<string, string>, Exit> =>
-  Effect.gen(function* () {
-    const table = new Map<string, string>()
-    for (const { from, text } of entries) {
-      // The last one: a token may end with the padding of base64.
-      const at = text.lastIndexOf("=")
-      const token = text.slice(0, at)
-      const principal = text.slice(at + 1)
-      // Messages never contain the token.
-      if (at <= 0 || principal === "") return yield* usage(`${from} is not of the form TOKEN=PRINCIPAL`)
-      if (/\s/.test(token)) return yield* usage(`${from} has white space in its token: give one TOKEN=PRINCIPAL a line`)
-      if (principal.startsWith("anonymous:")) {
-        return yield* usage(`${from} names a principal that begins with "anonymous:", which is for anonymous clients`)
-      }
-      const known = table.get(token)
-      if (known !== undefined && known !== principal) {
-        return yield* usage(`${from} gives a token to ${principal} that is already given to ${known}`)
-      }
-      table.set(token, principal)
-    }
-    return table
-  })
-
 /** What `serve` was given. */
 export interface TokenOptions {
   readonly tokenFile: Option.Option<string>
@@ -94,11 +59,12 @@ export const serveTokens = ({
     const variable = yield* takeTokens("ARCP_TOKENS")
     const file = Option.isNone(tokenFile) ? undefined : yield* readSecrets(tokenFile.value)
     const path = Option.getOrElse(tokenFile, () => "")
-    return yield* parse([
+    const table = tableOf([
       ...(file === undefined ? [] : entriesOf(file, /\r?\n/, (n) => `--token-file: line ${n} of ${path}`)),
       ...(variable === undefined ? [] : entriesOf(variable, /[\r\n,]+/, (n) => `ARCP_TOKENS: number ${n}`)),
       ...token.map((text, i) => ({ from: `--token: number ${i + 1}`, text: Redacted.value(text) }))
     ])
+    return yield* Either.mapLeft(table, usage)
   })
 
 /** The token that `submit` presents: `--token` before `--token-file` before `ARCP_TOKEN`. */

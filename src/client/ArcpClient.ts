@@ -16,6 +16,7 @@
  *   return yield* job.result
  * }).pipe(Effect.provide(ArcpClient.layer({ auth: { token: Redacted.make("secret") } })))
  */
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -24,17 +25,38 @@ import { Ids } from "../protocol/Ids.js"
 import type { Connector } from "../transport/Connection.js"
 import type { ArcpClientService } from "./ArcpClientService.js"
 import type { ClientOptions } from "./ClientOptions.js"
+import { optionsOf } from "./internal/configured.js"
 import { start } from "./internal/start.js"
 
 /** A client of one runtime. */
 export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<ArcpClient, ArcpClientService>() {
   /** Connects in the background; calls wait for the session. Closing the scope closes the session. */
-  static readonly layerWith = (options: ClientOptions): Layer.Layer<ArcpClient, never, Connector | Ids> =>
+  static readonly layer = (options: ClientOptions = {}): Layer.Layer<ArcpClient, never, Connector> =>
+    Layer.provide(ArcpClient.layerNoIds(options), Ids.layer)
+
+  /** As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run. */
+  static readonly layerNoIds = (options: ClientOptions = {}): Layer.Layer<ArcpClient, never, Connector | Ids> =>
     Layer.scoped(ArcpClient, start(options))
 
-  /** As {@link layerWith}, with ids from the platform. */
-  static readonly layer = (options: ClientOptions = {}): Layer.Layer<ArcpClient, never, Connector> =>
-    Layer.provide(ArcpClient.layerWith(options), Ids.layer)
+  /**
+   * As {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the
+   * key where a value is not valid.
+   *
+   * | key | default |
+   * |---|---|
+   * | `ARCP_TOKEN` (secret) | none: an anonymous client |
+   * | `ARCP_CLIENT_CONNECT_TIMEOUT` | `10 seconds` |
+   * | `ARCP_CLIENT_HANDSHAKE_TIMEOUT` | `10 seconds` |
+   * | `ARCP_CLIENT_CLOSE_TIMEOUT` | `2 seconds` |
+   * | `ARCP_CLIENT_REQUEST_TIMEOUT` | `30 seconds` |
+   * | `ARCP_CLIENT_BACKOFF` | `100 millis` |
+   * | `ARCP_CLIENT_MAX_BACKOFF` | `10 seconds` |
+   * | `ARCP_CLIENT_MAX_ATTEMPTS` | `Infinity` |
+   */
+  static readonly layerConfig = (
+    options: ClientOptions = {}
+  ): Layer.Layer<ArcpClient, ConfigError.ConfigError, Connector> =>
+    Layer.unwrapEffect(Effect.map(optionsOf(options), ArcpClient.layer))
 
   /**
    * A client as a value: several of them live in one program, each with its own connector and options. Connects in the background;
@@ -60,11 +82,13 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
     <Self>(): ClientTag<Self, `effect-arcp/client/${Name}`> => {
       const key: `effect-arcp/client/${Name}` = `effect-arcp/client/${name}`
       const tag = Context.Tag(key)<Self, ArcpClientService>()
-      const layerWith = (options: ClientOptions): Layer.Layer<Self, never, Connector | Ids> =>
+      const layerNoIds = (options: ClientOptions = {}): Layer.Layer<Self, never, Connector | Ids> =>
         Layer.scoped(tag, start(options))
       const layer = (options: ClientOptions = {}): Layer.Layer<Self, never, Connector> =>
-        Layer.provide(layerWith(options), Ids.layer)
-      return Object.assign(tag, { layer, layerWith })
+        Layer.provide(layerNoIds(options), Ids.layer)
+      const layerConfig = (options: ClientOptions = {}): Layer.Layer<Self, ConfigError.ConfigError, Connector> =>
+        Layer.unwrapEffect(Effect.map(optionsOf(options), layer))
+      return Object.assign(tag, { layer, layerConfig, layerNoIds })
     }
 }
 
@@ -72,6 +96,11 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
 export interface ClientTag<Self, Key extends string> extends Context.TagClass<Self, Key, ArcpClientService> {
   /** As {@link ArcpClient.layer}, for this client. */
   readonly layer: (options?: ClientOptions) => Layer.Layer<Self, never, Connector>
-  /** As {@link ArcpClient.layerWith}, for this client. */
-  readonly layerWith: (options: ClientOptions) => Layer.Layer<Self, never, Connector | Ids>
+  /**
+   * As {@link ArcpClient.layerConfig}, for this client. Several clients have the same keys: give each a place of its own in the
+   * configuration, as `ConfigProvider.nested` does.
+   */
+  readonly layerConfig: (options?: ClientOptions) => Layer.Layer<Self, ConfigError.ConfigError, Connector>
+  /** As {@link ArcpClient.layerNoIds}, for this client. */
+  readonly layerNoIds: (options?: ClientOptions) => Layer.Layer<Self, never, Connector | Ids>
 }

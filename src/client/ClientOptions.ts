@@ -10,7 +10,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { Priority } from "../protocol/Envelope.js"
-import type { WireLease } from "../protocol/Fields.js"
+import type { LeaseRequest } from "../protocol/LeaseRequest.js"
 import type * as Trace from "../protocol/Trace.js"
 import type { LostConnection } from "./ClientStatus.js"
 import type { SessionFacts } from "./SessionFacts.js"
@@ -97,7 +97,7 @@ export interface ClientOptions {
 /** Options of a submit (§7.1). */
 export interface SubmitOptions {
   /** The capabilities that the job asks for (§9.2). */
-  readonly lease?: WireLease | undefined
+  readonly lease?: LeaseRequest | undefined
   /** When the lease ends (§9.5): milliseconds since the epoch, or an ISO 8601 time in UTC. */
   readonly expiresAt?: number | string | undefined
   /** Default: a generated one, so that a submit in flight during a drop is one job (§7.2). */

@@ -10,7 +10,7 @@ import { Id, optional, PositiveInt, Seq, ShortText } from "./Fields.js"
  */
 export const defaultMaxBytes = 3_000_000
 
-/** Characters of base64 for so many bytes. */
+/** @internal Characters of base64 for so many bytes. */
 export const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4
 
 const uriPrefix = "arcp://artifact/"

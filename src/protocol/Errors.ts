@@ -41,7 +41,7 @@ export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(er
 export const maxMessageLength = 512
 
 /**
- * Makes `text` fit for an error message: one line, no character that a terminal obeys or that reorders text, no half of one, at most
+ * @internal Makes `text` fit for an error message: one line, no character that a terminal obeys or that reorders text, no half of one, at most
  * {@link maxMessageLength} characters.
  */
 export const oneLine = (text: string): string => {
@@ -203,10 +203,29 @@ const classes = {
   INVALID_REQUEST: InvalidRequest,
   UNAUTHENTICATED: Unauthenticated,
   INTERNAL_ERROR: InternalError
-} as const satisfies Record<ErrorCode, unknown>
+} as const satisfies {
+  readonly [C in ErrorCode]: abstract new (
+    ...args: never
+  ) => ProtocolError & { readonly code: C }
+}
 
 /** Any of the errors that ARCP knows: the fifteen of §12. */
-export type ProtocolError = InstanceType<(typeof classes)[ErrorCode]>
+export type ProtocolError =
+  | PermissionDenied
+  | LeaseSubsetViolation
+  | JobNotFound
+  | DuplicateKey
+  | AgentNotAvailable
+  | AgentVersionNotAvailable
+  | Cancelled
+  | Timeout
+  | ResumeWindowExpired
+  | HeartbeatLost
+  | LeaseExpired
+  | BudgetExhausted
+  | InvalidRequest
+  | Unauthenticated
+  | InternalError
 
 /** Any error that can arrive over the wire. */
 export type ArcpError = ProtocolError | VendorError
@@ -240,7 +259,7 @@ export const toWire = (error: ArcpError): ErrorPayload => {
   }
 }
 
-/** The same error as plain data: nothing of it can throw, or be another one when it is read again. */
+/** @internal The same error as plain data: nothing of it can throw, or be another one when it is read again. */
 export const plain = (error: ArcpError): ArcpError => fromWire(toWire(error))
 
 /** Details are at most this long as JSON, in UTF-16 code units; longer ones are left out. */
@@ -276,7 +295,7 @@ export const fromWire = (payload: {
 }
 
 /**
- * The error that a `job.error` stands for: an agent's own (1.0 §12), also where the runtime sent it as `INTERNAL_ERROR` with
+ * @internal The error that a `job.error` stands for: an agent's own (1.0 §12), also where the runtime sent it as `INTERNAL_ERROR` with
  * `details.agent_error`, as it does to a session that did not offer to take such codes.
  */
 export const fromJobError = (payload: Parameters<typeof fromWire>[0]): ArcpError => {

@@ -12,6 +12,7 @@ import { Finite, Id, JsonObject, NonNegative, optional, Seq, WireLease, WireLeas
 
 /** The levels of a log event, as they go out. Any case is accepted. */
 export const logLevels = ["debug", "info", "warn", "error"] as const
+/** A level of a `log` event (§8.2). */
 export type LogLevel = (typeof logLevels)[number]
 
 const LogLevelIn = Schema.String.pipe(
@@ -99,7 +100,8 @@ export const EventPayload = Schema.Struct({
 })
 export type EventPayload = typeof EventPayload.Type
 
-interface Common {
+/** What every event has. */
+export interface EventBase {
   /** The job that emitted it. */
   readonly jobId: string
   /** Its number in the receiving session (§8.3). */
@@ -112,14 +114,14 @@ interface Common {
 
 /** An event of a core kind. */
 export type CoreEvent = {
-  readonly [K in CoreEventKind]: Common & { readonly _tag: K; readonly kind: K; readonly body: Bodies[K] }
+  readonly [K in CoreEventKind]: EventBase & { readonly _tag: K; readonly kind: K; readonly body: Bodies[K] }
 }[CoreEventKind]
 
 /**
  * An event of any other kind, or of a core kind whose body breaks its schema (`malformed`): passed through as data,
  * never an error (ARCP 1.0 §8.2).
  */
-export interface OtherEvent extends Common {
+export interface OtherEvent extends EventBase {
   readonly _tag: "other"
   readonly kind: string
   readonly body: unknown
@@ -153,7 +155,7 @@ const isError = (u: unknown): boolean =>
     (u.retryable === undefined || u.retryable === null || typeof u.retryable === "boolean") &&
     (u.details === undefined || isObj(u.details)))
 
-/** Whether a body fits its kind: the Schemas of {@link bodies}, by hand. */
+/** @internal Whether a body fits its kind: the Schemas of {@link bodies}, by hand. */
 export const isBody: { readonly [K in CoreEventKind]: (body: unknown) => boolean } = {
   log: (b) => isObj(b) && isLevel(b.level) && isStr(b.message),
   thought: (b) => isObj(b) && isStr(b.text),
@@ -200,7 +202,7 @@ export const isBody: { readonly [K in CoreEventKind]: (body: unknown) => boolean
 
 const coreKinds: ReadonlySet<string> = new Set(coreEventKinds)
 
-/** The body of a `delegate`; some runtimes name the child alone, which then stands for the delegation too. */
+/** @internal The body of a `delegate`; some runtimes name the child alone, which then stands for the delegation too. */
 export const delegateBody = (body: unknown): unknown =>
   isObj(body) && body.delegate_id === undefined && isId(body.child_job_id)
     ? { ...body, delegate_id: body.child_job_id }

@@ -4,7 +4,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type * as AST from "effect/SchemaAST"
 
-/** An optional field; `null` from the wire counts as absent. */
+/** @internal An optional field; `null` from the wire counts as absent. */
 export const optional = <A, I, R>(schema: Schema.Schema<A, I, R>) => Schema.optionalWith(schema, { nullable: true })
 
 /** The message of an error; one that is missing is empty. */

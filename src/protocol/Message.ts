@@ -53,7 +53,8 @@ export const runtimeMessages = {
   "artifact.released": Artifact.Released
 } as const
 
-type Messages<Table extends Record<string, Schema.Schema.Any>> = {
+/** A decoded message of each type of a table, with its envelope's fields. */
+export type Messages<Table extends Record<string, Schema.Schema.Any>> = {
   readonly [K in keyof Table]: {
     readonly type: K
     readonly envelope: Envelope.RawEnvelope
@@ -63,10 +64,12 @@ type Messages<Table extends Record<string, Schema.Schema.Any>> = {
 
 /** A decoded message from a client. Branch on `type`. */
 export type ClientMessage = Messages<typeof clientMessages>
+/** The type of a message from a client. */
 export type ClientMessageType = ClientMessage["type"]
 
 /** A decoded message from a runtime. Branch on `type`. */
 export type RuntimeMessage = Messages<typeof runtimeMessages>
+/** The type of a message from a runtime. */
 export type RuntimeMessageType = RuntimeMessage["type"]
 
 /** The payload of a client's message. */
@@ -195,7 +198,7 @@ const leaf = (
   }
 }
 
-/** One line that names the field and what it should be; no value and no schema is printed. */
+/** @internal One line that names the field and what it should be; no value and no schema is printed. */
 export const describe = (error: ParseResult.ParseError, root: string): string => {
   const { path, text } = leaf(error.issue, [])
   const where = [root, ...path.map((key) => String(key).slice(0, 64))].join(".")

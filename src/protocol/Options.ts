@@ -40,6 +40,9 @@ const kinds = {
   size: { words: "a number, 0 or greater", is: (value: unknown) => typeof value === "number" && value >= 0 }
 } as const
 
+/** What an option of a kind must be, such as "a whole number, 1 or greater". */
+export const wordsOf = (kind: Kind): string => kinds[kind].words
+
 /** An option's name and what it must be. */
 export interface Problem {
   readonly name: string

@@ -120,7 +120,7 @@ export class ArtifactStore extends Context.Tag("effect-arcp/store/ArtifactStore"
   })
 }
 
-/** Of the given records those that have expired by `now`, the earliest first, at most `limit`. */
+/** @internal Of the given records those that have expired by `now`, the earliest first, at most `limit`. */
 export const earliest = (
   records: ReadonlyArray<ArtifactRecord>,
   now: number,
@@ -132,7 +132,7 @@ export const earliest = (
     .slice(0, limit)
     .map(({ artifactId, byteSize, principalId }) => ({ artifactId, principalId, byteSize }))
 
-/** What each principal has among the given records. */
+/** @internal What each principal has among the given records. */
 export const totalsOf = (records: ReadonlyArray<ArtifactRecord>): ReadonlyArray<ArtifactTotals> => {
   const totals = new Map<string, ArtifactTotals>()
   for (const { byteSize, principalId } of records) {

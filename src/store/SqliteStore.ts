@@ -8,9 +8,11 @@ import { closeSync, constants, openSync } from "node:fs"
 import { layer as reactivity } from "@effect/experimental/Reactivity"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
+import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
+import * as Configured from "../protocol/Configured.js"
 import type { ArtifactStore } from "./ArtifactStore.js"
 import type { CredentialLedger } from "./CredentialLedger.js"
 import { nextTurn } from "./internal/turn.js"
@@ -133,3 +135,30 @@ export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLed
     purge
   }).pipe(Layer.provide(client))
 }
+
+const configured = Configured.all({
+  filename: Configured.text("ARCP_SQLITE_FILENAME"),
+  synchronous: Configured.oneOf("ARCP_SQLITE_SYNCHRONOUS", ["NORMAL", "FULL"]),
+  encryptionKey: Configured.secret("ARCP_SQLITE_ENCRYPTION_KEY")
+})
+
+/**
+ * {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the key
+ * where a value is not valid.
+ *
+ * | key | default |
+ * |---|---|
+ * | `ARCP_SQLITE_FILENAME` | required |
+ * | `ARCP_SQLITE_SYNCHRONOUS`, `NORMAL` or `FULL` | `NORMAL` |
+ * | `ARCP_SQLITE_ENCRYPTION_KEY` (secret) | nothing is encrypted |
+ */
+export const layerConfig = (
+  options: Partial<SqliteOptions> = {}
+): Layer.Layer<Store | CredentialLedger | ArtifactStore, StoreError | ConfigError.ConfigError> =>
+  Layer.unwrapEffect(
+    Effect.gen(function* () {
+      const values = yield* configured
+      const filename = yield* Configured.required("ARCP_SQLITE_FILENAME", values.filename, options.filename)
+      return layer({ ...options, ...values, filename })
+    })
+  )

@@ -3,5 +3,6 @@ export * from "./ArtifactStore.js"
 export * as FolderArtifactStore from "./FolderArtifactStore.js"
 export * from "./CredentialLedger.js"
 export * from "./decorate.js"
+/** A store in memory: it lives as long as the process. */
 export * as MemoryStore from "./MemoryStore.js"
 export * from "./Store.js"

@@ -49,7 +49,7 @@ export const layer = <E, R, const P extends ArcpRuntime.Replacements = {}>(
     Layer.provide(Authenticator.layerBearer({ "test-token": "test" })),
     Layer.provide(Ids.layerSeeded(options.seed ?? 1))
   )
-  return ArcpClient.layerWith({ auth: { token: Redacted.make("test-token") }, ...options.client }).pipe(
+  return ArcpClient.layerNoIds({ auth: { token: Redacted.make("test-token") }, ...options.client }).pipe(
     Layer.provideMerge(FaultyTransport.layer),
     Layer.provide(runtime),
     Layer.provide(Ids.layerSeeded((options.seed ?? 1) + 1))

@@ -118,7 +118,7 @@ export interface Restrictions {
 }
 
 /**
- * Reads what the peer sends, chunk by chunk, until the connection has ended: as `Stream.runForEachChunk` of
+ * @internal Reads what the peer sends, chunk by chunk, until the connection has ended: as `Stream.runForEachChunk` of
  * {@link Connection.inbound}, at a fraction of its time and memory where the connection is one of this package's.
  */
 export const readChunks = <E, R>(

@@ -7,13 +7,11 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { Server } from "./Connection.js"
 
-type Service = Context.Tag.Service<typeof Server>
-
 /**
  * One server made of several: it yields the connections of all, stops all, and its address names all, separated by
  * `", "`. Its connections end when those of every part have.
  */
-export const combine = (servers: ReadonlyArray<Service>): Service => ({
+export const combine = (servers: ReadonlyArray<typeof Server.Service>): typeof Server.Service => ({
   connections: Stream.mergeAll(
     servers.map((server) => server.connections),
     { concurrency: "unbounded" }
@@ -46,7 +44,7 @@ export const mergeAll = <
     Effect.gen(function* () {
       const memo = yield* Layer.CurrentMemoMap
       const scope = yield* Effect.scope
-      const servers: Array<Service> = []
+      const servers: Array<typeof Server.Service> = []
       for (const layer of layers) {
         // what each part needs and how it fails is in the result type; in here the tuple is heterogeneous
         const context = yield* Layer.buildWithMemoMap(layer as Layer.Layer<Server>, memo, scope)

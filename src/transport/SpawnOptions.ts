@@ -2,7 +2,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
-import type { LineOptions } from "./internal/lineEndpoint.js"
+import type { LineOptions } from "./LineOptions.js"
 
 /** How to start a child runtime. */
 export interface SpawnOptions extends LineOptions {

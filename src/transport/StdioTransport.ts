@@ -29,12 +29,14 @@ import type { Endpoint } from "./internal/Endpoint.js"
 import * as lineEndpoint from "./internal/lineEndpoint.js"
 import { Settled } from "./internal/Settled.js"
 import * as stdout from "./internal/stdout.js"
+import type { LineOptions } from "./LineOptions.js"
 import type { SpawnOptions } from "./SpawnOptions.js"
 
+export type { LineOptions } from "./LineOptions.js"
 export type { SpawnOptions } from "./SpawnOptions.js"
 
 /** What both sides can be told. */
-export interface StreamOptions extends lineEndpoint.LineOptions {
+export interface StreamOptions extends LineOptions {
   /** How long flushing may take on a close. Default: 5 seconds. */
   readonly closeTimeout?: Duration.DurationInput | undefined
 }

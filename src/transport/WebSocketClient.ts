@@ -10,6 +10,7 @@
 import type { ClientRequest, IncomingMessage } from "node:http"
 import type { Socket } from "node:net"
 import type * as Tls from "node:tls"
+import type * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -17,6 +18,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { type ClientOptions, type PerMessageDeflateOptions, WebSocket } from "ws"
+import * as Configured from "../protocol/Configured.js"
 import { check as checkOptions } from "../protocol/Options.js"
 import { closeCodes, type Connection, Connector, type TransportError } from "./Connection.js"
 import * as Address from "./internal/address.js"
@@ -38,6 +40,7 @@ export interface ClientTls
   readonly passphrase?: Redacted.Redacted<string> | undefined
 }
 
+/** How a connection is dialled, and its bounds. */
 export interface Options {
   /** `ws://` or `wss://`; a runtime usually listens on the path `/arcp`. */
   readonly url: string
@@ -153,3 +156,43 @@ const connector = (options: Options): typeof Connector.Service => ({
  * ```
  */
 export const layer = (options: Options): Layer.Layer<Connector> => Layer.succeed(Connector, make(options))
+
+const configured = Configured.all({
+  url: Configured.matching("ARCP_URL", "a ws:// or wss:// URL", (text): text is string =>
+    Either.isRight(Address.parse(text))
+  ),
+  connectTimeout: Configured.duration("ARCP_CLIENT_CONNECT_TIMEOUT", "duration"),
+  maxFrameBytes: Configured.number("ARCP_CLIENT_MAX_FRAME_BYTES", "count"),
+  ca: Configured.text("ARCP_CLIENT_TLS_CA"),
+  cert: Configured.text("ARCP_CLIENT_TLS_CERT"),
+  key: Configured.secret("ARCP_CLIENT_TLS_KEY"),
+  passphrase: Configured.secret("ARCP_CLIENT_TLS_PASSPHRASE")
+})
+
+/**
+ * {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the key
+ * where a value is not valid.
+ *
+ * | key | default |
+ * |---|---|
+ * | `ARCP_URL`, `ws://` or `wss://` | required |
+ * | `ARCP_CLIENT_CONNECT_TIMEOUT` | `10 seconds` |
+ * | `ARCP_CLIENT_MAX_FRAME_BYTES` | `4194304` |
+ * | `ARCP_CLIENT_TLS_CA`, PEM | the usual authorities |
+ * | `ARCP_CLIENT_TLS_CERT`, PEM; `ARCP_CLIENT_TLS_KEY`, PEM, and `ARCP_CLIENT_TLS_PASSPHRASE` (secrets) | no client certificate |
+ */
+export const layerConfig = (options: Partial<Options> = {}): Layer.Layer<Connector, ConfigError.ConfigError> =>
+  Layer.unwrapEffect(
+    Effect.gen(function* () {
+      const { ca, cert, key, passphrase, ...rest } = yield* configured
+      const url = yield* Configured.required("ARCP_URL", rest.url, options.url)
+      const tls: ClientTls = {
+        ...options.tls,
+        ...(ca === undefined ? {} : { ca }),
+        ...(cert === undefined ? {} : { cert }),
+        ...(key === undefined ? {} : { key }),
+        ...(passphrase === undefined ? {} : { passphrase })
+      }
+      return layer({ ...options, ...rest, url, tls })
+    })
+  )

@@ -34,6 +34,7 @@ export interface WebSocketLike {
   close(code?: number, reason?: string): void
 }
 
+/** How a connection is dialled, and its bounds. */
 export interface Options {
   /** `ws://` or `wss://`. Pages that came by https may use `wss://` only. */
   readonly url: string

@@ -26,10 +26,12 @@ import type * as Scope from "effect/Scope"
 import { Server } from "./Connection.js"
 import { guard } from "./internal/upgrade.js"
 import * as wsAcceptor from "./internal/wsAcceptor.js"
-import type { WsServerOptions } from "./internal/wsAcceptor.js"
+import type { WebSocketServerOptions } from "./WebSocketServerOptions.js"
+
+export type { ProxyOptions, WebSocketServerOptions } from "./WebSocketServerOptions.js"
 
 /** As for any WebSocket server, but for the path, which is the route's. */
-export type Options = Omit<WsServerOptions, "path">
+export type Options = Omit<WebSocketServerOptions, "path">
 
 /** The bytes that came in one packet with the request, which `@effect/platform` does not hand on. */
 const heads = new WeakMap<IncomingMessage, Buffer>()

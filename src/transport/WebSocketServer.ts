@@ -14,19 +14,24 @@ import * as Https from "node:https"
 import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import type * as Tls from "node:tls"
+import * as Config from "effect/Config"
+import type * as ConfigError from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import * as Configured from "../protocol/Configured.js"
 import { Server, TransportError } from "./Connection.js"
 import { millis } from "./internal/bounds.js"
 import { guard, pathOf, refuse, urlHost } from "./internal/upgrade.js"
 import * as wsAcceptor from "./internal/wsAcceptor.js"
-import type { WsServerOptions } from "./internal/wsAcceptor.js"
+import type { WebSocketServerOptions } from "./WebSocketServerOptions.js"
+
+export type { ProxyOptions, WebSocketServerOptions } from "./WebSocketServerOptions.js"
 
 /** What every WebSocket server can be told. */
-export type Options = WsServerOptions
+export type Options = WebSocketServerOptions
 
 /** TLS of a server, as Node takes it, with its secrets wrapped. */
 export interface ServerTls extends Omit<Tls.TlsOptions, "key" | "passphrase"> {
@@ -48,8 +53,6 @@ export interface LayerOptions extends Options {
   /** How long a peer may take for the TLS handshake, and again for its HTTP request. Default: 10 seconds. */
   readonly handshakeTimeout?: Duration.DurationInput | undefined
 }
-
-type Service = typeof Server.Service
 
 const reveal = <A>(value: A | Redacted.Redacted<A>): A => (Redacted.isRedacted(value) ? Redacted.value(value) : value)
 
@@ -101,7 +104,7 @@ const answerPlain =
   }
 
 /** Listens on a server of its own until the scope closes. */
-export const make = (options: LayerOptions): Effect.Effect<Service, TransportError, Scope.Scope> =>
+export const make = (options: LayerOptions): Effect.Effect<typeof Server.Service, TransportError, Scope.Scope> =>
   Effect.gen(function* () {
     const host = options.host ?? "127.0.0.1"
     const timeout = millis(options.handshakeTimeout ?? wsAcceptor.defaults.handshakeTimeout)
@@ -182,7 +185,7 @@ export const layer = (options: LayerOptions): Layer.Layer<Server, TransportError
 export const attach = (
   server: Http.Server | Https.Server,
   options: Options = {}
-): Effect.Effect<Service, never, Scope.Scope> =>
+): Effect.Effect<typeof Server.Service, never, Scope.Scope> =>
   Effect.gen(function* () {
     const { acceptor, path, upgrade } = wsAcceptor.make(options)
     const onUpgrade = (request: Http.IncomingMessage, socket: Duplex, head: Buffer): void => {
@@ -207,6 +210,65 @@ export const attach = (
       }
     }
   })
+
+const anyOr = (name: string): Configured.Configured<"*" | ReadonlyArray<string>> =>
+  Config.map(Configured.list(name), (values) => (values?.length === 1 && values[0] === "*" ? "*" : values))
+
+const configured = Configured.all({
+  host: Configured.text("ARCP_SERVER_HOST"),
+  port: Configured.port("ARCP_SERVER_PORT"),
+  path: Configured.matching("ARCP_SERVER_PATH", 'a path, such as "/arcp"', (text): text is `/${string}` =>
+    /^\/[^\s?#]*$/.test(text)
+  ),
+  maxFrameBytes: Configured.number("ARCP_SERVER_MAX_FRAME_BYTES", "count"),
+  maxConnections: Configured.number("ARCP_SERVER_MAX_CONNECTIONS", "countOrZero"),
+  allowedOrigins: anyOr("ARCP_SERVER_ALLOWED_ORIGINS"),
+  allowedHosts: anyOr("ARCP_SERVER_ALLOWED_HOSTS"),
+  trustedProxies: Configured.list("ARCP_SERVER_TRUSTED_PROXIES"),
+  handshakeTimeout: Configured.duration("ARCP_SERVER_HANDSHAKE_TIMEOUT", "duration"),
+  closeTimeout: Configured.duration("ARCP_SERVER_CLOSE_TIMEOUT", "duration"),
+  cert: Configured.text("ARCP_SERVER_TLS_CERT"),
+  key: Configured.secret("ARCP_SERVER_TLS_KEY"),
+  passphrase: Configured.secret("ARCP_SERVER_TLS_PASSPHRASE")
+})
+
+/**
+ * {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the key
+ * where a value is not valid. Lists are separated by commas.
+ *
+ * | key | default |
+ * |---|---|
+ * | `ARCP_SERVER_PORT` | `7777` |
+ * | `ARCP_SERVER_HOST` | `127.0.0.1` |
+ * | `ARCP_SERVER_PATH` | `/arcp` |
+ * | `ARCP_SERVER_MAX_FRAME_BYTES` | `4194304` |
+ * | `ARCP_SERVER_MAX_CONNECTIONS` | `4096` |
+ * | `ARCP_SERVER_ALLOWED_ORIGINS`, a list or `*` | none |
+ * | `ARCP_SERVER_ALLOWED_HOSTS`, a list or `*` | as {@link Options} says |
+ * | `ARCP_SERVER_TRUSTED_PROXIES`, a list | none |
+ * | `ARCP_SERVER_HANDSHAKE_TIMEOUT` | `10 seconds` |
+ * | `ARCP_SERVER_CLOSE_TIMEOUT` | `5 seconds` |
+ * | `ARCP_SERVER_TLS_CERT`, PEM; `ARCP_SERVER_TLS_KEY`, PEM, and `ARCP_SERVER_TLS_PASSPHRASE` (secrets) | no TLS |
+ */
+export const layerConfig = (
+  options: Partial<LayerOptions> = {}
+): Layer.Layer<Server, TransportError | ConfigError.ConfigError> =>
+  Layer.unwrapEffect(
+    Effect.gen(function* () {
+      const { cert, key, passphrase, ...rest } = yield* configured
+      const port = rest.port ?? options.port ?? 7777
+      if (cert === undefined && key === undefined && passphrase === undefined) {
+        return layer({ ...options, ...rest, port })
+      }
+      const tls: ServerTls = {
+        ...options.tls,
+        cert: yield* Configured.required("ARCP_SERVER_TLS_CERT", cert, options.tls?.cert),
+        key: yield* Configured.required("ARCP_SERVER_TLS_KEY", key, options.tls?.key),
+        ...(passphrase === undefined ? {} : { passphrase })
+      }
+      return layer({ ...options, ...rest, port, tls })
+    })
+  )
 
 /** {@link attach} as a layer. */
 export const layerFromServer = (server: Http.Server | Https.Server, options: Options = {}): Layer.Layer<Server> =>

@@ -4,5 +4,6 @@
  */
 export * from "./Connection.js"
 export * as MemoryTransport from "./MemoryTransport.js"
+/** One runtime on several transports. */
 export * as Servers from "./Servers.js"
 export * as WebSocketGlobal from "./WebSocketGlobal.js"

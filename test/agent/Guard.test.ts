@@ -21,17 +21,9 @@ import { SystemError } from "@effect/platform/Error"
 import { NodeContext, NodeHttpClient, NodeSocket } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Context, Data, Effect, Either, Layer, Schema, type Scope, Stream } from "effect"
-import {
-  Agent,
-  ambient,
-  AgentRegistry,
-  deniedCause,
-  guard,
-  type GuardOptions,
-  Job,
-  type JobService,
-  withheld
-} from "../../src/agent/index.js"
+import { deniedCause } from "../../src/agent/Denied.js"
+import { ambient, withheld } from "../../src/agent/Guard.js"
+import { Agent, AgentRegistry, guard, type GuardOptions, Job, type JobService } from "../../src/agent/index.js"
 import { AgentName } from "../../src/protocol/index.js"
 import { BudgetExhausted, InternalError, LeaseExpired, PermissionDenied } from "../../src/protocol/Errors.js"
 import { failure, gateOf, refused } from "./gates.js"

@@ -8,7 +8,9 @@ import { FetchHttpClient, HttpClient, HttpClientError, HttpClientRequest } from 
 import { NodeHttpClient } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Effect, Layer, TestClock, type Scope } from "effect"
-import { ambient, deniedCause, guard, GuardedHttpClient, ResolveError, Resolver } from "../../src/agent/index.js"
+import { deniedCause } from "../../src/agent/Denied.js"
+import { ambient } from "../../src/agent/Guard.js"
+import { guard, GuardedHttpClient, ResolveError, Resolver } from "../../src/agent/index.js"
 import { make as makePinned } from "../../src/agent/internal/pinned.js"
 import { NodeResolver, PinnedHttpClient } from "../../src/agent/node.js"
 import { gateOf, refused } from "./gates.js"
@@ -45,7 +47,7 @@ const text = (http: HttpClient.HttpClient, url: string) => Effect.flatMap(http.g
 
 const to = (where: string) => `/r?302,${encodeURIComponent(where)}`
 
-const all = [...clients, { name: "PinnedHttpClient", layer: PinnedHttpClient.layer }]
+const all = [...clients, { name: "PinnedHttpClient", layer: PinnedHttpClient.layer() }]
 
 for (const { layer, name } of all) {
   const run = (title: string, body: Effect.Effect<void, unknown, HttpClient.HttpClient | Scope.Scope>) =>
@@ -381,7 +383,7 @@ describe("PinnedHttpClient", () => {
       expect(yield* text(http, `http://localhost:${port}/b`)).toBe("GET /b")
       const error = yield* Effect.flip(http.get("http://does-not-exist.invalid/"))
       expect(error).toMatchObject({ _tag: "RequestError", reason: "Transport" })
-    }).pipe(Effect.provide(PinnedHttpClient.layer))
+    }).pipe(Effect.provide(PinnedHttpClient.layer()))
   )
 
   it.scopedLive("many requests of one name at once each find the way, and a failing one leaves the others alone", () =>

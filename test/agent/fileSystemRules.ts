@@ -13,7 +13,7 @@ import { FileSystem } from "@effect/platform"
 import type { PlatformError } from "@effect/platform/Error"
 import { describe, expect } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Queue, type Scope, Stream } from "effect"
-import { deniedCause } from "../../src/agent/index.js"
+import { deniedCause } from "../../src/agent/Denied.js"
 import { failure, gateOf, refused } from "./gates.js"
 import { type Guarding, makeTree, run, snapshot, temporaryRoot, watchesNothing, world as worldWith } from "./trees.js"
 

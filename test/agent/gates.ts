@@ -1,6 +1,7 @@
 import { Effect, Either, Exit, Option, Cause } from "effect"
 import { expect } from "@effect/vitest"
-import { deniedCause, type Gate } from "../../src/agent/index.js"
+import { deniedCause } from "../../src/agent/Denied.js"
+import { type Gate } from "../../src/agent/index.js"
 import { Canonical, Lease } from "../../src/authority/index.js"
 import { LeaseExpired, PermissionDenied } from "../../src/protocol/index.js"
 import type { WireLease } from "../../src/protocol/Fields.js"

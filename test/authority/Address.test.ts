@@ -1,7 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
 import { BlockList, isIP } from "node:net"
-import { Address } from "../../src/authority/index.js"
+import * as Address from "../../src/authority/Address.js"
 import { runs } from "../support/properties.js"
 
 /** The same ranges by Node's own implementation. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Either } from "effect"
-import { Canonical, Delegated, Lease, Pattern } from "../../src/authority/index.js"
+import * as Pattern from "../../src/authority/Pattern.js"
+import { Canonical, Delegated, Lease } from "../../src/authority/index.js"
 
 const compile = (patterns: ReadonlyArray<string>) => Either.getOrThrow(Lease.compile({ "net.fetch": patterns }))
 const names = (lease: Lease.Lease, url: string) => Lease.namesHost(lease, Either.getOrThrow(Canonical.url(url)))

@@ -8,7 +8,7 @@ import { world } from "../runtime/world.js"
 import { accepting, client as scripted, greet } from "./dialogue.js"
 
 const client = (options: ClientOptions = {}) =>
-  ArcpClient.layerWith({ auth: { token: Redacted.make("alice-token") }, ...options }).pipe(
+  ArcpClient.layerNoIds({ auth: { token: Redacted.make("alice-token") }, ...options }).pipe(
     Layer.provide(Ids.layer),
     Layer.provide(world({ transport: webSocket }))
   )

@@ -18,7 +18,7 @@ const world = MemoryTransport.layerEncoded.pipe(Layer.provideMerge(Ids.layerSeed
 
 const client = (options: ClientOptions = {}) =>
   Effect.map(
-    Layer.build(Layer.fresh(ArcpClient.layerWith({ auth: { token: Redacted.make("t") }, ...options }))),
+    Layer.build(Layer.fresh(ArcpClient.layerNoIds({ auth: { token: Redacted.make("t") }, ...options }))),
     (context) => context.unsafeMap.get(ArcpClient.key) as ArcpClient["Type"]
   )
 

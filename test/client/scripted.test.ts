@@ -273,7 +273,7 @@ describe("a client against what should not be", () => {
     Effect.gen(function* () {
       const next = yield* accepting
       const using = yield* Effect.flatMap(ArcpClient, ({ connected }) => Effect.zipRight(connected, Effect.never)).pipe(
-        Effect.provide(ArcpClient.layerWith({ auth: { token: Redacted.make("t") }, closeTimeout: "2 seconds" })),
+        Effect.provide(ArcpClient.layerNoIds({ auth: { token: Redacted.make("t") }, closeTimeout: "2 seconds" })),
         Effect.fork
       )
       const peer = yield* welcomed(next)

@@ -168,7 +168,7 @@ describe("a client", () => {
             const outer = yield* Effect.context<Connector>()
             const spoilt: Array<Spoilt> = []
             const context = yield* Layer.build(
-              ArcpClient.layerWith({ auth: { token: Redacted.make("alice-token") }, maxAttempts: 6 }).pipe(
+              ArcpClient.layerNoIds({ auth: { token: Redacted.make("alice-token") }, maxAttempts: 6 }).pipe(
                 Layer.provide(through(plans, spoilt)),
                 Layer.provide(Layer.succeedContext(outer)),
                 Layer.provide(Ids.layer)

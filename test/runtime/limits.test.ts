@@ -1,6 +1,6 @@
 /** Bounds at their edges, and that each is told where people look for it. */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, FastCheck as fc, Layer, Option, Fiber, TestClock } from "effect"
+import { Deferred, Duration, Effect, FastCheck as fc, Layer, Option, Fiber, TestClock } from "effect"
 import { readFileSync } from "node:fs"
 import { Agent, Job } from "../../src/agent/index.js"
 import { ByteMarks } from "../../src/runtime/kernel/ByteMarks.js"
@@ -223,6 +223,40 @@ describe("the bounds", () => {
     }
     expect(() => Limits.layer({ ackLag: 0, leaseGrace: 0, runningJobs: Number.POSITIVE_INFINITY })).not.toThrow()
   })
+
+  it.effect("§14 times are durations, and milliseconds inside", () =>
+    Effect.gen(function* () {
+      const limits = yield* Effect.provide(
+        Limits,
+        Limits.layer({
+          handshakeTimeout: "3 seconds",
+          keyLifetime: Duration.hours(1),
+          cancelGrace: 250,
+          storeTime: Duration.infinity,
+          leaseGrace: 0,
+          sweepEvery: 5n
+        })
+      )
+      expect(limits).toEqual({
+        ...defaults,
+        handshakeTimeout: 3_000,
+        keyLifetime: 3_600_000,
+        cancelGrace: 250,
+        storeTime: Number.POSITIVE_INFINITY,
+        leaseGrace: 0,
+        // five nanoseconds: a whole millisecond, not none
+        sweepEvery: 1
+      })
+      for (const value of [-1, Number.NaN, "-5 seconds", "soon", null]) {
+        expect(() => Limits.layer({ keyLifetime: value as never })).toThrow(
+          `Limits: keyLifetime must be a duration of zero or more; it is ${String(value)}`
+        )
+      }
+      expect(() => Limits.layer({ handshakeTimeout: 0 })).toThrow(
+        "Limits: handshakeTimeout must be a duration of more than zero; it is 0"
+      )
+    })
+  )
 
   it.scoped("a page of a listing at its bound is whole", () =>
     Effect.gen(function* () {

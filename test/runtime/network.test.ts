@@ -7,7 +7,8 @@ import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Either, Layer } from "effect"
 import { Agent, Job, Resolver } from "../../src/agent/index.js"
 import { PinnedHttpClient } from "../../src/agent/node.js"
-import { Address, Lease } from "../../src/authority/index.js"
+import * as Address from "../../src/authority/Address.js"
+import { Lease } from "../../src/authority/index.js"
 import { LeasePolicy } from "../../src/runtime/index.js"
 import { server } from "../agent/httpServers.js"
 import { calls } from "./leaseWorld.js"
@@ -39,8 +40,8 @@ const inside = Layer.succeed(Resolver, { resolve: () => Effect.succeed(["127.0.0
 
 const agents = Layer.mergeAll(
   Agent.untyped("get", get).pipe(Layer.provide(NodeHttpClient.layer)),
-  Agent.untyped("get-pinned", get).pipe(Layer.provide(PinnedHttpClient.layer)),
-  Agent.untyped("get-named", get).pipe(Layer.provide([PinnedHttpClient.layer, inside])),
+  Agent.untyped("get-pinned", get).pipe(Layer.provide(PinnedHttpClient.layer())),
+  Agent.untyped("get-named", get).pipe(Layer.provide([PinnedHttpClient.layer(), inside])),
   Agent.untyped("authorize", (url) => Job.authorize("net.fetch", String(url))),
   Agent.untyped("parent", (input) => {
     const { lease, url } = input as { lease: ReadonlyArray<string>; url: string }

@@ -72,7 +72,7 @@ describe("options", () => {
       (value) => GuardedHttpClient.make({} as never, gate, { maxResponseBytes: value })
     ],
     ["GuardedFileSystem", "fileBytes", (value) => GuardedFileSystem.make({} as never, gate, { fileBytes: value })],
-    ["PinnedHttpClient", "connectTimeout", (value) => PinnedHttpClient.layerWith({ connectTimeout: value })],
+    ["PinnedHttpClient", "connectTimeout", (value) => PinnedHttpClient.layer({ connectTimeout: value })],
     [
       "LiteLlm",
       "requestTimeout",

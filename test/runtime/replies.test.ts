@@ -74,14 +74,14 @@ describe("§6.6 pages of a listing", () => {
     )
   }
 
-  it.scoped("a job whose row is larger than a page has a page of its own", () =>
+  it.scoped("a job whose row leaves no room for another has a page of its own", () =>
     Effect.gen(function* () {
       const peer = yield* hello({ features })
       const ids: Array<string> = []
       for (let n = 0; n < 5; n++)
         ids.push((yield* submit(peer, "never", null, { lease_request: lease(14_000) })).job_id!)
       expect((yield* pages(peer)).map((page) => page.ids)).toEqual(ids.map((id) => [id]))
-    }).pipe(Effect.provide(over({ limits: { frameBytes: 5_000 } })))
+    }).pipe(Effect.provide(over({ limits: { maxFrameBytes: 20_000 } })))
   )
 
   const job = (n: number, input: number): StoredJob => {

@@ -6,7 +6,7 @@ import { Ids, VendorError } from "../../src/protocol/index.js"
 import {
   ArcpRuntime,
   Limits,
-  type LimitsShape,
+  type LimitsOptions,
   SlowConsumers,
   type SlowConsumersShape
 } from "../../src/runtime/index.js"
@@ -154,7 +154,7 @@ export interface WorldOptions {
   readonly transport?: Layer.Layer<Server | Connector, unknown>
   readonly store?: Layer.Layer<Store, unknown>
   readonly runtime?: ArcpRuntime.RuntimeOptions
-  readonly limits?: Partial<LimitsShape>
+  readonly limits?: LimitsOptions
   readonly slowConsumers?: Partial<SlowConsumersShape>
   readonly auth?: Layer.Layer<Authenticator>
   /** Instead of the agents of this file. */

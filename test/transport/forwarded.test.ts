@@ -1,7 +1,8 @@
 /** Which address counts for a peer behind proxies. */
 import type { IncomingMessage } from "node:http"
 import { describe, expect, it } from "@effect/vitest"
-import { make, type ProxyOptions } from "../../src/transport/internal/forwarded.js"
+import { make } from "../../src/transport/internal/forwarded.js"
+import type { ProxyOptions } from "../../src/transport/WebSocketServerOptions.js"
 
 const request = (headers: object) => ({ headers }) as IncomingMessage
 const xff = (value: string) => ({ "x-forwarded-for": value })

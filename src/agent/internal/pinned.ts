@@ -14,28 +14,18 @@ import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as UrlParams from "@effect/platform/UrlParams"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Agent } from "@effect/platform-node/Undici"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import { isIPv6, type LookupFunction } from "node:net"
+import type { PinnedHttpClientOptions } from "../PinnedHttpClientOptions.js"
 import { type ResolveError, type ResolverShape } from "../Resolver.js"
 import { Destination, type DestinationShape, hostnameOf, resolveWithin } from "./destination.js"
 
-/** How connections are made. */
-export interface PinnedOptions {
-  /** Milliseconds for a connection, TLS included. Default 10,000. */
-  readonly connectTimeout?: number | undefined
-  /** Milliseconds for a name to be resolved where the client is used without a guard. Default 10,000. */
-  readonly resolveTimeout?: number | undefined
-  /** Certificates for TLS: authorities in place of the usual ones, and the client's own. */
-  readonly tls?:
-    | {
-        readonly ca?: string | Uint8Array | undefined
-        readonly cert?: string | Uint8Array | undefined
-        readonly key?: string | Uint8Array | undefined
-      }
-    | undefined
-}
+/** A duration as a timer of undici takes it: whole milliseconds within 32 bits. */
+const timerMillis = (duration: Duration.DurationInput): number =>
+  Math.min(2_147_483_647, Math.max(1, Math.ceil(Duration.toMillis(duration))))
 
 type Response = HttpClientResponse.HttpClientResponse
 
@@ -85,7 +75,7 @@ interface Sender {
 }
 
 const makeSender = (
-  options: PinnedOptions | undefined,
+  options: PinnedHttpClientOptions | undefined,
   dial: (address: string) => string
 ): Effect.Effect<Sender, never, Scope.Scope> =>
   Effect.map(
@@ -96,7 +86,7 @@ const makeSender = (
         const agent = new Agent({
           connect: {
             lookup: lookupIn(routes, dial),
-            timeout: options?.connectTimeout ?? 10_000,
+            timeout: timerMillis(options?.connectTimeout ?? "10 seconds"),
             ...(ca === undefined ? {} : { ca: ca as string }),
             ...(cert === undefined ? {} : { cert: cert as string }),
             ...(key === undefined ? {} : { key: key as string })
@@ -112,7 +102,7 @@ const makeSender = (
 /** The client. `dial` is for tests: it maps a checked address to the one that the socket goes to. */
 export const make = (
   resolver: ResolverShape,
-  options?: PinnedOptions,
+  options?: PinnedHttpClientOptions,
   dial: (address: string) => string = (address) => address
 ): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> =>
   Effect.gen(function* () {
@@ -141,7 +131,7 @@ export const make = (
         }
         const { client, routes } = destination.named ? named : open
         const addresses = yield* Effect.mapError(
-          destination.addresses ?? resolveWithin(resolver, hostname, options?.resolveTimeout ?? 10_000),
+          destination.addresses ?? resolveWithin(resolver, hostname, options?.resolveTimeout ?? "10 seconds"),
           unresolved(request)
         )
         return yield* Effect.acquireUseRelease(

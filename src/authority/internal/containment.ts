@@ -11,15 +11,8 @@
  * state there is here or is redundant here; and a node is dropped when one of the others accepts whatever follows. There are pairs of patterns that stay
  * exponential all the same: the work is counted, and past the bound the answer is "complex", never a guess.
  */
+import type { Work } from "../GlobTypes.js"
 import { admits, classes, NONE, type Nfa, OTHER, specials, takes } from "./nfa.js"
-
-/**
- * A bound on work, shared by the questions that are asked together: one per word of a set that is gone over, per state that is
- * looked at, and per set that is compared.
- */
-export interface Work {
-  left: number
-}
 
 /** What was found out. */
 export type Containment =

@@ -8,9 +8,7 @@
  *
  * Characters are UTF-16 code units; {@link OTHER} stands for any unit that nobody mentioned.
  */
-
-/** What a pattern names: POSIX paths, http URLs, or names of tools, agents and models. */
-export type Kind = "path" | "url" | "name"
+import type { Kind } from "../GlobTypes.js"
 
 /** Any code unit that no pattern at hand mentions and that separates nothing. */
 export const OTHER = -1

@@ -3,12 +3,18 @@
  *
  * A `Context.Reference`: without a layer the defaults hold, `Limits.layer({ … })` changes some of them.
  */
+import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Artifact from "../../protocol/Artifact.js"
+import * as Configured from "../../protocol/Configured.js"
+import { check as checkOptions } from "../../protocol/Options.js"
+import * as Text from "../../protocol/Text.js"
 
 /**
- * The bounds. Times are milliseconds, sizes are bytes of UTF-8 (counted as UTF-16 code units where that is cheaper and nothing is sent
+ * The bounds as the runtime reads them; {@link LimitsOptions} is what a program writes. Times are milliseconds, sizes are bytes of UTF-8 (counted as UTF-16 code units where that is cheaper and nothing is sent
  * of it).
  */
 export interface LimitsShape {
@@ -46,12 +52,6 @@ export interface LimitsShape {
    * be divided fails: {@link eventPayload}, {@link inlineResult}. Bytes of artifacts are exempt ({@link artifactBytes}).
    */
   readonly maxFrameBytes: number
-  /**
-   * Bytes of a page of a listing alone, as before there was {@link maxFrameBytes}, which counts too.
-   *
-   * @deprecated use `maxFrameBytes`
-   */
-  readonly frameBytes?: number
   /** Replies of one connection that have not been sent; the connection is not read meanwhile. */
   readonly replies: number
   /** As {@link replies}, in bytes. */
@@ -61,7 +61,7 @@ export interface LimitsShape {
   /** Connected or resumable sessions in all; the next hello is refused with `INTERNAL_ERROR`. */
   readonly sessions: number
   /**
-   * Milliseconds without a message but heartbeats and acknowledgements after which a session without jobs and observations may
+   * Time without a message but heartbeats and acknowledgements after which a session without jobs and observations may
    * go (§14): not by itself, but to make room where one of the two bounds above is reached. It gets `session.error
    * INTERNAL_ERROR` and its connection is closed (1013).
    */
@@ -173,7 +173,29 @@ export interface LimitsShape {
   readonly storeTime: number
 }
 
-/** The defaults. */
+/** The bounds that are times. */
+const times = {
+  handshakeTimeout: "interval",
+  idleSession: "duration",
+  cancelGrace: "duration",
+  leaseGrace: "duration",
+  keyLifetime: "duration",
+  retainEndedFor: "duration",
+  retainArtifactsFor: "interval",
+  retainArtifactsAtMost: "interval",
+  sweepEvery: "interval",
+  storeTime: "interval"
+} as const
+
+/** The names of the bounds that are times. */
+export type TimeLimit = keyof typeof times
+
+/** Changes of the bounds: counts and sizes are numbers, times are durations (a number counts as milliseconds). */
+export type LimitsOptions = {
+  readonly [Name in keyof LimitsShape]?: (Name extends TimeLimit ? Duration.DurationInput : number) | undefined
+}
+
+/** @internal The defaults. */
 export const defaults: LimitsShape = {
   handshakeTimeout: 10_000,
   badFramesInARow: 5,
@@ -233,7 +255,7 @@ export const defaults: LimitsShape = {
   storeTime: 30_000
 }
 
-/** What is left of a frame for its envelope and for what is around a result, the body of an event or the data of a chunk. */
+/** @internal What is left of a frame for its envelope and for what is around a result, the body of an event or the data of a chunk. */
 export const frameHeadroom = 1_024
 
 /** An error without details fits such a frame, whatever it answers. */
@@ -244,20 +266,62 @@ export class Limits extends Context.Reference<Limits>()("effect-arcp/runtime/Lim
   defaultValue: (): LimitsShape => defaults
 }) {
   /**
-   * The defaults with some of them changed. Dies at once with what is wrong where one is an invalid bound. What is not named of
+   * The defaults with some of them changed. Throws a `RangeError` that names the first invalid bound. What is not named of
    * `inlineResult`, `eventPayload` and `resultChunk` follows from `maxFrameBytes`.
    */
-  static readonly layer = (changes: Partial<LimitsShape>): Layer.Layer<never> => {
-    for (const [name, value] of Object.entries(changes)) {
-      const least = mayBeZero.has(name) ? 0 : name === "maxFrameBytes" ? leastFrameBytes : 1
-      if (value === Number.POSITIVE_INFINITY || (Number.isInteger(value) && value >= least)) continue
-      // edge: a layer that is made from a wrong number is a mistake of its program, not a failure of the running one
-      throw new RangeError(`Limits: ${name} must be a whole number, at least ${least}; it is ${value}`)
-    }
-    const payload = (changes.maxFrameBytes ?? defaults.maxFrameBytes) - frameHeadroom
-    const derived = { inlineResult: payload, eventPayload: payload, resultChunk: payload }
-    return Layer.succeed(Limits, { ...defaults, ...derived, ...changes }) as Layer.Layer<never>
+  static readonly layer = (changes: LimitsOptions = {}): Layer.Layer<never> =>
+    Layer.succeed(Limits, limitsOf(changes)) as Layer.Layer<never>
+
+  /**
+   * {@link Limits.layer}, with what is set out of the configuration, and the rest from `changes`. The key of a bound is `ARCP_LIMIT_` and
+   * its name in capitals: `ARCP_LIMIT_HANDSHAKE_TIMEOUT` (`10 seconds`), `ARCP_LIMIT_RUNNING_JOBS` (`1000`); the defaults are those of
+   * {@link LimitsShape}. Times are durations (`5 seconds`; a number counts as milliseconds), `Infinity` is no bound. Fails with a
+   * `ConfigError` that names the key where a value is not valid.
+   */
+  static readonly layerConfig = (changes: LimitsOptions = {}): Layer.Layer<never, ConfigError.ConfigError> =>
+    Layer.unwrapEffect(Effect.map(configured, (values) => Limits.layer({ ...changes, ...values })))
+}
+
+/** The key of a bound in the configuration. */
+const keyOf = (name: string): string => `ARCP_LIMIT_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`
+
+const leastOf = (name: string): number => (mayBeZero.has(name) ? 0 : name === "maxFrameBytes" ? leastFrameBytes : 1)
+
+/** A bound that is not set has no entry. */
+const configured = Effect.suspend(() => {
+  const keys: Record<string, Configured.Configured<number | Duration.Duration>> = {}
+  for (const name of Object.keys(defaults)) {
+    keys[name] = isTime(name)
+      ? Configured.duration(keyOf(name), times[name])
+      : Configured.number(keyOf(name), mayBeZero.has(name) ? "countOrZero" : "count", leastOf(name))
   }
+  return Effect.map(Configured.all(keys), (values) => values as LimitsOptions)
+})
+
+const isTime = (name: string): name is TimeLimit => Object.hasOwn(times, name)
+
+/** All bounds, with times in milliseconds. */
+const limitsOf = (changes: LimitsOptions): LimitsShape => {
+  checkOptions("Limits", changes, times)
+  const changed: { -readonly [Name in keyof LimitsShape]?: number } = {}
+  for (const name of Object.keys(changes) as ReadonlyArray<keyof LimitsShape>) {
+    const value = changes[name]
+    if (value === undefined) continue
+    if (isTime(name)) {
+      changed[name] = Math.ceil(Duration.toMillis(value))
+      continue
+    }
+    const least = leastOf(name)
+    if (value !== Number.POSITIVE_INFINITY && !(Number.isInteger(value) && Number(value) >= least)) {
+      // edge: a layer that is made from a wrong number is a mistake of its program, not a failure of the running one
+      throw new RangeError(
+        `Limits: ${name} must be a whole number, at least ${least}; it is ${Text.ofUnknown(value, 64)}`
+      )
+    }
+    changed[name] = Number(value)
+  }
+  const payload = (changed.maxFrameBytes ?? defaults.maxFrameBytes) - frameHeadroom
+  return { ...defaults, inlineResult: payload, eventPayload: payload, resultChunk: payload, ...changed }
 }
 
 /** Bounds that may forbid what they bound; with 0 the others would let nothing through at all. */
@@ -266,19 +330,14 @@ const mayBeZero: ReadonlySet<string> = new Set([
   "subscriptionsPerSession",
   "ackLag",
   "ackLagBytes",
-  "cancelGrace",
-  "leaseGrace",
   "delegationDepth",
   "childrenPerJob",
   "delegationsPerJob",
-  "keyLifetime",
-  "retainEndedFor",
   "retainEndedJobs",
   "retainEndedBytes",
   "artifacts",
   "artifactsPerPrincipal",
   "historyEvents",
   "historyBytes",
-  "steps",
-  "idleSession"
+  "steps"
 ])

@@ -16,6 +16,7 @@
  * lag says nothing.
  */
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { InternalError, toWire } from "../../protocol/Errors.js"
@@ -50,6 +51,14 @@ export interface SlowConsumersShape {
   readonly patience: number
 }
 
+/** Changes of the policy for slow consumers. */
+export interface SlowConsumersOptions {
+  /** Default `"throttle"`. */
+  readonly policy?: SlowConsumersShape["policy"] | undefined
+  /** {@link SlowConsumersShape.patience}; zero: agents never wait for such a session. Default ten minutes. */
+  readonly patience?: Duration.DurationInput | undefined
+}
+
 /** Agents wait, at most ten minutes for a reader that does not move. */
 const defaults: SlowConsumersShape = { policy: "throttle", patience: 600_000 }
 
@@ -57,10 +66,11 @@ const defaults: SlowConsumersShape = { policy: "throttle", patience: 600_000 }
 export class SlowConsumers extends Context.Reference<SlowConsumers>()("effect-arcp/runtime/SlowConsumers", {
   defaultValue: (): SlowConsumersShape => defaults
 }) {
-  /** The defaults with some of them changed. Throws where the patience is no number of milliseconds. */
-  static readonly layer = (changes: Partial<SlowConsumersShape>): Layer.Layer<never> => {
-    checkOptions("SlowConsumers", changes, { patience: "size" })
-    return Layer.succeed(SlowConsumers, { ...defaults, ...changes }) as Layer.Layer<never>
+  /** The defaults with some of them changed. Throws where the patience is not a duration. */
+  static readonly layer = (changes: SlowConsumersOptions = {}): Layer.Layer<never> => {
+    checkOptions("SlowConsumers", changes, { patience: "duration" })
+    const patience = Duration.toMillis(changes.patience ?? defaults.patience)
+    return Layer.succeed(SlowConsumers, { policy: changes.policy ?? defaults.policy, patience }) as Layer.Layer<never>
   }
 }
 

@@ -124,7 +124,7 @@ export const make = Effect.gen(function* () {
   const meter = yield* Meter
   const answerArtifact = artifactAnswers(yield* Artifacts, limits, meter)
   const kit: Kit = { ids: yield* Ids, now, meter, concurrentRequests: limits.concurrentRequests }
-  const pageBytes = Math.min(limits.frameBytes ?? limits.maxFrameBytes, limits.maxFrameBytes)
+  const pageBytes = limits.maxFrameBytes
 
   const ping = (conversation: Conversation, { payload }: Of<"session.ping">) =>
     Effect.sync(() =>

@@ -6,19 +6,8 @@
  * anything. A header that cannot be read counts up to where it can.
  */
 import type { IncomingMessage } from "node:http"
+import type { ProxyOptions } from "../WebSocketServerOptions.js"
 import { BlockList, isIP, isIPv4 } from "node:net"
-
-/** Which proxies are believed, and which header they write. */
-export interface ProxyOptions {
-  /**
-   * Proxies in front of the server whose word on a peer's address is taken: addresses and networks (`"10.0.0.7"`,
-   * `"10.0.0.0/8"`, `"fd00::/8"`), and `"unix"` for what connects over a Unix socket. Default: none; the address of the
-   * TCP connection counts.
-   */
-  readonly trustedProxies?: ReadonlyArray<string> | undefined
-  /** The header that those proxies append to. They must remove it from what they are sent, or append. Default: `"x-forwarded-for"`. */
-  readonly forwardedHeader?: "x-forwarded-for" | "forwarded" | undefined
-}
 
 /** An address in its plain spelling, without port, brackets and zone; undefined where it is none. */
 const plain = (text: string): string | undefined => {

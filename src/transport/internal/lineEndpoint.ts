@@ -5,21 +5,13 @@
  * Whatever happens to a stream is caught here: a broken pipe ends the connection, never the process.
  */
 import type { Readable, Writable } from "node:stream"
+import type { LineOptions } from "../LineOptions.js"
 import { BadFrame, closeCodes, type Frame } from "../Connection.js"
 import { Alarm } from "./Alarm.js"
 import { bytes } from "./bounds.js"
 import { Endpoint, frameText } from "./Endpoint.js"
 import { invalid, joinLines, type Line, LineSplitter, tooLong } from "./LineSplitter.js"
 import { peekBytes, type Prelude } from "./Prelude.js"
-
-export interface LineOptions {
-  /** The longest line that is read, in bytes; a longer one ends the connection with 1009. Default: 4 MiB. */
-  readonly maxFrameBytes?: number | undefined
-  /** How many bytes may wait in the pipe's buffer before `send` suspends. Default: 256 KiB. */
-  readonly highWaterBytes?: number | undefined
-  /** How many bytes may wait unread before the peer is held back. Default: 1 MiB. */
-  readonly inboundBytes?: number | undefined
-}
 
 export interface Hooks {
   /** The input has ended; its last line has been pushed. */

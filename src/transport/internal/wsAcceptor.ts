@@ -8,49 +8,15 @@ import type { IncomingMessage } from "node:http"
 import type { AddressInfo, Server as NetServer, Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import * as Duration from "effect/Duration"
-import { type PerMessageDeflateOptions, type ServerOptions, type WebSocket, WebSocketServer } from "ws"
+import { type ServerOptions, type WebSocket, WebSocketServer } from "ws"
 import { check as checkOptions } from "../../protocol/Options.js"
+import type { WebSocketServerOptions } from "../WebSocketServerOptions.js"
 import { Acceptor } from "./Acceptor.js"
 import { bytes, millis } from "./bounds.js"
 import type { Endpoint } from "./Endpoint.js"
 import * as forwarded from "./forwarded.js"
 import { check, guard, type Refusal, refuse, type UpgradePolicy, urlHost } from "./upgrade.js"
 import * as wsEndpoint from "./wsEndpoint.js"
-
-/** What every WebSocket server can be told. */
-export interface WsServerOptions extends forwarded.ProxyOptions {
-  /** The URL path that is served. Default: `/arcp`. */
-  readonly path?: string | undefined
-  /**
-   * The largest frame that is read, in bytes; a larger one closes the connection with 1009. Default: 4 MiB, in which a
-   * chunk of 1 MiB fits as base64 with its envelope. Give less only if no peer sends chunks of that size.
-   */
-  readonly maxFrameBytes?: number | undefined
-  /** How many connections may be open at once; one more is refused with 503. Default: 4096. */
-  readonly maxConnections?: number | undefined
-  /**
-   * Origins that browsers may connect from besides the server's own (`https://app.example`), or `"*"`. Requests
-   * without Origin (programs) pass; any other is refused with 403. Default: none.
-   */
-  readonly allowedOrigins?: "*" | ReadonlyArray<string> | undefined
-  /**
-   * Host headers that are served (`arcp.example`, `arcp.example:7777`; without a port any port counts), or `"*"`; any
-   * other is refused with 403. Default: where the server is bound to a loopback address, `localhost`, `127.0.0.1` and
-   * `[::1]` with its port, which stops DNS rebinding; elsewhere any. Name the public host when a proxy on the same
-   * machine passes it through.
-   */
-  readonly allowedHosts?: "*" | ReadonlyArray<string> | undefined
-  /** WebSocket sub-protocols that are echoed when a client offers them; others are ignored. Default: `["arcp"]`. */
-  readonly protocols?: ReadonlyArray<string> | undefined
-  /** Compression. Costs memory and time per connection. Default: false. */
-  readonly perMessageDeflate?: boolean | PerMessageDeflateOptions | undefined
-  /** How many bytes may wait in a socket before `send` suspends. Default: 256 KiB. */
-  readonly highWaterBytes?: number | undefined
-  /** How many bytes may wait unread before the peer is held back. Default: 1 MiB. */
-  readonly inboundBytes?: number | undefined
-  /** How long a close may take: flushing what was sent, then the peer's answer. Default: 5 seconds. */
-  readonly closeTimeout?: Duration.DurationInput | undefined
-}
 
 export const defaults = {
   path: "/arcp",
@@ -78,7 +44,7 @@ export interface WsAcceptor {
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Endpoint | undefined
 }
 
-export const make = (options: WsServerOptions): WsAcceptor => {
+export const make = (options: WebSocketServerOptions): WsAcceptor => {
   checkOptions("WebSocketServer", options, optionKinds)
   const acceptor = new Acceptor()
   const maxConnections = options.maxConnections ?? defaults.maxConnections

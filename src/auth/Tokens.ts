@@ -1,0 +1,51 @@
+/** Tables of bearer tokens as text: entries of the form `TOKEN=PRINCIPAL`. No message contains a token. */
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+
+/** One entry of a text. */
+export interface Entry {
+  /** Where it stands, for messages. */
+  readonly from: string
+  readonly text: string
+}
+
+/** The entries of a text, without blank lines and comments. */
+export const entriesOf = (
+  text: Redacted.Redacted,
+  separator: RegExp,
+  from: (n: number) => string
+): ReadonlyArray<Entry> =>
+  Redacted.value(text)
+    .replace(/^\uFEFF/, "")
+    .split(separator)
+    .map((line, i) => ({ from: from(i + 1), text: line.trim() }))
+    .filter((entry) => entry.text !== "" && !entry.text.startsWith("#"))
+
+/** What is wrong with a principal and its token, after the entry's place; undefined where nothing is. */
+const problemOf = (token: string, principal: string): string | undefined =>
+  token === "" || principal === ""
+    ? "is not of the form TOKEN=PRINCIPAL"
+    : /\s/.test(token)
+      ? "has white space in its token: give one TOKEN=PRINCIPAL a line"
+      : principal.startsWith("anonymous:")
+        ? 'names a principal that begins with "anonymous:", which is for anonymous clients'
+        : undefined
+
+/** Token to principal; or what is wrong, without the token. */
+export const tableOf = (entries: ReadonlyArray<Entry>): Either.Either<ReadonlyMap<string, string>, string> => {
+  const table = new Map<string, string>()
+  for (const { from, text } of entries) {
+    // The last one: a token may end with the padding of base64.
+    const at = Math.max(0, text.lastIndexOf("="))
+    const token = text.slice(0, at)
+    const principal = text.slice(at + 1)
+    const problem = problemOf(token, principal)
+    if (problem !== undefined) return Either.left(`${from} ${problem}`)
+    const known = table.get(token)
+    if (known !== undefined && known !== principal) {
+      return Either.left(`${from} gives a token to ${principal} that is already given to ${known}`)
+    }
+    table.set(token, principal)
+  }
+  return Either.right(table)
+}
