@@ -24,13 +24,20 @@ import type { ReplaceContext, ReplaceError, Replacements, ReplacingOptions } fro
 import type { Sessions } from "./sessions/Sessions.js"
 import type { Subscriptions } from "./sessions/Subscriptions.js"
 
-export type { ReplaceContext, ReplaceError, Replacements, ReplacingOptions, RuntimeOptions } from "./RuntimeOptions.js"
+export type {
+  ReplaceContext,
+  ReplacedContext,
+  ReplaceError,
+  Replacements,
+  ReplacingOptions,
+  RuntimeOptions
+} from "./RuntimeOptions.js"
 
 /** The runtime's concerns, as a program may use them beside it. */
 export type Concerns = Artifacts | Budgets | Credentials | JobScheduler | Leases | Sessions | Subscriptions
 
-/** A runtime's layer, with what its replacements add. */
-type Built<Out, In, P extends Replacements> = Layer.Layer<Out, ReplaceError<P>, In | ReplaceContext<P>>
+/** The layer of a runtime with what its replacements add: what they fail with, and what they need. */
+export type RuntimeLayer<Out, In, P extends Replacements> = Layer.Layer<Out, ReplaceError<P>, In | ReplaceContext<P>>
 
 /**
  * A runtime on a server, a store and an authenticator, hosting the agents whose layers are provided to it.
@@ -43,7 +50,7 @@ type Built<Out, In, P extends Replacements> = Layer.Layer<Out, ReplaceError<P>, 
  */
 export const layer = <const P extends Replacements = {}>(
   options: ReplacingOptions<P> = {}
-): Built<never, Server | Store | Authenticator, P> => Layer.provide(layerNoIds(options), Ids.layer)
+): RuntimeLayer<never, Server | Store | Authenticator, P> => Layer.provide(layerNoIds(options), Ids.layer)
 
 /**
  * As {@link layer}, and hands out the runtime's concerns: `Credentials`, with which operators see and retry what an upstream
@@ -51,11 +58,11 @@ export const layer = <const P extends Replacements = {}>(
  */
 export const layerWithConcerns = <const P extends Replacements = {}>(
   options: ReplacingOptions<P> = {}
-): Built<Concerns, Server | Store | Authenticator, P> =>
-  Layer.provide(running(options) as Built<Concerns, Ids | Server | Store | Authenticator, P>, Ids.layer)
+): RuntimeLayer<Concerns, Server | Store | Authenticator, P> =>
+  Layer.provide(running(options) as RuntimeLayer<Concerns, Ids | Server | Store | Authenticator, P>, Ids.layer)
 
 /** As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run. */
 export const layerNoIds = <const P extends Replacements = {}>(
   options: ReplacingOptions<P> = {}
-): Built<never, Ids | Server | Store | Authenticator, P> =>
-  Layer.provide(Layer.empty, running(options) as Built<Concerns, Ids | Server | Store | Authenticator, P>)
+): RuntimeLayer<never, Ids | Server | Store | Authenticator, P> =>
+  Layer.provide(Layer.empty, running(options) as RuntimeLayer<Concerns, Ids | Server | Store | Authenticator, P>)

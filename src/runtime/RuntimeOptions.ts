@@ -50,24 +50,24 @@ export interface Replacements {
 }
 
 /** What a replacement finds in its context. */
-interface Before {
+export interface ReplacedContext {
   readonly budgets: Budgets
-  readonly leases: Before["budgets"] | Leases
-  readonly jobScheduler: Before["leases"] | JobScheduler
-  readonly subscriptions: Before["jobScheduler"] | Subscriptions
-  readonly sessions: Before["subscriptions"] | Sessions
+  readonly leases: Budgets | Leases
+  readonly jobScheduler: Budgets | Leases | JobScheduler
+  readonly subscriptions: Budgets | Leases | JobScheduler | Subscriptions
+  readonly sessions: Budgets | Leases | JobScheduler | Subscriptions | Sessions
 }
-
-type LayerOf<L> = Extract<L, Layer.Layer<never, unknown, unknown>>
 
 /** What the layers of a `replace` may fail with. */
 export type ReplaceError<P extends Replacements> = {
-  readonly [K in keyof P]: Layer.Layer.Error<LayerOf<P[K]>>
+  readonly [K in keyof P]: P[K] extends Layer.Layer<infer _Out, infer E, infer _In> ? E : never
 }[keyof P]
 
 /** What the layers of a `replace` need beyond the concerns of the runtime. */
 export type ReplaceContext<P extends Replacements> = {
-  readonly [K in keyof P]: Exclude<Layer.Layer.Context<LayerOf<P[K]>>, K extends keyof Before ? Before[K] : never>
+  readonly [K in keyof P]: P[K] extends Layer.Layer<infer _Out, infer _E, infer In>
+    ? Exclude<In, K extends keyof ReplacedContext ? ReplacedContext[K] : never>
+    : never
 }[keyof P]
 
 /** The options of a runtime with layers in the place of its own concerns. */

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, FastCheck as fc, Fiber, Layer, Option, TestClock, TestContext } from "effect"
 import { Ids } from "../../src/protocol/index.js"
+import * as KeptArtifacts from "../../src/runtime/artifacts/KeptArtifacts.js"
 import { Deadlines } from "../../src/runtime/kernel/Deadlines.js"
 import { Artifacts, Limits, type LimitsShape } from "../../src/runtime/index.js"
 import { type ArtifactRecord, ArtifactStore } from "../../src/store/index.js"
@@ -11,7 +12,7 @@ const concern = (
   limits: Partial<LimitsShape>,
   store: Layer.Layer<ArtifactStore, unknown> = ArtifactStore.layerMemory
 ) =>
-  Artifacts.layer.pipe(
+  KeptArtifacts.layer.pipe(
     Layer.provideMerge(store),
     Layer.provide(Deadlines.layer),
     Layer.provide(Ids.layerSeeded(1)),

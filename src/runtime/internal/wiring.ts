@@ -22,6 +22,7 @@ import * as Rows from "../../store/Rows.js"
 import { Store } from "../../store/Store.js"
 import { Server } from "../../transport/Connection.js"
 import { Artifacts } from "../artifacts/Artifacts.js"
+import * as KeptArtifacts from "../artifacts/KeptArtifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
 import * as Accounts from "../jobs/Accounts.js"
 import * as Admission from "../jobs/Admission.js"
@@ -193,7 +194,7 @@ export const concerns = (
     Layer.provideMerge(Layer.mergeAll(BackPressure.layer, infoLayer(checked(options)))),
     Layer.provideMerge(replaced(LeaseChecks.layer, by.leases)),
     Layer.provideMerge(Layer.mergeAll(replaced(Accounts.layer, by.budgets), Credentials.layer(options.credentials))),
-    Layer.provideMerge(Layer.mergeAll(EventLog.layer, Artifacts.layer)),
+    Layer.provideMerge(Layer.mergeAll(EventLog.layer, KeptArtifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
     Layer.provide(Meter.layer(options.name ?? packageName)),

@@ -13,16 +13,10 @@ import { formatTimestamp } from "../../../protocol/Fields.js"
 import { type ArtifactRecord, isArtifactId, type StoredArtifact } from "../../../store/ArtifactStore.js"
 import { sha256Bytes } from "../../kernel/Hash.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
+import { tooLarge } from "../Refusals.js"
 import { storeFailure } from "../../kernel/Refusals.js"
 import type { ArtifactPut } from "../ArtifactsService.js"
 import { type Keeper, remove, write } from "./keeping.js"
-
-/** The refusal of one that is over the cap. */
-export const tooLarge = (limits: LimitsShape): InternalError =>
-  permanentError(`payload.data: an artifact has at most ${limits.artifactBytes} bytes here`, {
-    reason: "artifact_too_large",
-    max_bytes: limits.artifactBytes
-  })
 
 const notFound = new JobNotFound({
   message: "artifact_id: there is no such artifact (any more), or it is not yours",
