@@ -77,7 +77,8 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
 
 /** Both directions to one peer. */
 export interface Connection {
-  readonly transport: "memory" | "websocket" | "stdio"
+  /** The transport's name. One that is not of this package names itself. */
+  readonly transport: "memory" | "websocket" | "stdio" | (string & {})
   /** Whether the bytes are safe from eavesdroppers: TLS, or they never leave the machine's memory or pipes. */
   readonly secure: boolean
   readonly remoteAddress: string | undefined

@@ -3,7 +3,11 @@
  * `effect-arcp/transport/node`.
  */
 export * from "./Connection.js"
+// the interface of the line above, and what makes one
+export { Connection, type FromConnection, type StreamsOptions } from "./Streams.js"
+export type { ConnectionStreams, PeerFacts } from "./ConnectionStreams.js"
 export * as MemoryTransport from "./MemoryTransport.js"
 /** One runtime on several transports. */
 export * as Servers from "./Servers.js"
+export * as StreamTransport from "./StreamTransport.js"
 export * as WebSocketGlobal from "./WebSocketGlobal.js"

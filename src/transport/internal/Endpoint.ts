@@ -111,6 +111,11 @@ export class Endpoint implements Connection {
     return this.state === "ended"
   }
 
+  /** How it ended, or is about to: meaningful once it is not open. */
+  get outcome(): CloseInfo {
+    return this.info
+  }
+
   /** Whether a sender waits for room. */
   get hasWaiting(): boolean {
     return this.senders.length > 0

@@ -53,7 +53,8 @@ export class Inbox<A> {
     for (const taker of this.takers.splice(0)) taker()
   }
 
-  private readonly pull: Effect.Effect<ReadonlyArray<A> | undefined> = Effect.suspend(() => {
+  /** Everything that waits; undefined at the end. */
+  readonly pull: Effect.Effect<ReadonlyArray<A> | undefined> = Effect.suspend(() => {
     if (this.items.length > 0) {
       const taken = this.items
       this.items = []

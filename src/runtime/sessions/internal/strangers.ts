@@ -18,6 +18,9 @@ const window = 60_000
 /** Addresses whose failures are remembered; beyond it the oldest go. */
 const maxAddresses = 8_192
 
+/** In this process or on standard streams. Every other transport, whatever its name, may have the network behind it. */
+const isLocal = ({ transport }: Peer): boolean => transport === "memory" || transport === "stdio"
+
 /** The eight groups of an IPv6 address. */
 const groupsOf = (address: string): ReadonlyArray<number> => {
   // URL spells an address in one way, an embedded IPv4 address included.
@@ -117,7 +120,7 @@ export class Strangers {
 
   /** Counts a connection until {@link leave}; why it is refused where it is. */
   enter(connection: Peer): string | undefined {
-    if (connection.transport !== "websocket") return undefined
+    if (isLocal(connection)) return undefined
     const refusal = this.refusal(connection.remoteAddress)
     if (refusal !== undefined) return refusal
     this.present.add(connection)
@@ -137,8 +140,9 @@ export class Strangers {
   }
 
   /** Counts a failed authentication. */
-  failed({ remoteAddress, transport }: Peer): void {
-    if (transport !== "websocket") return
+  failed(peer: Peer): void {
+    if (isLocal(peer)) return
+    const { remoteAddress } = peer
     const now = this.now()
     if (this.all.since + window <= now) this.all = { count: 0, since: now }
     this.all.count++
