@@ -6,10 +6,11 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { isArcpError, isErrorCode } from "../protocol/Errors.js"
 import * as Text from "../protocol/Text.js"
-import { called } from "./internal/called.js"
+import { called, logDefect } from "./internal/called.js"
 
 /** How much of a failure's message is looked at, in UTF-16 code units: more than the longest credential. */
 const maxText = 131_072
@@ -51,11 +52,17 @@ export const declaring = <Err, ErrWire>(
 ): (<A, E, R>(handler: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Declared, R>) => {
   const encode = Schema.encodeUnknown(schema)
   const declared = (failure: unknown): Effect.Effect<Declared | undefined> =>
-    Effect.map(Effect.exit(Effect.suspend(() => called(() => encode(failure)))), (encoded) => {
-      // Neither a failure of another type nor a Schema that throws says anything of its own.
-      const json = encoded._tag === "Success" ? Text.toJson(encoded.value) : undefined
-      return json?._tag === "Json" ? new Declared(failure, json.text) : undefined
-    })
+    Effect.suspend(() => called(() => encode(failure))).pipe(
+      // A failure of another type is no mistake.
+      Effect.option,
+      Effect.catchAllDefect((defect) =>
+        Effect.as(logDefect("the agent's error cannot be encoded: its schema throws", defect), Option.none())
+      ),
+      Effect.map((encoded) => {
+        const json = Option.isSome(encoded) ? Text.toJson(encoded.value) : undefined
+        return json?._tag === "Json" ? new Declared(failure, json.text) : undefined
+      })
+    )
   return <A, E, R>(handler: Effect.Effect<A, E, R>) =>
     Effect.catchAllCause(handler, (cause): Effect.Effect<never, E | Declared> => {
       const found = declarable(cause)

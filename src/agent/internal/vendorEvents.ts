@@ -7,6 +7,7 @@ import * as ExtensionName from "../../protocol/ExtensionName.js"
 import * as Message from "../../protocol/Message.js"
 import * as Text from "../../protocol/Text.js"
 import { Job } from "../Job.js"
+import { called, logDefect } from "./called.js"
 
 /** Throws a `TypeError` that names the first kind that no vendor may use. */
 export const checkKinds = (agent: string, events: object | undefined): void => {
@@ -23,22 +24,16 @@ export const checkKinds = (agent: string, events: object | undefined): void => {
 
 const invalid = (message: string) => Effect.fail(new InvalidRequest({ message: oneLine(message) }))
 
-/** The Schema is user code: what it throws is the failure of this call. */
+/** The Schema is user code: what it throws fails this call, and is for operators alone. */
 const encode = (
   schema: Schema.Schema.AnyNoContext,
   kind: string,
   body: unknown
 ): Effect.Effect<unknown, InvalidRequest> => {
-  const failed = (defect: unknown) => invalid(`${kind}: the body cannot be encoded: ${Text.ofUnknown(defect, 256)}`)
-  return Effect.suspend(() => {
-    try {
-      return Schema.encodeUnknown(schema)(body)
-    } catch (defect) {
-      return Effect.die(Text.ofUnknown(defect, 256))
-    }
-  }).pipe(
+  const message = `${kind}: the body cannot be encoded: its schema throws`
+  return Effect.suspend(() => called(() => Schema.encodeUnknown(schema)(body))).pipe(
     Effect.mapError((error) => new InvalidRequest({ message: Message.describe(error, `${kind}: body`) })),
-    Effect.catchAllDefect(failed)
+    Effect.catchAllDefect((defect) => Effect.zipRight(logDefect(message, defect), invalid(message)))
   )
 }
 
