@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as LogLevel from "effect/LogLevel"
 import type * as Scope from "effect/Scope"
 import { AgentNotAvailable, AgentVersionNotAvailable, type InvalidRequest } from "../protocol/Errors.js"
 import * as AgentName from "../protocol/AgentName.js"
@@ -25,6 +26,8 @@ export interface AgentRegistration {
   readonly onRestart: OnRestart
   /** Services that its handler gets as they are, though no lease bounds them. */
   readonly unguarded: ReadonlyArray<{ readonly key: string }>
+  /** From which level on what its handler logs becomes an event of the job too. Absent: from `Info` on. */
+  readonly logEvents?: LogLevel.Literal | undefined
   /** Decodes the input of a submit; what does not fit is refused before anything is accepted. */
   readonly decode: (input: unknown) => Either.Either<unknown, InvalidRequest>
   /**
@@ -61,7 +64,7 @@ export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry"
 >() {
   /**
    * The registrations of the context in which it is built. A name or version that breaks the grammar, a `maxRunning` that is no whole
-   * number from 1 on, and two registrations of one version, are defects: the program is wrong.
+   * number from 1 on, a `logEvents` that is no level, and two registrations of one version, are defects: the program is wrong.
    */
   static readonly layer: Layer.Layer<AgentRegistry> = Layer.effect(
     AgentRegistry,
@@ -70,6 +73,8 @@ export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry"
 }
 
 const agents = "effect-arcp/agent/Hosted/"
+
+const levels: ReadonlySet<string> = new Set(LogLevel.allLevels.map((level) => level._tag))
 
 const nameOf = (agent: AgentRegistration): string => `${agent.name}@${agent.version}`
 
@@ -93,6 +98,11 @@ const make = (registered: ReadonlyArray<AgentRegistration>): Effect.Effect<(type
       if (wrong !== undefined) {
         return Effect.dieMessage(
           `the agent ${nameOf(agent)} cannot be registered: ${wrong.name} must be ${wrong.expected}; it is ${Text.ofUnknown(wrong.value, 64)}`
+        )
+      }
+      if (agent.logEvents !== undefined && !levels.has(agent.logEvents)) {
+        return Effect.dieMessage(
+          `the agent ${nameOf(agent)} cannot be registered: logEvents must be one of ${[...levels].join(", ")}; it is ${Text.ofUnknown(agent.logEvents, 64)}`
         )
       }
       const versions = byName.get(agent.name) ?? []

@@ -9,19 +9,18 @@ import type * as BigDecimal from "effect/BigDecimal"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
+import type * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
 import type { Canonical } from "../authority/Canonical.js"
 import type { Capability } from "../authority/Capability.js"
-import * as AgentName from "../protocol/AgentName.js"
 import type { Priority } from "../protocol/Envelope.js"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
-import { type ArcpError, type InternalError, InvalidRequest, permanentError } from "../protocol/Errors.js"
+import type { ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import type { LogLevel } from "../protocol/Event.js"
 import type { WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import type { LeaseRequest } from "../protocol/LeaseRequest.js"
-import * as Message from "../protocol/Message.js"
 import type { Denial } from "./Gate.js"
+import { type AnyAgent, decoded, encode, nameOf } from "./internal/otherAgent.js"
 
 /** What a handler returns when its result was streamed (§8.4): result and stream are never mixed. */
 export class Streamed {
@@ -84,15 +83,18 @@ export interface DelegateOptions {
 }
 
 /** A delegated job that runs (§10). */
-export interface ChildJob<out Out> {
+export interface ChildJob<out Out, out Err = never> {
   readonly jobId: string
   readonly delegateId: string
   /** As resolved, `name@version`. */
   readonly agent: string
   /** The effective lease. */
   readonly lease: WireLease
-  /** Waits for the child's end: its output, or the error that it ended with. Interrupting the wait leaves the child alone. */
-  readonly result: Effect.Effect<Out, ArcpError>
+  /**
+   * Waits for the child's end: its output, or the error that it ended with, decoded where the child's agent declares it. Interrupting
+   * the wait leaves the child alone.
+   */
+  readonly result: Effect.Effect<Out, Err | ArcpError>
   /** Begins to cancel the child; harmless when it has ended. */
   readonly cancel: (reason?: string) => Effect.Effect<void>
 }
@@ -285,78 +287,54 @@ export interface JobService {
   ) => Effect.Effect<A, E | InvalidRequest | InternalError, R>
 }
 
-type AnyAgent<In, InWire, Out, OutWire> = string | AgentSpec<In, InWire, Out, OutWire>
-
-const nameOf = (agent: string | { readonly agentName: string; readonly version: string | undefined }): string =>
-  typeof agent === "string" ? agent : AgentName.format({ name: agent.agentName, version: agent.version })
-
-const encode = <In, InWire, Out, OutWire>(
-  agent: AnyAgent<In, InWire, Out, OutWire>,
-  input: unknown
-): Effect.Effect<unknown, InvalidRequest> =>
-  typeof agent === "string"
-    ? Effect.succeed(input)
-    : Effect.mapError(
-        Schema.encodeUnknown(agent.input)(input),
-        (error) => new InvalidRequest({ message: Message.describe(error, "input") })
-      )
-
-const startChild = <In, InWire, Out, OutWire>(
-  agent: AnyAgent<In, InWire, Out, OutWire>,
+const startChild = <In, InWire, Out, OutWire, Err, ErrWire>(
+  agent: AnyAgent<In, InWire, Out, OutWire, Err, ErrWire>,
   input: unknown,
   options?: DelegateOptions
-): Effect.Effect<ChildJob<Out>, ArcpError, Job> =>
+): Effect.Effect<ChildJob<Out, Err>, ArcpError, Job> =>
   Effect.gen(function* () {
     const job = yield* Job
     const encoded = yield* encode(agent, input)
     const child = yield* job.startChild(nameOf(agent), encoded, options)
-    const result =
-      typeof agent === "string"
-        ? (child.result as Effect.Effect<Out, ArcpError>)
-        : Effect.flatMap(child.result, (output) =>
-            Effect.mapError(Schema.decodeUnknown(agent.output)(output), (error) =>
-              permanentError(Message.describe(error, `the result of ${child.agent}`))
-            )
-          )
+    const result = typeof agent === "string" ? (child.result as Effect.Effect<Out, ArcpError>) : decoded(agent, child)
     return { ...child, result }
   })
 
-/** The agent by its definition, with typed input and result, or by its name. */
-/** The call of `Job.delegate`: by an agent's class, typed, or by its name, with encoded input. */
+/** The call of `Job.delegate`: by an agent's class, with typed input, result and errors, or by its name, with encoded input. */
 export interface Delegating {
-  <In, InWire, Out, OutWire>(
-    agent: AgentSpec<In, InWire, Out, OutWire>,
+  <In, InWire, Out, OutWire, Err = never, ErrWire = never>(
+    agent: AgentSpec<In, InWire, Out, OutWire, Err, ErrWire, unknown>,
     input: In,
     options?: DelegateOptions
-  ): Effect.Effect<Out, ArcpError, Job>
+  ): Effect.Effect<Out, Err | ArcpError, Job>
   (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<unknown, ArcpError, Job>
 }
 
 /** The call of `Job.startChild`; as {@link Delegating}, without waiting for the child. */
 export interface StartingChild {
-  <In, InWire, Out, OutWire>(
-    agent: AgentSpec<In, InWire, Out, OutWire>,
+  <In, InWire, Out, OutWire, Err = never, ErrWire = never>(
+    agent: AgentSpec<In, InWire, Out, OutWire, Err, ErrWire, unknown>,
     input: In,
     options?: DelegateOptions
-  ): Effect.Effect<ChildJob<Out>, ArcpError, Job>
+  ): Effect.Effect<ChildJob<Out, Err>, ArcpError, Job>
   (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<ChildJob<unknown>, ArcpError, Job>
 }
 
 /** The call of `Job.handoff`; as {@link Delegating}, for the agent that takes the job over. */
 export interface HandingOff {
-  <In, InWire, Out, OutWire>(
-    agent: AgentSpec<In, InWire, Out, OutWire>,
+  <In, InWire, Out, OutWire, Err = never, ErrWire = never>(
+    agent: AgentSpec<In, InWire, Out, OutWire, Err, ErrWire, unknown>,
     input: In
   ): Effect.Effect<never, ArcpError, Job>
   (agent: string, input?: unknown): Effect.Effect<never, ArcpError, Job>
 }
 
 /** As {@link StartingChild}, and waits; an interrupted wait cancels the child. */
-const delegate = <In, InWire, Out, OutWire>(
-  agent: AnyAgent<In, InWire, Out, OutWire>,
+const delegate = <In, InWire, Out, OutWire, Err, ErrWire>(
+  agent: AnyAgent<In, InWire, Out, OutWire, Err, ErrWire>,
   input: unknown,
   options?: DelegateOptions
-): Effect.Effect<Out, ArcpError, Job> =>
+): Effect.Effect<Out, Err | ArcpError, Job> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(startChild(agent, input, options), (child) =>
       Effect.onInterrupt(restore(child.result), () => child.cancel("the parent no longer waits for it"))
@@ -425,10 +403,10 @@ export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>()
   /** Starts a delegated job and waits for its result (§10). */
   static readonly delegate: Delegating = delegate
   /** Starts a delegated job (§10); a child that still runs when its parent ends is cancelled. */
-  static readonly startChild: StartingChild = startChild
+  static readonly startChild: StartingChild = startChild as StartingChild
   /** Lets another agent take over; see {@link JobService.handoff}. */
-  static readonly handoff: HandingOff = <In, InWire, Out, OutWire>(
-    agent: AnyAgent<In, InWire, Out, OutWire>,
+  static readonly handoff: HandingOff = <In, InWire, Out, OutWire, Err, ErrWire>(
+    agent: AnyAgent<In, InWire, Out, OutWire, Err, ErrWire>,
     input?: unknown
   ) =>
     Effect.flatMap(Job, (job) => Effect.flatMap(encode(agent, input), (encoded) => job.handoff(nameOf(agent), encoded)))

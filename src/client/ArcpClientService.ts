@@ -7,7 +7,7 @@
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
-import type { AgentSpec } from "../protocol/AgentSpec.js"
+import type { AgentEvent, AgentSpec } from "../protocol/AgentSpec.js"
 import type { ArcpError } from "../protocol/Errors.js"
 import type { JobFilter, JobInfo } from "../protocol/Session.js"
 import type { ClientArtifacts } from "./Artifacts.js"
@@ -19,13 +19,13 @@ import type { SessionFacts } from "./SessionFacts.js"
 
 /** The calls of a client. */
 export interface ArcpClientService {
-  /** Submits a job to an agent that both sides know, with typed input and output, and returns once it is accepted. */
+  /** Submits a job to an agent that both sides know, with typed input, output, errors and events, and returns once it is accepted. */
   readonly submit: {
-    <In, InWire, Out, OutWire>(
-      agent: AgentSpec<In, InWire, Out, OutWire>,
+    <In, InWire, Out, OutWire, Err = never, ErrWire = never, Events = {}>(
+      agent: AgentSpec<In, InWire, Out, OutWire, Err, ErrWire, Events>,
       input: In,
       options?: SubmitOptions
-    ): Effect.Effect<JobHandle<Out>, ArcpError | ClientError>
+    ): Effect.Effect<JobHandle<Out, Err, AgentEvent<Events>>, ArcpError | ClientError>
     (
       agent: string,
       input?: unknown,
@@ -37,19 +37,19 @@ export interface ArcpClientService {
     filter?: JobFilter & { readonly pageSize?: number | undefined }
   ) => Stream.Stream<JobInfo, ArcpError | ClientError>
   /** Observes a job that was submitted elsewhere, or earlier (§7.6). */
-  readonly subscribe: <Out = unknown, OutWire = unknown>(
+  readonly subscribe: <Out = unknown, OutWire = unknown, Err = never, ErrWire = never, Events = {}>(
     jobId: string,
-    options?: SubscribeOptions<Out, OutWire>
-  ) => Effect.Effect<ObservedJob<Out>, ArcpError | ClientError>
+    options?: SubscribeOptions<Out, OutWire, Err, ErrWire, Events>
+  ) => Effect.Effect<ObservedJob<Out, Err, AgentEvent<Events>>, ArcpError | ClientError>
   /**
    * Recovers a job that an earlier process submitted (§6.3, §7.6), without submitting it again: a full handle, with the events that
    * were not processed. In a session that resumes the submitter's, the job can be cancelled too; elsewhere that is
    * `PERMISSION_DENIED`. Where events are gone, its streams fail with `EventsMissed`. Needs the feature `subscribe`.
    */
-  readonly attach: <Out = unknown, OutWire = unknown>(
+  readonly attach: <Out = unknown, OutWire = unknown, Err = never, ErrWire = never, Events = {}>(
     jobId: string,
-    options?: AttachOptions<Out, OutWire>
-  ) => Effect.Effect<JobHandle<Out>, ArcpError | ClientError>
+    options?: AttachOptions<Out, OutWire, Err, ErrWire, Events>
+  ) => Effect.Effect<JobHandle<Out, Err, AgentEvent<Events>>, ArcpError | ClientError>
   /** Ends an observation; its events end. */
   readonly unsubscribe: (jobId: string) => Effect.Effect<void, ArcpError | ClientError>
   /** Bytes that the runtime keeps for this principal; beyond the specification, where the runtime offers it. */

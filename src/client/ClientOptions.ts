@@ -9,6 +9,7 @@ import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
+import type { AgentTypes } from "../protocol/AgentSpec.js"
 import type { Priority } from "../protocol/Envelope.js"
 import type { LeaseRequest } from "../protocol/LeaseRequest.js"
 import type * as Trace from "../protocol/Trace.js"
@@ -113,24 +114,28 @@ export interface SubmitOptions {
 }
 
 /** Options of a subscription (§7.6). */
-export interface SubscribeOptions<Out, OutWire> {
+export interface SubscribeOptions<Out, OutWire, Err = never, ErrWire = never, Events = {}> {
   /** Whether to see what came before. Default false. */
   readonly history?: boolean | undefined
   /** Only what came after this number of the owner's session; with `history`. Default 0. */
   readonly fromEventSeq?: number | undefined
   /** The priority of the request's envelope: a hint. Default: none. */
   readonly priority?: Priority | undefined
-  /** Decodes the result. */
+  /** Decodes the result; in the place of {@link agent}'s output, where both are given. */
   readonly output?: Schema.Schema<Out, OutWire> | undefined
+  /** Decodes the result, the error and the events: the agent's class, or its Schemas. The runtime is not asked whether it is the job's. */
+  readonly agent?: AgentTypes<Out, OutWire, Err, ErrWire, Events> | undefined
 }
 
 /** Options of `ArcpClientService.attach`. */
-export interface AttachOptions<Out, OutWire> {
+export interface AttachOptions<Out, OutWire, Err = never, ErrWire = never, Events = {}> {
   /**
    * Whether to see all of the job's history. Default false: events that the facts of {@link ClientOptions.resume} list as processed
    * are left out; a job that is not in the facts is shown from its beginning.
    */
   readonly history?: boolean | undefined
-  /** Decodes the result. */
+  /** Decodes the result; in the place of {@link agent}'s output, where both are given. */
   readonly output?: Schema.Schema<Out, OutWire> | undefined
+  /** Decodes the result, the error and the events: the agent's class, or its Schemas. The runtime is not asked whether it is the job's. */
+  readonly agent?: AgentTypes<Out, OutWire, Err, ErrWire, Events> | undefined
 }

@@ -12,6 +12,7 @@ import * as Either from "effect/Either"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import type * as Stream from "effect/Stream"
+import { type AgentTypes, decodeError } from "../protocol/AgentSpec.js"
 import { type ArcpError, oneLine } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
 import type { WireBudget, WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
@@ -46,8 +47,11 @@ export interface Credential {
   readonly profile: string | undefined
 }
 
-/** What an observer sees of a job (ARCP 1.1 §7.6). */
-export interface ObservedJob<Out> {
+/**
+ * What an observer sees of a job (ARCP 1.1 §7.6). `Err` is what its agent declares to fail with, `Event` what it emits: both are known
+ * where the agent is.
+ */
+export interface ObservedJob<Out, Err = never, Event = JobEvent> {
   readonly jobId: string
   /** `name@version`, as resolved. */
   readonly agent: string
@@ -61,20 +65,22 @@ export interface ObservedJob<Out> {
    * Every event once, in order, from the first that this client received, however often the connection drops; ends with
    * the job. Can be run more than once. While it is more than half of `eventBuffer` or `eventBufferBytes` behind, what it has
    * not yet taken is not acknowledged, so that a slow consumer slows the agent (§6.5). An event of kind `result_chunk` has its
-   * place and an empty `data`: read {@link chunks} or {@link bytes}.
+   * place and an empty `data`: read {@link chunks} or {@link bytes}. An event of a kind that the agent declares has its body decoded and
+   * its kind as `_tag`; where the body does not fit, it comes as it is, with `_tag: "other"` and `malformed: true`.
    *
    * Fails with `EventsMissed` where events are gone: the buffer ran over before they were consumed, the session could not be
    * resumed and the runtime's history starts later (§6.3), or a late observer's history does (§7.6). Fails when the job is lost
    * to this client.
    */
-  readonly events: Stream.Stream<JobEvent, ArcpError | ClientError>
+  readonly events: Stream.Stream<Event, ArcpError | ClientError>
   /** As {@link events}, where events that are gone are a mark in their place instead of a failure. */
   readonly eventsWith: {
-    (options: EventsOptions & { readonly onGap: "mark" }): Stream.Stream<JobEvent | EventsGap, ArcpError | ClientError>
-    (options: EventsOptions): Stream.Stream<JobEvent, ArcpError | ClientError>
+    (options: EventsOptions & { readonly onGap: "mark" }): Stream.Stream<Event | EventsGap, ArcpError | ClientError>
+    (options: EventsOptions): Stream.Stream<Event, ArcpError | ClientError>
   }
   /**
-   * The result, decoded. A job that failed, was cancelled or timed out fails with its error.
+   * The result, decoded. A job that failed, was cancelled or timed out fails with its error: the agent's own, where it is of the type
+   * that the agent declares (1.0 §12); one that does not fit that type comes undecoded, as `AgentFailure` or `VendorError`.
    *
    * A streamed result (§8.4) is assembled first. Text is offered to the output Schema as a string, then as the JSON that
    * it holds; bytes as a `Uint8Array`, then as the text that they are, in the same way. Without a Schema it is the string
@@ -84,7 +90,7 @@ export interface ObservedJob<Out> {
    * `maxResultBytes` came or a text is longer than a string can be, with `EventsMissed` where its first chunks are gone, and with
    * `ResultInvalid` where it does not fit its Schema or is not complete. An inline result is available after any gap.
    */
-  readonly result: Effect.Effect<Out, ArcpError | ClientError>
+  readonly result: Effect.Effect<Out, Err | ArcpError | ClientError>
   /** As {@link bytes}, chunk by chunk as the agent wrote them: strings, or byte arrays. */
   readonly chunks: Stream.Stream<string | Uint8Array, ArcpError | ClientError>
   /**
@@ -119,7 +125,7 @@ export interface EventsGap {
 }
 
 /** A job that this client submitted, or attached to. */
-export interface JobHandle<Out> extends ObservedJob<Out> {
+export interface JobHandle<Out, Err = never, Event = JobEvent> extends ObservedJob<Out, Err, Event> {
   /** The key under which it was submitted: given, or generated (§7.2). Empty for an attached job. */
   readonly idempotencyKey: string
   readonly credentials: ReadonlyArray<Credential>
@@ -201,13 +207,14 @@ const decode = <Out, OutWire>(output: Schema.Schema<Out, OutWire>, candidate: un
   }
 }
 
-/** The job's result through the output Schema. */
-export const resultOf = <Out, OutWire>(
+/** The job's result through the Schemas of output and error. */
+export const resultOf = <Out, OutWire, Err, ErrWire>(
   job: ClientJob,
-  output: Schema.Schema<Out, OutWire> | undefined
-): Effect.Effect<Out, ArcpError | ClientError> => {
-  return Effect.flatMap(awaited(job), (end): Effect.Effect<Out, ArcpError | ClientError> => {
-    if (end._tag !== "result") return Effect.fail(end.error)
+  { error, output }: Partial<AgentTypes<Out, OutWire, Err, ErrWire, unknown>>
+): Effect.Effect<Out, Err | ArcpError | ClientError> => {
+  return Effect.flatMap(awaited(job), (end): Effect.Effect<Out, Err | ArcpError | ClientError> => {
+    if (end._tag === "error") return Effect.fail(decodeError(error, end.error))
+    if (end._tag === "lost") return Effect.fail(end.error)
     const { payload } = end
     const invalid = (message: string) => Effect.fail(new ResultInvalid({ jobId: job.jobId, message }))
     let candidates: ReadonlyArray<unknown>

@@ -187,6 +187,22 @@ export class VendorError extends Schema.TaggedError<VendorError>()("VendorError"
   details: Schema.optional(ErrorDetails)
 }) {}
 
+/** The code of an {@link AgentFailure}. */
+const agentFailureCode = "AGENT_FAILURE"
+
+/**
+ * `AGENT_FAILURE`: an agent failed with an error that has no code of its own (1.0 §12 leaves codes of agents to vendors). `details.error`
+ * is the error's tag; `details.encoded` the error, where the agent declares its type; else `details.fields` its fields that are JSON,
+ * bounded.
+ */
+export class AgentFailure extends Schema.TaggedError<AgentFailure>()("AgentFailure", {
+  message: Schema.String,
+  retryable: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  details: Schema.optional(ErrorDetails)
+}) {
+  readonly code = agentFailureCode
+}
+
 const classes = {
   PERMISSION_DENIED: PermissionDenied,
   LEASE_SUBSET_VIOLATION: LeaseSubsetViolation,
@@ -228,11 +244,15 @@ export type ProtocolError =
   | InternalError
 
 /** Any error that can arrive over the wire. */
-export type ArcpError = ProtocolError | VendorError
+export type ArcpError = ProtocolError | VendorError | AgentFailure
 
 /** Whether `u` is one of this module's errors. False for any value that cannot be asked, such as a revoked proxy. */
 export const isArcpError = (u: unknown): u is ArcpError =>
-  Text.attempt(() => u instanceof VendorError || errorCodes.some((code) => u instanceof classes[code]), false)
+  Text.attempt(
+    () =>
+      u instanceof VendorError || u instanceof AgentFailure || errorCodes.some((code) => u instanceof classes[code]),
+    false
+  )
 
 /** Codes of errors on the wire are at most this long, in UTF-16 code units. */
 const maxCodeLength = 128
@@ -278,7 +298,7 @@ const tellable = (details: unknown): ErrorDetails => {
     : (JSON.parse(json.text) as ErrorDetails)
 }
 
-/** The error that a payload from the wire stands for; an unknown code becomes a {@link VendorError}. */
+/** The error that a payload from the wire stands for; an unknown code but `AGENT_FAILURE` becomes a {@link VendorError}. */
 export const fromWire = (payload: {
   readonly code: string
   readonly message: string
@@ -291,7 +311,8 @@ export const fromWire = (payload: {
     ...(payload.retryable === undefined ? {} : { retryable: payload.retryable }),
     ...(payload.details === undefined ? {} : { details: payload.details })
   }
-  return isErrorCode(code) ? new classes[code](common) : new VendorError({ code, ...common })
+  if (isErrorCode(code)) return new classes[code](common)
+  return code === agentFailureCode ? new AgentFailure(common) : new VendorError({ code, ...common })
 }
 
 /**

@@ -22,8 +22,13 @@ const LogLevelIn = Schema.String.pipe(
   })
 )
 
-/** `log`. */
-export const Log = Schema.Struct({ level: LogLevelIn, message: Schema.String })
+/** `log`. A line of Effect's logger brings its annotations and spans (milliseconds) as objects; of another peer they may be anything. */
+export const Log = Schema.Struct({
+  level: LogLevelIn,
+  message: Schema.String,
+  annotations: Schema.optional(Schema.Unknown),
+  spans: Schema.optional(Schema.Unknown)
+})
 /** `thought`. */
 export const Thought = Schema.Struct({ text: Schema.String })
 /** `tool_call`. */
@@ -118,8 +123,8 @@ export type CoreEvent = {
 }[CoreEventKind]
 
 /**
- * An event of any other kind, or of a core kind whose body breaks its schema (`malformed`): passed through as data,
- * never an error (ARCP 1.0 §8.2).
+ * An event of any other kind, or of a kind whose body breaks its schema (`malformed`), be it a core one or one that the agent declares:
+ * passed through as data, never an error (ARCP 1.0 §8.2).
  */
 export interface OtherEvent extends EventBase {
   readonly _tag: "other"
@@ -130,6 +135,15 @@ export interface OtherEvent extends EventBase {
 
 /** What a job emits, as a client sees it. Branch on `_tag`. */
 export type JobEvent = CoreEvent | OtherEvent
+
+/** An event of a kind that the job's agent declares, its body decoded. */
+export type VendorEvent<Events> = {
+  readonly [K in keyof Events & string]: EventBase & {
+    readonly _tag: K
+    readonly kind: K
+    readonly body: Events[K] extends Schema.Schema.AnyNoContext ? Schema.Schema.Type<Events[K]> : unknown
+  }
+}[keyof Events & string]
 
 type Obj = { readonly [key: string]: unknown }
 const isObj = (u: unknown): u is Obj => typeof u === "object" && u !== null && !Array.isArray(u)

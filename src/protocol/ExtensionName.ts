@@ -107,3 +107,7 @@ export const isExtension = (name: string): boolean => {
   const kind = classify(name)
   return kind === "vendor" || kind === "experimental"
 }
+
+/** Whether a name is one that a vendor may give to its event kinds: `x-vendor.<vendor>.<name>`, and not this implementation's own. */
+export const isVendorKind = (name: string): name is `x-vendor.${string}` =>
+  name.startsWith("x-vendor.") && !name.startsWith("x-vendor.effect-arcp.") && classify(name) === "vendor"

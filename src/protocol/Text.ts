@@ -5,6 +5,7 @@
  * prototype, strings of 100 MB. Every property is read once, inside a guard, and every text is cut before it is worked on.
  */
 import * as Cause from "effect/Cause"
+import * as Redacted from "effect/Redacted"
 
 /** The longest text that {@link ofUnknown} returns by default, in UTF-16 code units. */
 export const maxLength = 4_096
@@ -114,3 +115,183 @@ export const snapshot = (value: unknown): unknown => {
   const json = toJson(value)
   return json._tag === "Json" ? (JSON.parse(json.text) as unknown) : undefined
 }
+
+const isHalf = (unit: number): boolean => unit >= 0xd800 && unit < 0xe000
+
+/** Bytes that JSON makes of a code unit in UTF-8, at most: half of a surrogate pair counts two of its four. */
+const unitBytes = (unit: number): number => {
+  if (unit < 0x20) return 6
+  if (unit < 0x80) return unit === 0x22 || unit === 0x5c ? 2 : 1
+  return unit < 0x800 || isHalf(unit) ? 2 : 3
+}
+
+/** Bytes that JSON makes of a well-formed text in UTF-8, at most, without the quotes. */
+const jsonBytes = (text: string): number => {
+  let bytes = 0
+  for (let i = 0; i < text.length; i++) bytes += unitBytes(text.charCodeAt(i))
+  return bytes
+}
+
+/** Room for the sign that a text was cut. */
+const ellipsisBytes = 3
+
+/** A well-formed text of at most `bytes` bytes of UTF-8 once it is JSON; a longer one ends with "…". */
+export const fitting = (text: string, bytes: number): string => {
+  // Every unit has at least one byte: what is behind them is never looked at.
+  const whole = wellFormed(text.length > bytes ? text.slice(0, Math.max(0, bytes) + 1) : text)
+  if (whole.length * 6 <= bytes) return whole
+  let used = 0
+  let end = 0
+  for (let i = 0; i < whole.length; i++) {
+    used += unitBytes(whole.charCodeAt(i))
+    if (used <= bytes - ellipsisBytes) end = i + 1
+    if (used <= bytes) continue
+    if (bytes < ellipsisBytes) return ""
+    const last = whole.charCodeAt(end - 1)
+    return `${whole.slice(0, last >= 0xd800 && last < 0xdc00 ? end - 1 : end)}…`
+  }
+  return whole
+}
+
+/** What {@link bounded} keeps of a value. */
+export interface Bounds {
+  /** Bytes of UTF-8 of the copy as JSON, at most. */
+  readonly bytes: number
+  /** Levels of objects and arrays; what is deeper is "…". */
+  readonly depth: number
+  /** What becomes of an object with a prototype of its own: what its `toJSON` returns or its fields are, or it is left out. */
+  readonly instances: "shown" | "omitted"
+  /** What is shown of a text, or of a name. */
+  readonly text: (text: string) => string
+  /** Names of fields whose texts and objects are shown as "<redacted>". */
+  readonly hidden?: RegExp | undefined
+}
+
+/** The longest text of a value that is given to {@link Bounds.text}: one more than what hides credentials takes for whole. */
+const maxShown = 131_073
+
+/** A bigint that is longer than any that a program would read is not made text: that takes seconds. */
+const maxBigint = 1n << 512n
+
+/** Makes one copy. */
+class Copy {
+  private left: number
+  private readonly bounds: Bounds
+  private readonly above = new Set<object>()
+
+  constructor(bounds: Bounds) {
+    this.bounds = bounds
+    // What is put in the place of an element may be over by so much.
+    this.left = bounds.bytes - 4
+  }
+
+  /** Undefined for what is left out. */
+  of(value: unknown, depth: number): unknown {
+    switch (typeof value) {
+      case "string":
+        return this.text(value)
+      case "number":
+        return Number.isFinite(value) ? this.whole(value, 24) : this.text(String(value))
+      case "boolean":
+        return this.whole(value, 5)
+      case "bigint":
+        return this.text(value < maxBigint && value > -maxBigint ? String(value) : "a bigint")
+      case "symbol":
+        return this.text(ofUnknown(value))
+      case "object":
+        return value === null ? this.whole(null, 4) : this.object(value, depth)
+      default:
+        return undefined
+    }
+  }
+
+  private whole<A>(value: A, bytes: number): A | undefined {
+    if (this.left < bytes) return undefined
+    this.left -= bytes
+    return value
+  }
+
+  private text(text: string): string | undefined {
+    if (this.left < ellipsisBytes + 2) return undefined
+    const shown = attempt(() => this.bounds.text(text.slice(0, maxShown)), "…")
+    const cut = fitting(shown, this.left - 2)
+    this.left -= jsonBytes(cut) + 2
+    return cut
+  }
+
+  private object(value: object, depth: number): unknown {
+    if (attempt(() => Redacted.isRedacted(value), false)) return this.text("<redacted>")
+    if (attempt(() => ArrayBuffer.isView(value) || value instanceof ArrayBuffer, false)) return this.text("bytes")
+    if (isInstance(value, Date)) return this.text(attempt(() => value.toISOString(), "an invalid date"))
+    if (isInstance(value, Error)) return this.text(ofUnknown(value, maxShown))
+    if (depth >= this.bounds.depth || this.above.has(value)) return this.text("…")
+    this.above.add(value)
+    const copy = attempt(() => this.structure(value, depth), undefined)
+    this.above.delete(value)
+    return copy
+  }
+
+  private structure(value: object, depth: number): unknown {
+    if (this.left < ellipsisBytes + 4) return undefined
+    if (Array.isArray(value)) return this.array(value, depth)
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype !== Object.prototype && prototype !== null) {
+      if (this.bounds.instances === "omitted") return undefined
+      const toJson = property(value, "toJSON")
+      // What it returns is no deeper than the bound, also where it returns the next of an endless row.
+      if (typeof toJson === "function") return this.of(Reflect.apply(toJson, value, []), depth + 1)
+    }
+    return this.fields(value, depth)
+  }
+
+  private array(value: ReadonlyArray<unknown>, depth: number): ReadonlyArray<unknown> {
+    const copy: Array<unknown> = []
+    this.left -= 2
+    for (let i = 0; i < value.length && this.left > 5; i++) {
+      this.left--
+      copy.push(
+        this.of(
+          attempt(() => value[i], undefined),
+          depth + 1
+        ) ??
+          this.whole(null, 4) ??
+          null
+      )
+    }
+    return copy
+  }
+
+  private fields(value: object, depth: number): object {
+    const copy: Array<[string, unknown]> = []
+    this.left -= 2
+    for (const key of Object.keys(value)) {
+      // The name, its quotes, a colon, a comma, and a value.
+      const room = this.left - 12
+      if (room < ellipsisBytes) break
+      const name = fitting(
+        attempt(() => this.bounds.text(key.slice(0, maxShown)), "…"),
+        Math.min(room, 256)
+      )
+      const before = this.left
+      this.left -= jsonBytes(name) + 4
+      const kept = this.field(value, key, depth + 1)
+      if (kept === undefined) this.left = before
+      else copy.push([name, kept])
+    }
+    return Object.fromEntries(copy)
+  }
+
+  private field(value: object, key: string, depth: number): unknown {
+    const found = property(value, key)
+    const isHidden = (typeof found === "string" || typeof found === "object") && this.bounds.hidden?.test(key) === true
+    return isHidden && found !== null ? this.text("<redacted>") : this.of(found, depth)
+  }
+}
+
+/**
+ * A copy of any value as plain JSON of at most so many bytes, without references to the original; undefined where nothing of it is
+ * kept. Total: what throws when it is read is left out, cycles and what is too deep are "…", what is over the bound is cut or left out.
+ * A `Redacted` stays redacted.
+ */
+export const bounded = (value: unknown, bounds: Bounds): unknown =>
+  attempt(() => new Copy(bounds).of(value, 0), undefined)

@@ -517,7 +517,7 @@ const CountLive = Count.toLayer((n) =>
 
 /** A client and a runtime over a transport. */
 const arcp = (transport: Layer.Layer<Server | Connector>) =>
-  ArcpClient.layerWith({ auth: { token: Redacted.make("t") }, backoff: 10 }).pipe(
+  ArcpClient.layerNoIds({ auth: { token: Redacted.make("t") }, backoff: 10 }).pipe(
     Layer.provideMerge(
       ArcpRuntime.layer({ drainTime: 0 }).pipe(
         Layer.provide(CountLive),

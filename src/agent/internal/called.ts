@@ -1,4 +1,5 @@
-/** Calling user code that returns an effect. */
+/** Calling user code that returns an effect, and reporting what it throws. */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Text from "../../protocol/Text.js"
 
@@ -13,3 +14,7 @@ export const called = <A, E, R>(code: () => Effect.Effect<A, E, R>): Effect.Effe
     return Effect.die(Text.isInstance(defect, Error) ? defect : new Error(Text.ofUnknown(defect)))
   }
 }
+
+/** Logs a defect for operators: in the cause, which is in no event of the job. As text, since the program's loggers may not be total. */
+export const logDefect = (message: string, defect: unknown): Effect.Effect<void> =>
+  Effect.logError(message, Cause.die(new Error(Text.ofUnknown(defect))))

@@ -8,8 +8,8 @@
  */
 import * as Effect from "effect/Effect"
 import * as Redacted from "effect/Redacted"
-import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import type { AgentEvent, AgentTypes } from "../../protocol/AgentSpec.js"
 import { type ArcpError, InvalidRequest } from "../../protocol/Errors.js"
 import type { WireLease } from "../../protocol/Fields.js"
 import type { Accepted } from "../../protocol/Job.js"
@@ -24,6 +24,7 @@ import * as encode from "./encode.js"
 import { startsAt, subscribedOf } from "./history.js"
 import type { ClientJob, Missed, Recovery } from "./job.js"
 import type { Supervisor } from "./supervisor.js"
+import { typedEvents } from "./typedEvents.js"
 import { bytesOf, chunksOf, eventsOf, missedError, type ReaderHooks } from "./jobStreams.js"
 
 /** What is said of a job with `job.accepted` and `job.subscribed`. */
@@ -58,6 +59,24 @@ const checkJobId = (jobId: unknown): Effect.Effect<void, InvalidRequest> =>
 const chunkSize = (size: unknown): number | undefined =>
   typeof size === "number" && size >= 1 ? Math.floor(size) : undefined
 
+/** The Schemas of a job, where its caller gave any. */
+export type Types<Out, OutWire, Err, ErrWire, Events> = Partial<AgentTypes<Out, OutWire, Err, ErrWire, Events>>
+
+/** Reads the Schemas of a call's options once: they may be getters. */
+const typesOf = <Out, OutWire, Err, ErrWire, Events>({
+  agent,
+  output
+}: Pick<AttachOptions<Out, OutWire, Err, ErrWire, Events>, "agent" | "output">): Types<
+  Out,
+  OutWire,
+  Err,
+  ErrWire,
+  Events
+> => {
+  const decodes = output ?? agent?.output
+  return { ...(decodes === undefined ? {} : { output: decodes }), error: agent?.error, events: agent?.events }
+}
+
 /** The functions that make the handles of one client. */
 export type Handles = ReturnType<typeof handles>
 
@@ -80,11 +99,11 @@ export const handles = (
     )
   }
 
-  const observed = <Out, OutWire>(
+  const observed = <Out, OutWire, Err, ErrWire, Events>(
     job: ClientJob,
     said: JobDescription,
-    output: Schema.Schema<Out, OutWire> | undefined
-  ): ObservedJob<Out> => ({
+    types: Types<Out, OutWire, Err, ErrWire, Events>
+  ): ObservedJob<Out, Err, AgentEvent<Events>> => ({
     jobId: job.jobId,
     agent: said.agent ?? "",
     lease: said.lease ?? {},
@@ -93,26 +112,28 @@ export const handles = (
     traceId: said.trace_id,
     parentJobId: said.parent_job_id ?? undefined,
     // Made when it is run: most handles are asked for their result alone.
-    events: Stream.suspend(() => eventsOf(job, hooks, (missed) => Effect.fail(missedError(job.jobId, missed)))),
+    events: Stream.suspend(() =>
+      typedEvents(types.events)(eventsOf(job, hooks, (missed) => Effect.fail(missedError(job.jobId, missed))))
+    ),
     eventsWith: ((options: EventsOptions) =>
       Stream.unwrap(
         Effect.map(
           encode.reading("options", () => ({ chunkSize: options.chunkSize, onGap: options.onGap })),
-          (read) => eventsWith(job, read)
+          (read) => typedEvents(types.events)(eventsWith(job, read))
         )
-      )) as ObservedJob<Out>["eventsWith"],
-    result: resultOf(job, output),
+      )) as ObservedJob<Out, Err, AgentEvent<Events>>["eventsWith"],
+    result: resultOf(job, types),
     chunks: chunksOf(job, hooks),
     bytes: bytesOf(job, hooks)
   })
 
-  const handle = <Out, OutWire>(
+  const handle = <Out, OutWire, Err, ErrWire, Events>(
     job: ClientJob,
     said: JobDescription,
-    output: Schema.Schema<Out, OutWire> | undefined,
+    types: Types<Out, OutWire, Err, ErrWire, Events>,
     idempotencyKey: string
-  ): JobHandle<Out> => ({
-    ...observed(job, said, output),
+  ): JobHandle<Out, Err, AgentEvent<Events>> => ({
+    ...observed(job, said, types),
     idempotencyKey,
     credentials: credentialsOf(said),
     cancel: (reason) =>
@@ -124,17 +145,17 @@ export const handles = (
       )
   })
 
-  const subscribe = <Out = unknown, OutWire = unknown>(
+  const subscribe = <Out = unknown, OutWire = unknown, Err = never, ErrWire = never, Events = {}>(
     jobId: string,
-    options: SubscribeOptions<Out, OutWire> = {}
-  ): Effect.Effect<ObservedJob<Out>, ArcpError | ClientError> =>
+    options: SubscribeOptions<Out, OutWire, Err, ErrWire, Events> = {}
+  ): Effect.Effect<ObservedJob<Out, Err, AgentEvent<Events>>, ArcpError | ClientError> =>
     Effect.gen(function* () {
       yield* checkJobId(jobId)
-      const { from, history, output, ...given } = yield* encode.reading("options", () => ({
+      const { from, history, types, ...given } = yield* encode.reading("options", () => ({
         history: options.history ?? false,
         from: options.fromEventSeq ?? 0,
         priority: options.priority,
-        output: options.output
+        types: typesOf(options)
       }))
       yield* checks.fromEventSeq(from)
       const priority = yield* checks.priority(given.priority)
@@ -150,21 +171,21 @@ export const handles = (
           const recovery: Recovery = { _tag: "observer", from: history ? from : (said.subscribed_from ?? 0) }
           const job = core.adopt(jobId, recovery, { history: follows })
           if (asks && !known) startsAt(job, said, from)
-          return observed(job, said, output)
+          return observed(job, said, types)
         },
         { jobId, features: ["subscribe"], priority }
       )
     })
 
-  const attach = <Out = unknown, OutWire = unknown>(
+  const attach = <Out = unknown, OutWire = unknown, Err = never, ErrWire = never, Events = {}>(
     jobId: string,
-    options: AttachOptions<Out, OutWire> = {}
-  ): Effect.Effect<JobHandle<Out>, ArcpError | ClientError> =>
+    options: AttachOptions<Out, OutWire, Err, ErrWire, Events> = {}
+  ): Effect.Effect<JobHandle<Out, Err, AgentEvent<Events>>, ArcpError | ClientError> =>
     Effect.gen(function* () {
       yield* checkJobId(jobId)
-      const { all, output } = yield* encode.reading("options", () => ({
+      const { all, types } = yield* encode.reading("options", () => ({
         all: options.history === true,
-        output: options.output
+        types: typesOf(options)
       }))
       const known = core.jobs.has(jobId)
       const before = all ? undefined : core.registry.cursor.inherited(jobId)
@@ -179,7 +200,7 @@ export const handles = (
           const recovery: Recovery = { _tag: "observer", from: history ? from : before?.lastEventSeq || from }
           const job = core.adopt(jobId, recovery, { before, history })
           if (isNew && history) startsAt(job, said, from)
-          return handle(job, said, output, "")
+          return handle(job, said, types, "")
         },
         { jobId, features: ["subscribe"] }
       )

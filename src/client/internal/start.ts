@@ -69,7 +69,7 @@ export const start = (given: ClientOptions): Effect.Effect<ArcpClientService, ne
     })
     core.intake.whenChild((accepted) => {
       const job = core.adopt(accepted.job_id, { _tag: "observer", from: 0 })
-      children.announce(observed(job, accepted, undefined))
+      children.announce(observed<unknown, unknown, never, never, {}>(job, accepted, {}))
     })
     const facts = () => factsOfSession(core)
     return {

@@ -14,7 +14,7 @@ import * as Option from "effect/Option"
 import type * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AgentName from "../../protocol/AgentName.js"
-import type { AgentSpec } from "../../protocol/AgentSpec.js"
+import type { AgentEvent, AgentSpec } from "../../protocol/AgentSpec.js"
 import { type ArcpError, InvalidRequest, oneLine } from "../../protocol/Errors.js"
 import type { IdsService } from "../../protocol/Ids.js"
 import * as Message from "../../protocol/Message.js"
@@ -30,13 +30,18 @@ import type { Handles } from "./handles.js"
 import type { Supervisor } from "./supervisor.js"
 import { textOf } from "./text.js"
 
-const readSubmit = (agent: string | AgentSpec<unknown, unknown, unknown, unknown>, options: SubmitOptions) => {
-  const spec = typeof agent === "string" ? undefined : { input: agent.input, output: agent.output }
+/** An agent of any types. */
+type AnySpec = AgentSpec<unknown, unknown, unknown, unknown, unknown, unknown, unknown>
+
+const readSubmit = (agent: string | AnySpec, options: SubmitOptions) => {
+  const spec =
+    typeof agent === "string"
+      ? undefined
+      : { input: agent.input, types: { output: agent.output, error: agent.error, events: agent.events } }
   const name = typeof agent === "string" ? agent : agent.agentName
   const { expiresAt, idempotencyKey, lease, maxRuntimeSec, priority, requestTimeout, trace } = options
   return {
     spec,
-    output: spec?.output,
     name,
     versioned: typeof agent === "string" ? agent : AgentName.format({ name, version: agent.version }),
     expiresAt,
@@ -89,15 +94,15 @@ const currentTrace: Effect.Effect<TraceContext | undefined> = Effect.map(
 export const makeSubmit =
   (core: Core, call: Call, session: Pick<Supervisor, "connected">, ids: IdsService, submitted: Handles["submitted"]) =>
   (
-    agent: string | AgentSpec<unknown, unknown, unknown, unknown>,
+    agent: string | AnySpec,
     input?: unknown,
     submitOptions: SubmitOptions = {}
-  ): Effect.Effect<JobHandle<unknown>, ArcpError | ClientError> =>
+  ): Effect.Effect<JobHandle<unknown, unknown, AgentEvent<unknown>>, ArcpError | ClientError> =>
     Effect.gen(function* () {
       const asked = yield* encode.reading("options", () => readSubmit(agent, submitOptions))
       const options = yield* checks.encodeSubmit(asked)
       const timeout = yield* checks.timeout(asked.requestTimeout)
-      const { output, spec } = asked
+      const { spec } = asked
       const wire = spec === undefined ? input : yield* encodeInput(spec.input, input)
       const encoded = wire === undefined ? undefined : yield* encode.json("payload.input", wire)
       const priority = yield* checks.priority(asked.priority)
@@ -112,7 +117,12 @@ export const makeSubmit =
         { agent: name, input: encoded ?? null, ...options, idempotency_key: key },
         (message, request) => {
           const accepted = message.payload as Message.RuntimePayload<"job.accepted">
-          return submitted(core.adopt(accepted.job_id, { _tag: "owner", submit: request }), accepted, output, key)
+          return submitted(
+            core.adopt(accepted.job_id, { _tag: "owner", submit: request }),
+            accepted,
+            spec?.types ?? {},
+            key
+          )
         },
         { trace, priority, features: checks.neededFeatures(name, options), timeout }
       )

@@ -138,12 +138,13 @@ export class Run implements Runs {
   private runHandler(running: Running): void {
     const { budgets, ending, fork, guards, startHandler } = this.engine
     const { agent } = running
-    const { gate, service } = JobServices.make(running, this.engine)
+    const { gate, logged, service } = JobServices.make(running, this.engine)
     const handler = Effect.suspend(() =>
       agent.run(running.input, (context) => handlerServices(context, gate, agent, guards))
     ).pipe(
       Effect.scoped,
       Effect.provideService(Job, service),
+      logged,
       inSpan(running, () => budgets.counters(running.live.jobId))
     )
     running.begin()

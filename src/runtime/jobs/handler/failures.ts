@@ -1,11 +1,16 @@
 /** An agent's or a tool's failure as an error of the protocol (ARCP 1.1 §12). */
+import { Buffer } from "node:buffer"
 import * as Cause from "effect/Cause"
 import * as Option from "effect/Option"
 import { deniedCause } from "../../../agent/Denied.js"
 import type { Denial } from "../../../agent/Gate.js"
+import { Declared } from "../../../agent/Declared.js"
+import { encodedField } from "../../../protocol/AgentSpec.js"
 import {
+  AgentFailure,
   type ArcpError,
   Cancelled,
+  type ErrorDetails,
   InternalError,
   isArcpError,
   oneLine,
@@ -13,6 +18,7 @@ import {
   VendorError
 } from "../../../protocol/Errors.js"
 import * as Text from "../../../protocol/Text.js"
+import * as FrameSize from "../../kernel/FrameSize.js"
 
 /** How much of a failure's text is looked at, in UTF-16 code units: more than the longest credential. */
 const maxText = 131_072
@@ -42,25 +48,96 @@ export interface Upstream {
   readonly hide: (text: string) => string
 }
 
+/** Bytes of the fields of a failure that is not declared, as JSON; and how many are looked at. */
+const maxFieldBytes = 4_096
+const maxFields = 64
+
+/** Fields of errors of clients of HTTP and of models hold these, and nobody has declared them. */
+const secretName = /^auth$|authori[sz]ation|cookie|credential|passw|private|secret|signature|token|api[-_]?key/i
+
+/** What an error has beside its fields, or what is reported of it already. */
+const notFields: ReadonlySet<string> = new Set(["_tag", "cause", "message", "name", "stack"])
+
+/** A text of a failure as clients may read it. */
+const shownText =
+  (upstream: Upstream | undefined) =>
+  (text: string): string =>
+    withoutSecrets(Text.attempt(() => (upstream === undefined ? text : upstream.hide(text)), unsaid))
+
+/** The fields of a failure that are JSON, bounded; objects of classes are left out: clients and requests are among them. */
+const fieldsOf = (failure: unknown, upstream: Upstream | undefined): ErrorDetails | undefined => {
+  if (typeof failure !== "object" || failure === null) return undefined
+  const shown = shownText(upstream)
+  const own = Text.attempt(() => Object.keys(failure), [])
+    .slice(0, maxFields)
+    .filter((key) => !notFields.has(key))
+  if (own.length === 0) return undefined
+  const fields = Text.bounded(Object.fromEntries(own.map((key) => [key, Text.property(failure, key)])), {
+    bytes: maxFieldBytes,
+    depth: 4,
+    instances: "omitted",
+    text: shown,
+    hidden: secretName
+  })
+  return fields === undefined || Object.keys(fields as object).length === 0 ? undefined : (fields as ErrorDetails)
+}
+
+/** The encoded failure without the values of credentials, where it has at most `room` bytes as JSON. */
+const encodedOf = (text: string, room: number, upstream: Upstream | undefined): ErrorDetails => {
+  const shown =
+    upstream === undefined
+      ? text
+      : JSON.stringify(
+          JSON.parse(text, (_, value: unknown) => (typeof value === "string" ? upstream.hide(value) : value))
+        )
+  return FrameSize.fits(shown, room)
+    ? { [encodedField]: JSON.parse(shown) as unknown }
+    : { omitted: `the error has ${Buffer.byteLength(shown)} bytes as JSON, at most ${room} are sent` }
+}
+
+const lineOf = (failure: unknown, upstream: Upstream | undefined): string => {
+  const message =
+    Text.textProperty(failure, "message", maxText) ??
+    (typeof failure === "string" ? failure.slice(0, maxText) : (Text.textProperty(failure, "_tag", 128) ?? unsaid))
+  return oneLine(shownText(upstream)(message))
+}
+
+/** Bytes of a declared failure as JSON, whatever a frame may have. */
+const maxEncoded = 32_768
+
+/** A failure of the type that the agent declares: with its own code where it has one. */
+const ofDeclared = (failure: Declared, upstream: Upstream | undefined, room: number): ArcpError => {
+  const { code, retryable, tag, text } = failure
+  const common = {
+    message: lineOf(failure.message === undefined ? (tag ?? unsaid) : failure.message, upstream),
+    retryable,
+    details: {
+      ...(tag === undefined ? {} : { error: tag }),
+      ...encodedOf(text, Math.min(maxEncoded, room), upstream)
+    }
+  }
+  return plain(code === undefined ? new AgentFailure(common) : new VendorError({ code, ...common }))
+}
+
 /**
- * Its own code where it is one of §12, or was caused by one, or where an upstream means one; `AGENT_FAILURE` where it is a
- * failure of the agent's own. Total, and plain data: the failure comes from user code.
+ * Its own code where it is one of §12, or was caused by one, or where an upstream means one; what the agent declares, where it is that;
+ * `AGENT_FAILURE`, with its tag and its fields, where it is another failure of the agent's own. Total, and plain data: the failure comes
+ * from user code. `room`: bytes of a declared failure as JSON.
  */
-export const toArcpError = (failure: unknown, upstream?: Upstream): ArcpError => {
+export const toArcpError = (failure: unknown, upstream?: Upstream, room = maxEncoded): ArcpError => {
   if (isArcpError(failure)) return plain(failure)
+  if (Text.isInstance(failure, Declared)) return ofDeclared(failure, upstream, room)
   const denied = deniedCause(failure) ?? Text.attempt(() => upstream?.translate(failure), undefined)
   if (denied !== undefined) return plain(denied)
   const tag = Text.textProperty(failure, "_tag", 128)
-  const message =
-    Text.textProperty(failure, "message", maxText) ??
-    (typeof failure === "string" ? failure.slice(0, maxText) : (tag ?? unsaid))
-  return new VendorError({
-    code: "AGENT_FAILURE",
-    message: withoutSecrets(
-      oneLine(Text.attempt(() => (upstream === undefined ? message : upstream.hide(message)), unsaid))
-    ),
-    ...(tag === undefined ? {} : { details: { error: tag } })
-  })
+  const fields = fieldsOf(failure, upstream)
+  const details = { ...(tag === undefined ? {} : { error: tag }), ...(fields === undefined ? {} : { fields }) }
+  return plain(
+    new AgentFailure({
+      message: lineOf(failure, upstream),
+      ...(Object.keys(details).length === 0 ? {} : { details })
+    })
+  )
 }
 
 /** What a call ended with that has no result. A defect is reported without its text, which may hold anything. */

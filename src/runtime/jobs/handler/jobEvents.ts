@@ -78,6 +78,22 @@ export class JobEvents {
     return this.live.ending ? undefined : this.queueAs("event", kind, body)
   }
 
+  /** Whether an event can be queued now and its emitter would not have to wait for anything. */
+  hasRoom(): boolean {
+    const { engine, live } = this
+    const { queuedBytes, queuedEvents } = engine.limits
+    return live.queuedEvents < queuedEvents && live.queuedBytes < queuedBytes && this.throttled() === undefined
+  }
+
+  /** What an emitter waits for where an owner is behind. A job that is being stopped waits for no reader: its finalizers may emit. */
+  private throttled(): Effect.Effect<void> | undefined {
+    const { engine, live, running } = this
+    const { ackLag, ackLagBytes } = engine.limits
+    return live.isAhead(ackLag, ackLagBytes) && running.stop === undefined
+      ? engine.backPressure.throttle(live)
+      : undefined
+  }
+
   /** Queues an event now, or returns what is wrong with it; a boolean is whether there is room for more. */
   private queueAs(cls: SegmentClass, kind: string, body: unknown): boolean | InvalidRequest {
     const { live, room } = this
@@ -104,12 +120,7 @@ export class JobEvents {
   /** What an emitter waits for once its event is queued. */
   private paced(hasRoom: boolean): Effect.Effect<void> {
     const { engine, live } = this
-    // A job that is being stopped waits for no reader: its finalizers may emit.
-    const { ackLag, ackLagBytes } = engine.limits
-    const throttle =
-      live.isAhead(ackLag, ackLagBytes) && this.running.stop === undefined
-        ? engine.backPressure.throttle(live)
-        : undefined
+    const throttle = this.throttled()
     if (throttle !== undefined) return Effect.zipRight(throttle, engine.eventLog.room(live))
     return hasRoom ? (pauseIfOver() ?? Effect.void) : engine.eventLog.room(live)
   }

@@ -21,6 +21,7 @@ import * as Costs from "./costs.js"
 import * as JobAuthority from "./jobAuthority.js"
 import { JobCalls } from "./jobCalls.js"
 import { JobEvents } from "./jobEvents.js"
+import { logged } from "./jobLogs.js"
 import { withPriority } from "./priorities.js"
 import { make as makeSteps } from "./steps.js"
 import * as StreamedResult from "./streamedResult.js"
@@ -29,8 +30,17 @@ const invalid = (message: string) => Effect.fail(new InvalidRequest({ message })
 
 const sha256 = /^[0-9a-f]{64}$/
 
-/** Makes the service, and the gate that the job's other services are guarded by. */
-export const make = (running: Running, engine: Engine): { readonly service: JobService; readonly gate: Gate } => {
+/** What one job's handler has. */
+export interface HandlerService {
+  readonly service: JobService
+  /** What the job's other services are guarded by. */
+  readonly gate: Gate
+  /** Runs the handler so that what it logs is the job's. */
+  readonly logged: ReturnType<typeof logged>
+}
+
+/** Makes the service, and what goes with it. */
+export const make = (running: Running, engine: Engine): HandlerService => {
   const { live } = running
   const events = new JobEvents(running, engine)
   const calls = new JobCalls(events)
@@ -77,7 +87,7 @@ export const make = (running: Running, engine: Engine): { readonly service: JobS
     streamResult: StreamedResult.make(events),
     step: makeSteps(running, engine)
   }
-  return { service, gate: JobAuthority.makeGate(calls) }
+  return { service, gate: JobAuthority.makeGate(calls), logged: logged(calls) }
 }
 
 const makeMetric =

@@ -62,7 +62,9 @@ export const outcomeOf = (
   if (exit._tag === "Success") return { outcome: resultOf(running, exit.value, limits, now, meter) }
   const failure = Cause.failureOption(exit.cause)
   if (failure._tag === "Some" && Cause.defects(exit.cause).length === 0) {
-    return { outcome: { _tag: "error", status: "error", error: toArcpError(failure.value, upstream) } }
+    // Half of a frame: a session that takes no codes of agents is sent them in an error around the error.
+    const room = Math.floor(FrameSize.bodyRoom(limits) / 2)
+    return { outcome: { _tag: "error", status: "error", error: toArcpError(failure.value, upstream, room) } }
   }
   if (Cause.isInterruptedOnly(exit.cause)) return { outcome: internal("the agent's fiber was interrupted from within") }
   const denied = diedOfDenial(exit.cause)
