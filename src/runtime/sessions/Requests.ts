@@ -34,7 +34,7 @@ import { Meter, type MeterShape } from "../kernel/Metrics.js"
 import { BackPressure } from "../log/BackPressure.js"
 import type { Outbox } from "../log/Outbox.js"
 import type { SessionLog } from "../log/SessionLog.js"
-import * as Peers from "../kernel/Peers.js"
+import { refusalFor } from "../log/SessionView.js"
 import { artifactAnswers, type ArtifactMessage } from "./internal/artifactAnswers.js"
 import * as JobsPage from "./internal/jobsPage.js"
 import type { Attached } from "./Sessions.js"
@@ -110,7 +110,7 @@ export class Conversation implements Attached {
   /** Posts the error of a request. */
   fail(error: ArcpError, request: Envelope.RawEnvelope): void {
     this.link.post(errorFrame(this.head(), error, request.id))
-    const refusal = Peers.refusalFor(this.session, request, error)
+    const refusal = refusalFor(this.session, request, error)
     if (refusal !== undefined) this.link.post(refusal)
   }
 
