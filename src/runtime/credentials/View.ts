@@ -20,7 +20,7 @@ import type { JobRecord } from "../../store/Store.js"
 import type { Connection } from "../../transport/Connection.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import type { LimitsShape } from "../kernel/Limits.js"
-import { maySeeSecrets, secrets } from "../log/SessionView.js"
+import { secrets } from "../log/SessionView.js"
 import type { Credentials } from "./Credentials.js"
 
 /** A session, as far as it decides what may be shown in it. */
@@ -46,7 +46,7 @@ export const carries = (
 ): boolean => name !== secrets || secure || isLoopback(remoteAddress)
 
 /** Whether secrets may be shown in a session at all, of its own jobs. */
-export const maySee: (viewer: Pick<Viewer, "features">) => boolean = maySeeSecrets
+export const maySee = ({ features }: Pick<Viewer, "features">): boolean => features.has(secrets)
 
 /** The live credentials of a job, with their values, as a session may see them. */
 export const shownTo = (

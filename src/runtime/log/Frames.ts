@@ -112,7 +112,7 @@ const ready = (
     if (jobSeq < job.recentFrom) break
     const head = headOf(session, job, "job.event")
     const { prioritized } = job
-    const seesOwn = SessionView.seesOwn(session, job)
+    const seesOwn = job.hasOwnerPayloads && SessionView.seesOwn(session, job)
     const last = Math.min(run.lastSeq, upTo)
     while (at < last && frames.length < maxEvents && chars < maxChars) {
       const stored = job.recent[jobSeq - job.recentFrom]
