@@ -869,11 +869,27 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "1.0 §12 an agent's own code goes only to sessions that offered to take it",
-    inside: "src/runtime/kernel/Peers.ts",
-    find: "session.features.has(agentErrors)",
-    replace: "session.peer !== null",
+    inside: "src/runtime/log/SessionView.ts",
+    find: "features.has(agentErrors)",
+    replace: "peer !== null",
     test: "test/runtime/hellos.test.ts",
     title: "1.0 §12 an agent's own code goes to sessions that offered to take it"
+  },
+  {
+    rule: "§9.8.2 an owner is sent a rotated value also where the event is read from the store",
+    inside: "src/runtime/log/Frames.ts",
+    find: "const text = owned === undefined ? whole.payload : SessionView.ownText(owned, jobSeq, whole.payload)",
+    replace: "const text = whole.payload",
+    test: "test/runtime/sessionView.test.ts",
+    title: "§9.8.2 goes to each owner that may see it, live and replayed"
+  },
+  {
+    rule: "1.0 §14 names that an earlier version left in clear are found, and encrypted",
+    inside: "src/store/SqlStore.ts",
+    find: "    yield* reseal(database, sealer)\n",
+    replace: "",
+    test: "test/store/upgrade.test.ts",
+    title: "§7.2 a repeated key is the same job"
   },
   {
     rule: "1.0 §5.1 a refusal before the welcome carries a session_id",

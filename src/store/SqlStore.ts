@@ -16,12 +16,14 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ArtifactStore } from "./ArtifactStore.js"
 import { CredentialLedger } from "./CredentialLedger.js"
-import { access, migrate } from "./internal/sql.js"
+import { migrate } from "./internal/migrating.js"
+import { access } from "./internal/sql.js"
 import { make as makeArtifacts } from "./internal/sqlArtifacts.js"
 import { committing } from "./internal/sqlCommit.js"
 import { tryKey } from "./internal/sqlKey.js"
 import { makeSqlLedger } from "./internal/sqlLedger.js"
 import { reads } from "./internal/sqlReads.js"
+import { reseal } from "./internal/sqlResealing.js"
 import { sweeps } from "./internal/sqlSweeps.js"
 import * as Sealing from "./Sealer.js"
 import { Store, type StoreError } from "./Store.js"
@@ -34,6 +36,7 @@ export const make = (
     const database = access(yield* SqlClient)
     yield* database.withConnection("migrate", migrate)
     yield* tryKey(database, sealer)
+    yield* reseal(database, sealer)
     return Store.of({
       durable: true,
       commit: committing(database, sealer),

@@ -78,10 +78,13 @@ const purge = (sql: SqlClient): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
     // The driver takes one step of a statement that answers no rows, and this one's step is a page.
     const freePage = sql.unsafe("PRAGMA incremental_vacuum(1)")
+    let before = Number.POSITIVE_INFINITY
     for (let step = 0; step < maxSteps; step++) {
       const [row] = yield* sql.unsafe<{ readonly freelist_count: number }>("PRAGMA freelist_count")
       const free = row?.freelist_count ?? 0
-      if (free === 0) break
+      // A file of the first version keeps its free pages, and writes to them again.
+      if (free === 0 || free >= before) break
+      before = free
       yield* sql.withTransaction(Effect.replicateEffect(freePage, Math.min(free, pagesPerStep), { discard: true }))
       yield* nextTurn
     }

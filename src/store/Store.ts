@@ -20,6 +20,8 @@ import type { JobStatus } from "../protocol/Session.js"
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   operation: Schema.String,
   message: Schema.String,
+  /** Where a newer version has written the store: the schema that it has, and the newest that this version knows. */
+  schema: Schema.optional(Schema.Struct({ found: Schema.Number, known: Schema.Number })),
   cause: Schema.optional(Schema.Defect)
 }) {}
 

@@ -9,7 +9,7 @@
  * - The credentials of a job are {@link shownTo} sessions of its own principal that may see secrets: in `job.accepted` (also of a child, to
  *   the owners of its parent, and of a repeated submit), in `job.subscribed` and in listings. Other principals observe the job without.
  * - The value of a rotation goes into the event of sessions that own the job and may see secrets, from memory; the stored event has none.
- *   `log/Frames` picks the text, by the same feature.
+ *   `log/SessionView` picks the text, by the same feature.
  *
  * A job whose acceptance could not show its credentials in one frame is refused before it starts: {@link tooLarge}.
  */
@@ -20,6 +20,7 @@ import type { JobRecord } from "../../store/Store.js"
 import type { Connection } from "../../transport/Connection.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import type { LimitsShape } from "../kernel/Limits.js"
+import { secrets } from "../log/SessionView.js"
 import type { Credentials } from "./Credentials.js"
 
 /** A session, as far as it decides what may be shown in it. */
@@ -35,8 +36,6 @@ export interface Shown {
 
 type Wire = Pick<Context.Tag.Service<Credentials>, "wire">
 
-const feature = "provisioned_credentials"
-
 const isLoopback = (address: string | undefined): boolean =>
   address !== undefined && /^(?:::ffff:)?127\.|^::1$/.test(address)
 
@@ -44,10 +43,10 @@ const isLoopback = (address: string | undefined): boolean =>
 export const carries = (
   { remoteAddress, secure }: Pick<Connection, "remoteAddress" | "secure">,
   name: string
-): boolean => name !== feature || secure || isLoopback(remoteAddress)
+): boolean => name !== secrets || secure || isLoopback(remoteAddress)
 
 /** Whether secrets may be shown in a session at all, of its own jobs. */
-export const maySee = ({ features }: Pick<Viewer, "features">): boolean => features.has(feature)
+export const maySee = ({ features }: Pick<Viewer, "features">): boolean => features.has(secrets)
 
 /** The live credentials of a job, with their values, as a session may see them. */
 export const shownTo = (

@@ -2,8 +2,7 @@
  * Reading what a session is to be sent next: from memory where it is new, from the store where it is older.
  *
  * Order: by session number, without a gap. An event's payload was serialised when it was emitted; here it only gets its
- * head. Owners that negotiated credentials get the text with a rotated value (§9.8.2); who may see any other secret is decided in
- * `credentials/View`.
+ * head. What a session is sent otherwise than others is decided in {@link SessionView}.
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -11,16 +10,15 @@ import * as Option from "effect/Option"
 import { ResumeWindowExpired } from "../../protocol/Errors.js"
 import type { IdsService } from "../../protocol/Ids.js"
 import * as Rows from "../../store/Rows.js"
-import type { SegmentClass, Store, StoreError } from "../../store/Store.js"
+import type { Delivery, SegmentClass, Store, StoreError } from "../../store/Store.js"
 import { errorFrame } from "../kernel/ErrorFrame.js"
 import * as FrameSize from "../kernel/FrameSize.js"
-import { inlined, isStreamed } from "./internal/inlined.js"
-import { isLive } from "./JobLog.js"
+import { isPrioritized, prioritizedEnd } from "../kernel/Payload.js"
+import { isLive, type JobLog } from "./JobLog.js"
 import type { EndedJob, SessionRun } from "./Run.js"
 import type { SessionLog } from "./SessionLog.js"
+import * as SessionView from "./SessionView.js"
 import type { Frames, Source } from "./Source.js"
-import { isPrioritized, prioritizedEnd } from "../kernel/Payload.js"
-import { terminalFor } from "../kernel/Peers.js"
 
 type StoreService = Context.Tag.Service<Store>
 
@@ -91,6 +89,10 @@ export interface ReadContext {
   readonly bounds: FrameBounds
 }
 
+/** An event of a type as a session is sent it. */
+const viewed = (session: SessionLog, type: string, payload: string, bytes: number): FrameSize.EventFrame =>
+  type === "job.event" ? SessionView.cut(type, payload, bytes) : SessionView.ended(session, type, payload, bytes)
+
 /** What is in memory behind `cursor`, up to `upTo`; undefined where the store must be asked. */
 const ready = (
   session: SessionLog,
@@ -102,9 +104,6 @@ const ready = (
   const frames: Array<string> = []
   let chars = 0
   let at = cursor
-  // As negotiated now: the session may have been resumed over a transport that must not carry secrets (§14).
-  const secrets = session.features.has("provisioned_credentials")
-  const chunks = session.features.has("result_chunk")
   while (at < upTo && frames.length < maxEvents && chars < maxChars) {
     const run = recentRun(session, at + 1)
     if (run === undefined || !isLive(run.job)) break
@@ -113,34 +112,44 @@ const ready = (
     if (jobSeq < job.recentFrom) break
     const head = headOf(session, job, "job.event")
     const { prioritized } = job
+    const seesOwn = job.hasOwnerPayloads && SessionView.seesOwn(session, job)
     const last = Math.min(run.lastSeq, upTo)
     while (at < last && frames.length < maxEvents && chars < maxChars) {
-      const payload = job.recent[jobSeq - job.recentFrom]
-      if (payload === undefined) break
-      const own =
-        secrets && job.hasOwnerPayloads && job.owners.includes(session)
-          ? (job.ownerPayload(jobSeq) ?? payload)
-          : payload
-      const isEnd = jobSeq === job.terminalSeq
-      // Its chunks are read from the store.
-      if (isEnd && !chunks && isStreamed(own)) {
-        return frames.length === 0 ? undefined : { frames, cursor: at }
-      }
-      at++
-      const text = isEnd ? terminalFor(session, job.terminalType, own, bounds.payload) : own
-      if (FrameSize.fits(text, bounds.payload)) {
-        frames.push(
-          eventText(isEnd ? headOf(session, job, job.terminalType) : head, ids.unsafeUlid(now), at, text, prioritized)
-        )
+      const stored = job.recent[jobSeq - job.recentFrom]
+      if (stored === undefined) break
+      const text = seesOwn ? SessionView.ownText(job, jobSeq, stored) : stored
+      if (jobSeq !== job.terminalSeq && FrameSize.fits(text, bounds.payload)) {
+        at++
+        frames.push(eventText(head, ids.unsafeUlid(now), at, text, prioritized))
       } else {
-        const cut = FrameSize.event(isEnd ? job.terminalType : "job.event", text, bounds.payload)
-        frames.push(eventText(headOf(session, job, cut.type), ids.unsafeUlid(now), at, cut.payload, prioritized))
+        const type = jobSeq === job.terminalSeq ? job.terminalType : "job.event"
+        // Its chunks are read from the store.
+        if (SessionView.isWanting(session, type, text)) {
+          return frames.length === 0 ? undefined : { frames, cursor: at }
+        }
+        at++
+        const { payload, type: sent } = viewed(session, type, text, bounds.payload)
+        frames.push(eventText(headOf(session, job, sent), ids.unsafeUlid(now), at, payload, prioritized))
       }
-      chars += own.length
+      chars += text.length
       jobSeq++
     }
   }
   return frames.length === 0 ? undefined : { frames, cursor: at }
+}
+
+/**
+ * The job of a delivery, where the session is sent another text of some of its events: that text is in memory alone, also where the event
+ * itself is read from the store.
+ */
+const ownedBy = (session: SessionLog, { jobId, lastSeq }: Delivery): JobLog | undefined => {
+  if (!SessionView.maySeeSecrets(session)) return undefined
+  const job = recentRun(session, lastSeq)?.job
+  if (job?.jobId === jobId && SessionView.seesOwn(session, job)) return job
+  for (const owned of session.owned) {
+    if (owned.jobId === jobId) return SessionView.seesOwn(session, owned) ? owned : undefined
+  }
+  return undefined
 }
 
 /** As {@link ready}, where it is no longer in memory. */
@@ -168,6 +177,7 @@ const fromStore = (
       const stored = yield* store.job(delivery.jobId)
       if (Option.isNone(stored)) return frames.length === 0 ? undefined : { frames, cursor: at }
       const job: EndedJob = { jobId: delivery.jobId, traceId: stored.value.record.traceId }
+      const owned = ownedBy(session, delivery)
       const segments = yield* store.segments(delivery.jobId, from, to, maxChars - chars)
       let jobSeq = from
       for (const segment of segments) {
@@ -175,18 +185,15 @@ const fromStore = (
         const type = typeOf(segment.class)
         for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
           const stored: FrameSize.EventFrame = { type, payload: segment.payloads[jobSeq - segment.firstSeq]! }
-          const whole =
-            type === "job.result" && isStreamed(stored.payload) && !session.features.has("result_chunk")
-              ? yield* inlined(store, job.jobId, jobSeq, stored.payload, bounds.result)
-              : stored
+          const whole = SessionView.isWanting(session, type, stored.payload)
+            ? yield* SessionView.whole(store, job.jobId, jobSeq, stored.payload, bounds.result)
+            : stored
           // What is translated or cut is read, and must be what it looks like.
           if (type !== "job.event" || !FrameSize.fits(whole.payload, bounds.payload)) {
             yield* Rows.payload(job.jobId, whole.payload)
           }
-          const text = terminalFor(session, whole.type, whole.payload, bounds.payload)
-          const sent = FrameSize.fits(text, bounds.payload)
-            ? { type: whole.type, payload: text }
-            : FrameSize.event(whole.type, text, bounds.payload)
+          const text = owned === undefined ? whole.payload : SessionView.ownText(owned, jobSeq, whole.payload)
+          const sent = viewed(session, whole.type, text, bounds.payload)
           at++
           frames.push(eventText(headOf(session, job, sent.type), ids.unsafeUlid(now), at, sent.payload, true))
           chars += sent.payload.length

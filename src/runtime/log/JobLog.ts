@@ -50,6 +50,8 @@ export interface Recovered {
 
 const maxRecentEvents = 2048
 const maxRecentChars = 1_048_576
+/** Texts for owners alone are few: the newest ones are kept for as long as the job is, also where their events are no longer. */
+const maxOwnerTexts = 64
 
 /** A job that has not ended. */
 export class JobLog {
@@ -74,7 +76,7 @@ export class JobLog {
   private readonly marks = new ByteMarks()
   private end = 0
   private endType: "job.result" | "job.error" = "job.result"
-  private forOwners: Map<number, string> | undefined = undefined
+  private forOwners: ReadonlyMap<number, string> | undefined = undefined
   private waitingEvents = 0
   private waitingChars = 0
   private waiters: Array<() => void> = []
@@ -238,11 +240,13 @@ export class JobLog {
   /** Keeps for its owners another text of an event; for the batch. */
   keepForOwners(seq: number, payload: string): Undo {
     const before = this.forOwners
-    const kept = before ?? new Map<number, string>()
-    kept.set(seq, payload)
+    const kept = new Map(before).set(seq, payload)
+    for (const oldest of kept.keys()) {
+      if (kept.size <= maxOwnerTexts) break
+      kept.delete(oldest)
+    }
     this.forOwners = kept
     return () => {
-      kept.delete(seq)
       this.forOwners = before
     }
   }
@@ -257,8 +261,6 @@ export class JobLog {
     }
     this.payloads = this.payloads.slice(drop)
     this.payloadsFrom += drop
-    if (this.forOwners === undefined) return
-    for (const seq of this.forOwners.keys()) if (seq < this.payloadsFrom) this.forOwners.delete(seq)
   }
 
   // History.

@@ -15,10 +15,10 @@ import type * as Message from "../../protocol/Message.js"
 import { closeCodes, type Frame } from "../../transport/Connection.js"
 import { errorFrame } from "../kernel/ErrorFrame.js"
 import type { MeterShape } from "../kernel/Metrics.js"
-import * as Peers from "../kernel/Peers.js"
 import type { Asking, Reply } from "../kernel/Reply.js"
 import type { Outbox } from "../log/Outbox.js"
 import type { SessionLog } from "../log/SessionLog.js"
+import { refusalFor } from "../log/SessionView.js"
 import type { Attached } from "./Presence.js"
 
 /** Puts of one connection whose bytes may be in memory at a time; the connection is not read meanwhile. */
@@ -91,7 +91,7 @@ export class Conversation implements Attached {
   /** Posts the error of a request. */
   fail(error: ArcpError, request: Envelope.RawEnvelope): void {
     this.link.post(errorFrame(this.head(), error, request.id))
-    const refusal = Peers.refusalFor(this.session, request, error)
+    const refusal = refusalFor(this.session, request, error)
     if (refusal !== undefined) this.link.post(refusal)
   }
 

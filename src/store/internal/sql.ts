@@ -1,9 +1,8 @@
-/** Transactions, migrations and the statements that write: what every SQL store shares. */
+/** Transactions and the statements that write: what every SQL store shares. */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Effect from "effect/Effect"
 import { StoreError } from "../Store.js"
-import { migrations } from "./migrations.js"
 
 export type Row = Readonly<Record<string, unknown>>
 export type Param = string | number | Uint8Array | null
@@ -22,18 +21,20 @@ const advice: Readonly<Record<string, string>> = {
   SQLITE_READONLY: "the file may not be written by this user"
 }
 
-export const fail = (operation: string, cause: unknown, message?: string): StoreError => {
+/** What the database said, and what can be done about it. */
+export const reasonOf = (cause: unknown): string => {
   const outer = cause as (DriverError & { readonly cause?: DriverError }) | undefined
   const inner = outer?.cause ?? outer
   const hint = advice[String(inner?.code).replace(/^(SQLITE_[A-Z]+)_.*/, "$1")]
-  return new StoreError({
+  return `${inner?.message ?? outer?.message ?? "no reason given"}${hint === undefined ? "" : ` (${hint})`}`
+}
+
+export const fail = (operation: string, cause: unknown, message?: string): StoreError =>
+  new StoreError({
     operation,
-    message:
-      message ??
-      `the database refused to ${operation}: ${inner?.message ?? outer?.message ?? "no reason given"}${hint === undefined ? "" : ` (${hint})`}`,
+    message: message ?? `the database refused to ${operation}: ${reasonOf(cause)}`,
     cause
   })
-}
 
 /** How statements reach the database. */
 export type Access = ReturnType<typeof access>
@@ -183,33 +184,6 @@ export const write = {
     `${upsert(["reference"], credentialColumns)} WHERE arcp_credentials.state <> 'revoked'`
   )
 }
-
-/** The latest schema that this version knows. */
-const latest = migrations[migrations.length - 1]!.id
-
-export const migrate = (connection: Connection): Effect.Effect<void, StoreError> =>
-  Effect.gen(function* () {
-    yield* connection.executeRaw("CREATE TABLE IF NOT EXISTS arcp_migrations (id BIGINT PRIMARY KEY)", [])
-    const rows = yield* connection.execute("SELECT id FROM arcp_migrations", [], undefined)
-    const done = new Set((rows as ReadonlyArray<Row>).map((row) => Number(row.id)))
-    const at = Math.max(0, ...done)
-    if (at > latest) {
-      return yield* Effect.fail(
-        fail(
-          "migrate",
-          undefined,
-          `the database was written by a newer version (schema ${at}, this version knows ${latest}): use that version`
-        )
-      )
-    }
-    for (const migration of migrations) {
-      if (done.has(migration.id)) continue
-      yield* transaction(connection, [
-        ...migration.statements.map((statement) => connection.executeRaw(statement, [])),
-        connection.executeRaw("INSERT INTO arcp_migrations (id) VALUES (?)", [migration.id])
-      ])
-    }
-  }).pipe(Effect.mapError((error) => (error instanceof StoreError ? error : fail("migrate", error))))
 
 /** All or nothing. Uninterruptible, so that a connection never goes back inside a transaction. */
 export const transaction = (

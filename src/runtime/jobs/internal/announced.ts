@@ -2,9 +2,9 @@
 import type { RawEnvelope } from "../../../protocol/Envelope.js"
 import * as Message from "../../../protocol/Message.js"
 import { acceptedFor } from "../../credentials/View.js"
-import { hearsOfChildren } from "../../kernel/Peers.js"
 import type { JobLog } from "../../log/JobLog.js"
 import type { SessionLog } from "../../log/SessionLog.js"
+import { hearsOfChildren } from "../../log/SessionView.js"
 import type { Engine } from "./engine.js"
 
 /** Its `job.accepted` with the credentials that the session may see (§9.8.2); undefined for a session that gets none of children. */
