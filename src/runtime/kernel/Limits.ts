@@ -173,8 +173,21 @@ export interface LimitsShape {
   readonly storeTime: number
 }
 
-/** The bounds that are times. */
-const times = {
+/** The names of the bounds that are times. */
+export type TimeLimit =
+  | "handshakeTimeout"
+  | "idleSession"
+  | "cancelGrace"
+  | "leaseGrace"
+  | "keyLifetime"
+  | "retainEndedFor"
+  | "retainArtifactsFor"
+  | "retainArtifactsAtMost"
+  | "sweepEvery"
+  | "storeTime"
+
+/** Whether a time may be zero: with an interval of zero nothing would get through. */
+const times: { readonly [Name in TimeLimit]: "duration" | "interval" } = {
   handshakeTimeout: "interval",
   idleSession: "duration",
   cancelGrace: "duration",
@@ -185,10 +198,7 @@ const times = {
   retainArtifactsAtMost: "interval",
   sweepEvery: "interval",
   storeTime: "interval"
-} as const
-
-/** The names of the bounds that are times. */
-export type TimeLimit = keyof typeof times
+}
 
 /** Changes of the bounds: counts and sizes are numbers, times are durations (a number counts as milliseconds). */
 export type LimitsOptions = {
