@@ -9,7 +9,7 @@ import { ArcpClient, type ClientStatus } from "effect-arcp/client"
 import type { Event } from "effect-arcp/protocol"
 import { ArcpRuntime } from "effect-arcp/runtime"
 import { SqliteStore } from "effect-arcp/store/sqlite"
-import { Faults, FaultyTransport } from "effect-arcp/testing"
+import { FaultyTransport } from "effect-arcp/testing"
 import { Server } from "effect-arcp/transport"
 import { WebSocketClient, WebSocketServer } from "effect-arcp/transport/node"
 import { Console, Effect, Layer, Redacted, Stream } from "effect"
@@ -68,7 +68,7 @@ const say = (status: ClientStatus): Effect.Effect<void> => {
 
 const program = Effect.gen(function* () {
   const client = yield* ArcpClient
-  const faults = yield* Faults
+  const faults = yield* FaultyTransport.Faults
   yield* Console.log(`runtime on ${(yield* Server).address}, jobs and sessions in a SQLite file`)
   yield* Effect.forkScoped(Stream.runForEach(client.status, say))
   yield* client.connected

@@ -220,6 +220,28 @@ describe("keys of the configuration", () => {
   )
 })
 
+describe("the guide", () => {
+  const guide = readFileSync(new URL("../../docs/guides/configuration.md", import.meta.url), "utf8")
+
+  it("lists every key", () => {
+    for (const [name, part] of Object.entries(parts)) {
+      if (name === "Limits") continue
+      for (const key of part.keys) {
+        expect(guide, key).toContain(secretKeys.includes(key) ? `\`${key}\` (secret)` : `\`${key}\``)
+      }
+    }
+  })
+
+  it.scoped("tells how two clients have keys of their own", () =>
+    Effect.gen(function* () {
+      const env = ConfigProvider.fromMap(new Map([["EAST_ARCP_URL", "ws://127.0.0.1:1/"]]), { pathDelim: "_" })
+      const nested = Layer.setConfigProvider(ConfigProvider.nested(env, "EAST"))
+      const context = yield* Layer.build(Layer.provide(WebSocketClient.layerConfig(), nested))
+      expect(Context.get(context, Connector).address).toBe("ws://127.0.0.1:1/")
+    })
+  )
+})
+
 describe("what is configured counts", () => {
   it.scoped("ArcpClient: its token and its times, before what the program says", () =>
     Effect.gen(function* () {

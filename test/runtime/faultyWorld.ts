@@ -1,7 +1,8 @@
 /** Runtimes over stores that break on command. */
 import { Effect, Layer } from "effect"
 import type { MemoryStore } from "../../src/store/index.js"
-import { FaultyStore, type StoreFaults } from "../../src/testing/index.js"
+import type { StoreFaults } from "../../src/testing/FaultyStore.js"
+import { FaultyStore } from "../../src/testing/index.js"
 import { world, type WorldOptions, worldWithConcerns } from "./world.js"
 
 type Stores = Layer.Layer.Success<typeof MemoryStore.layer>

@@ -7,7 +7,7 @@ import { Effect, FastCheck as fc, Logger, LogLevel, TestClock, TestContext } fro
 import { JobScheduler } from "../../src/runtime/jobs/JobScheduler.js"
 import { EventLog } from "../../src/runtime/log/EventLog.js"
 import { MemoryStore } from "../../src/store/index.js"
-import { StoreFaults } from "../../src/testing/index.js"
+import { StoreFaults } from "../../src/testing/FaultyStore.js"
 import { besides, called, calls, makeModel } from "../support/batchModel.js"
 import { Batch, Copies, type JobLog, reached, same, type SessionLog, watchBatches } from "../support/liveState.js"
 import { runs } from "../support/properties.js"

@@ -186,8 +186,8 @@ export type TimeLimit =
   | "sweepEvery"
   | "storeTime"
 
-/** What each of them may be. */
-const times: Readonly<Record<TimeLimit, "interval" | "duration">> = {
+/** Whether a time may be zero: with an interval of zero nothing would get through. */
+const times: { readonly [Name in TimeLimit]: "duration" | "interval" } = {
   handshakeTimeout: "interval",
   idleSession: "duration",
   cancelGrace: "duration",
