@@ -154,6 +154,15 @@ const isBaseOfClass = (declaration: ts.Node, name: ts.Identifier): boolean =>
   ts.isExpressionWithTypeArguments(name.parent) &&
   ts.isHeritageClause(name.parent.parent)
 
+/** The type that a declaration only gives another name. */
+const renamed = (declaration: ts.Declaration): ts.EntityName | undefined =>
+  ts.isTypeAliasDeclaration(declaration) &&
+  declaration.typeParameters === undefined &&
+  ts.isTypeReferenceNode(declaration.type) &&
+  declaration.type.typeArguments === undefined
+    ? declaration.type.typeName
+    : undefined
+
 const documented = (name: PublicName): boolean =>
   [...(name.symbol.declarations ?? []), ...(name.exported.declarations ?? [])].some((declaration) => {
     // The head of a file documents the namespace that the file is; so does a comment at its export, as the compiler drops some heads.
@@ -168,6 +177,14 @@ export const checkSurface = (surface: Surface): ReadonlyArray<SurfaceViolation> 
   const { broken, checker, entries, manifest, missing, root } = surface
   const closed = closedBy(manifest)
   const nameable = new Set([...entries.values()].flat().map(({ symbol }) => symbol))
+  // `export type A = B` is a name of B too, where it is nothing else than B.
+  for (const { declarations } of [...nameable]) {
+    for (const declaration of declarations ?? []) {
+      const named = renamed(declaration)
+      const symbol = named === undefined ? undefined : checker.getSymbolAtLocation(named)
+      if (symbol !== undefined) nameable.add(resolved(checker, symbol))
+    }
+  }
   const inPackage = (symbol: ts.Symbol): ReadonlyArray<ts.Declaration> =>
     (symbol.declarations ?? []).filter((declaration) => declaration.getSourceFile().fileName.startsWith(`${root}dist/`))
   const pathOf = (node: ts.Node): string => node.getSourceFile().fileName.slice(root.length)

@@ -9,5 +9,6 @@ export type { ConnectionStreams, PeerFacts } from "./ConnectionStreams.js"
 export * as MemoryTransport from "./MemoryTransport.js"
 /** One runtime on several transports. */
 export * as Servers from "./Servers.js"
+/** Servers and connectors whose connections are made of Streams. */
 export * as StreamTransport from "./StreamTransport.js"
 export * as WebSocketGlobal from "./WebSocketGlobal.js"

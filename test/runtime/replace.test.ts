@@ -16,7 +16,7 @@ import {
   Subscriptions
 } from "../../src/runtime/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
-import { Faults, TestArcp } from "../../src/testing/index.js"
+import { FaultyTransport, TestArcp } from "../../src/testing/index.js"
 import { Server } from "../../src/transport/index.js"
 import { WebSocketClient, WebSocketServer } from "../../src/transport/node.js"
 
@@ -298,7 +298,7 @@ describe("Sessions (§6)", () => {
     const log: Array<string> = []
     return Effect.gen(function* () {
       const arcp = yield* ArcpClient
-      const faults = yield* Faults
+      const faults = yield* FaultyTransport.Faults
       yield* arcp.connected
       const ids = yield* Effect.fork(sessionIds(arcp, 2))
       expect((yield* arcp.session)?.sessionId).toBe("s-1")
@@ -317,7 +317,7 @@ describe("Sessions (§6)", () => {
     const names = ["open", "resume", "confirm", "left", "expired", "adopt"] as const
     return Effect.gen(function* () {
       const arcp = yield* ArcpClient
-      const faults = yield* Faults
+      const faults = yield* FaultyTransport.Faults
       yield* arcp.connected
       const resumed = yield* Effect.fork(
         Stream.runHead(Stream.filter(arcp.status, (status) => status._tag === "Resumed"))

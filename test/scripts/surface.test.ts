@@ -58,6 +58,20 @@ describe("names that no user can write", () => {
     ])
   })
 
+  it("an alias that is nothing else than a type is a name of it; one that makes another of it is not", () => {
+    const text = "export interface Hidden {}\n/** Opens. */\nexport declare const open: () => Hidden\n"
+    expect(
+      room(`${text}/** Seen. */\nexport type Seen = Hidden`, {
+        "rooms/index.d.ts": 'export { open, type Seen } from "./Room.js"'
+      })
+    ).toStrictEqual([])
+    expect(
+      room(`${text}/** Seen. */\nexport type Seen = Partial<Hidden>`, {
+        "rooms/index.d.ts": 'export { open, type Seen } from "./Room.js"'
+      })
+    ).toContain("not-nameable rooms open > Hidden")
+  })
+
   it.each([
     ["a parameter", "export declare const f: (x: Hidden) => void"],
     ["a result inside another type", "export declare function f(): ReadonlyArray<Hidden>"],
