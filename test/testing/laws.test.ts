@@ -279,6 +279,12 @@ const stores: ReadonlyArray<readonly [string, string, RegExp, Layer.Layer<Store>
     }))
   ],
   [
+    "interrupts itself",
+    listings,
+    /expected no failure; actual: .*interrupted/,
+    stored(() => ({ jobs: () => Effect.interrupt }))
+  ],
+  [
     "hangs",
     listings,
     /an end within .*; actual: it has not ended by then/,

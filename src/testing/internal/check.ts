@@ -148,9 +148,8 @@ export const laws = <S, E>(
           )
         )
       ),
-      Effect.catchAllCause((cause) =>
-        Cause.isInterruptedOnly(cause) ? Effect.interrupt : Effect.fail(brokenBy(name, cause))
-      )
+      // an interruption of the implementation's own is a failure too; one from outside does not come here
+      Effect.catchAllCause((cause) => Effect.fail(brokenBy(name, cause)))
     )
   }))
 }
