@@ -208,6 +208,10 @@ const claimedIssuer = (token: string): unknown => {
   return claims === undefined ? undefined : Text.property(claims, "iss")
 }
 
+/** The schemes (§6.1) under which a signed token may come. */
+const isScheme = (scheme: string | undefined): boolean =>
+  scheme === undefined || ["bearer", "jwt"].includes(scheme.toLowerCase())
+
 const fromSubject = (claims: Readonly<Record<string, unknown>>): Principal | undefined =>
   typeof claims.sub === "string" && claims.sub !== "" ? { id: claims.sub, anonymous: false, claims } : undefined
 
@@ -224,9 +228,7 @@ export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, Jw
     const issuers = options.issuer === undefined ? undefined : [options.issuer].flat()
     const accepts = ({ scheme, token }: AuthRequest): boolean => {
       if (token === undefined) return false
-      const kind = scheme?.toLowerCase()
-      if (kind !== undefined && kind !== "bearer" && kind !== "jwt") return false
-      return kind === "jwt" || Redacted.value(token).split(".", 4).length === 3
+      return isScheme(scheme) && (scheme?.toLowerCase() === "jwt" || Redacted.value(token).split(".", 4).length === 3)
     }
     const isMine = (request: AuthRequest): boolean => {
       if (request.token === undefined || !accepts(request)) return false
@@ -238,6 +240,9 @@ export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, Jw
       Effect.gen(function* () {
         const token = request.token === undefined ? "" : Redacted.value(request.token)
         if (token === "") return yield* new Unauthenticated({ message: "auth.token: a signed JWT is required" })
+        if (!isScheme(request.scheme)) {
+          return yield* new Unauthenticated({ message: "auth.scheme: must be bearer or jwt" })
+        }
         if (token.length > maxTokenLength) {
           return yield* new Unauthenticated({ message: `auth.token: is longer than ${maxTokenLength} characters` })
         }

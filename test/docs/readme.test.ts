@@ -1,4 +1,4 @@
-/** What the README shows compiles, as one program in the order of the page. */
+/** What the README and guides show compiles, each page as one program in the order of the page. */
 import { expect, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -9,12 +9,11 @@ const here = (path: string) => fileURLToPath(new URL(`../../${path}`, import.met
 const blocksOf = (markdown: string): ReadonlyArray<string> =>
   [...markdown.matchAll(/^```ts\n(.*?)^```/gms)].map((match) => match[1] ?? "")
 
-it("the README's code compiles", { timeout: 60_000 }, () => {
-  const blocks = blocksOf(readFileSync(here("README.md"), "utf8"))
+/** What the compiler says of a page's code. */
+const problemsOf = (path: string, before: string, after: string): ReadonlyArray<string> => {
+  const blocks = blocksOf(readFileSync(here(path), "utf8"))
   expect(blocks.length).toBeGreaterThanOrEqual(2)
-  const text = ['import { expect, it } from "@effect/vitest"', ...blocks, "export const shown = [Main, program]"].join(
-    "\n"
-  )
+  const text = [before, ...blocks, after].join("\n")
   const shown = here("test/docs/readme.shown.ts")
   const config = ts.getParsedCommandLineOfConfigFile(here("tsconfig.check.json"), undefined, {
     ...ts.sys,
@@ -28,5 +27,14 @@ it("the README's code compiles", { timeout: 60_000 }, () => {
   const program = ts.createProgram([shown], config.options, host)
   const file = program.getSourceFile(shown)!
   const problems = [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)]
-  expect(problems.map((problem) => ts.flattenDiagnosticMessageText(problem.messageText, "\n"))).toEqual([])
+  return problems.map((problem) => ts.flattenDiagnosticMessageText(problem.messageText, "\n"))
+}
+
+it("the README's code compiles", { timeout: 60_000 }, () => {
+  const imports = 'import { expect, it } from "@effect/vitest"'
+  expect(problemsOf("README.md", imports, "export const shown = [Main, program]")).toEqual([])
+})
+
+it("the code of the guide to a transport of one's own compiles", { timeout: 60_000 }, () => {
+  expect(problemsOf("docs/guides/own-transport.md", "", "")).toEqual([])
 })
