@@ -17,6 +17,8 @@ import {
 import { Buffer } from "node:buffer"
 import { Agent, Job } from "../../src/agent/index.js"
 import * as Text from "../../src/protocol/Text.js"
+import { upstreamOf } from "../../src/runtime/credentials/UpstreamErrors.js"
+import * as JobLogs from "../../src/runtime/jobs/handler/jobLogs.js"
 import { hostileValues } from "../support/hostile.js"
 import { barrier, eventsOf, hello, type Peer, run, submit } from "./peer.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
@@ -177,6 +179,31 @@ describe("§14 what a line does not show", () => {
     })
   )
 })
+
+it.effect("§14 a line shows no value of the job's credentials: not in texts, names, annotations or nested values", () =>
+  Effect.gen(function* () {
+    const bodies: Array<unknown> = []
+    const { logged } = JobLogs.make({
+      running: { agent: { name: "a", version: "1" }, live: { jobId: "j", attempt: 1 } },
+      events: { hasRoom: () => true, queue: (_: string, body: unknown) => void bodies.push(body) },
+      upstream: () => upstreamOf([{ value: Redacted.make("sk-live") }])
+    } as never)
+    yield* logged(
+      Effect.logInfo("key sk-live", { "sk-live": ["sk-live"] }, new Error("sk-live refused")).pipe(
+        Effect.annotateLogs("header", "Bearer sk-live"),
+        Effect.withLogSpan("with sk-live")
+      )
+    )
+    expect(JSON.stringify(bodies)).not.toContain("sk-live")
+    expect(bodies).toMatchObject([
+      {
+        message: 'key <redacted> {"<redacted>":["<redacted>"]} <redacted> refused',
+        annotations: { header: "Bearer <redacted>" },
+        spans: { "with <redacted>": 0 }
+      }
+    ])
+  })
+)
 
 describe("§7.3 a line that cannot be shown", () => {
   it.scoped.each(hostileValues)("does not reach into its handler: %s", ([, make]) =>

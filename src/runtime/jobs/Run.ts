@@ -138,19 +138,22 @@ export class Run implements Runs {
   private runHandler(running: Running): void {
     const { budgets, ending, fork, guards, startHandler } = this.engine
     const { agent } = running
-    const { gate, logged, service } = JobServices.make(running, this.engine)
+    const { gate, logs, service } = JobServices.make(running, this.engine)
     const handler = Effect.suspend(() =>
       agent.run(running.input, (context) => handlerServices(context, gate, agent, guards))
     ).pipe(
       Effect.scoped,
       Effect.provideService(Job, service),
-      logged,
-      inSpan(running, () => budgets.counters(running.live.jobId))
+      inSpan(running, () => budgets.counters(running.live.jobId)),
+      logs.logged
     )
     running.begin()
     startHandler(handler, {
       started: (fiber) => running.runIn(fiber),
-      exited: (exit) => this.exited(running, exit),
+      exited: (exit) => {
+        logs.ended()
+        this.exited(running, exit)
+      },
       lost: (defect) => {
         const what = `the agent ${nameOf(agent)} failed unexpectedly in ${running.live.jobId}: ${Text.ofUnknown(defect)}`
         fork(Effect.logError(what))

@@ -122,30 +122,41 @@ class JobLines {
   }
 }
 
-/** Runs a handler whose lines are annotated, and become events from its agent's level on. */
-export const logged = (calls: JobCalls): (<A, E, R>(handler: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>) => {
+/** What a handler logs. */
+export interface JobLogs {
+  /** Runs a handler, at the bottom of its own fiber, so that what it logs is the job's. */
+  readonly logged: <A, E, R>(handler: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /** The handler has ended: reports the lines that have been left out. */
+  readonly ended: () => void
+}
+
+/** Makes them: lines are annotated, and become events from the agent's level on. */
+export const make = (calls: JobCalls): JobLogs => {
   const { agent, live } = calls.running
-  const annotated = <A, E, R>(handler: Effect.Effect<A, E, R>) =>
-    Effect.locallyWith(handler, FiberRef.currentLogAnnotations, (annotations) =>
-      annotations.pipe(
-        HashMap.set<string, unknown>("job_id", live.jobId),
-        HashMap.set<string, unknown>("agent", nameOf(agent)),
-        HashMap.set<string, unknown>("attempt", live.attempt)
-      )
-    )
   const level = agent.logEvents ?? "Info"
-  if (level === "None") return annotated
-  return (handler) =>
-    Effect.suspend(() => {
-      const lines = new JobLines(calls, LogLevel.fromLiteral(level))
-      const logger = Logger.make<unknown, void>((line) => lines.add(line))
-      return Effect.locallyWith(
-        Effect.ensuring(
-          handler,
-          Effect.sync(() => lines.report())
-        ),
-        FiberRef.currentLoggers,
-        HashSet.add(logger)
-      )
-    }).pipe(annotated)
+  const lines = level === "None" ? undefined : new JobLines(calls, LogLevel.fromLiteral(level))
+  const annotated = FiberRef.update(FiberRef.currentLogAnnotations, (annotations) =>
+    HashMap.mutate(annotations, (own) => {
+      HashMap.set(own, "job_id", live.jobId)
+      HashMap.set(own, "agent", nameOf(agent))
+      HashMap.set(own, "attempt", live.attempt)
+    })
+  )
+  const begin =
+    lines === undefined
+      ? annotated
+      : Effect.zipRight(
+          annotated,
+          FiberRef.update(FiberRef.currentLoggers, (loggers) =>
+            HashSet.add(
+              loggers,
+              Logger.make<unknown, void>((line) => lines.add(line))
+            )
+          )
+        )
+  return {
+    // Nothing of it has to be undone: the fiber is the handler's own.
+    logged: (handler) => Effect.zipRight(begin, handler),
+    ended: () => lines?.report()
+  }
 }

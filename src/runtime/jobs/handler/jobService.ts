@@ -21,7 +21,7 @@ import * as Costs from "./costs.js"
 import * as JobAuthority from "./jobAuthority.js"
 import { JobCalls } from "./jobCalls.js"
 import { JobEvents } from "./jobEvents.js"
-import { logged } from "./jobLogs.js"
+import * as JobLogs from "./jobLogs.js"
 import { withPriority } from "./priorities.js"
 import { make as makeSteps } from "./steps.js"
 import * as StreamedResult from "./streamedResult.js"
@@ -35,8 +35,7 @@ export interface HandlerService {
   readonly service: JobService
   /** What the job's other services are guarded by. */
   readonly gate: Gate
-  /** Runs the handler so that what it logs is the job's. */
-  readonly logged: ReturnType<typeof logged>
+  readonly logs: JobLogs.JobLogs
 }
 
 /** Makes the service, and what goes with it. */
@@ -87,7 +86,7 @@ export const make = (running: Running, engine: Engine): HandlerService => {
     streamResult: StreamedResult.make(events),
     step: makeSteps(running, engine)
   }
-  return { service, gate: JobAuthority.makeGate(calls), logged: logged(calls) }
+  return { service, gate: JobAuthority.makeGate(calls), logs: JobLogs.make(calls) }
 }
 
 const makeMetric =
