@@ -22,7 +22,7 @@ const typed = (name: string, options: { readonly output?: Schema.Schema<any>; re
 const hosted: ReadonlyArray<readonly [name: string, agent: Layer.Layer<never>, end: string | undefined]> = [
   ["dies", Agent.untyped("dies", () => dies), "INTERNAL_ERROR"],
   ["throws", Agent.untyped("throws", throws), "INTERNAL_ERROR"],
-  ["throws-later", Agent.untyped("throws-later", () => Effect.sync(throws)), "INTERNAL_ERROR"],
+  ["throws-later", Agent.untyped("throws-later", () => Effect.sync((): unknown => throws())), "INTERNAL_ERROR"],
   ["finalizer", Agent.untyped("finalizer", () => Effect.addFinalizer(() => dies)), "INTERNAL_ERROR"],
   [
     "failed-and-died",

@@ -223,10 +223,8 @@ describe("JobScheduler (§7)", () => {
             case "dies":
               return Effect.dieMessage("broken")
             case "throws":
-              return Effect.sync(() => {
-                // edge: what a program's own layer may do
-                throw new Error("broken")
-              })
+              // edge: what a program's own layer may do
+              return Effect.sync(() => JSON.parse("{") as undefined)
             case "nonsense":
               return Effect.sync(() => reply(Either.right(undefined as never)))
             default:
