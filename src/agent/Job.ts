@@ -17,6 +17,7 @@ import type { Priority } from "../protocol/Envelope.js"
 import type { AgentSpec } from "../protocol/AgentSpec.js"
 import type { ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import type { LogLevel } from "../protocol/Event.js"
+import type { JobId, PrincipalId } from "../protocol/Ids.js"
 import type { WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import type { LeaseRequest } from "../protocol/LeaseRequest.js"
 import type { Denial } from "./Gate.js"
@@ -84,7 +85,7 @@ export interface DelegateOptions {
 
 /** A delegated job that runs (§10). */
 export interface ChildJob<out Out, out Err = never> {
-  readonly jobId: string
+  readonly jobId: JobId
   readonly delegateId: string
   /** As resolved, `name@version`. */
   readonly agent: string
@@ -151,11 +152,11 @@ export interface StoredArtifactRef extends ArtifactRef {
 
 /** What the {@link Job} service offers. */
 export interface JobService {
-  readonly jobId: string
+  readonly jobId: JobId
   /** The agent as resolved: a version is fixed for the life of a job (§7.5). */
   readonly agent: { readonly name: string; readonly version: string }
   /** Who submitted it. */
-  readonly principalId: string
+  readonly principalId: PrincipalId
   readonly parentJobId: string | undefined
   /** 32 hex digits (§11). */
   readonly traceId: string

@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Configured from "../protocol/Configured.js"
 import { Unauthenticated } from "../protocol/Errors.js"
-import { Ids } from "../protocol/Ids.js"
+import { Ids, PrincipalId } from "../protocol/Ids.js"
 import type { Principal } from "./Principal.js"
 import { entriesOf, tableOf } from "./Tokens.js"
 import * as Verdict from "./Verdict.js"
@@ -55,7 +55,7 @@ export interface AuthenticatorService {
 const digest = (token: string): Buffer => createHash("sha256").update(token, "utf8").digest()
 
 const named = (principal: string | Principal): Principal =>
-  typeof principal === "string" ? { id: principal, anonymous: false, claims: {} } : principal
+  typeof principal === "string" ? { id: PrincipalId(principal), anonymous: false, claims: {} } : principal
 
 const hasToken = ({ scheme, token }: AuthRequest): boolean =>
   token !== undefined && Redacted.value(token) !== "" && (scheme === undefined || scheme.toLowerCase() === "bearer")
@@ -123,7 +123,8 @@ export const bearerWith = <E>(
 export const anonymous: Effect.Effect<AuthenticatorService, never, Ids> = Effect.map(Ids, (ids) => ({
   admitsAnonymous: true,
   accepts: ({ token }: AuthRequest) => token === undefined || Redacted.value(token) === "",
-  authenticate: () => Effect.map(ids.ulid, (id) => ({ id: `anonymous:${id}`, anonymous: true, claims: {} }))
+  authenticate: () =>
+    Effect.map(ids.ulid, (id) => ({ id: PrincipalId(`anonymous:${id}`), anonymous: true, claims: {} }))
 }))
 
 const judgeOf =

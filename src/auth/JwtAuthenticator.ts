@@ -15,6 +15,7 @@ import * as Schema from "effect/Schema"
 import * as jose from "jose"
 import * as Configured from "../protocol/Configured.js"
 import { Unauthenticated } from "../protocol/Errors.js"
+import { PrincipalId } from "../protocol/Ids.js"
 import { check as checkOptions } from "../protocol/Options.js"
 import { Authenticator, type AuthenticatorService, type AuthRequest } from "./Authenticator.js"
 import type { Principal } from "./Principal.js"
@@ -213,7 +214,9 @@ const isScheme = (scheme: string | undefined): boolean =>
   scheme === undefined || ["bearer", "jwt"].includes(scheme.toLowerCase())
 
 const fromSubject = (claims: Readonly<Record<string, unknown>>): Principal | undefined =>
-  typeof claims.sub === "string" && claims.sub !== "" ? { id: claims.sub, anonymous: false, claims } : undefined
+  typeof claims.sub === "string" && claims.sub !== ""
+    ? { id: PrincipalId(claims.sub), anonymous: false, claims }
+    : undefined
 
 /**
  * Verifies JWTs. Fails where the keys cannot be read, or do not go with the algorithms. Where a key set cannot be fetched or read, a token

@@ -1,7 +1,9 @@
+import type { PrincipalId } from "../protocol/Ids.js"
+
 /** Who is behind a session. */
 export interface Principal {
   /** Stable identity; jobs belong to it. */
-  readonly id: string
+  readonly id: PrincipalId
   /** Whether nobody vouched for it: each session of an anonymous client is a principal of its own. */
   readonly anonymous: boolean
   /** What the authenticator knows besides, such as a token's claims. */

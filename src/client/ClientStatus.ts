@@ -1,6 +1,7 @@
 /** What a client's connection is doing: one tagged union, current state first. */
 import type * as Duration from "effect/Duration"
 import type { ArcpError } from "../protocol/Errors.js"
+import type { SessionId } from "../protocol/Ids.js"
 import type { ClientError } from "./ClientError.js"
 
 /** Branch on `_tag`. */
@@ -8,9 +9,9 @@ export type ClientStatus =
   /** The first connection is being opened. */
   | { readonly _tag: "Connecting" }
   /** A new session is open. */
-  | { readonly _tag: "Connected"; readonly sessionId: string }
+  | { readonly _tag: "Connected"; readonly sessionId: SessionId }
   /** The session goes on after a drop; everything after `fromSeq` is sent again (ARCP 1.1 §6.3). */
-  | { readonly _tag: "Resumed"; readonly sessionId: string; readonly fromSeq: number }
+  | { readonly _tag: "Resumed"; readonly sessionId: SessionId; readonly fromSeq: number }
   /** The connection ended; the client comes back by itself. */
   | { readonly _tag: "Disconnected"; readonly code: number; readonly reason: string }
   /** The next attempt is made after `delay`. */
@@ -21,8 +22,8 @@ export type ClientStatus =
    */
   | {
       readonly _tag: "SessionReplaced"
-      readonly sessionId: string
-      readonly previousSessionId: string
+      readonly sessionId: SessionId
+      readonly previousSessionId: SessionId
       readonly recovered: number
       readonly lost: number
     }

@@ -15,6 +15,7 @@ import type * as Stream from "effect/Stream"
 import { type AgentTypes, decodeError } from "../protocol/AgentSpec.js"
 import { type ArcpError, oneLine } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
+import type { JobId } from "../protocol/Ids.js"
 import type { WireBudget, WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import * as Message from "../protocol/Message.js"
 import {
@@ -52,7 +53,7 @@ export interface Credential {
  * where the agent is.
  */
 export interface ObservedJob<Out, Err = never, Event = JobEvent> {
-  readonly jobId: string
+  readonly jobId: JobId
   /** `name@version`, as resolved. */
   readonly agent: string
   readonly lease: WireLease
@@ -118,7 +119,7 @@ export interface EventsOptions {
 /** Stands where events are gone, in a stream with `onGap: "mark"`; the fields are those of `EventsMissed`. */
 export interface EventsGap {
   readonly _tag: "gap"
-  readonly jobId: string
+  readonly jobId: JobId
   readonly from: number
   readonly to: number
   readonly missed: number

@@ -8,12 +8,13 @@
  *   Stream.runForEach((text) => fs.writeFileString("session.json", text)))
  */
 import * as Schema from "effect/Schema"
+import { JobId, SessionId } from "../protocol/Ids.js"
 
 const Count = Schema.Int.pipe(Schema.nonNegative())
 
 /** How far the streams of one job came. {@link SessionFacts} carries it from one process to the next. */
 export const JobFacts = Schema.Struct({
-  jobId: Schema.String,
+  jobId: Schema.String.pipe(Schema.fromBrand(JobId)),
   /** The number of the last event that each of its streams has processed, in the session of the facts. */
   lastEventSeq: Count,
   /** A history of the job is asked for from after this number of the session that owns it. */
@@ -32,7 +33,7 @@ export interface JobFacts extends Schema.Schema.Type<typeof JobFacts> {}
 
 /** What identifies a session; enough to go on with it in another process. The token is a secret. */
 export const SessionFacts = Schema.Struct({
-  sessionId: Schema.String,
+  sessionId: Schema.String.pipe(Schema.fromBrand(SessionId)),
   /** Changes with every connection: facts from before the last welcome soon count no more. */
   resumeToken: Schema.Redacted(Schema.String),
   /**

@@ -8,6 +8,7 @@ import * as Schema from "effect/Schema"
 import { isPriority, type Priority } from "./Envelope.js"
 import { ErrorPayload } from "./Errors.js"
 import { type CoreEventKind, coreEventKinds } from "./ExtensionName.js"
+import { JobId } from "./Ids.js"
 import { Finite, Id, JsonObject, NonNegative, optional, Seq, WireLease, WireLeaseConstraints } from "./Fields.js"
 
 /** The levels of a log event, as they go out. Any case is accepted. */
@@ -108,7 +109,7 @@ export type EventPayload = typeof EventPayload.Type
 /** What every event has. */
 export interface EventBase {
   /** The job that emitted it. */
-  readonly jobId: string
+  readonly jobId: JobId
   /** Its number in the receiving session (§8.3). */
   readonly seq: number
   /** When it was emitted, as the runtime wrote it; empty where the runtime gave none. */
@@ -226,7 +227,8 @@ export const delegateBody = (body: unknown): unknown =>
 export const isCoreKind = (kind: string): kind is CoreEventKind => coreKinds.has(kind)
 
 /** The event that a `job.event` payload stands for, with its envelope's priority. Never fails: what does not fit is an {@link OtherEvent}. */
-export const fromWire = (jobId: string, seq: number, payload: EventPayload, priority?: unknown): JobEvent => {
+export const fromWire = (id: string, seq: number, payload: EventPayload, priority?: unknown): JobEvent => {
+  const jobId = JobId(id)
   if (priority !== undefined && isPriority(priority)) return { ...fromWire(jobId, seq, payload), priority }
   const { kind } = payload
   // A payload may come undecoded.

@@ -16,14 +16,17 @@ import {
   samePrincipal
 } from "../../src/auth/index.js"
 import { Jwt } from "../../src/auth/jwt.js"
-import { Ids } from "../../src/protocol/index.js"
+import { Ids, PrincipalId } from "../../src/protocol/index.js"
 
 const peer = { transport: "memory", secure: true }
 const ask = (way: AuthenticatorService, token?: string, scheme?: string) =>
   way.authenticate({ scheme, token: token === undefined ? undefined : Redacted.make(token), peer })
 
 describe("bearer", () => {
-  const way = bearer({ "alice-token": "alice", "bob-token": { id: "bob", anonymous: false, claims: { role: "x" } } })
+  const way = bearer({
+    "alice-token": "alice",
+    "bob-token": { id: PrincipalId("bob"), anonymous: false, claims: { role: "x" } }
+  })
 
   it.effect("§6.1 a token of the table names its principal; any other is UNAUTHENTICATED without a secret", () =>
     Effect.gen(function* () {

@@ -4,7 +4,7 @@ import { Effect, Layer, Redacted } from "effect"
 import { createHmac } from "node:crypto"
 import { anonymous, Authenticator, bearer, bearerWith } from "../../src/auth/index.js"
 import { Jwt } from "../../src/auth/jwt.js"
-import { Ids } from "../../src/protocol/index.js"
+import { Ids, PrincipalId } from "../../src/protocol/index.js"
 import { type AuthenticatorLawOptions, authenticatorLaws } from "../../src/testing/index.js"
 
 const secret = "s".repeat(32)
@@ -35,7 +35,10 @@ const hs256 = Jwt.jwt({
   issuer: "https://us"
 })
 
-const table = bearer({ "alice-token": "alice", "bob-token": { id: "bob", anonymous: false, claims: { role: "x" } } })
+const table = bearer({
+  "alice-token": "alice",
+  "bob-token": { id: PrincipalId("bob"), anonymous: false, claims: { role: "x" } }
+})
 const inTable = [
   { token: "alice-token", principal: "alice" },
   { token: "bob-token", scheme: "Bearer", principal: "bob" }

@@ -13,7 +13,7 @@ import {
   firstOf
 } from "../../src/auth/index.js"
 import { Jwt } from "../../src/auth/jwt.js"
-import { Ids, Unauthenticated } from "../../src/protocol/index.js"
+import { Ids, PrincipalId, Unauthenticated } from "../../src/protocol/index.js"
 import { runs } from "../support/properties.js"
 
 const peer = { transport: "memory", secure: true }
@@ -35,7 +35,7 @@ const hs = (issuer?: string) =>
     ...(issuer === undefined ? {} : { issuer })
   })
 
-const principal = (id: string) => ({ id, anonymous: false, claims: {} })
+const principal = (id: string) => ({ id: PrincipalId(id), anonymous: false, claims: {} })
 const notMine: ReturnType<typeof principal> | undefined = undefined
 /** A way of a user, that takes its time. */
 const plain = (kind: "accepts" | "refuses" | "fails" | "dies" | "not-mine", id: string, millis = 0) => {

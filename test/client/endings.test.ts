@@ -1,6 +1,7 @@
 /** Ends that must come, and loops that must not: a closed client, its streams, a held connection, a session that is ended at once. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Option, Redacted, Scope, Stream, TestClock } from "effect"
+import { SessionId } from "../../src/protocol/index.js"
 import { ArcpClient } from "../../src/client/index.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { accepting, client, failure, greet, head, sayer, withJob } from "./dialogue.js"
@@ -203,7 +204,11 @@ describe("values that a program passes", () => {
       yield* sayer(peer).result(2, { result: "right" })
       yield* TestClock.adjust("1 second")
       expect(yield* job.result).toBe("right")
-    }).pipe(Effect.provide(client({ resume: { sessionId: "s", resumeToken: Redacted.make("t"), lastEventSeq: -1 } })))
+    }).pipe(
+      Effect.provide(
+        client({ resume: { sessionId: SessionId("s"), resumeToken: Redacted.make("t"), lastEventSeq: -1 } })
+      )
+    )
   )
 
   it.scoped("§8 options of eventsWith that cannot be read fail the stream with INVALID_REQUEST", () =>

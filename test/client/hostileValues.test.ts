@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Chunk, Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Schema, Stream, TestClock } from "effect"
 import { ArcpClient, type ArcpClientService, type ClientOptions } from "../../src/client/index.js"
 import type { AgentSpec } from "../../src/protocol/index.js"
-import { Ids } from "../../src/protocol/index.js"
+import { Ids, SessionId } from "../../src/protocol/index.js"
 import * as ScriptedPeer from "../../src/testing/ScriptedPeer.js"
 import type { Connector, Server } from "../../src/transport/Connection.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
@@ -345,12 +345,12 @@ describe("a hello that cannot be made", () => {
   ends("a token Effect without a token", { auth: { token: Effect.succeed(bad(undefined)) } }, invalid("auth.token"))
   ends(
     "a resume with a token that was wiped",
-    { resume: { sessionId: "s", resumeToken: wiped, lastEventSeq: 0 } },
+    { resume: { sessionId: SessionId("s"), resumeToken: wiped, lastEventSeq: 0 } },
     invalid("resume.resumeToken")
   )
   ends(
     "a resume at no number",
-    { resume: { sessionId: "s", resumeToken: Redacted.make("t"), lastEventSeq: bad(1n) } },
+    { resume: { sessionId: SessionId("s"), resumeToken: Redacted.make("t"), lastEventSeq: bad(1n) } },
     invalid("resume.lastEventSeq")
   )
   for (const [what, make] of thrown) {

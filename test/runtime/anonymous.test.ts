@@ -1,6 +1,7 @@
 /** What anonymous principals are granted, and who is warned of it. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Layer, Logger, Redacted } from "effect"
+import { PrincipalId } from "../../src/protocol/index.js"
 import { Lease } from "../../src/authority/index.js"
 import { anonymous, Authenticator, type AuthenticatorService, bearer, firstOf } from "../../src/auth/index.js"
 import { Ids } from "../../src/protocol/Ids.js"
@@ -50,7 +51,7 @@ const ways: ReadonlyArray<readonly [string, Layer.Layer<Authenticator>, string]>
   ["in a composition of compositions", layerOf(Effect.map(composed, (way) => firstOf([way]))), ""],
   [
     "a token for an anonymous principal",
-    Authenticator.layerBearer({ guest: { id: "guest", anonymous: true, claims: {} } }),
+    Authenticator.layerBearer({ guest: { id: PrincipalId("guest"), anonymous: true, claims: {} } }),
     "guest"
   ]
 ]
@@ -60,8 +61,8 @@ const undeclared: AuthenticatorService = {
   authenticate: ({ token }) =>
     Effect.succeed(
       token === undefined || Redacted.value(token) === ""
-        ? { id: "nobody", anonymous: true, claims: {} }
-        : { id: "alice", anonymous: false, claims: {} }
+        ? { id: PrincipalId("nobody"), anonymous: true, claims: {} }
+        : { id: PrincipalId("alice"), anonymous: false, claims: {} }
     )
 }
 

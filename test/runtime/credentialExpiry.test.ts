@@ -2,6 +2,7 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Clock, Deferred, Effect, Layer, Redacted, TestClock } from "effect"
 import * as jose from "jose"
+import { PrincipalId } from "../../src/protocol/index.js"
 import { Authenticator } from "../../src/auth/index.js"
 import { Jwt } from "../../src/auth/jwt.js"
 import { ArcpClient } from "../../src/client/index.js"
@@ -17,7 +18,7 @@ const features = allFeatures.filter((feature) => feature !== "heartbeat")
 const auth = Layer.succeed(Authenticator, {
   authenticate: ({ token }) => {
     const [id = "", until] = (token === undefined ? "" : Redacted.value(token)).split(" ")
-    const principal = { id, anonymous: false, claims: {} }
+    const principal = { id: PrincipalId(id), anonymous: false, claims: {} }
     return Effect.succeed(until === undefined ? principal : { ...principal, expiresAt: Number(until) })
   }
 })

@@ -2,7 +2,7 @@ import { FetchHttpClient, HttpClient, HttpClientRequest } from "@effect/platform
 import { describe, expect, it } from "@effect/vitest"
 import { Clock, Context, Effect, Either, FastCheck as fc, Inspectable, Layer, Logger, Redacted, Tracer } from "effect"
 import { Glob, Lease } from "../../src/authority/index.js"
-import { Ids } from "../../src/protocol/index.js"
+import { Ids, JobId, PrincipalId } from "../../src/protocol/index.js"
 import { Credentials, LiteLlm, type ProvisionRequest } from "../../src/runtime/index.js"
 import { toLiteLlm } from "../../src/runtime/credentials/internal/liteLlmModels.js"
 import { CredentialLedger, unrevoked } from "../../src/store/index.js"
@@ -18,8 +18,8 @@ const request = (
   const lease = Either.getOrThrow(Lease.compile(wire))
   return {
     reference,
-    jobId: "job_1",
-    principalId: "alice",
+    jobId: JobId("job_1"),
+    principalId: PrincipalId("alice"),
     agent: "echo@1.0.0",
     parentJobId: undefined,
     lease,

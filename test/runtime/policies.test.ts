@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Layer, Logger } from "effect"
+import { PrincipalId } from "../../src/protocol/index.js"
 import { Authenticator } from "../../src/auth/index.js"
 import { ObservationPolicy, type ObservationPolicyShape } from "../../src/runtime/index.js"
 import { backends } from "./backends.js"
@@ -22,7 +23,7 @@ const words = (frame: { readonly payload: Record<string, unknown> }, jobId: stri
 const audited: ObservationPolicyShape = {
   visibility: (principal, owner) =>
     owner !== "alice" ? "nothing" : principal.id === "bob" ? "observe" : principal.id === "carol" ? "know" : "nothing",
-  listed: (principal) => (principal.id === "bob" ? ["alice"] : [])
+  listed: (principal) => (principal.id === "bob" ? [PrincipalId("alice")] : [])
 }
 
 const unknown = "job_00000000000000000000000000"

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Layer, TestClock } from "effect"
-import { SessionId } from "../../src/protocol/index.js"
+import { PrincipalId, SessionId } from "../../src/protocol/index.js"
 import { packageVersion } from "../../src/protocol/Package.js"
 import { TokenIndex } from "../../src/runtime/sessions/internal/resuming.js"
 import { decorate } from "../../src/store/decorate.js"
@@ -455,7 +455,7 @@ describe("heartbeats", () => {
 })
 
 it("§6.3 the index of tokens forgets a session whole, also one that goes while its resume is being stored", () => {
-  const principal = { id: "alice", anonymous: false, claims: {} }
+  const principal = { id: PrincipalId("alice"), anonymous: false, claims: {} }
   const known = { sessionId: SessionId("sess_1"), principal, tokenHash: "second", previousTokenHash: "first" }
   const other = { ...known, sessionId: SessionId("sess_2"), tokenHash: "first", previousTokenHash: undefined }
   const found = () => ["first", "second", "third"].map((hash) => index.get(hash))

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Context, Effect, Layer, Option, Redacted, Scope, Stream } from "effect"
 import { Authenticator, type AuthenticatorService, bearer, firstOf } from "../../src/auth/index.js"
-import { Unauthenticated } from "../../src/protocol/index.js"
+import { PrincipalId, Unauthenticated } from "../../src/protocol/index.js"
 import { ArtifactStore, CredentialLedger, MemoryStore, Store, unrevoked } from "../../src/store/index.js"
 import {
   artifactLaws,
@@ -394,7 +394,7 @@ describe("laws of stores", () => {
 })
 
 const accepted = [{ token: "token-of-alice", principal: "alice" }] as const
-const alice = { id: "alice", anonymous: false, claims: {} }
+const alice = { id: PrincipalId("alice"), anonymous: false, claims: {} }
 const refusing = (text: string) => Effect.fail(new Unauthenticated({ message: text }))
 const tokenOf = (request: Parameters<AuthenticatorService["authenticate"]>[0]) =>
   request.token === undefined ? "" : Redacted.value(request.token)
@@ -417,7 +417,9 @@ const authenticators: ReadonlyArray<readonly [string, string, RegExp, Authentica
     /to fail; actual: it succeeded with \{"id":"anonymous"/,
     {
       authenticate: (request) =>
-        Effect.succeed(tokenOf(request) === "token-of-alice" ? alice : { id: "anonymous", anonymous: true, claims: {} })
+        Effect.succeed(
+          tokenOf(request) === "token-of-alice" ? alice : { id: PrincipalId("anonymous"), anonymous: true, claims: {} }
+        )
     }
   ],
   [

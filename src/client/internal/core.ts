@@ -13,6 +13,7 @@
 import * as Either from "effect/Either"
 import * as Envelope from "../../protocol/Envelope.js"
 import { type ArcpError, fromWire, InternalError, InvalidRequest } from "../../protocol/Errors.js"
+import { SessionId } from "../../protocol/Ids.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import type { JobError } from "../../protocol/Job.js"
 import * as Message from "../../protocol/Message.js"
@@ -41,7 +42,7 @@ type MessageOf<T extends Message.RuntimeMessage["type"]> = Extract<Message.Runti
 
 /** The state of a client's session. */
 export class Core {
-  sessionId: string | undefined = undefined
+  sessionId: SessionId | undefined = undefined
   resumeToken: string | undefined = undefined
   ackedSeq = 0
   /** What has come since the last acknowledgement, in UTF-16 code units; where frames come encoded. */
@@ -97,7 +98,7 @@ export class Core {
 
   /** Goes on with the session of an earlier process. */
   restore({ lastSeq, resumeToken, sessionId }: Resume): void {
-    this.sessionId = sessionId
+    this.sessionId = SessionId(sessionId)
     this.resumeToken = resumeToken
     this.numbers.reset(lastSeq)
     this.ackedSeq = lastSeq
@@ -292,10 +293,10 @@ export class Core {
   private welcome({ envelope, payload }: MessageOf<"session.welcome">): Reaction {
     // One connection has one welcome.
     if (this.welcomed) return none
-    const { session_id: sessionId } = envelope
-    if (sessionId === undefined) {
+    if (envelope.session_id === undefined) {
       return { _tag: "refused", error: new InternalError({ message: "the welcome names no session" }) }
     }
+    const sessionId = SessionId(envelope.session_id)
     const previous = this.sessionId === sessionId ? undefined : this.sessionId
     if (previous !== undefined) this.forgetSession()
     else if (this.sessionId !== undefined) {

@@ -13,6 +13,7 @@
 import type { JobError, Result } from "../../protocol/Job.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobEvent } from "../../protocol/Event.js"
+import { JobId } from "../../protocol/Ids.js"
 import type { ClientError } from "../ClientError.js"
 import type { JobFacts } from "../SessionFacts.js"
 import { type Bounds, defaultBounds } from "./bounds.js"
@@ -70,7 +71,7 @@ const maxGaps = 256
 
 /** The client's side of one job. */
 export class ClientJob {
-  readonly jobId: string
+  readonly jobId: JobId
   readonly recovery: Recovery
   readonly bounds: Bounds
   /** The events from position `dropped` on, and their encoded sizes. */
@@ -137,7 +138,7 @@ export class ClientJob {
   private waiters: Array<() => void> = []
 
   constructor(jobId: string, recovery: Recovery, bounds: Bounds = defaultBounds) {
-    this.jobId = jobId
+    this.jobId = JobId(jobId)
     this.recovery = recovery
     this.bounds = bounds
     this.numbered = recovery._tag === "owner"

@@ -1,10 +1,11 @@
 /** What a frame asks the connection's owner to do. */
+import type { SessionId } from "../../protocol/Ids.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 
 export type Reaction =
   | { readonly _tag: "none" }
   /** `previous`: the session that was to be resumed, where another one was given instead. */
-  | { readonly _tag: "welcomed"; readonly previous: string | undefined }
+  | { readonly _tag: "welcomed"; readonly previous: SessionId | undefined }
   /** The runtime refused the session or ended it. */
   | { readonly _tag: "refused"; readonly error: ArcpError }
   /** The runtime said that something is wrong, and not with which request. */

@@ -13,6 +13,7 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { ArcpError, InvalidRequest } from "../../protocol/Errors.js"
+import { SessionId } from "../../protocol/Ids.js"
 import { closeCodes } from "../../transport/Connection.js"
 import { SessionEnded } from "../ClientError.js"
 import type { Outcome as OutcomeOf } from "./attempt.js"
@@ -41,7 +42,7 @@ export class Succession {
   private readonly wrong: InvalidRequest | undefined = undefined
   private welcomedOnce = false
   /** The session that the next one replaces. */
-  private replaced: string | undefined = undefined
+  private replaced: SessionId | undefined = undefined
   /** Whether the next connection is made without a wait. */
   private atOnce = false
   private resuming = false
@@ -77,12 +78,12 @@ export class Succession {
   })
 
   /** A session is open. `previous`: the one that was to be resumed, where another one was given instead. */
-  welcomed(previous: string | undefined): void {
+  welcomed(previous: SessionId | undefined): void {
     const { core, inFlight, notices } = this
     this.welcomedOnce = true
     const before = this.replaced ?? previous
     this.replaced = undefined
-    const sessionId = core.sessionId ?? ""
+    const sessionId = core.sessionId ?? SessionId("")
     notices.found(
       before === undefined && this.resuming
         ? { _tag: "Resumed", sessionId, fromSeq: core.lastSeq }
@@ -99,9 +100,9 @@ export class Succession {
     this.lifetime.welcomed()
   }
 
-  private recover(previousSessionId: string): void {
+  private recover(previousSessionId: SessionId): void {
     Recovery.recover(this.core, (jobs, lost) => {
-      const sessionId = this.core.sessionId ?? ""
+      const sessionId = this.core.sessionId ?? SessionId("")
       this.notices.found({ _tag: "SessionReplaced", sessionId, previousSessionId, recovered: jobs - lost, lost })
     })
   }

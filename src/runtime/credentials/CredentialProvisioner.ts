@@ -6,6 +6,7 @@
  * what comes too late; an implementation just talks to its upstream. Messages of its errors go to logs and to the ledger,
  * so they hold no secret: no key, no part of one, and no text that the upstream sent.
  */
+import type { JobId, PrincipalId } from "../../protocol/Ids.js"
 import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
@@ -43,11 +44,11 @@ export interface ProvisionRequest {
    * key that is named by it can be found again when its answer was lost.
    */
   readonly reference: string
-  readonly jobId: string
-  readonly principalId: string
+  readonly jobId: JobId
+  readonly principalId: PrincipalId
   /** `name@version`. */
   readonly agent: string
-  readonly parentJobId: string | undefined
+  readonly parentJobId: JobId | undefined
   /** The job's effective lease. */
   readonly lease: Lease
   /** What is left of the job's budget, at which the upstream's cap is to be set; empty where the lease sets no budget. */

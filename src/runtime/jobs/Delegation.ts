@@ -406,7 +406,7 @@ export class Delegation implements Delegates {
   private handle({ ended, prepared, request, running }: Child): ChildJob<unknown> {
     const { ending } = this.engine
     return {
-      jobId: request.jobId,
+      jobId: running.live.jobId,
       delegateId: request.delegateId,
       agent: nameOf(prepared.agent),
       lease: prepared.lease.wire,

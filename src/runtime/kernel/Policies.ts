@@ -1,4 +1,5 @@
 /** Decisions that a deployment may change: who sees whose jobs (ARCP 1.1 §6.6, §7.6, §14), and what jobs may be granted (§9). */
+import type { PrincipalId } from "../../protocol/Ids.js"
 import * as Context from "effect/Context"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
@@ -11,9 +12,9 @@ export type Visibility = "observe" | "know" | "nothing"
 /** Decides on observation. */
 export interface ObservationPolicyShape {
   /** What `principal` may know of a job that `owner` (a principal's id) submitted. Owners may always observe. */
-  readonly visibility: (principal: Principal, owner: string) => Visibility
+  readonly visibility: (principal: Principal, owner: PrincipalId) => Visibility
   /** The owners whose jobs a listing for `principal` shows; `"all"` for everybody's. */
-  readonly listed: (principal: Principal) => ReadonlyArray<string> | "all"
+  readonly listed: (principal: Principal) => ReadonlyArray<PrincipalId> | "all"
 }
 
 /** Who may observe whose jobs. Without a layer: only the same principal (§14). */

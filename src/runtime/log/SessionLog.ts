@@ -9,7 +9,7 @@
  * the methods that are named for it here.
  */
 import type { Principal } from "../../auth/Principal.js"
-import { SessionId } from "../../protocol/Ids.js"
+import { PrincipalId, SessionId } from "../../protocol/Ids.js"
 import type { SegmentClass, SessionRecord } from "../../store/Store.js"
 import type { PeerKind } from "../kernel/Peers.js"
 import { ByteMarks } from "../kernel/ByteMarks.js"
@@ -62,7 +62,7 @@ export class SessionLog {
   constructor(record: SessionRecord) {
     this.sessionId = SessionId(record.sessionId)
     this.currentHead = {
-      principal: record.principal,
+      principal: { ...record.principal, id: PrincipalId(record.principal.id) },
       client: record.client,
       features: new Set(record.features),
       tokenHash: record.tokenHash,

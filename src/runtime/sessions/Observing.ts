@@ -16,7 +16,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
 import { type ArcpError, InternalError, JobNotFound, PermissionDenied } from "../../protocol/Errors.js"
-import type { JobId } from "../../protocol/Ids.js"
+import { type JobId, PrincipalId } from "../../protocol/Ids.js"
 import { isTerminal } from "../../protocol/Session.js"
 import { decoded, type DecodedJob } from "../../store/Rows.js"
 import { Store } from "../../store/Store.js"
@@ -83,7 +83,7 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
           ? "nothing"
           : stored.value.record.principalId === principal.id
             ? "observe"
-            : policy.visibility(principal, stored.value.record.principalId)
+            : policy.visibility(principal, PrincipalId(stored.value.record.principalId))
       }))
 
     /** The job where the principal may observe it; a job that it may not know of does not exist. */

@@ -17,6 +17,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { Amounts } from "../../../authority/Amount.js"
 import { InternalError, permanentError } from "../../../protocol/Errors.js"
+import { JobId, PrincipalId } from "../../../protocol/Ids.js"
 import type { StoreError } from "../../../store/Store.js"
 import type { LedgerRecord } from "../../../store/CredentialLedger.js"
 import type { Issued, ProvisionError, ProvisionRequest } from "../CredentialProvisioner.js"
@@ -68,10 +69,10 @@ export const newRow = (
 /** What the provisioner is asked for. */
 export const provisionRequest = (request: IssueRequest, reference: string, remaining: Amounts): ProvisionRequest => ({
   reference,
-  jobId: request.jobId,
-  principalId: request.principalId,
+  jobId: JobId(request.jobId),
+  principalId: PrincipalId(request.principalId),
   agent: request.agent,
-  parentJobId: request.parentJobId,
+  parentJobId: request.parentJobId === undefined ? undefined : JobId(request.parentJobId),
   lease: request.lease,
   remaining,
   models: request.lease.grants.get("model.use")?.globs.map((glob) => glob.source),

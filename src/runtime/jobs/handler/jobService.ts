@@ -12,6 +12,7 @@ import type { Gate } from "../../../agent/Gate.js"
 import type { JobService } from "../../../agent/Job.js"
 import { isPriority, priorities, type Priority } from "../../../protocol/Envelope.js"
 import { InvalidRequest } from "../../../protocol/Errors.js"
+import { PrincipalId } from "../../../protocol/Ids.js"
 import * as ExtensionName from "../../../protocol/ExtensionName.js"
 import { forJob } from "../../artifacts/ForJob.js"
 import { toolResultBody } from "../../kernel/Payload.js"
@@ -59,7 +60,7 @@ export const make = (running: Running, engine: Engine): HandlerService => {
     credentials: authority.credentials,
     jobId: live.jobId,
     agent: { name: running.agent.name, version: running.agent.version },
-    principalId: live.record.principalId,
+    principalId: PrincipalId(live.record.principalId),
     parentJobId: live.record.parentJobId,
     traceId: live.traceId,
     lease: running.lease.wire,

@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import type { AuthenticatorService, AuthRequest } from "../../../auth/Authenticator.js"
 import type { Principal } from "../../../auth/Principal.js"
 import { type ArcpError, InternalError, isArcpError, plain, Unauthenticated } from "../../../protocol/Errors.js"
+import { PrincipalId } from "../../../protocol/Ids.js"
 import * as Text from "../../../protocol/Text.js"
 
 /** Principals' ids are at most this long, in UTF-16 code units. */
@@ -18,7 +19,7 @@ const copyOf = (principal: unknown): Principal | undefined => {
   const claims = Text.snapshot(Text.property(principal, "claims"))
   const expiresAt = Text.property(principal, "expiresAt")
   return {
-    id,
+    id: PrincipalId(id),
     anonymous: Text.property(principal, "anonymous") === true,
     claims:
       typeof claims === "object" && claims !== null && !Array.isArray(claims) ? (claims as Principal["claims"]) : {},
