@@ -55,17 +55,19 @@ const amountOf = (amount: unknown, currency: unknown): Either.Either<Amount.Amou
       : invalid("currency: the amount is a text and names its currency, such as 0.0042 USD")
     : asRequest(Amount.of(amount as number, currency as string))
 
-/** What user code says that a call has cost; what it throws may be anything. */
+/** What user code says that a call has cost; what it throws may be anything, and is for operators alone. */
 const settled = <A>(
   actual: (value: A) => unknown,
   value: A,
-  { currency }: Amount.Amount
+  { currency }: Amount.Amount,
+  tellOperator: (text: string) => void
 ): Either.Either<Amount.Amount, InvalidRequest> => {
   let reported: unknown
   try {
     reported = actual(value)
   } catch (defect) {
-    return invalid(oneLine(`reserve.actual: it failed: ${Text.ofUnknown(defect, 256)}`))
+    tellOperator(`actual failed: ${Text.ofUnknown(defect)}`)
+    return invalid("reserve.actual: it failed")
   }
   const amount = amountOf(reported, typeof reported === "string" ? undefined : currency)
   if (Either.isLeft(amount)) return invalid(`reserve.actual: ${amount.left.message}`)
@@ -77,12 +79,13 @@ const settled = <A>(
 /** Runs the agent's own hook; what becomes of it changes nothing. */
 const tellUnsettled = (
   hook: ((problem: InvalidRequest) => Effect.Effect<void>) | undefined,
-  problem: InvalidRequest
+  problem: InvalidRequest,
+  tellOperator: (text: string) => void
 ): Effect.Effect<void> =>
   hook === undefined
     ? Effect.void
     : Effect.suspend(() => hook(problem)).pipe(
-        Effect.catchAllCause((cause) => Effect.logWarning("onUnsettled of a reservation failed", cause))
+        Effect.catchAllCause((cause) => Effect.sync(() => tellOperator(`onUnsettled failed: ${Text.ofCause(cause)}`)))
       )
 
 /** Makes them. */
@@ -151,6 +154,12 @@ export const make = (calls: JobCalls): Costs => {
       return Either.isLeft(held) ? calls.refuse("cost.budget", args, held.left, false) : Effect.succeed(held.right)
     })
 
+  /** Where nothing of it becomes an event of the job. */
+  const tellOperator = (text: string): void => {
+    const shown = calls.upstream()?.hide(text) ?? text
+    engine.fork(Effect.annotateLogs(Effect.logError(`a reservation could not be settled: ${shown}`), { job_id: jobId }))
+  }
+
   /** Charges what a reserved call has cost, and releases the reservation in the same step. */
   const settle = (
     name: string,
@@ -188,9 +197,9 @@ export const make = (calls: JobCalls): Costs => {
         const release = yield* hold(amount)
         const value = yield* Effect.onError(restore(calls.translated(effect)), () => Effect.sync(release))
         // The call has run: where its cost is not known, it is what was held, and the value is the agent's.
-        const known = actual === undefined ? Either.right(amount) : settled(actual, value, amount)
+        const known = actual === undefined ? Either.right(amount) : settled(actual, value, amount, tellOperator)
         yield* settle(name, amount, known, release)
-        if (Either.isLeft(known)) yield* restore(tellUnsettled(onUnsettled, known.left))
+        if (Either.isLeft(known)) yield* restore(tellUnsettled(onUnsettled, known.left, tellOperator))
         return value
       })
     )
