@@ -69,7 +69,7 @@ const agentCheck = (name: string, ways: ReadonlyArray<string>, quick: boolean): 
     let jobs = 0
     for (const way of ways) {
       for (const shape of shapeNames) {
-        const end = await peer.run("hostile", { way, shape }, { lease }, 4_000)
+        const end = await peer.run("hostile", { way, shape }, { lease }, 10_000)
         if (end?.type === "job.result" || end?.type === "job.error") {
           jobs++
           continue

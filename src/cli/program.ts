@@ -10,10 +10,10 @@ import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
-import * as LogLevel from "effect/LogLevel"
 import { version as protocolVersion } from "../protocol/Envelope.js"
 import { packageName, packageVersion } from "../protocol/Package.js"
 import * as Text from "../protocol/Text.js"
+import { asShown, leastLevel } from "./logLevel.js"
 import { Exit, exitCodes, usage } from "./errors.js"
 import { coloured, emptyOption, optionNames, parserConsole } from "./parserConsole.js"
 import { serve, serveOptions } from "./serve.js"
@@ -99,8 +99,11 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
       Layer.mergeAll(
         NodeContext.layer,
         CliConfig.layer({ showBuiltIns: false }),
-        Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.map(Logger.logfmtLogger, visibleLines))),
-        Logger.minimumLogLevel(LogLevel.Warning)
+        Logger.replace(
+          Logger.defaultLogger,
+          asShown(Logger.withConsoleError(Logger.map(Logger.logfmtLogger, visibleLines)))
+        ),
+        leastLevel
       )
     )
   )
