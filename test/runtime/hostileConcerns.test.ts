@@ -1,6 +1,6 @@
 /** Concerns of a program that throw, never answer or answer nonsense: a failure ends its request, job or session, never the runtime. */
 import { describe, expect, it } from "@effect/vitest"
-import { type Context, Deferred, Duration, Effect, Either, Exit, Fiber, Layer, Scope, TestClock } from "effect"
+import { Context, Deferred, Duration, Effect, Either, Exit, Fiber, Layer, Scope, TestClock } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { Authenticator } from "../../src/auth/index.js"
 import { InternalError, JobId, SessionId } from "../../src/protocol/index.js"
@@ -16,7 +16,7 @@ import {
   Subscriptions
 } from "../../src/runtime/index.js"
 import { MemoryStore } from "../../src/store/index.js"
-import { Store } from "../../src/store/Store.js"
+import { Store, StoreError } from "../../src/store/Store.js"
 import type { Connector } from "../../src/transport/Connection.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { makeStore } from "./mortal.js"
@@ -316,6 +316,92 @@ describe("Sessions (§6)", () => {
       yield* turns
       expect((yield* knock(runtime)).type).toBe("session.welcome")
       yield* soon(runtime.end)
+    })
+  )
+})
+
+describe("what never ends and cannot be interrupted", () => {
+  const stuck = () => Effect.uninterruptible(Effect.never)
+
+  for (const [what, replace, request] of [
+    ["Sessions.resume", { sessions: sessionsOf(() => ({ resume: stuck })) }, undefined],
+    [
+      "Subscriptions.list",
+      {
+        subscriptions: Layer.effect(
+          Subscriptions,
+          Effect.map(Subscriptions, (own) => ({ ...own, list: stuck }))
+        )
+      },
+      "session.list_jobs"
+    ]
+  ] as const) {
+    it.scoped(`does not hold up the runtime's end: ${what}`, () =>
+      Effect.gen(function* () {
+        const runtime = yield* start({ replace })
+        const peer = yield* connect(runtime)
+        if (request === undefined) yield* Effect.forkScoped(knock(runtime, resumeOf(peer)))
+        else yield* peer.send(request, {})
+        yield* turns
+        yield* soon(barrier(peer))
+        yield* soon(runtime.end)
+      })
+    )
+  }
+})
+
+describe("§6.3 resumes of the runtime's own sessions that meet", () => {
+  it.scoped("with one token at once: the last has the session, with a token that resumes it", () =>
+    Effect.gen(function* () {
+      const runtime = yield* start({ replace: {} })
+      const first = yield* connect(runtime)
+      const options = resumeOf(first)
+      const both = yield* Effect.all([connect(runtime, options), connect(runtime, options)], {
+        concurrency: "unbounded"
+      })
+      yield* turns
+      const [loser, winner] = both[0].seen.some(({ type }) => type === "session.error") ? both : [both[1], both[0]]
+      expect((yield* loser!.ended).code).toBe(1008)
+      expect((yield* soon(run(winner!, "echo", 1))).payload.result).toBe(1)
+      yield* winner!.drop
+      yield* turns
+      // It has been confirmed: the tokens before it do not count.
+      for (const old of [first, loser!]) {
+        expect((yield* knock(runtime, resumeOf({ sessionId: first.sessionId, token: old.token }))).type).toBe(
+          "session.error"
+        )
+      }
+      expect((yield* connect(runtime, resumeOf(winner!))).sessionId).toBe(first.sessionId)
+    })
+  )
+
+  it.scoped("one whose row cannot be stored changes nothing: both tokens that there were still count", () =>
+    Effect.gen(function* () {
+      const { layer, store } = yield* makeStore(MemoryStore.layer)
+      let fails = false
+      const faulty = Layer.map(layer, (context) => {
+        const built = Context.get(context, Store)
+        return Context.make(Store, {
+          ...built,
+          commit: (batch) =>
+            fails ? Effect.fail(new StoreError({ operation: "commit", message: "full" })) : built.commit(batch)
+        })
+      })
+      const runtime = yield* start({ replace: {}, store: faulty })
+      const first = yield* connect(runtime)
+      const second = yield* connect(runtime, resumeOf(first))
+      // The second welcome has not been confirmed: the first token counts beside it.
+      fails = true
+      for (const { token } of [first, second]) {
+        const refusal = yield* knock(runtime, resumeOf({ sessionId: first.sessionId, token }))
+        expect(refusal.payload.code).toBe("INTERNAL_ERROR")
+      }
+      fails = false
+      yield* TestClock.adjust("10 seconds")
+      const third = yield* connect(runtime, resumeOf(first))
+      expect((yield* knock(runtime, resumeOf(second))).payload.code).toBe("RESUME_WINDOW_EXPIRED")
+      expect((yield* soon(run(third, "echo", 1))).payload.result).toBe(1)
+      expect((yield* store.recover).sessions.length).toBe(1)
     })
   )
 })
