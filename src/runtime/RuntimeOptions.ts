@@ -60,12 +60,12 @@ export interface ReplacedContext {
 
 /** What the layers of a `replace` may fail with. */
 export type ReplaceError<P extends Replacements> = {
-  readonly [K in keyof P]: P[K] extends Layer.Layer<infer _Out, infer E, infer _In> ? E : never
+  readonly [K in keyof P]-?: NonNullable<P[K]> extends Layer.Layer<infer _Out, infer E, infer _In> ? E : never
 }[keyof P]
 
 /** What the layers of a `replace` need beyond the concerns of the runtime. */
 export type ReplaceContext<P extends Replacements> = {
-  readonly [K in keyof P]: P[K] extends Layer.Layer<infer _Out, infer _E, infer In>
+  readonly [K in keyof P]-?: NonNullable<P[K]> extends Layer.Layer<infer _Out, infer _E, infer In>
     ? Exclude<In, K extends keyof ReplacedContext ? ReplacedContext[K] : never>
     : never
 }[keyof P]

@@ -2,9 +2,11 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Stream, TestClock } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
+import { MemoryStore } from "../../src/store/index.js"
 import { Connector } from "../../src/transport/Connection.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
 import { allFeatures, barrier, dial, type Frame, hello, type Peer, submit } from "./peer.js"
+import { makeStore, start } from "./mortal.js"
 import { world, type WorldOptions } from "./world.js"
 
 const features = allFeatures.filter((feature) => feature !== "heartbeat")
@@ -71,6 +73,56 @@ describe("§14 a session that is idle", () => {
       }).pipe(Effect.provide(over({ runtime: { resumeWindow }, limits: { ...limits, idleSession } })))
     )
   }
+
+  it.scoped("makes room only where that is room enough; else it stays, and counts", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* makeStore(MemoryStore.layer)
+      const before = yield* start(layer, never)
+      const connect = (options: object = {}) => hello({ features, ...options })
+      const peers = yield* Effect.provide(Effect.all([connect(), connect(), connect()]), before)
+      // The next process allows fewer sessions than there are.
+      const after = yield* start(layer, never, { sessionsPerPrincipal: 2, idleSession })
+      yield* Effect.gen(function* () {
+        const [first, second, third] = yield* Effect.forEach(peers, ({ sessionId, token }) =>
+          connect({ resume: { session_id: sessionId, resume_token: token, last_event_seq: 0 } })
+        )
+        yield* submit(third!, "never")
+        yield* TestClock.adjust(idleSession - 1)
+        yield* submit(second!, "never")
+        yield* TestClock.adjust(1)
+        // One of two that would have to go is idle: it stays.
+        expect(yield* knock("alice-token")).toMatchObject(refused)
+        yield* barrier(first!)
+        const again = yield* connect({
+          resume: { session_id: first!.sessionId, resume_token: first!.token, last_event_seq: 0 }
+        })
+        expect(again.sessionId).toBe(first!.sessionId)
+        expect(yield* knock("alice-token")).toMatchObject(refused)
+      }).pipe(Effect.provide(after))
+    })
+  )
+
+  it.scoped("goes with others where more than one has to", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* makeStore(MemoryStore.layer)
+      const before = yield* start(layer, never)
+      const connect = (options: object = {}) => hello({ features, ...options })
+      const peers = yield* Effect.provide(Effect.all([connect(), connect(), connect()]), before)
+      const after = yield* start(layer, never, { sessionsPerPrincipal: 2, idleSession })
+      yield* Effect.gen(function* () {
+        const [first, second, third] = yield* Effect.forEach(peers, ({ sessionId, token }) =>
+          Effect.zipLeft(
+            connect({ resume: { session_id: sessionId, resume_token: token, last_event_seq: 0 } }),
+            TestClock.adjust(1)
+          )
+        )
+        yield* TestClock.adjust(idleSession)
+        expect((yield* knock("alice-token")).type).toBe("session.welcome")
+        for (const gone of [first!, second!]) expect((yield* gone.ended).code).toBe(1013)
+        yield* barrier(third!)
+      }).pipe(Effect.provide(after))
+    })
+  )
 
   it.scoped("§6.3 makes room once its window is over", () =>
     Effect.gen(function* () {

@@ -422,6 +422,17 @@ describe("types of a replacement", () => {
     expectTypeOf<Quota>().toMatchTypeOf<Layer.Layer.Context<typeof runtime>>()
     const plain = ArcpRuntime.layer()
     expectTypeOf<Layer.Layer.Error<typeof plain>>().toEqualTypeOf<never>()
+    const maybe = ArcpRuntime.layer({ replace: { budgets: Math.random() < 2 ? Needing : undefined } })
+    expectTypeOf<Layer.Layer.Error<typeof maybe>>().toEqualTypeOf<"no quota">()
+    expectTypeOf<Quota>().toMatchTypeOf<Layer.Layer.Context<typeof maybe>>()
+    const some: { budgets?: typeof Needing } = { budgets: Needing }
+    const partial = ArcpRuntime.layer({ replace: some })
+    expectTypeOf<Layer.Layer.Error<typeof partial>>().toEqualTypeOf<"no quota">()
+    expectTypeOf<Quota>().toMatchTypeOf<Layer.Layer.Context<typeof partial>>()
+    // A record of layers may have other keys: they are refused when the layer is made.
+    expect(() => ArcpRuntime.layer({ replace: { budgets: Needing, lease: Needing } })).toThrow(
+      "ArcpRuntime: replace.lease: there is no such concern"
+    )
     // @ts-expect-error a layer of another concern
     ArcpRuntime.layer({ replace: { leases: Needing } })
   })

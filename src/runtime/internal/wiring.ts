@@ -32,10 +32,12 @@ import { JobRunner } from "../jobs/JobRunner.js"
 import type { JobScheduler } from "../jobs/JobScheduler.js"
 import * as LeaseChecks from "../jobs/LeaseChecks.js"
 import type { Leases } from "../jobs/Leases.js"
+import { patientScheduler, soundLeases } from "../jobs/PatientJobs.js"
 import * as Rotations from "../jobs/Rotations.js"
 import { atEnd } from "../kernel/AtEnd.js"
 import { claim } from "../kernel/Claims.js"
 import { Deadlines } from "../kernel/Deadlines.js"
+import { SubmitsWait } from "../kernel/Foreign.js"
 import { Meter } from "../kernel/Metrics.js"
 import { patientStore } from "../kernel/Patience.js"
 import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
@@ -50,7 +52,7 @@ import { warnedAuthenticator } from "../sessions/AnonymousAccess.js"
 import { Heartbeats } from "../sessions/Heartbeats.js"
 import * as KnownSessions from "../sessions/KnownSessions.js"
 import * as Observing from "../sessions/Observing.js"
-import { patientSessions } from "../sessions/PatientSessions.js"
+import { patientSessions, patientSubscriptions } from "../sessions/PatientSessions.js"
 import { Presence } from "../sessions/Presence.js"
 import { Serving } from "../sessions/Serving.js"
 import type { Sessions } from "../sessions/Sessions.js"
@@ -178,21 +180,45 @@ const replaced = <I, R>(
   // What else it fails with and needs is in the type of the whole (`ReplaceError`, `ReplaceContext`).
   by === undefined ? own : Layer.provide(by as Layer.Layer<I>, own)
 
+/** The layers that are given; a name that is none of a concern's would be ignored, and the runtime's own act instead. */
+const givenIn = ({ replace = {} }: ReplacingOptions<Replacements>): Replacements => {
+  const names: Readonly<Record<keyof Replacements, true>> = {
+    budgets: true,
+    leases: true,
+    jobScheduler: true,
+    subscriptions: true,
+    sessions: true
+  }
+  const unknown = Object.keys(replace).find((name) => !Object.hasOwn(names, name))
+  // edge: as for other options, when the layer is made
+  if (unknown !== undefined) throw new RangeError(`ArcpRuntime: replace.${unknown}: there is no such concern`)
+  return replace
+}
+
 /** Every concern, without the loop that accepts connections. */
 export const concerns = (
   options: ReplacingOptions<Replacements>
 ): Layer.Layer<Concerns, never, Ids | Store | Authenticator> => {
-  const by = options.replace ?? {}
+  const by = givenIn(options)
   return Serving.layer.pipe(
+    Layer.provide(Layer.succeed(SubmitsWait, by.jobScheduler !== undefined)),
     Layer.provideMerge(Layer.mergeAll(Heartbeats.layer, Presence.layer)),
     Layer.provideMerge(patientSessions(replaced(KnownSessions.layer, by.sessions), by.sessions !== undefined)),
-    Layer.provideMerge(replaced(Observing.layer, by.subscriptions)),
+    Layer.provideMerge(
+      patientSubscriptions(replaced(Observing.layer, by.subscriptions), by.subscriptions !== undefined)
+    ),
     Layer.provideMerge(Rotations.layer),
     Layer.provideMerge(
-      Layer.provide(Layer.mergeAll(replaced(Admission.layer, by.jobScheduler), JobRunner.layer), JobEngine.layer)
+      Layer.provide(
+        Layer.mergeAll(
+          patientScheduler(replaced(Admission.layer, by.jobScheduler), by.jobScheduler !== undefined),
+          JobRunner.layer
+        ),
+        JobEngine.layer
+      )
     ),
     Layer.provideMerge(Layer.mergeAll(BackPressure.layer, infoLayer(checked(options)))),
-    Layer.provideMerge(replaced(LeaseChecks.layer, by.leases)),
+    Layer.provideMerge(soundLeases(replaced(LeaseChecks.layer, by.leases), by.leases !== undefined)),
     Layer.provideMerge(Layer.mergeAll(replaced(Accounts.layer, by.budgets), Credentials.layer(options.credentials))),
     Layer.provideMerge(Layer.mergeAll(EventLog.layer, KeptArtifacts.layer)),
     Layer.provideMerge(Deadlines.layer),

@@ -24,6 +24,7 @@ import * as Rows from "../../store/Rows.js"
 import { type JobRecord, type SegmentHead, type Store, type StoredJob, StoreError } from "../../store/Store.js"
 import type { IssueRequest } from "../credentials/Credentials.js"
 import { maySee } from "../credentials/View.js"
+import * as Foreign from "../kernel/Foreign.js"
 import { isToolEvent } from "../kernel/Payload.js"
 import { pause } from "../kernel/Turn.js"
 import type { RecoveredJobLog } from "../log/Recovery.js"
@@ -78,8 +79,13 @@ const againOf = (
     rerun && Either.isRight(found)
       ? Text.attempt(() => found.right.decode(wireInput), Either.left(undefined))
       : Either.right(null)
-  const lease = Either.map(Lease.compile(values.lease, values.leaseConstraints), (stored) =>
-    leases.recovered(stored, PrincipalId(record.principalId))
+  // Nor does what leases do that the program brought.
+  const lease = Text.attempt(
+    () =>
+      Either.map(Lease.compile(values.lease, values.leaseConstraints), (stored) =>
+        leases.recovered(stored, PrincipalId(record.principalId))
+      ),
+    Either.left(undefined)
   )
   return {
     again: rerun && Either.isRight(input) && Either.isRight(lease),
@@ -204,14 +210,19 @@ export class Recovery implements Recovers {
   }
 
   private register(job: RecoveredJobLog, openCalls: Iterable<string>): Taken {
-    const { budgets, jobs } = this.engine
+    const { budgets, fork, jobs } = this.engine
     const { counters, record } = job.stored
     const parent = record.parentJobId === undefined ? undefined : jobs.get(record.parentJobId)
-    const taken = takeUp(job, this.engine, parent, openCalls)
-    budgets.open(taken.running.live.jobId, counters, parent?.live.jobId)
-    parent?.adopt(taken.running)
-    jobs.register(taken.running)
-    return taken
+    const { again, running } = takeUp(job, this.engine, parent, openCalls)
+    const { jobId } = running.live
+    const opened = (): boolean => {
+      budgets.open(jobId, counters, parent?.live.jobId)
+      return true
+    }
+    const hasBudget = Foreign.called(`Budgets.open for ${jobId}`, fork, opened, false)
+    parent?.adopt(running)
+    jobs.register(running)
+    return { running, again: again && hasBudget }
   }
 
   private resume(taken: ReadonlyArray<Taken>): Effect.Effect<void> {

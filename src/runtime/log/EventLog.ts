@@ -358,8 +358,11 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
           writer.change({
             write,
             committed: () => {
-              committed?.()
-              resume(Effect.void)
+              try {
+                committed?.()
+              } finally {
+                resume(Effect.void)
+              }
             },
             failed: (error) => resume(Effect.fail(error))
           })

@@ -55,13 +55,14 @@ class KnownSessions implements SessionsService {
   readonly open = ({ principal }: OpenSession): Effect.Effect<OpenedSession, ArcpError> =>
     Effect.suspend(() => {
       const replaces = this.roomFor(principal)
-      const refusal = this.refusal(principal)
+      const refusal = this.refusal(principal, replaces)
       if (refusal !== undefined) return Effect.fail(refusal)
+      for (const sessionId of replaces) this.expired(sessionId)
       const { deadlines, ids, resumeWindow } = this.uses
       const sessionId = SessionId(`sess_${ids.unsafeUlid(deadlines.now())}`)
       const token = this.newToken()
       this.add({ sessionId, principal, tokenHash: sha256(token), previousTokenHash: undefined })
-      return Effect.succeed({ sessionId, token, resumeWindow, replaces })
+      return Effect.succeed({ sessionId, token, resumeWindow, replaces: [...replaces] })
     })
 
   readonly resume = (request: ResumeSession): Effect.Effect<ResumedSession, ArcpError> =>
@@ -123,46 +124,48 @@ class KnownSessions implements SessionsService {
     return this.perPrincipal.get(id) ?? 0
   }
 
-  /** Lets sessions go that are idle, where there is no room for another of a principal. */
-  private roomFor(principal: Principal): ReadonlyArray<SessionId> {
+  /** Sessions that are idle and may go, where there is no room for another of a principal. None goes where they are too few. */
+  private roomFor(principal: Principal): ReadonlySet<SessionId> {
     const { limits } = this.uses
-    const gone: Array<SessionId> = []
+    const gone = new Set<SessionId>()
     const { id } = principal
-    if (this.mine(principal) >= limits.sessionsPerPrincipal)
-      gone.push(...this.makeRoom((known) => known.principal.id === id))
-    if (this.byId.size >= limits.sessions) gone.push(...this.makeRoom(() => true))
+    this.makeRoom(gone, this.mine(principal) - limits.sessionsPerPrincipal + 1, (known) => known.principal.id === id)
+    this.makeRoom(gone, this.byId.size - gone.size - limits.sessions + 1, () => true)
     return gone
   }
 
-  /** Lets the session go that has been idle for longest, if there is one among those that fit. */
-  private makeRoom(fits: (known: Known) => boolean): ReadonlyArray<SessionId> {
-    const { deadlines, eventLog, limits, meter } = this.uses
+  /** Adds so many of those that fit, the one that has been idle for longest first. */
+  private makeRoom(gone: Set<SessionId>, count: number, fits: (known: Known) => boolean): void {
+    if (count <= 0) return
+    const { deadlines, eventLog, limits } = this.uses
     const logs: Array<SessionLog> = []
     for (const known of this.byId.values()) {
-      const log = fits(known) ? eventLog.session(known.sessionId) : undefined
+      const log = fits(known) && !gone.has(known.sessionId) ? eventLog.session(known.sessionId) : undefined
       if (log !== undefined) logs.push(log)
     }
-    const idle = longestIdle(logs, deadlines.now() - limits.idleSession)
-    if (idle === undefined) return []
-    meter.reached("idleSession")
-    this.expired(idle.sessionId)
-    return [idle.sessionId]
+    for (const { sessionId } of longestIdle(logs, deadlines.now() - limits.idleSession, count)) gone.add(sessionId)
   }
 
-  /** Why a principal cannot have another session. */
-  private refusal(principal: Principal): ArcpError | undefined {
+  /** Why a principal cannot have another session, where so many others go. */
+  private refusal(principal: Principal, gone: ReadonlySet<SessionId>): ArcpError | undefined {
     const { limits, meter } = this.uses
-    return this.byId.size >= limits.sessions
-      ? meter.reaching(
-          "sessions",
-          new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
-        )
-      : this.mine(principal) >= limits.sessionsPerPrincipal
-        ? meter.reaching(
-            "sessionsPerPrincipal",
-            new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
-          )
-        : undefined
+    const { id } = principal
+    let mine = this.mine(principal)
+    for (const sessionId of gone) if (this.byId.get(sessionId)?.principal.id === id) mine--
+    if (this.byId.size - gone.size >= limits.sessions) {
+      return meter.reaching(
+        "sessions",
+        new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
+      )
+    }
+    if (mine >= limits.sessionsPerPrincipal) {
+      return meter.reaching(
+        "sessionsPerPrincipal",
+        new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
+      )
+    }
+    for (const _ of gone) meter.reached("idleSession")
+    return undefined
   }
 }
 

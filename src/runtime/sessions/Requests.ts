@@ -26,6 +26,7 @@ import { Artifacts } from "../artifacts/Artifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
 import { JobScheduler } from "../jobs/JobScheduler.js"
 import { Deadlines } from "../kernel/Deadlines.js"
+import { SubmitsWait } from "../kernel/Foreign.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
 import { BackPressure } from "../log/BackPressure.js"
@@ -122,6 +123,7 @@ export const make = Effect.gen(function* () {
   const { now } = yield* Deadlines
   const limits = yield* Limits
   const meter = yield* Meter
+  const submitsWait = (yield* SubmitsWait) || credentials.available
   const answerArtifact = artifactAnswers(yield* Artifacts, limits, meter)
   const kit: Kit = { ids: yield* Ids, now, meter, concurrentRequests: limits.concurrentRequests }
   const pageBytes = limits.maxFrameBytes
@@ -186,7 +188,7 @@ export const make = Effect.gen(function* () {
 
   // What reads the store, or waits for an upstream, does not hold up the reading.
   const submitRuns = ({ payload }: Of<"job.submit">): Runs =>
-    payload.idempotency_key === undefined && !credentials.available ? "inPlace" : "beside"
+    payload.idempotency_key === undefined && !submitsWait ? "inPlace" : "beside"
 
   const cancel = (conversation: Conversation, { envelope, payload }: Of<"job.cancel">, asked: Asked, jobId: JobId) => {
     const { reason } = payload

@@ -68,11 +68,20 @@ export interface KeptSession {
 /**
  * Whose sessions there are, under which id and token, and for how long (ARCP 1.1 §6). The runtime keeps their logs and their connections,
  * stores them, and asks here.
+ *
+ * A decision that is not there within `Limits.handshakeTimeout`, that is no session's, or that is a defect, refuses the client with
+ * `INTERNAL_ERROR`. What the functions throw that return nothing is logged, and changes nothing.
  */
 export interface SessionsService {
-  /** Decides on a new session. It counts from here on, until {@link SessionsService.expired}. */
+  /**
+   * Decides on a new session. It counts from here on, until {@link SessionsService.expired}, which is called at once where the decision came
+   * too late; after twice the time it is interrupted.
+   */
   readonly open: (request: OpenSession) => Effect.Effect<OpenedSession, ArcpError>
-  /** Finds the session that a resume means. Every failed resume has one answer: `RESUME_WINDOW_EXPIRED`, with one text (§6.3). */
+  /**
+   * Finds the session that a resume means. Every failed resume has one answer: `RESUME_WINDOW_EXPIRED`, with one text (§6.3). It is that of
+   * a session of another principal too, whatever is decided here.
+   */
   readonly resume: (request: ResumeSession) => Effect.Effect<ResumedSession, ArcpError>
   /** The client has shown that it holds the token of its last resume: the one before is no longer valid. */
   readonly confirm: (sessionId: SessionId) => void

@@ -7,15 +7,15 @@
  * Races closed here: the money of a child and its parent is one change of the log, so that in the store it is never with both.
  */
 import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import * as Amount from "../../../authority/Amount.js"
-import * as Text from "../../../protocol/Text.js"
 import type { Deadlines } from "../../kernel/Deadlines.js"
+import * as Foreign from "../../kernel/Foreign.js"
 import { eventPayload } from "../../kernel/Payload.js"
 import type { EventLog } from "../../log/EventLog.js"
 import type { JobLog } from "../../log/JobLog.js"
 import { toText } from "../BudgetText.js"
-import type { BudgetsService, Closed } from "../Budgets.js"
+import type { BudgetsService } from "../Budgets.js"
 import type { Running } from "../Running.js"
 
 /** The parts of the engine that it uses. */
@@ -26,8 +26,6 @@ interface Uses {
   /** Runs an effect beside everything, such as a line for the log. */
   readonly fork: (effect: Effect.Effect<void>) => void
 }
-
-const noneReturned: Closed = { returned: new Map(), parent: new Map() }
 
 /** Reports and stores what the budgets decide. */
 export class Money {
@@ -51,23 +49,21 @@ export class Money {
     this.store([parent])
   }
 
-  /** A job has ended, or was never begun: what is left of its budget goes back to its parent. */
-  close({ live, parent }: Running): void {
-    const { parent: changed, returned } = this.closed(live)
+  /**
+   * A job has ended, or was never begun: what is left of its budget goes back to its parent. The end of a job does not depend on what
+   * budgets that the program brought do.
+   */
+  close(running: Running): void {
+    const what = `the end of the budget of ${running.live.jobId}`
+    Foreign.called(what, this.uses.fork, () => this.returnRest(running), undefined)
+  }
+
+  private returnRest({ live, parent }: Running): void {
+    const { parent: changed, returned } = this.uses.budgets.close(live.jobId)
     if (parent === undefined || returned.size === 0) return
     this.report(parent.live, changed)
     const zero = new Map(Array.from(returned.keys(), (currency) => [currency, Amount.zero]))
     this.store([parent.live], { live, budget: toText(zero) })
-  }
-
-  /** The end of a job does not depend on what budgets that the program brought do. */
-  private closed({ jobId }: JobLog): Closed {
-    try {
-      return this.uses.budgets.close(jobId)
-    } catch (defect) {
-      this.uses.fork(Effect.logError(`Budgets.close failed unexpectedly for ${jobId}: ${Text.ofUnknown(defect)}`))
-      return noneReturned
-    }
   }
 
   private report(live: JobLog, changed: Amount.Amounts): void {

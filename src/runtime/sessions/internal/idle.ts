@@ -12,13 +12,16 @@ const isIdle = (session: SessionLog, spokeBy: number): boolean =>
   session.observed.size === 0 &&
   session.spokeAt <= spokeBy
 
-/** The one that has been idle for longest; undefined where none is. `spokeBy`: since when an idle one is silent. */
-export const longestIdle = (sessions: Iterable<SessionLog>, spokeBy: number): SessionLog | undefined => {
-  let idle: SessionLog | undefined
-  for (const session of sessions) {
-    if (isIdle(session, spokeBy) && session.spokeAt < (idle?.spokeAt ?? Number.POSITIVE_INFINITY)) {
-      idle = session
-    }
-  }
-  return idle
+/** Those that have been idle for longest, `count` at most. `spokeBy`: since when an idle one is silent. */
+export const longestIdle = (
+  sessions: ReadonlyArray<SessionLog>,
+  spokeBy: number,
+  count: number
+): ReadonlyArray<SessionLog> => {
+  const idle = sessions.filter((session) => isIdle(session, spokeBy))
+  if (count > 1) return idle.sort((a, b) => a.spokeAt - b.spokeAt).slice(0, count)
+  let longest = idle[0]
+  // What comes at every hello where there is no room: without sorting.
+  for (const session of idle) if (longest !== undefined && session.spokeAt < longest.spokeAt) longest = session
+  return longest === undefined ? [] : [longest]
 }

@@ -30,8 +30,8 @@ import { storeFailure } from "../../kernel/Refusals.js"
 import { attach } from "./attach.js"
 import type { Attached } from "./attached.js"
 import { sessionError, type SessionsContext } from "./context.js"
-import { refuseResume } from "./resuming.js"
-import type { OpenedSession, ResumeSession, SessionPeer } from "../Sessions.js"
+import { isOwner, refuseResume } from "./resuming.js"
+import type { ResumeSession, SessionPeer } from "../Sessions.js"
 import type { SessionTable } from "./table.js"
 
 const negotiate = ({ info }: SessionsContext, hello: Hello, connection: Connection): ReadonlyArray<string> =>
@@ -47,15 +47,12 @@ export interface Coming {
 
 const peerOf = ({ remoteAddress, secure, transport }: Connection): SessionPeer => ({ transport, secure, remoteAddress })
 
-const isShort = (text: unknown): boolean => typeof text === "string" && text.length > 0 && text.length <= 256
-
-/** Why a session cannot be kept under the id that it was given; the program's own sessions may be wrong. */
-const misnamed = ({ eventLog }: SessionsContext, { sessionId, token }: OpenedSession): string | undefined =>
-  !isShort(sessionId) || !isShort(token)
-    ? "a session's id and token must be texts of 1 to 256 characters"
-    : eventLog.session(sessionId) !== undefined
-      ? `the session id ${oneLine(sessionId)} is in use`
-      : undefined
+/** Refuses a session that would have the id of another; the program's own sessions may be wrong. */
+const refuseId = (sessionId: SessionId): Effect.Effect<never, InternalError> =>
+  Effect.zipRight(
+    Effect.logError(`Sessions.open: the session id ${oneLine(sessionId)} is in use`),
+    new InternalError({ message: "the session could not be opened; try again" })
+  )
 
 /** Ends a session that has to make room, and tells its client. */
 const makeWay = (context: SessionsContext, table: SessionTable, sessionId: SessionId): void => {
@@ -81,10 +78,9 @@ export const open = (
     const client = { name: hello.client?.name, version: hello.client?.version }
     const features = negotiate(context, hello, connection)
     const opened = yield* decided.open({ principal, client, features: new Set(features), peer: peerOf(connection) })
-    for (const sessionId of opened.replaces ?? []) makeWay(context, table, sessionId)
-    const wrong = misnamed(context, opened)
-    if (wrong !== undefined) return yield* Effect.dieMessage(`Sessions.open: ${wrong}`)
-    const { resumeWindow, sessionId, token } = opened
+    const { replaces, resumeWindow, sessionId, token } = opened
+    if (eventLog.session(sessionId) !== undefined) return yield* refuseId(sessionId)
+    for (const other of replaces ?? []) makeWay(context, table, other)
     const now = deadlines.now()
     const tokenHash = sha256(token)
     const session = new SessionLog({
@@ -119,6 +115,10 @@ const covered = (
   Effect.gen(function* () {
     const session = eventLog.session(sessionId)
     if (session === undefined) return yield* refuseResume(sessionId, principal, "the session has ended")
+    // Compared here too, whoever decides: a session's jobs are its principal's.
+    if (!isOwner(session.principal, principal)) {
+      return yield* refuseResume(sessionId, principal, "the session is another principal's")
+    }
     if (cursor > session.seq) {
       return yield* new InvalidRequest({
         message: `resume.last_event_seq: the session's last event is ${session.seq}`

@@ -54,6 +54,10 @@ export const refuseResume = (
     })
   )
 
+/** Whether a session of `owner` may be resumed by a principal. */
+export const isOwner = (owner: Principal, principal: Principal): boolean =>
+  owner.id === principal.id || (owner.anonymous && principal.anonymous)
+
 /** The session, or why not, for the log. */
 export const findResumed = (
   sessions: ReadonlyMap<SessionId, Known>,
@@ -65,7 +69,6 @@ export const findResumed = (
   const isCurrent = matches(token, known?.tokenHash)
   const isPrevious = matches(token, known?.previousTokenHash)
   if (known === undefined) return Either.left("there is no such session")
-  const sameOwner = known.principal.id === principal.id || (known.principal.anonymous && principal.anonymous)
-  if (!sameOwner) return Either.left("the session is another principal's")
+  if (!isOwner(known.principal, principal)) return Either.left("the session is another principal's")
   return isCurrent || isPrevious ? Either.right(known) : Either.left("the token is not the session's")
 }
