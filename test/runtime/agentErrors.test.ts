@@ -2,6 +2,9 @@
  * Errors that agents declare, and those that they do not: what is stored and sent of them, to sessions that take the codes of agents and
  * to others (1.0 §12).
  */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpClient from "@effect/platform/HttpClient"
 import { beforeEach, describe, expect, expectTypeOf, it } from "@effect/vitest"
 import { Data, Deferred, Effect, Layer, Redacted, Schema } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
@@ -248,6 +251,37 @@ describe("an error that does not encode", () => {
   )
 })
 
+describe("a denial of the lease", () => {
+  class Any extends Agent.make("any", { input: Schema.String, output: Schema.Void, error: Schema.Unknown }) {}
+  class Around extends Data.TaggedError("Around")<{ readonly cause: unknown }> {}
+
+  it.scoped(
+    "1.0 §12 ends the job with its code, however wide the declared type is; an error around it is the agent's",
+    () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        expect((yield* run(peer, "any", "file")).payload).toMatchObject({ code: "PERMISSION_DENIED", retryable: false })
+        expect((yield* run(peer, "any", "http")).payload).toMatchObject({ code: "PERMISSION_DENIED", retryable: false })
+        expect((yield* run(peer, "any", "around")).payload).toMatchObject({
+          code: "AGENT_FAILURE",
+          details: { error: "Around" }
+        })
+      }).pipe(
+        Effect.provide(
+          world({
+            agents: Any.toLayer((what) =>
+              Effect.gen(function* () {
+                const read = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.readFileString("/etc/hostname"))
+                if (what === "http") yield* HttpClient.get("http://127.0.0.1:1/")
+                yield* what === "file" ? read : Effect.mapError(read, (cause) => new Around({ cause }))
+              })
+            ).pipe(Layer.provide(FileSystem.layerNoop({})), Layer.provide(FetchHttpClient.layer))
+          })
+        )
+      )
+  )
+})
+
 describe("a client of the agent's class", () => {
   it.scoped("1.0 §12 has the declared error, decoded, whether its session takes codes of agents or not", () =>
     Effect.gen(function* () {
@@ -385,5 +419,23 @@ it.scoped("§14 the values of credentials are in no declared error", () =>
     })
     const plain = toArcpError(Object.assign(new Undeclared({ at: 1, token: "t" }), { said: 'sk-"secret"' }), upstream)
     expect(plain.details).toMatchObject({ fields: { at: 1, said: "<redacted>" } })
+  })
+)
+
+it.effect("§14 nor in the names of its fields, and one too deep to be looked through is left out", () =>
+  Effect.gen(function* () {
+    const { toArcpError } = yield* Effect.promise(() => import("../../src/runtime/jobs/handler/failures.js"))
+    const { upstreamOf } = yield* Effect.promise(() => import("../../src/runtime/credentials/UpstreamErrors.js"))
+    const { Declared } = yield* Effect.promise(() => import("../../src/agent/Declared.js"))
+    const upstream = upstreamOf([{ value: Redacted.make("sk-secret") }])
+    const told = (text: string) => toArcpError(new Declared({}, text), upstream).details
+    expect(told('{"by key":{"sk-secret":[1]},"n":null}')).toEqual({
+      encoded: { "by key": { "<redacted>": [1] }, n: null }
+    })
+    for (const depth of [5_000, 16_000]) {
+      expect(told(`${"[".repeat(depth)}${"]".repeat(depth)}`)).toEqual({ omitted: "the error is nested too deep" })
+    }
+    // Not looked through at all.
+    expect(told("[".repeat(50_000))).toEqual({ omitted: "the error has 50000 bytes as JSON, at most 32768 are sent" })
   })
 )
