@@ -6,7 +6,7 @@ import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpClient from "@effect/platform/HttpClient"
 import { beforeEach, describe, expect, expectTypeOf, it } from "@effect/vitest"
-import { Data, Deferred, Effect, Layer, Redacted, Schema } from "effect"
+import { Cause, Data, Deferred, Effect, Layer, Logger, Redacted, Schema } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { ArcpClient, type ClientError } from "../../src/client/index.js"
 import { AgentFailure, type ArcpError, InvalidRequest, VendorError } from "../../src/protocol/index.js"
@@ -193,6 +193,16 @@ const failing = (name: string, error: Schema.Schema<unknown>, failure: () => unk
   Agent.make(name, { input: Schema.Unknown, output: Schema.Void, error }).toLayer(() =>
     Effect.suspend(() => Effect.fail(failure()))
   )
+
+class Emits extends Agent.make("emits", {
+  input: Schema.Unknown,
+  output: Schema.Void,
+  events: {
+    "x-vendor.acme.odd": hostileSchema(() => {
+      throw new Error("a schema")
+    }) as Schema.Schema<object>
+  }
+}) {}
 
 describe("an error that does not encode", () => {
   it.scoped.each(hostileValues)(
@@ -438,4 +448,60 @@ it.effect("§14 nor in the names of its fields, and one too deep to be looked th
     // Not looked through at all.
     expect(told("[".repeat(50_000))).toEqual({ omitted: "the error has 50000 bytes as JSON, at most 32768 are sent" })
   })
+)
+
+it.effect("§14 nor in one of the protocol's errors that quotes an upstream", () =>
+  Effect.gen(function* () {
+    const { causeToArcpError, toArcpError } = yield* Effect.promise(
+      () => import("../../src/runtime/jobs/handler/failures.js")
+    )
+    const { upstreamOf } = yield* Effect.promise(() => import("../../src/runtime/credentials/UpstreamErrors.js"))
+    const key = `sk-${"k".repeat(100)}`
+    const upstream = upstreamOf([{ value: Redacted.make(key) }])
+    for (const make of [
+      (message: string) => new InvalidRequest({ message, details: { said: [key], [key]: 1 } }),
+      (message: string) => new VendorError({ code: "X", message, retryable: true, details: { said: [key], [key]: 1 } })
+    ]) {
+      // One that is cut in two by the bound of a message too.
+      for (const before of [1, 100, 450, 480, 500, 990, 1_020]) {
+        const failure = make(`${"x".repeat(before)} ${key} refused`)
+        for (const told of [toArcpError(failure, upstream), causeToArcpError(Cause.fail(failure), upstream)]) {
+          expect(told).toMatchObject({ code: failure.code, retryable: failure.retryable })
+          expect(told.details).toEqual({ said: ["<redacted>"], "<redacted>": 1 })
+          expect(JSON.stringify(told)).not.toContain("sk-k")
+        }
+        expect(toArcpError(failure).details).toEqual(failure.details)
+      }
+    }
+  })
+)
+
+it.scoped("1.0 §12 a program's logger that throws does not change what a Schema that throws means", () =>
+  Effect.gen(function* () {
+    const peer = yield* hello()
+    expect((yield* run(peer, "encodes")).payload).toMatchObject({ code: "AGENT_FAILURE", message: "plain" })
+    expect((yield* run(peer, "emits")).payload).toMatchObject({ code: "INVALID_REQUEST" })
+  }).pipe(
+    Effect.provide(
+      Layer.provide(
+        world({
+          agents: Layer.merge(
+            failing(
+              "encodes",
+              hostileSchema(() => {
+                throw new Error("a schema")
+              }),
+              () => new Error("plain")
+            ),
+            Emits.toLayer(() => Effect.asVoid(Emits.emit("x-vendor.acme.odd", {})))
+          )
+        }),
+        Logger.add(
+          Logger.make(() => {
+            throw new Error("a logger")
+          })
+        )
+      )
+    )
+  )
 )

@@ -11,10 +11,12 @@ import {
   type ArcpError,
   Cancelled,
   type ErrorDetails,
+  fromWire,
   InternalError,
   isArcpError,
   oneLine,
   plain,
+  toWire,
   VendorError
 } from "../../../protocol/Errors.js"
 import * as Text from "../../../protocol/Text.js"
@@ -116,6 +118,19 @@ const lineOf = (failure: unknown, upstream: Upstream | undefined): string => {
   return oneLine(shownText(upstream)(message))
 }
 
+/** One of the protocol's errors, which may quote an upstream, as plain data without the values of credentials. */
+const ofProtocol = (failure: ArcpError, upstream: Upstream | undefined): ArcpError => {
+  if (upstream === undefined) return plain(failure)
+  const { details, message, ...rest } = toWire(failure)
+  // Before it is cut: half of a value would not be found.
+  const whole = Text.textProperty(failure, "message", maxText) ?? message
+  const error = { ...rest, message: Text.attempt(() => upstream.hide(whole), unsaid) }
+  if (details === undefined) return fromWire(error)
+  const shown = hidden(JSON.stringify(details), upstream)
+  const omitted: ErrorDetails = { omitted: "the details are nested too deep" }
+  return fromWire({ ...error, details: shown === undefined ? omitted : (JSON.parse(shown) as ErrorDetails) })
+}
+
 /** Bytes of a declared failure as JSON, whatever a frame may have. */
 const maxEncoded = 32_768
 
@@ -139,7 +154,7 @@ const ofDeclared = (failure: Declared, upstream: Upstream | undefined, room: num
  * from user code. `room`: bytes of a declared failure as JSON.
  */
 export const toArcpError = (failure: unknown, upstream?: Upstream, room = maxEncoded): ArcpError => {
-  if (isArcpError(failure)) return plain(failure)
+  if (isArcpError(failure)) return ofProtocol(failure, upstream)
   if (Text.isInstance(failure, Declared)) return ofDeclared(failure, upstream, room)
   const denied = deniedCause(failure) ?? Text.attempt(() => upstream?.translate(failure), undefined)
   if (denied !== undefined) return plain(denied)
