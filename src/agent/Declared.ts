@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { isArcpError, isErrorCode } from "../protocol/Errors.js"
 import * as Text from "../protocol/Text.js"
+import { isDenied } from "./Denied.js"
 import { called, logDefect } from "./internal/called.js"
 
 /** How much of a failure's message is looked at, in UTF-16 code units: more than the longest credential. */
@@ -38,12 +39,14 @@ export class Declared {
   }
 }
 
-/** A failure that declares itself to be one of the protocol's, or that comes with a defect, is left as it is. */
+/**
+ * A failure that is one of the protocol's, or a guarded service's word for one, or that comes with a defect, is left as it is: a Schema as
+ * wide as `Schema.Unknown` declares none of them.
+ */
 const declarable = (cause: Cause.Cause<unknown>): { readonly failure: unknown } | undefined => {
   const failure = Cause.failureOption(cause)
-  return failure._tag === "None" || Cause.defects(cause).length > 0 || isArcpError(failure.value)
-    ? undefined
-    : { failure: failure.value }
+  if (failure._tag === "None" || Cause.defects(cause).length > 0) return undefined
+  return isArcpError(failure.value) || isDenied(failure.value) ? undefined : { failure: failure.value }
 }
 
 /** Runs a handler, whose failures that fit the Schema become {@link Declared}; the others stay as they are. */

@@ -29,6 +29,11 @@ export const deniedCause = (error: unknown): Denial | undefined => {
   return undefined
 }
 
+/** @internal Whether an error is what a guarded service fails with where the lease denies it: not an agent's own error around one. */
+export const isDenied = (error: unknown): boolean =>
+  (Text.isInstance(error, PlatformError.SystemError) || Text.isInstance(error, HttpClientError.RequestError)) &&
+  deniedCause(error) !== undefined
+
 /** @internal a denial as a platform service fails with it. */
 export const platformDenied = (
   module: "FileSystem" | "Command",

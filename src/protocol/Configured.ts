@@ -63,10 +63,17 @@ export const listOf = <const Word extends string>(
     return values.includes(undefined) ? undefined : (values as ReadonlyArray<Word>)
   })
 
+/** A number as it is written, or `Infinity`; undefined for other texts, and for one that is too large to be told from `Infinity`. */
+const numberOf = (text: string): number | undefined => {
+  if (text === "Infinity") return Number.POSITIVE_INFINITY
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : undefined
+  return value === Number.POSITIVE_INFINITY ? undefined : value
+}
+
 /** A number of this kind; `Infinity` where the kind takes it. */
 export const number = (name: string, kind: "count" | "countOrZero" | "size", least = 0): Configured<number> =>
   key(name, least > 1 ? `a whole number, at least ${least}` : Options.wordsOf(kind), (text) => {
-    const value = /^(\d+(\.\d+)?|Infinity)$/.test(text) ? Number(text) : undefined
+    const value = numberOf(text)
     return value !== undefined && value >= least && Options.problem({ value }, { value: kind }) === undefined
       ? value
       : undefined
@@ -81,7 +88,7 @@ export const port = (name: string): Configured<number> =>
 /** A duration such as `5 seconds`; a number counts as milliseconds, `Infinity` as no end. */
 export const duration = (name: string, kind: "duration" | "interval"): Configured<Duration.Duration> =>
   key(name, `${Options.wordsOf(kind)}, such as "5 seconds"`, (text) => {
-    const value = /^(\d+(\.\d+)?|Infinity)$/.test(text) ? Number(text) : text
+    const value = numberOf(text) ?? text
     return text === "" || Options.problem({ value }, { value: kind }) !== undefined
       ? undefined
       : Duration.decode(value as Duration.DurationInput)

@@ -170,12 +170,16 @@ export interface Bounds {
 /** The longest text of a value that is given to {@link Bounds.text}: one more than what hides credentials takes for whole. */
 const maxShown = 131_073
 
+/** Elements and fields that are looked at: more than are kept, and few enough to be quick where none of them is. */
+const maxVisits = 16_384
+
 /** A bigint that is longer than any that a program would read is not made text: that takes seconds. */
 const maxBigint = 1n << 512n
 
 /** Makes one copy. */
 class Copy {
   private left: number
+  private visits = maxVisits
   private readonly bounds: Bounds
   private readonly above = new Set<object>()
 
@@ -247,7 +251,7 @@ class Copy {
   private array(value: ReadonlyArray<unknown>, depth: number): ReadonlyArray<unknown> {
     const copy: Array<unknown> = []
     this.left -= 2
-    for (let i = 0; i < value.length && this.left > 5; i++) {
+    for (let i = 0; i < value.length && this.left > 5 && this.visits-- > 0; i++) {
       this.left--
       copy.push(
         this.of(
@@ -264,7 +268,8 @@ class Copy {
   private fields(value: object, depth: number): object {
     const copy: Array<[string, unknown]> = []
     this.left -= 2
-    for (const key of Object.keys(value)) {
+    for (const key of this.visits > 0 ? Object.keys(value) : []) {
+      if (this.visits-- <= 0) break
       // The name, its quotes, a colon, a comma, and a value.
       const room = this.left - 12
       if (room < ellipsisBytes) break
@@ -291,6 +296,7 @@ class Copy {
 /**
  * A copy of any value as plain JSON of at most so many bytes, without references to the original; undefined where nothing of it is
  * kept. Total: what throws when it is read is left out, cycles and what is too deep are "…", what is over the bound is cut or left out.
+ * So is what is behind the first {@link maxVisits} elements and fields, kept or not: a value that shares its parts may have any number.
  * A `Redacted` stays redacted.
  */
 export const bounded = (value: unknown, bounds: Bounds): unknown =>

@@ -96,7 +96,11 @@ export interface ServerOptions<E, R> extends StreamsOptions {
 
 type Peer<R> = ConnectionStreams<unknown, R> | Connection
 
-const isConnection = <R>(peer: Peer<R>): peer is Connection => "send" in peer
+const isConnection = <R>(peer: Peer<R>): peer is Connection => typeof Text.property(peer, "send") === "function"
+
+/** A peer as a pair. One that cannot be read stays as it is: its connection ends at once, and the server goes on. */
+const asPair = <R>(peer: Peer<R>): ConnectionStreams<unknown, R> =>
+  Text.attempt(() => (isConnection(peer) ? Connections.toStreams(peer) : peer), peer as ConnectionStreams<unknown, R>)
 
 /** Takes each peer: offers it to the acceptor, or closes it. `alive` has those of which anything is left. */
 const taking = <E, R>(options: ServerOptions<E, R>, acceptor: Acceptor, alive: Set<Effect.Effect<void>>) => {
@@ -105,9 +109,8 @@ const taking = <E, R>(options: ServerOptions<E, R>, acceptor: Acceptor, alive: S
   const max = Math.min(options.maxConnections ?? 4096, Number.MAX_SAFE_INTEGER)
   const room = Effect.unsafeMakeSemaphore(max)
   const take = Effect.fnUntraced(function* (peer: Peer<R>) {
-    const streams = isConnection(peer) ? Connections.toStreams(peer) : peer
-    const refusal = acceptor.restrictions?.refusal(streams.peer.remoteAddress)
-    const { endpoint, released } = yield* streamsEndpoint.open<unknown, R>(streams, bounds)
+    const { endpoint, released } = yield* streamsEndpoint.open<unknown, R>(asPair(peer), bounds)
+    const refusal = acceptor.restrictions?.refusal(endpoint.remoteAddress)
     alive.add(released)
     if (refusal !== undefined) endpoint.startClose(closeCodes.tryAgainLater, refusal)
     else if (!acceptor.accept(endpoint)) endpoint.startClose(closeCodes.goingAway, "the server is shutting down")

@@ -78,6 +78,20 @@ describe("a bounded copy", () => {
     expect(copy(self)).toEqual({ self: "…" })
     expect(copy([[[1]]], { depth: 2 })).toEqual([["…"]])
   })
+
+  it("looks at a bounded part of a value, also where nothing of it is kept", () => {
+    let read = 0
+    const field = { get: () => void read++, enumerable: true }
+    const many = Object.defineProperties(
+      {},
+      Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`k${i}`, field]))
+    )
+    // A million fields, by sharing: each is left out.
+    const shared = Array.from({ length: 60 }, () => Array.from({ length: 60 }, () => many))
+    expect(bytesOf(copy(shared, { bytes: 65_536 }))).toBeLessThan(65_536)
+    expect(read).toBeGreaterThan(1_000)
+    expect(read).toBeLessThan(20_000)
+  })
 })
 
 describe("a text cut by its encoded bytes", () => {

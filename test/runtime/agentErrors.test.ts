@@ -2,8 +2,11 @@
  * Errors that agents declare, and those that they do not: what is stored and sent of them, to sessions that take the codes of agents and
  * to others (1.0 §12).
  */
+import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
+import * as FileSystem from "@effect/platform/FileSystem"
+import * as HttpClient from "@effect/platform/HttpClient"
 import { beforeEach, describe, expect, expectTypeOf, it } from "@effect/vitest"
-import { Data, Deferred, Effect, Layer, Redacted, Schema } from "effect"
+import { Cause, Data, Deferred, Effect, Layer, Logger, Redacted, Schema } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { ArcpClient, type ClientError } from "../../src/client/index.js"
 import { AgentFailure, type ArcpError, InvalidRequest, VendorError } from "../../src/protocol/index.js"
@@ -191,6 +194,16 @@ const failing = (name: string, error: Schema.Schema<unknown>, failure: () => unk
     Effect.suspend(() => Effect.fail(failure()))
   )
 
+class Emits extends Agent.make("emits", {
+  input: Schema.Unknown,
+  output: Schema.Void,
+  events: {
+    "x-vendor.acme.odd": hostileSchema(() => {
+      throw new Error("a schema")
+    }) as Schema.Schema<object>
+  }
+}) {}
+
 describe("an error that does not encode", () => {
   it.scoped.each(hostileValues)(
     "1.0 §12 %s ends its job and nothing else, as failure, as JSON, as thrown",
@@ -245,6 +258,37 @@ describe("an error that does not encode", () => {
         })
       )
     )
+  )
+})
+
+describe("a denial of the lease", () => {
+  class Any extends Agent.make("any", { input: Schema.String, output: Schema.Void, error: Schema.Unknown }) {}
+  class Around extends Data.TaggedError("Around")<{ readonly cause: unknown }> {}
+
+  it.scoped(
+    "1.0 §12 ends the job with its code, however wide the declared type is; an error around it is the agent's",
+    () =>
+      Effect.gen(function* () {
+        const peer = yield* hello()
+        expect((yield* run(peer, "any", "file")).payload).toMatchObject({ code: "PERMISSION_DENIED", retryable: false })
+        expect((yield* run(peer, "any", "http")).payload).toMatchObject({ code: "PERMISSION_DENIED", retryable: false })
+        expect((yield* run(peer, "any", "around")).payload).toMatchObject({
+          code: "AGENT_FAILURE",
+          details: { error: "Around" }
+        })
+      }).pipe(
+        Effect.provide(
+          world({
+            agents: Any.toLayer((what) =>
+              Effect.gen(function* () {
+                const read = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.readFileString("/etc/hostname"))
+                if (what === "http") yield* HttpClient.get("http://127.0.0.1:1/")
+                yield* what === "file" ? read : Effect.mapError(read, (cause) => new Around({ cause }))
+              })
+            ).pipe(Layer.provide(FileSystem.layerNoop({})), Layer.provide(FetchHttpClient.layer))
+          })
+        )
+      )
   )
 })
 
@@ -386,4 +430,78 @@ it.scoped("§14 the values of credentials are in no declared error", () =>
     const plain = toArcpError(Object.assign(new Undeclared({ at: 1, token: "t" }), { said: 'sk-"secret"' }), upstream)
     expect(plain.details).toMatchObject({ fields: { at: 1, said: "<redacted>" } })
   })
+)
+
+it.effect("§14 nor in the names of its fields, and one too deep to be looked through is left out", () =>
+  Effect.gen(function* () {
+    const { toArcpError } = yield* Effect.promise(() => import("../../src/runtime/jobs/handler/failures.js"))
+    const { upstreamOf } = yield* Effect.promise(() => import("../../src/runtime/credentials/UpstreamErrors.js"))
+    const { Declared } = yield* Effect.promise(() => import("../../src/agent/Declared.js"))
+    const upstream = upstreamOf([{ value: Redacted.make("sk-secret") }])
+    const told = (text: string) => toArcpError(new Declared({}, text), upstream).details
+    expect(told('{"by key":{"sk-secret":[1]},"n":null}')).toEqual({
+      encoded: { "by key": { "<redacted>": [1] }, n: null }
+    })
+    for (const depth of [5_000, 16_000]) {
+      expect(told(`${"[".repeat(depth)}${"]".repeat(depth)}`)).toEqual({ omitted: "the error is nested too deep" })
+    }
+    // Not looked through at all.
+    expect(told("[".repeat(50_000))).toEqual({ omitted: "the error has 50000 bytes as JSON, at most 32768 are sent" })
+  })
+)
+
+it.effect("§14 nor in one of the protocol's errors that quotes an upstream", () =>
+  Effect.gen(function* () {
+    const { causeToArcpError, toArcpError } = yield* Effect.promise(
+      () => import("../../src/runtime/jobs/handler/failures.js")
+    )
+    const { upstreamOf } = yield* Effect.promise(() => import("../../src/runtime/credentials/UpstreamErrors.js"))
+    const key = `sk-${"k".repeat(100)}`
+    const upstream = upstreamOf([{ value: Redacted.make(key) }])
+    for (const make of [
+      (message: string) => new InvalidRequest({ message, details: { said: [key], [key]: 1 } }),
+      (message: string) => new VendorError({ code: "X", message, retryable: true, details: { said: [key], [key]: 1 } })
+    ]) {
+      // One that is cut in two by the bound of a message too.
+      for (const before of [1, 100, 450, 480, 500, 990, 1_020]) {
+        const failure = make(`${"x".repeat(before)} ${key} refused`)
+        for (const told of [toArcpError(failure, upstream), causeToArcpError(Cause.fail(failure), upstream)]) {
+          expect(told).toMatchObject({ code: failure.code, retryable: failure.retryable })
+          expect(told.details).toEqual({ said: ["<redacted>"], "<redacted>": 1 })
+          expect(JSON.stringify(told)).not.toContain("sk-k")
+        }
+        expect(toArcpError(failure).details).toEqual(failure.details)
+      }
+    }
+  })
+)
+
+it.scoped("1.0 §12 a program's logger that throws does not change what a Schema that throws means", () =>
+  Effect.gen(function* () {
+    const peer = yield* hello()
+    expect((yield* run(peer, "encodes")).payload).toMatchObject({ code: "AGENT_FAILURE", message: "plain" })
+    expect((yield* run(peer, "emits")).payload).toMatchObject({ code: "INVALID_REQUEST" })
+  }).pipe(
+    Effect.provide(
+      Layer.provide(
+        world({
+          agents: Layer.merge(
+            failing(
+              "encodes",
+              hostileSchema(() => {
+                throw new Error("a schema")
+              }),
+              () => new Error("plain")
+            ),
+            Emits.toLayer(() => Effect.asVoid(Emits.emit("x-vendor.acme.odd", {})))
+          )
+        }),
+        Logger.add(
+          Logger.make(() => {
+            throw new Error("a logger")
+          })
+        )
+      )
+    )
+  )
 )

@@ -367,6 +367,18 @@ describe("what is configured counts", () => {
     })
   )
 
+  it.scoped("Limits: a number with more digits than there are numbers is wrong, and not Infinity", () =>
+    Effect.gen(function* () {
+      for (const name of ["ARCP_LIMIT_SESSIONS", "ARCP_LIMIT_CANCEL_GRACE", "ARCP_LIMIT_MAX_FRAME_BYTES"]) {
+        const read = (value: string) =>
+          Effect.either(Effect.provide(Limits, Layer.provide(Limits.layerConfig(), provider({ [name]: value }))))
+        expect(Either.isRight(yield* read("5000"))).toBe(true)
+        const wrong = yield* read("9".repeat(400))
+        expect(Either.isLeft(wrong) && String(wrong.left)).toContain(name)
+      }
+    })
+  )
+
   it.scoped("Limits: every bound", () =>
     Effect.gen(function* () {
       const wanted = Object.keys(defaults).map((name, i) => [name, 5_000 + i] as const)

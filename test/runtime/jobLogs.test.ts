@@ -38,6 +38,17 @@ const linesOf = (peer: Peer, jobId: string): ReadonlyArray<LogBody> =>
 const leftOut = ({ level, message }: LogBody): number =>
   level === "warn" ? Number(/^(\d+) lines of the agent's log were left out/.exec(message)?.[1] ?? 0) : 0
 
+/** The logs of a handler without a job: what becomes of its lines. */
+const alone = (upstream: () => unknown) => {
+  const bodies: Array<unknown> = []
+  const { logged } = JobLogs.make({
+    running: { agent: { name: "a", version: "1" }, live: { jobId: "j", attempt: 1 } },
+    events: { hasRoom: () => true, queue: (_: string, body: unknown) => void bodies.push(body) },
+    upstream
+  } as never)
+  return { bodies, logged }
+}
+
 /** Runs a handler alone, and returns its lines. */
 const linesOfHandler = <E>(
   handler: Effect.Effect<unknown, E, Job>,
@@ -182,12 +193,7 @@ describe("§14 what a line does not show", () => {
 
 it.effect("§14 a line shows no value of the job's credentials: not in texts, names, annotations or nested values", () =>
   Effect.gen(function* () {
-    const bodies: Array<unknown> = []
-    const { logged } = JobLogs.make({
-      running: { agent: { name: "a", version: "1" }, live: { jobId: "j", attempt: 1 } },
-      events: { hasRoom: () => true, queue: (_: string, body: unknown) => void bodies.push(body) },
-      upstream: () => upstreamOf([{ value: Redacted.make("sk-live") }])
-    } as never)
+    const { bodies, logged } = alone(() => upstreamOf([{ value: Redacted.make("sk-live") }]))
     yield* logged(
       Effect.logInfo("key sk-live", { "sk-live": ["sk-live"] }, new Error("sk-live refused")).pipe(
         Effect.annotateLogs("header", "Bearer sk-live"),
@@ -266,6 +272,20 @@ describe("§13.2 a line has a bound", () => {
       expect(lines[0]!.message.endsWith("€…")).toBe(true)
       expect(sizes[0]).toBeGreaterThan(8_000)
       expect(Object.keys(lines[2]!.annotations!).length).toBeGreaterThan(10)
+    })
+  )
+
+  it.effect("in what is looked at: no part of its message behind the bound", () =>
+    Effect.gen(function* () {
+      let looked = 0
+      const hide = (text: string): string => {
+        looked += text.length
+        return text
+      }
+      const { bodies, logged } = alone(() => ({ hide }))
+      yield* logged(Effect.logInfo(...Array.from({ length: 5_000 }, () => "x".repeat(5_000))))
+      expect((bodies[0] as LogBody).message.length).toBe(8_190)
+      expect(looked).toBe(10_000)
     })
   )
 

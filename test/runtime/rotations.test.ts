@@ -1,5 +1,6 @@
 import { beforeEach, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Layer, TestClock } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Redacted, TestClock } from "effect"
+import { upstreamOf } from "../../src/runtime/credentials/UpstreamErrors.js"
 import { Credentials } from "../../src/runtime/index.js"
 import { type CredentialLedger, Store } from "../../src/store/index.js"
 import { TestGateway } from "../../src/testing/index.js"
@@ -116,3 +117,19 @@ it.scoped("§9.8.2 the owner is sent a value whose event is durable together wit
     yield* peer.terminal(jobId)
   }).pipe(Effect.provide(provisioned(backend(), { store: heldStore(held) })))
 })
+
+it.scoped("§14 the values that were replaced are hidden in a job's texts as the live one is; sixteen of them", () =>
+  Effect.gen(function* () {
+    const credentials = yield* Credentials
+    const peer = yield* hello()
+    const { id, jobId, value } = yield* keep(peer)
+    const values = [value]
+    for (let i = 0; i < 3; i++) values.push(Redacted.value((yield* credentials.rotate(jobId, id)).value))
+    expect(new Set(values).size).toBe(4)
+    const { hide } = upstreamOf(credentials.hidden(jobId))!
+    expect(hide(`expired: ${values.join(" ")}`)).toBe("expired: <redacted> <redacted> <redacted> <redacted>")
+    expect(credentials.of(jobId).length).toBe(1)
+    for (let i = 0; i < 20; i++) yield* credentials.rotate(jobId, id)
+    expect(credentials.hidden(jobId).length).toBe(17)
+  }).pipe(Effect.provide(provisioned(backend())))
+)

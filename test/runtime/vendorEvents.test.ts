@@ -196,6 +196,11 @@ describe("emitting a declared event", () => {
                 yield* emit(odd(make))
               }
               for (const value of [null, undefined, 1, "text", [1], { n: 1n }]) yield* emit(odd(() => value))
+              // Objects, and no JSON objects.
+              for (const value of [new Date(0), { toJSON: () => [1] }, { toJSON: () => "text" }]) {
+                yield* emit(odd(() => value))
+                fails.push((yield* Effect.flip(Job.event("x-vendor.acme.odd", value))).code)
+              }
               yield* emit(Schema.Struct({ n: Schema.Number }) as unknown as Schema.Schema<unknown, object>)
               const undeclared = made(odd(() => ({}))).emit as unknown as (
                 kind: string,

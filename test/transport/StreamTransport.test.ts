@@ -9,6 +9,7 @@ import {
   Layer,
   Logger,
   Mailbox,
+  Option,
   Queue,
   Redacted,
   Ref,
@@ -71,6 +72,27 @@ const boom = new Proxy(
     }
   }
 )
+
+/** A pair of whom one part throws when it is read. */
+const throwing = (name: keyof ConnectionStreams): ConnectionStreams => {
+  const get = (): never => {
+    throw new Error("a getter of a pair")
+  }
+  return Object.defineProperty({ ...never }, name, { get, enumerable: true })
+}
+
+/** Pairs that are none. */
+const unreadable: ReadonlyArray<readonly [string, () => ConnectionStreams]> = [
+  ["has a Stream that cannot be read", () => throwing("inbound")],
+  ["has a Sink that cannot be read", () => throwing("outbound")],
+  ["has a close that cannot be read", () => throwing("close")],
+  ["has facts that cannot be read", () => throwing("peer")],
+  ["has no facts", () => ({ ...never, peer: undefined as unknown as ConnectionStreams["peer"] })],
+  ["has no Stream", () => ({ ...never, inbound: 3 as unknown as ConnectionStreams["inbound"] })],
+  ["has no Sink", () => ({ ...never, outbound: 3 as unknown as ConnectionStreams["outbound"] })],
+  ["is null", () => null as unknown as ConnectionStreams],
+  ["is a value of which nothing can be read", () => boom as ConnectionStreams]
+]
 
 describe("Connection.fromStreams", () => {
   it.scoped("§4 has the peer's facts, reads the Stream and writes the Sink, objects as JSON", () =>
@@ -477,6 +499,28 @@ describe("StreamTransport", () => {
         expect(yield* Queue.size(taken)).toBe(0)
       }).pipe(Effect.provide(StreamTransport.layerServer({ peers: Stream.fromQueue(dialled) })))
     })
+  )
+
+  it.scoped.each(unreadable)(
+    "§4 a peer that %s ends its own connection within the close time-out, and the server takes the next",
+    ([, make]) =>
+      Effect.gen(function* () {
+        const dialled = yield* Queue.unbounded<ConnectionStreams<unknown>>()
+        yield* Effect.gen(function* () {
+          const server = yield* Server
+          yield* server.restrict!({ frameBytes: 64, refusal: (address) => address?.slice(1_000) || undefined })
+          yield* Queue.offer(dialled, make())
+          const bad = Option.getOrThrow(yield* Stream.runHead(server.connections))
+          expect(yield* bad.closed).toMatchObject({ code: 1011 })
+          yield* Queue.offer(dialled, never)
+          expect(Option.getOrThrow(yield* Stream.runHead(server.connections))).toMatchObject({
+            transport: "mine",
+            remoteAddress: "192.0.2.1"
+          })
+        }).pipe(Effect.provide(StreamTransport.layerServer({ peers: Stream.fromQueue(dialled) })))
+        const alone = yield* Effect.scoped(Effect.flatMap(Connection.fromStreams(make()), ({ closed }) => closed))
+        expect(alone).toMatchObject({ code: 1011 })
+      })
   )
 
   it.scoped("§4 serves connections of another transport as peers", () =>

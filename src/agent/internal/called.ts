@@ -15,6 +15,9 @@ export const called = <A, E, R>(code: () => Effect.Effect<A, E, R>): Effect.Effe
   }
 }
 
-/** Logs a defect for operators: in the cause, which is in no event of the job. As text, since the program's loggers may not be total. */
+/**
+ * Logs a defect for operators: in the cause, which is in no event of the job. As text, since the program's loggers may not be total; what
+ * one of them throws changes nothing.
+ */
 export const logDefect = (message: string, defect: unknown): Effect.Effect<void> =>
-  Effect.logError(message, Cause.die(new Error(Text.ofUnknown(defect))))
+  Effect.logError(message, Cause.die(new Error(Text.ofUnknown(defect)))).pipe(Effect.catchAllDefect(() => Effect.void))

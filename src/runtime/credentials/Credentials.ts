@@ -98,6 +98,8 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
     readonly issue: (request: IssueRequest) => Effect.Effect<ReadonlyArray<JobCredential>, InternalError>
     /** The live credentials of a job. */
     readonly of: (jobId: string) => ReadonlyArray<JobCredential>
+    /** The live credentials of a job and the last that were replaced: their values are shown in no text of the job (§14). */
+    readonly hidden: (jobId: string) => ReadonlyArray<JobCredential>
     /** The same as `job.accepted.credentials` shows them, with their values: for the submitter's own session alone (§9.8.1). */
     readonly wire: (jobId: string) => ReadonlyArray<Credential>
     /**
@@ -205,6 +207,7 @@ const unavailable = (ledger: Ledger | undefined): Service => ({
   available: false,
   issue: () => Effect.succeed([]),
   of: () => [],
+  hidden: () => [],
   wire: () => [],
   revoke: () => undefined,
   rotate: noneHere,
@@ -325,6 +328,10 @@ const makeAvailable = (
       issue: (request) =>
         issue(core, request).pipe(Effect.withSpan("arcp.credentials.issue", { attributes: { jobId: request.jobId } })),
       of,
+      hidden: (jobId) => {
+        const former = core.live.find(jobId)?.former ?? []
+        return former.length === 0 ? of(jobId) : [...of(jobId), ...former]
+      },
       wire: (jobId) => of(jobId).map(toWire),
       revoke: core.live.revoke,
       rotate: (jobId, credentialId) => replaceIn(jobId, credentialId, () => Effect.void),

@@ -172,7 +172,7 @@ export class Run implements Runs {
     if (next !== undefined && unwound && running.stop === undefined && !running.finished) {
       return this.takeOver(running, next)
     }
-    const held = upstreamOf(credentials.of(running.live.jobId))
+    const held = upstreamOf(credentials.hidden(running.live.jobId))
     const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.now(), held, meter)
     if (defect !== undefined) this.logDefect(running, Text.ofCause(defect), held)
     ending.conclude(running, outcome)

@@ -19,6 +19,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import * as Text from "../../protocol/Text.js"
 import { BadFrame, closeCodes, type CloseInfo, ConnectionClosed, type Inbound } from "../Connection.js"
@@ -161,6 +162,30 @@ class Gate {
 /** The first reason to end: our own close, which flushes, or one that is not ours, which does not. */
 type Reason = "ours" | CloseInfo
 
+/**
+ * The parts of a pair, each read once, in a guard: it is the program's own value. One that cannot be read is a pair whose Stream dies, so
+ * that its connection ends, and nothing else.
+ */
+const partsOf = <E, R>(pair: ConnectionStreams<E, R>): ConnectionStreams<E, R> => {
+  try {
+    const { close, inbound, outbound, peer } = pair
+    const { remoteAddress, secure, transport } = peer
+    return {
+      close: typeof close === "function" ? (info) => close.call(pair, info) : undefined,
+      inbound,
+      outbound,
+      peer: {
+        transport,
+        secure: secure === true,
+        remoteAddress: typeof remoteAddress === "string" ? remoteAddress : undefined
+      }
+    }
+  } catch (defect) {
+    const inbound = Stream.die(new Error(Text.ofUnknown(defect)))
+    return { inbound, outbound: Sink.drain, peer: { transport: "streams", secure: false } }
+  }
+}
+
 /** The endpoint of a pair, without its fibers. */
 const assemble = (pair: ConnectionStreams<unknown, unknown>, settings: Settings, reason: Deferred.Deferred<Reason>) => {
   const outbox = new Outbox(() => endpoint.flushed())
@@ -199,19 +224,23 @@ const assemble = (pair: ConnectionStreams<unknown, unknown>, settings: Settings,
 }
 
 /** Starts to run a pair. Nothing ends it but its own end: the caller closes the endpoint and waits for `released`. */
-export const open = <E, R>(pair: ConnectionStreams<E, R>, settings: Settings): Effect.Effect<Opened, never, R> =>
+export const open = <E, R>(given: ConnectionStreams<E, R>, settings: Settings): Effect.Effect<Opened, never, R> =>
   Effect.gen(function* () {
     const { closeTimeout } = settings
+    const pair = partsOf(given)
     const reason = yield* Deferred.make<Reason>()
     const end = (info: CloseInfo): void => Deferred.unsafeDone(reason, Effect.succeed(info))
     const { endpoint, gate, outbox, push } = assemble(pair as ConnectionStreams<unknown, unknown>, settings, reason)
     const closeNormally = (): void => void endpoint.startClose(closeCodes.normal, "")
 
-    const reading = yield* Stream.runForEachChunk(pair.inbound, (chunk) =>
-      Effect.suspend(() => {
-        for (const frame of chunk) push(frame)
-        return gate.pass
-      })
+    // What is no Stream, or no Sink, throws when it is run.
+    const reading = yield* Effect.suspend(() =>
+      Stream.runForEachChunk(pair.inbound, (chunk) =>
+        Effect.suspend(() => {
+          for (const frame of chunk) push(frame)
+          return gate.pass
+        })
+      )
     ).pipe(
       Effect.zipRight(
         Effect.suspend(() => {
@@ -224,7 +253,10 @@ export const open = <E, R>(pair: ConnectionStreams<E, R>, settings: Settings): E
       Effect.interruptible,
       Effect.forkDaemon
     )
-    const writing = yield* Stream.run(outbox.stream, pair.outbound).pipe(Effect.interruptible, Effect.forkDaemon)
+    const writing = yield* Effect.suspend(() => Stream.run(outbox.stream, pair.outbound)).pipe(
+      Effect.interruptible,
+      Effect.forkDaemon
+    )
     reading.addObserver((exit) => {
       if (Exit.isFailure(exit)) end(infoOf("the inbound stream", exit.cause))
     })

@@ -29,6 +29,8 @@ export interface Live {
 export interface Entry {
   readonly jobId: string
   readonly live: ReadonlyMap<string, Live>
+  /** The last credentials that were replaced or dropped: upstreams quote their values for a while. */
+  readonly former: ReadonlyArray<JobCredential>
   /** Whether the job has ended: nothing that comes for it is kept. */
   readonly ended: boolean
 }
@@ -37,6 +39,7 @@ interface Row {
   readonly jobId: string
   readonly parentJobId: string | undefined
   readonly live: Map<string, Live>
+  former: ReadonlyArray<JobCredential>
   ended: boolean
   /** Issues and rotations that are under way. */
   pending: number
@@ -66,6 +69,9 @@ export interface LiveCredentials {
   readonly owns: (reference: string) => boolean
 }
 
+/** How many former credentials of a job are remembered. */
+const maxFormer = 16
+
 export const makeLiveCredentials = (revocations: Revocations): LiveCredentials => {
   const jobs = new Map<string, Row>()
   const children = new Map<string, Set<string>>()
@@ -78,7 +84,7 @@ export const makeLiveCredentials = (revocations: Revocations): LiveCredentials =
   const open = (jobId: string, parentJobId: string | undefined): Entry => {
     const found = jobs.get(jobId)
     if (found !== undefined) return found
-    const entry: Row = { jobId, parentJobId, live: new Map(), ended: false, pending: 0 }
+    const entry: Row = { jobId, parentJobId, live: new Map(), former: [], ended: false, pending: 0 }
     jobs.set(jobId, entry)
     if (parentJobId !== undefined) {
       const siblings = children.get(parentJobId) ?? new Set()
@@ -123,6 +129,12 @@ export const makeLiveCredentials = (revocations: Revocations): LiveCredentials =
     close(entry)
   }
 
+  const retire = (entry: Entry, credentialId: string): void => {
+    const row = rowOf(entry)
+    const prior = row.live.get(credentialId)
+    if (prior !== undefined) row.former = [...row.former.slice(1 - maxFormer), prior.credential]
+  }
+
   return {
     open,
     close,
@@ -130,8 +142,14 @@ export const makeLiveCredentials = (revocations: Revocations): LiveCredentials =
     begun,
     settled,
     present: (reference) => void present.add(reference),
-    keep: (entry, live) => void rowOf(entry).live.set(live.credential.id, live),
-    drop: (entry, credentialId) => void rowOf(entry).live.delete(credentialId),
+    keep: (entry, live) => {
+      retire(entry, live.credential.id)
+      rowOf(entry).live.set(live.credential.id, live)
+    },
+    drop: (entry, credentialId) => {
+      retire(entry, credentialId)
+      rowOf(entry).live.delete(credentialId)
+    },
     startRevoking,
     revoke,
     revokeAll: () => {

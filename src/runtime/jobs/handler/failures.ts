@@ -11,10 +11,12 @@ import {
   type ArcpError,
   Cancelled,
   type ErrorDetails,
+  fromWire,
   InternalError,
   isArcpError,
   oneLine,
   plain,
+  toWire,
   VendorError
 } from "../../../protocol/Errors.js"
 import * as Text from "../../../protocol/Text.js"
@@ -82,17 +84,31 @@ const fieldsOf = (failure: unknown, upstream: Upstream | undefined): ErrorDetail
   return fields === undefined || Object.keys(fields as object).length === 0 ? undefined : (fields as ErrorDetails)
 }
 
-/** The encoded failure without the values of credentials, where it has at most `room` bytes as JSON. */
-const encodedOf = (text: string, room: number, upstream: Upstream | undefined): ErrorDetails => {
-  const shown =
-    upstream === undefined
-      ? text
-      : JSON.stringify(
-          JSON.parse(text, (_, value: unknown) => (typeof value === "string" ? upstream.hide(value) : value))
+/** JSON without the values of credentials, in texts and in names; undefined where it cannot be walked, as what is nested too deep. */
+const hidden = (text: string, { hide }: Upstream): string | undefined =>
+  Text.attempt(
+    () =>
+      JSON.stringify(
+        JSON.parse(text, (_, value: unknown) =>
+          typeof value === "string"
+            ? hide(value)
+            : typeof value === "object" && value !== null && !Array.isArray(value)
+              ? Object.fromEntries(Object.entries(value).map(([name, field]): [string, unknown] => [hide(name), field]))
+              : value
         )
-  return FrameSize.fits(shown, room)
-    ? { [encodedField]: JSON.parse(shown) as unknown }
-    : { omitted: `the error has ${Buffer.byteLength(shown)} bytes as JSON, at most ${room} are sent` }
+      ),
+    undefined
+  )
+
+/** The encoded failure without the values of credentials, where it has at most `room` bytes as JSON. Measured before it is walked. */
+const encodedOf = (text: string, room: number, upstream: Upstream | undefined): ErrorDetails => {
+  const omitted = (long: string): ErrorDetails => ({
+    omitted: `the error has ${Buffer.byteLength(long)} bytes as JSON, at most ${room} are sent`
+  })
+  if (!FrameSize.fits(text, room)) return omitted(text)
+  const shown = upstream === undefined ? text : hidden(text, upstream)
+  if (shown === undefined) return { omitted: "the error is nested too deep" }
+  return FrameSize.fits(shown, room) ? { [encodedField]: JSON.parse(shown) as unknown } : omitted(shown)
 }
 
 const lineOf = (failure: unknown, upstream: Upstream | undefined): string => {
@@ -100,6 +116,19 @@ const lineOf = (failure: unknown, upstream: Upstream | undefined): string => {
     Text.textProperty(failure, "message", maxText) ??
     (typeof failure === "string" ? failure.slice(0, maxText) : (Text.textProperty(failure, "_tag", 128) ?? unsaid))
   return oneLine(shownText(upstream)(message))
+}
+
+/** One of the protocol's errors, which may quote an upstream, as plain data without the values of credentials. */
+const ofProtocol = (failure: ArcpError, upstream: Upstream | undefined): ArcpError => {
+  if (upstream === undefined) return plain(failure)
+  const { details, message, ...rest } = toWire(failure)
+  // Before it is cut: half of a value would not be found.
+  const whole = Text.textProperty(failure, "message", maxText) ?? message
+  const error = { ...rest, message: Text.attempt(() => upstream.hide(whole), unsaid) }
+  if (details === undefined) return fromWire(error)
+  const shown = hidden(JSON.stringify(details), upstream)
+  const omitted: ErrorDetails = { omitted: "the details are nested too deep" }
+  return fromWire({ ...error, details: shown === undefined ? omitted : (JSON.parse(shown) as ErrorDetails) })
 }
 
 /** Bytes of a declared failure as JSON, whatever a frame may have. */
@@ -120,12 +149,12 @@ const ofDeclared = (failure: Declared, upstream: Upstream | undefined, room: num
 }
 
 /**
- * Its own code where it is one of §12, or was caused by one, or where an upstream means one; what the agent declares, where it is that;
- * `AGENT_FAILURE`, with its tag and its fields, where it is another failure of the agent's own. Total, and plain data: the failure comes
+ * Its own code where it is one of §12; what the agent declares, where it is that; the code of what it was caused by, or of what an upstream
+ * means by it; `AGENT_FAILURE`, with its tag and its fields, where it is another failure of the agent's own. Total, and plain data: the failure comes
  * from user code. `room`: bytes of a declared failure as JSON.
  */
 export const toArcpError = (failure: unknown, upstream?: Upstream, room = maxEncoded): ArcpError => {
-  if (isArcpError(failure)) return plain(failure)
+  if (isArcpError(failure)) return ofProtocol(failure, upstream)
   if (Text.isInstance(failure, Declared)) return ofDeclared(failure, upstream, room)
   const denied = deniedCause(failure) ?? Text.attempt(() => upstream?.translate(failure), undefined)
   if (denied !== undefined) return plain(denied)

@@ -84,7 +84,7 @@ export class JobCalls {
 
   /** What the job's credentials have to do with a failure; undefined where it has none. */
   upstream(): ReturnType<typeof upstreamOf> {
-    return upstreamOf(this.engine.credentials.of(this.running.live.jobId))
+    return upstreamOf(this.engine.credentials.hidden(this.running.live.jobId))
   }
 
   /**

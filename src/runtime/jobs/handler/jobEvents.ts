@@ -101,6 +101,8 @@ export class JobEvents {
     if (json._tag === "NotJson") return new InvalidRequest({ message: `${kind}: the body is not JSON: ${json.why}` })
     if (json._tag === "Absent") return new InvalidRequest({ message: `${kind}: the body is not JSON` })
     const { text } = json
+    // What `toJSON` makes of an object need not be one.
+    if (!text.startsWith("{")) return new InvalidRequest({ message: `${kind}: the body must be a JSON object (§8.1)` })
     if (!FrameSize.fits(text, room)) {
       this.engine.meter.reached("eventPayload")
       return new InvalidRequest({

@@ -47,15 +47,21 @@ type Shown = (text: string) => string
 const plainOf = (value: unknown, bytes: number, text: Shown): unknown =>
   Text.bounded(value, { bytes, depth: 8, instances: "shown", text })
 
-/** The parts of a message, texts as they are and the others as JSON, in one text. */
+const shownPart = (part: unknown, text: Shown): string => {
+  if (typeof part === "string") return text(part)
+  const copy = plainOf(part, maxMessage, text)
+  return typeof copy === "string" ? copy : (JSON.stringify(copy) ?? Text.ofUnknown(part, 64))
+}
+
+/** The parts of a message, texts as they are and the others as JSON, in one text; no part is looked at behind its end. */
 const messageOf = (message: unknown, text: Shown): string => {
-  const parts = Array.isArray(message) ? message.slice(0, maxMessage) : [message]
-  const shown = parts.map((part) => {
-    if (typeof part === "string") return text(part)
-    const copy = plainOf(part, maxMessage, text)
-    return typeof copy === "string" ? copy : (JSON.stringify(copy) ?? Text.ofUnknown(part, 64))
-  })
-  return Text.fitting(shown.join(" "), maxMessage)
+  const parts: ReadonlyArray<unknown> = Array.isArray(message) ? message : [message]
+  let shown = ""
+  for (let i = 0; i < parts.length && shown.length <= maxMessage; i++) {
+    // More than fits is not copied: a part may be a text of 100 MB.
+    shown += (i === 0 ? "" : " ") + shownPart(parts[i], text).slice(0, maxMessage + 1)
+  }
+  return Text.fitting(shown, maxMessage)
 }
 
 const fieldsOf = (entries: Iterable<readonly [string, unknown]>, text: Shown): object | undefined => {
