@@ -939,5 +939,29 @@ export const mutants: ReadonlyArray<Mutant> = [
     replace: "",
     test: "test/runtime/reverts.test.ts",
     title: "that failed leaves everything as it was"
+  },
+  {
+    rule: "§7.2 an owner that becomes the first is no other owner any more",
+    inside: "src/runtime/log",
+    find: "this.ownersRemoved.push({ sessionId: next.sessionId, jobId: job.jobId })",
+    replace: "",
+    test: "test/runtime/reverts.test.ts",
+    title: "that failed leaves everything as it was"
+  },
+  {
+    rule: "§7.2 the session that submits a job is no row among its other owners",
+    inside: "src/runtime/log",
+    find: "if (job.owners[0] === session) this.state(job)\n    else if (!owned)",
+    replace: "if (job.owners[0] === session) this.state(job)\n    if (!owned)",
+    test: "test/runtime/owners.test.ts",
+    title: "§7.2 nothing more for the one that submits a job"
+  },
+  {
+    rule: "§7.2 owners are read in the order in which they came",
+    inside: "src/store/internal/sqlReads.ts",
+    find: "WHERE job_id = ? ORDER BY place",
+    replace: "WHERE job_id = ?",
+    test: "test/store/suite.test.ts",
+    title: "the store in SQLite in memory §7.2 the owners of a job come back"
   }
 ]

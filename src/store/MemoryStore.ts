@@ -17,8 +17,8 @@ import { type JobQuery, type Recovered, type Segment, Store, StoreError, type St
 type StoreService = typeof Store.Service
 type Operations<Names extends keyof StoreService> = Pick<StoreService, Names>
 
-const stored = (job: Job): StoredJob | undefined =>
-  job.state === undefined ? undefined : { record: job.record, state: job.state }
+const stored = ({ owners }: Tables, { record, state }: Job): StoredJob | undefined =>
+  state === undefined ? undefined : { record, state, otherOwners: [...(owners.get(record.jobId) ?? [])] }
 
 const fits = (query: JobQuery, { record, state }: StoredJob): boolean =>
   (query.principalIds === undefined || query.principalIds.includes(record.principalId)) &&
@@ -35,47 +35,53 @@ const overlapping = ({ jobs }: Tables, jobId: string, fromSeq: number, toSeq: nu
 }
 
 /** The jobs that have not ended, and all sessions, each with the last number that its events have. */
-const recovered = ({ deliveries, jobs, order, sessions, subscriptions }: Tables): Recovered => ({
-  sessions: [...sessions.values()].map((session) => {
-    const list = deliveries.get(session.sessionId)
-    const last = list === undefined ? 0 : (list[list.length - 1]?.lastSeq ?? 0)
-    return last > session.lastSeq ? { ...session, lastSeq: last } : session
-  }),
-  jobs: order.flatMap((jobId) => {
-    const job = jobs.get(jobId)!
-    const found = stored(job)
-    if (found === undefined || isTerminal(found.state.status)) return []
-    const lastJobSeq = Math.max(found.state.lastJobSeq, job.segments[job.segments.length - 1]?.lastSeq ?? 0)
-    const owned = (deliveries.get(found.state.ownerSessionId) ?? []).findLast((d) => d.jobId === jobId)
-    const lastOwnerSeq = Math.max(found.state.lastOwnerSeq, owned?.lastSeq ?? 0)
-    return [{ record: found.record, state: { ...found.state, lastJobSeq, lastOwnerSeq } }]
-  }),
-  subscriptions: [...subscriptions].flatMap(([sessionId, observed]) =>
-    [...observed].map((jobId) => ({ sessionId, jobId }))
-  )
-})
+const recovered = (tables: Tables): Recovered => {
+  const { deliveries, jobs, order, sessions, subscriptions } = tables
+  return {
+    sessions: [...sessions.values()].map((session) => {
+      const list = deliveries.get(session.sessionId)
+      const last = list === undefined ? 0 : (list[list.length - 1]?.lastSeq ?? 0)
+      return last > session.lastSeq ? { ...session, lastSeq: last } : session
+    }),
+    jobs: order.flatMap((jobId) => {
+      const job = jobs.get(jobId)!
+      const found = stored(tables, job)
+      if (found === undefined || isTerminal(found.state.status)) return []
+      const lastJobSeq = Math.max(found.state.lastJobSeq, job.segments[job.segments.length - 1]?.lastSeq ?? 0)
+      const owned = (deliveries.get(found.state.ownerSessionId) ?? []).findLast((d) => d.jobId === jobId)
+      const lastOwnerSeq = Math.max(found.state.lastOwnerSeq, owned?.lastSeq ?? 0)
+      return [{ ...found, state: { ...found.state, lastJobSeq, lastOwnerSeq } }]
+    }),
+    subscriptions: [...subscriptions].flatMap(([sessionId, observed]) =>
+      [...observed].map((jobId) => ({ sessionId, jobId }))
+    )
+  }
+}
 
 /** Jobs, keys and steps. */
-const records = ({ jobs, keys, order }: Tables): Operations<"job" | "jobs" | "key" | "step"> => ({
-  job: (jobId) =>
-    Effect.sync(() => {
-      const job = jobs.get(jobId)
-      return Option.fromNullable(job === undefined ? undefined : stored(job))
-    }),
-  jobs: (query) =>
-    Effect.sync(() => {
-      const out: Array<StoredJob> = []
-      const { afterJobId } = query
-      let at = afterJobId === undefined ? 0 : firstIndex(order, (id) => id > afterJobId)
-      for (; at < order.length && out.length < query.limit; at++) {
-        const found = stored(jobs.get(order[at]!)!)
-        if (found !== undefined && fits(query, found)) out.push(found)
-      }
-      return out
-    }),
-  key: (principalId, key) => Effect.sync(() => Option.fromNullable(keys.get(keyOf(principalId, key)))),
-  step: (jobId, name) => Effect.sync(() => Option.fromNullable(jobs.get(jobId)?.steps.get(name)))
-})
+const records = (tables: Tables): Operations<"job" | "jobs" | "key" | "step"> => {
+  const { jobs, keys, order } = tables
+  return {
+    job: (jobId) =>
+      Effect.sync(() => {
+        const job = jobs.get(jobId)
+        return Option.fromNullable(job === undefined ? undefined : stored(tables, job))
+      }),
+    jobs: (query) =>
+      Effect.sync(() => {
+        const out: Array<StoredJob> = []
+        const { afterJobId } = query
+        let at = afterJobId === undefined ? 0 : firstIndex(order, (id) => id > afterJobId)
+        for (; at < order.length && out.length < query.limit; at++) {
+          const found = stored(tables, jobs.get(order[at]!)!)
+          if (found !== undefined && fits(query, found)) out.push(found)
+        }
+        return out
+      }),
+    key: (principalId, key) => Effect.sync(() => Option.fromNullable(keys.get(keyOf(principalId, key)))),
+    step: (jobId, name) => Effect.sync(() => Option.fromNullable(jobs.get(jobId)?.steps.get(name)))
+  }
+}
 
 /** The events of jobs, and which sessions were given them. */
 const events = (

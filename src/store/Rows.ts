@@ -93,6 +93,7 @@ type Decoding<A> = Either.Either<A, StoreError>
 const sessionRow = decoder("arcp_sessions", Schemas.Session, (row) => row.sessionId)
 const jobRow = decoder("arcp_jobs", Schemas.Job, (row) => row.jobId)
 const stateRow = decoder("arcp_job_states", Schemas.State, (row) => row.jobId)
+const ownersRows = decoder("arcp_job_owners", Schemas.OtherOwners, ({ record }) => (record as JobRecord).jobId)
 const inputRow = decoder("arcp_jobs", Schemas.Input, (row) => row.jobId)
 const keyRow = decoder("arcp_keys", Schemas.Key, (row) => row.jobId)
 const stepRow = decoder("arcp_steps", Schemas.Step, (row) => row.name)
@@ -135,9 +136,11 @@ const decodeJob = (stored: StoredJob): Decoding<DecodedJob> => {
   return Either.gen(function* () {
     const { accepted, lease, leaseConstraints, traceContext, traceId } = yield* jobRow(stored.record)
     const { budget } = yield* stateRow(stored.state)
+    const { otherOwners } = yield* ownersRows(stored)
     return {
       record: stored.record,
       state: stored.state,
+      otherOwners,
       values: {
         lease,
         leaseConstraints,
@@ -150,9 +153,13 @@ const decodeJob = (stored: StoredJob): Decoding<DecodedJob> => {
   })
 }
 
-/** A job of a backend whose rows are no records: the record and the state that were read, once both decode. */
-export const job = (record: unknown, state: unknown): Decoding<StoredJob> => {
-  const stored: StoredJob = { record: record as JobRecord, state: state as JobState }
+/** A job of a backend whose rows are no records: the record, the state and the other owners that were read, once all decode. */
+export const job = (record: unknown, state: unknown, otherOwners: unknown): Decoding<StoredJob> => {
+  const stored: StoredJob = {
+    record: record as JobRecord,
+    state: state as JobState,
+    otherOwners: otherOwners as ReadonlyArray<string>
+  }
   return Either.map(decodeJob(stored), (decoded) => {
     known.set(stored, decoded)
     return stored

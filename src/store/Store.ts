@@ -77,6 +77,7 @@ export interface JobRecord {
 export interface JobState {
   readonly jobId: string
   readonly status: JobStatus
+  /** The first owner: the session whose numbers are the job's (ARCP 1.1 §6.6). */
   readonly ownerSessionId: string
   readonly startedAt: number | undefined
   readonly endedAt: number | undefined
@@ -90,14 +91,14 @@ export interface JobState {
   readonly budget: string | undefined
   /** The message of the cancel that was acknowledged: whoever takes the job up ends it, and does not start it again. */
   readonly cancelled: string | undefined
-  /** The sessions that own it beside `ownerSessionId`, in the order in which they came. Default: none. */
-  readonly otherOwners?: ReadonlyArray<string> | undefined
 }
 
 /** A job with its state. */
 export interface StoredJob {
   readonly record: JobRecord
   readonly state: JobState
+  /** The sessions that own it beside `state.ownerSessionId` ({@link OwnerRecord}), in the order in which they came. */
+  readonly otherOwners: ReadonlyArray<string>
 }
 
 /**
@@ -130,6 +131,15 @@ export interface Delivery {
 
 /** An observer of a job (ARCP 1.1 §7.6). */
 export interface SubscriptionRecord {
+  readonly sessionId: string
+  readonly jobId: string
+}
+
+/**
+ * A session that owns a job beside its first owner: it has submitted the job again with its key (ARCP 1.1 §7.2). The first owner is in
+ * {@link JobState} and has no such record.
+ */
+export interface OwnerRecord {
   readonly sessionId: string
   readonly jobId: string
 }
@@ -167,14 +177,18 @@ export interface Batch {
   readonly segments: ReadonlyArray<Segment>
   readonly deliveries: ReadonlyArray<Delivery>
   readonly subscriptions: ReadonlyArray<SubscriptionRecord>
+  /** Added behind the owners that a job has, in this order; one that is there keeps its place. */
+  readonly owners: ReadonlyArray<OwnerRecord>
   readonly steps: ReadonlyArray<StepRecord>
   readonly subscriptionsRemoved: ReadonlyArray<SubscriptionRecord>
+  /** The other owners keep their order. */
+  readonly ownersRemoved: ReadonlyArray<OwnerRecord>
   /**
    * Removes the segments of the job with `lastSeq <= upTo` and the deliveries whose events are all among them. A session that
    * loses deliveries keeps its highest number: no number is ever assigned again.
    */
   readonly trims: ReadonlyArray<{ readonly jobId: string; readonly upTo: number }>
-  /** Removes sessions and their subscriptions. Deliveries stay as long as their job's events do. */
+  /** Removes sessions, their subscriptions, and their rows among the owners of jobs. Deliveries stay as long as their job's events do. */
   readonly sessionsRemoved: ReadonlyArray<string>
   /**
    * Removes jobs and everything that belongs to them: nothing of them can be read any more, though `purge` may be what deletes
@@ -285,8 +299,10 @@ export const emptyBatch: Batch = {
   segments: [],
   deliveries: [],
   subscriptions: [],
+  owners: [],
   steps: [],
   subscriptionsRemoved: [],
+  ownersRemoved: [],
   trims: [],
   sessionsRemoved: [],
   jobsRemoved: []

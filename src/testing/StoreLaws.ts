@@ -4,17 +4,11 @@ import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as MemoryStore from "../store/MemoryStore.js"
-import {
-  type Batch,
-  emptyBatch,
-  type JobRecord,
-  type JobState,
-  type Retention,
-  Store,
-  type StoreError
-} from "../store/Store.js"
+import { type Batch, type Retention, Store, type StoreError } from "../store/Store.js"
 import { ensure, failsWith, laws, type Rule, rule, same, sameSet } from "./internal/check.js"
-import { jobRecord, jobState, sessionRecord } from "./internal/rows.js"
+import { ownersInOrder, ownersOfEnded, ownersOutlive } from "./internal/ownerLaws.js"
+import { sessionRecord } from "./internal/rows.js"
+import { commit, delivery, everyJob, job, segment, state } from "./internal/storeBatches.js"
 import type { Law, LawOptions } from "./Law.js"
 
 /** What laws of stores can be told besides. */
@@ -29,28 +23,6 @@ export interface StoreLawOptions<S, E> extends LawOptions {
   /** Of the random histories. Default: 1. */
   readonly seed?: number | undefined
 }
-
-const job = (jobId: string, more: Partial<JobRecord> = {}) =>
-  jobRecord(jobId, { input: '{"secret":"swordfish"}', ...more })
-const state = (jobId: string, more: Partial<JobState> = {}) => jobState(jobId, { ownerSessionId: "s1", ...more })
-
-const segment = (jobId: string, firstSeq: number, lastSeq: number) => ({
-  jobId,
-  firstSeq,
-  lastSeq,
-  class: "event" as const,
-  payloads: Array.from({ length: lastSeq - firstSeq + 1 }, (_, i) => `{"n":${firstSeq + i}}`)
-})
-
-const delivery = (sessionId: string, jobId: string, firstSeq: number, lastSeq: number, firstJobSeq: number) => ({
-  sessionId,
-  jobId,
-  firstSeq,
-  lastSeq,
-  firstJobSeq
-})
-
-const commit = (batch: Partial<Batch>) => Effect.flatMap(Store, (store) => store.commit({ ...emptyBatch, ...batch }))
 
 const ranges = (list: ReadonlyArray<{ readonly firstSeq: number; readonly lastSeq: number }>) =>
   list.map(({ firstSeq, lastSeq }) => [firstSeq, lastSeq])
@@ -71,7 +43,11 @@ const rowsComeBack: Rule<Store> = rule(
       jobStates: [kept],
       keys: [{ principalId: "alice", key: "k", jobId: "job_1", parametersHash: "p", expiresAt: 10 }]
     })
-    yield* same("the job", Option.getOrUndefined(yield* store.job("job_1")), { record, state: kept })
+    yield* same("the job", Option.getOrUndefined(yield* store.job("job_1")), {
+      record,
+      state: kept,
+      otherOwners: []
+    })
     yield* same("the key's hash", Option.getOrUndefined(yield* store.key("alice", "k"))?.parametersHash, "p")
     yield* ensure(Option.isNone(yield* store.key("bob", "k")), "no key of another principal", "one was found")
     yield* same("keys removed before they expire", yield* store.removeExpiredKeys(9), 0)
@@ -199,15 +175,6 @@ const listings: Rule<Store> = rule(
         state(id, { status: i % 2 === 0 ? "running" : "error", endedAt: i % 2 === 0 ? undefined : i })
       )
     })
-    const none = {
-      principalIds: undefined,
-      statuses: undefined,
-      agent: undefined,
-      version: undefined,
-      createdAfter: undefined,
-      afterJobId: undefined,
-      limit: 100
-    }
     for (const [query, expected] of [
       [{}, all],
       [{ principalIds: ["bob"] }, ["job_0", "job_3", "job_6"]],
@@ -217,7 +184,7 @@ const listings: Rule<Store> = rule(
       [{ afterJobId: "job_2", limit: 2 }, ["job_3", "job_4"]],
       [{ version: "9" }, []]
     ] as const) {
-      const found = yield* store.jobs({ ...none, ...query })
+      const found = yield* store.jobs({ ...everyJob, ...query })
       yield* same(
         `jobs of ${JSON.stringify(query)}`,
         found.map(({ record }) => record.jobId),
@@ -285,7 +252,7 @@ interface Step {
   readonly job: number
   readonly events: number
   readonly session: number
-  readonly act: "emit" | "end" | "trim"
+  readonly act: "emit" | "end" | "trim" | "own" | "disown" | "leave"
 }
 
 const histories = FastCheck.array(
@@ -293,9 +260,9 @@ const histories = FastCheck.array(
     job: FastCheck.integer({ min: 0, max: 3 }),
     events: FastCheck.integer({ min: 1, max: 5 }),
     session: FastCheck.integer({ min: 0, max: 1 }),
-    act: FastCheck.constantFrom("emit", "end", "trim")
+    act: FastCheck.constantFrom("emit", "emit", "end", "trim", "own", "own", "disown", "leave")
   }),
-  { maxLength: 30 }
+  { maxLength: 40 }
 ) as FastCheck.Arbitrary<ReadonlyArray<Step>>
 
 const fourJobs = [0, 1, 2, 3]
@@ -309,10 +276,14 @@ const batchesOf = (steps: ReadonlyArray<Step>): ReadonlyArray<Partial<Batch>> =>
   ]
   for (const step of steps) {
     const jobId = `j${step.job}`
+    const owner = { sessionId: `owner ${step.events}`, jobId }
     const at = next.get(step.job) ?? 0
     if (step.act === "end") {
       batches.push({ jobStates: [state(jobId, { status: "success", endedAt: batches.length })] })
     } else if (step.act === "trim") batches.push({ trims: [{ jobId, upTo: at - 1 }] })
+    else if (step.act === "own") batches.push({ owners: [owner] })
+    else if (step.act === "disown") batches.push({ ownersRemoved: [owner] })
+    else if (step.act === "leave") batches.push({ sessionsRemoved: [owner.sessionId] })
     else {
       next.set(step.job, at + step.events)
       const first = seqs[step.session]! + 1
@@ -334,6 +305,7 @@ const readAfter = (batches: ReadonlyArray<Partial<Batch>>) =>
     return {
       segments: yield* Effect.forEach(fourJobs, (i) => store.segments(`j${i}`, 2, 7, 1e6)),
       recovered: (yield* store.recover).jobs,
+      owners: (yield* store.jobs(everyJob)).map(({ otherOwners, record }) => [record.jobId, ...otherOwners]),
       ended: (yield* store.expiredJobs({ endedBefore: 1e9, maxJobs: 0, maxBytes: 0 }, 100)).toSorted()
     }
   })
@@ -352,6 +324,7 @@ const agrees = <E>(layer: Layer.Layer<Store, E>, runs: number, seed: number): Ru
             [
               same(`the segments after ${history}`, actual.segments, expected.segments),
               same(`the jobs to recover after ${history}`, actual.recovered, expected.recovered),
+              same(`the other owners after ${history}`, actual.owners, expected.owners),
               sameSet(`the ended jobs after ${history}`, actual.ended, expected.ended)
             ],
             { discard: true }
@@ -425,12 +398,14 @@ export const storeLaws = <E>(
     segmentsInRange,
     trimsTakeWhole,
     recovers,
+    ownersInOrder,
+    ownersOfEnded,
     listings,
     retention,
     allOrNothing
   ]),
   ...laws(Layer.empty, options, [
     agrees(layer, options.runs ?? 50, options.seed ?? 1),
-    ...(options.place === undefined ? [] : [outlives(options.place)])
+    ...(options.place === undefined ? [] : [outlives(options.place), ownersOutlive(options.place)])
   ])
 ]

@@ -1,9 +1,10 @@
 /** The sessions that own a job: what each of them has of it, and what is left when one of them goes (ARCP 1.1 §7.2). */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Layer, TestClock } from "effect"
+import { Context, Deferred, Effect, Layer, TestClock } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
+import { type Batch, MemoryStore, Store } from "../../src/store/index.js"
 import { backends } from "./backends.js"
-import { machine, resume } from "./machine.js"
+import { type Client, machine, resume } from "./machine.js"
 import { allFeatures, barrier, eventsOf, type Frame, hello, type Peer, submit } from "./peer.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
@@ -274,5 +275,89 @@ describe("owners after a restart", () => {
         back.events().map((_, i) => second.events().length + 1 + i)
       )
     })
+  )
+
+  it.scoped("§7.2 each that leaves for good makes the next one the first, also over further restarts", () =>
+    Effect.gen(function* () {
+      const { start } = machine(agents)
+      let process = yield* start
+      const [second, third, id] = yield* Effect.provide(
+        Effect.gen(function* () {
+          const { id, second } = yield* owned()
+          // The numbers of the third one are others than those of the second.
+          const third = yield* hello({ features })
+          yield* submit(third, "talking", null, { idempotency_key: "beside" })
+          yield* hears(third, "one")
+          yield* submit(third, "talking", null, key)
+          yield* Effect.all([barrier(second), barrier(third)])
+          return [second, third, id] as const
+        }),
+        process
+      )
+      /** Goes on in the next process; the windows of those that do not are over. */
+      const alone = (...peers: ReadonlyArray<Client>) =>
+        Effect.gen(function* () {
+          process = yield* start
+          const back = yield* Effect.forEach(peers, (peer) =>
+            resume(process, peer, peer.events().at(-1)?.event_seq ?? 0)
+          )
+          for (const peer of back) {
+            yield* peer.next("job.event", (f) => f.job_id === id && f.payload.body?.message === "one")
+          }
+          yield* TestClock.adjust("11 minutes")
+          yield* Effect.forEach(back, barrier)
+          return back
+        })
+      const shown = (peer: Peer) => Effect.map(row(peer, id), (found) => found!.last_event_seq)
+      const watching = Effect.suspend(() => Effect.provide(Effect.flatMap(hello({ features }), shown), process))
+
+      const [secondNext, thirdNext] = yield* alone(second, third)
+      expect(yield* shown(secondNext!)).not.toBe(yield* shown(thirdNext!))
+      expect(yield* watching).toBe(yield* shown(secondNext!))
+      const [secondThen, thirdThen] = yield* alone(secondNext!, thirdNext!)
+      expect(yield* shown(secondThen!)).not.toBe(yield* shown(thirdThen!))
+      expect(yield* watching).toBe(yield* shown(secondThen!))
+      const [thirdLast] = yield* alone(thirdThen!)
+      expect(yield* watching).toBe(yield* shown(thirdLast!))
+      const [thirdStill] = yield* alone(thirdLast!)
+      for (const name of ["two", "three", "end"]) yield* open(name)
+      expect((yield* thirdStill!.terminal(id)).payload.result).toBe("said")
+      expect(yield* watching).toBe(yield* shown(thirdStill!))
+    })
+  )
+})
+
+describe("what is stored of owners", () => {
+  it.scoped(
+    "§7.2 nothing more for the one that submits a job, one row for each that comes later, and none for one that comes again",
+    () => {
+      const written: Array<Pick<Batch, "owners" | "ownersRemoved">> = []
+      const store = Layer.map(MemoryStore.layer, (context) => {
+        const inner = Context.get(context, Store)
+        const commit = (batch: Batch) =>
+          Effect.zipRight(
+            Effect.sync(() => {
+              if (batch.owners.length + batch.ownersRemoved.length > 0)
+                written.push({ owners: [...batch.owners], ownersRemoved: [...batch.ownersRemoved] })
+            }),
+            inner.commit(batch)
+          )
+        return Context.add(context, Store, { ...inner, commit })
+      })
+      return Effect.gen(function* () {
+        const first = yield* hello({ features })
+        const id = (yield* submit(first, "talking", null, key)).job_id!
+        yield* hears(first, "one")
+        expect(written).toEqual([])
+        const second = yield* hello({ features })
+        for (let n = 0; n < 2; n++) yield* submit(second, "talking", null, key)
+        yield* submit(first, "talking", null, key)
+        yield* Effect.all([barrier(first), barrier(second)])
+        expect(written).toEqual([{ owners: [{ sessionId: second.sessionId, jobId: id }], ownersRemoved: [] }])
+        for (const name of ["two", "three", "end"]) yield* open(name)
+        yield* second.terminal(id)
+        expect(written).toHaveLength(1)
+      }).pipe(Effect.provide(world({ store, agents })))
+    }
   )
 })

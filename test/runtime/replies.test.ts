@@ -86,7 +86,7 @@ describe("§6.6 pages of a listing", () => {
 
   const job = (n: number, input: number): StoredJob => {
     const jobId = `job_${String(n).padStart(6, "0")}`
-    return { record: jobRecord(jobId, { input: "x".repeat(input) }), state: jobState(jobId) }
+    return { record: jobRecord(jobId, { input: "x".repeat(input) }), state: jobState(jobId), otherOwners: [] }
   }
 
   it.effect("whatever the rows' sizes and the store's: complete, in order, within both bounds, and read in steps", () =>

@@ -235,6 +235,67 @@ const freed = (filename: string) =>
     return yield* Layer.build(SqliteStore.layer({ filename }))
   })
 
+describe("§7.2 a database in which a job's other owners are a list", () => {
+  it.effect.each(["schema-6", "schema-6-sealed"])(
+    "%s has them as rows in the order of the list, and none of a session that is gone",
+    (name) =>
+      Effect.gen(function* () {
+        const filename = fixture(name)
+        const encryptionKey = name.endsWith("sealed") ? { encryptionKey: Redacted.make(fixtureKey) } : {}
+        // Ids that begin or end with another one, and that order differently than they came.
+        const ids = ["sess_B", "sess_A", "sess_AB", "A", "s"]
+        const columns =
+          "token_hash, previous_token_hash, created_at, last_seen_at, last_seq, acked_seq, floor_seq, data"
+        const lists = ["sess_B,A,sess_AB,sess_gone,sess_A,s", "s", "sess_gone", "sess_gone,sess_A,sess_A"]
+        const jobs = (yield* withFile(
+          filename,
+          ...ids.map(
+            (id) =>
+              `INSERT INTO arcp_sessions (session_id, ${columns}) SELECT '${id}', ${columns} FROM arcp_sessions LIMIT 1`
+          ),
+          `SELECT job_id AS id FROM arcp_job_states WHERE other_owners IS NULL ORDER BY job_id LIMIT ${lists.length}`
+        )) as ReadonlyArray<{ readonly id: string }>
+        expect(jobs).toHaveLength(lists.length)
+        const [before] = (yield* withFile(
+          filename,
+          ...lists.map(
+            (list, n) => `UPDATE arcp_job_states SET other_owners = '${list}' WHERE job_id = '${jobs[n]!.id}'`
+          ),
+          "SELECT job_id AS job, other_owners AS session FROM arcp_job_states WHERE other_owners LIKE 'sess_0%'"
+        )) as ReadonlyArray<{ readonly job: string; readonly session: string }>
+        yield* build(filename, encryptionKey)
+        const rows = (yield* withFile(
+          filename,
+          "SELECT job_id AS job, session_id AS session FROM arcp_job_owners ORDER BY job_id, place"
+        )) as ReadonlyArray<{ readonly job: string; readonly session: string }>
+        const ofJob = ({ id }: { readonly id: string }) =>
+          rows.flatMap(({ job, session }) => (job === id ? [session] : []))
+        expect(jobs.map(ofJob)).toEqual([["sess_B", "A", "sess_AB", "sess_A", "s"], ["s"], [], ["sess_A"]])
+        // The one that the program of that schema has written.
+        expect(rows.filter(({ job }) => jobs.every(({ id }) => id !== job))).toEqual([before])
+      })
+  )
+
+  it.effect("has a thousand owners in their order, too", () =>
+    Effect.gen(function* () {
+      const filename = fixture("schema-6")
+      const ids = Array.from({ length: 1_000 }, (_, n) => `sess_01M8H8MTDF815H9G853R${(n * 7_919) % 1_000}`)
+      const columns = "token_hash, previous_token_hash, created_at, last_seen_at, last_seq, acked_seq, floor_seq, data"
+      yield* withFile(
+        filename,
+        `INSERT INTO arcp_sessions (session_id, ${columns}) SELECT value, ${columns} FROM json_each('${JSON.stringify(ids)}'), (SELECT * FROM arcp_sessions LIMIT 1)`,
+        `UPDATE arcp_job_states SET other_owners = '${ids.join(",")}' WHERE job_id = (SELECT MIN(job_id) FROM arcp_job_states)`
+      )
+      yield* build(filename)
+      const rows = yield* withFile(
+        filename,
+        "SELECT session_id AS id FROM arcp_job_owners WHERE job_id = (SELECT MIN(job_id) FROM arcp_job_states) ORDER BY place"
+      )
+      expect(rows).toEqual(ids.map((id) => ({ id })))
+    })
+  )
+})
+
 describe("1.0 §14 an encrypted database of an earlier version", () => {
   const encryptionKey = Redacted.make(fixtureKey)
   const { name } = aesGcm(encryptionKey)

@@ -184,6 +184,18 @@ describe.each(stores)("rows of a store in %s", (_name, layer) => {
     }).pipe(Effect.provide(layer), Effect.scoped)
   )
 
+  it.scoped("§7.2 a job comes with its other owners, in their order", () =>
+    Effect.gen(function* () {
+      const store = yield* holding()
+      const owner = (sessionId: string) => ({ sessionId, jobId: "job_1" })
+      yield* store.commit({ ...emptyBatch, owners: [owner("sess_3"), owner("sess_2")] })
+      const expected = ["sess_3", "sess_2"]
+      expect(Option.getOrThrow(yield* store.job("job_1")).otherOwners).toEqual(expected)
+      expect((yield* store.jobs(everything)).map(({ otherOwners }) => otherOwners)).toEqual([expected])
+      expect((yield* store.recover).jobs.map(({ otherOwners }) => otherOwners)).toEqual([expected])
+    }).pipe(Effect.provide(layer))
+  )
+
   it.scoped("an input that is not JSON is rejected at recovery only: a listing does not decode it", () =>
     Effect.gen(function* () {
       const store = yield* holding({ input: '{"secret":"sword' })
@@ -267,6 +279,18 @@ describe("a backend of another program", () => {
       yield* rejected<unknown>(half.job("job_1"), "job_1", "arcp_jobs", "accepted")
       const stateless = yield* other({ record: job, state: null })
       yield* rejected<unknown>(stateless.job("job_1"), "without a key", "arcp_job_states", "data")
+      for (const otherOwners of [undefined, "sess_2", [7]]) {
+        const odd = yield* other({ record: job, state, otherOwners })
+        yield* rejected<unknown>(odd.job("job_1"), "job_1", "arcp_job_owners", "otherOwners")
+      }
+      const torn = yield* other({
+        record: job,
+        state,
+        get otherOwners() {
+          throw new Error("swordfish")
+        }
+      })
+      yield* rejected<unknown>(torn.job("job_1"), "job_1", "arcp_job_owners", "data")
     }).pipe(Effect.provide(MemoryStore.layer))
   )
 

@@ -16,6 +16,7 @@ import { storeLaws } from "../../src/testing/index.js"
 import { runs, within } from "../support/properties.js"
 import { jobRecord, jobState, sessionRecord } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
+import { withFile } from "./fixtures/open.js"
 
 const folder = scratch("arcp-store-")
 let files = 0
@@ -107,6 +108,27 @@ describe("a SQLite file", () => {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(SqliteStore.layer({ filename, encryptionKey }))))
         expect(error.message).toContain("encrypt")
       }
+    })
+  )
+
+  it.effect("§7.2 has no row of an owner of a job or a session that is gone, and none of a job with one owner", () =>
+    Effect.gen(function* () {
+      const filename = file()
+      const owner = (jobId: string, sessionId: string) => ({ jobId, sessionId })
+      const during = (batch: Partial<Batch>) =>
+        Effect.zipRight(
+          commit(batch).pipe(Effect.provide(SqliteStore.layer({ filename }))),
+          withFile(filename, "SELECT job_id || ' ' || session_id AS row FROM arcp_job_owners ORDER BY job_id, place")
+        )
+      expect(
+        yield* during({
+          jobs: [job("a"), job("b"), job("c")],
+          jobStates: [state("a"), state("b"), state("c")],
+          owners: [owner("a", "s3"), owner("a", "s2"), owner("b", "s2")]
+        })
+      ).toEqual([{ row: "a s3" }, { row: "a s2" }, { row: "b s2" }])
+      expect(yield* during({ sessionsRemoved: ["s2"] })).toEqual([{ row: "a s3" }])
+      expect(yield* during({ jobsRemoved: ["a"] })).toEqual([])
     })
   )
 

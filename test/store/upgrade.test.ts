@@ -3,12 +3,12 @@
  * the next one goes on. The fixtures and how they are made: `test/store/fixtures/README.md`.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Redacted, Schema, Scope, TestClock } from "effect"
+import { Effect, Exit, Layer, Option, Record, Redacted, Schema, Scope, TestClock } from "effect"
 import { copyFileSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Agent, Job } from "../../src/agent/index.js"
 import { CredentialProvisioner } from "../../src/runtime/index.js"
-import { CredentialLedger } from "../../src/store/index.js"
+import { CredentialLedger, Store } from "../../src/store/index.js"
 import { migrations } from "../../src/store/internal/migrations.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { allFeatures, eventsOf, type Frame, hello, type Peer, submit } from "../runtime/peer.js"
@@ -159,6 +159,27 @@ describe.each(fixtures.map((fixture) => [fixture.name, fixture] as const))("a da
       }).pipe(Effect.provide(running))
       yield* stop
     })
+  )
+
+  it.effect(
+    "§7.2 a job that several sessions own has them in their order, and every other job has its first owner only",
+    () =>
+      Effect.gen(function* () {
+        const { owner, repeater } = facts.sessions
+        const ownersOf = (jobId: string) =>
+          Effect.map(
+            Effect.flatMap(Store, ({ job }) => job(jobId)),
+            (found) => {
+              const { otherOwners, state } = Option.getOrThrow(found)
+              return [state.ownerSessionId, ...otherOwners]
+            }
+          )
+        const store = SqliteStore.layer({ filename: copyOf(fixture), ...sealedBy(fixture) })
+        const found = yield* Effect.provide(Effect.all(Record.map(jobs, ownersOf)), store)
+        // Before schema 6 the session that came last was the only owner.
+        const several = [owner, repeater].map((session) => session!.sessionId).slice(fixture.schema < 6 ? 1 : 0)
+        expect(found).toEqual({ ...Record.map(jobs, () => [owner!.sessionId]), keyed: several })
+      })
   )
 
   it.scoped("§9.8.2 has no live credential left, its artifact can be fetched, and it opens a second time", () =>

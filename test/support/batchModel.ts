@@ -227,6 +227,8 @@ export const makeModel = (warm: number) => {
       ...stored,
       jobStates: sorted(stored.jobStates, ({ jobId }) => jobId),
       deliveries: sorted(stored.deliveries, ({ sessionId }) => sessionId),
+      owners: sorted(stored.owners, ({ jobId }) => jobId),
+      ownersRemoved: sorted(stored.ownersRemoved, ({ jobId }) => jobId),
       subscriptionsRemoved: sorted(stored.subscriptionsRemoved, ({ sessionId }) => sessionId)
     }
     keep(stored)
@@ -240,6 +242,8 @@ export const makeModel = (warm: number) => {
   const stored = new Set<string>()
   const states = new Map<string, JobState>()
   const subscriptions = new Set<string>()
+  const owners = new Map<string, ReadonlyArray<string>>()
+  const othersOf = (jobId: string) => owners.get(jobId) ?? []
 
   const keep = (batch: Stored): void => {
     for (const { jobId } of batch.jobs) if (!jobId.startsWith("job_new")) stored.add(jobId)
@@ -249,9 +253,19 @@ export const makeModel = (warm: number) => {
     for (const record of batch.sessions) records.set(record.sessionId, record)
     for (const state of batch.jobStates) states.set(state.jobId, state)
     for (const { jobId, sessionId } of batch.subscriptions) subscriptions.add(`${sessionId} ${jobId}`)
+    for (const { jobId, sessionId } of batch.owners) {
+      if (!othersOf(jobId).includes(sessionId)) owners.set(jobId, [...othersOf(jobId), sessionId])
+    }
+    const disown = (jobId: string, gone: string) =>
+      owners.set(
+        jobId,
+        othersOf(jobId).filter((sessionId) => sessionId !== gone)
+      )
+    for (const { jobId, sessionId } of batch.ownersRemoved) disown(jobId, sessionId)
     for (const { jobId, sessionId } of batch.subscriptionsRemoved) subscriptions.delete(`${sessionId} ${jobId}`)
     for (const sessionId of batch.sessionsRemoved) {
       records.delete(sessionId)
+      for (const jobId of owners.keys()) disown(jobId, sessionId)
       for (const row of subscriptions) if (row.startsWith(`${sessionId} `)) subscriptions.delete(row)
     }
   }
@@ -272,12 +286,12 @@ export const makeModel = (warm: number) => {
           tokenHash,
           floorSeq
         })),
-        jobs: stored.map(({ attempt, budget, jobId, otherOwners, ownerSessionId, status }) => ({
+        jobs: stored.map(({ attempt, budget, jobId, ownerSessionId, status }) => ({
           jobId,
           status,
           attempt,
           budget,
-          owners: [ownerSessionId, ...(otherOwners ?? [])]
+          owners: [ownerSessionId, ...othersOf(jobId)]
         })),
         subscriptions: [...subscriptions].filter((row) => going.some(({ jobId }) => row.endsWith(jobId))).toSorted()
       },

@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Chunk, Context, Effect, Layer, Option, Redacted, Scope, Stream } from "effect"
 import { Authenticator, type AuthenticatorService, bearer, firstOf } from "../../src/auth/index.js"
 import { PrincipalId, Unauthenticated } from "../../src/protocol/index.js"
-import { ArtifactStore, CredentialLedger, MemoryStore, Store, unrevoked } from "../../src/store/index.js"
+import { ArtifactStore, CredentialLedger, emptyBatch, MemoryStore, Store, unrevoked } from "../../src/store/index.js"
 import {
   artifactLaws,
   authenticatorLaws,
@@ -209,6 +209,8 @@ const stored = (change: (store: StoreService) => Partial<StoreService>): Layer.L
   })
 
 const listings = "§6.6 listings filter and page by id"
+const owners =
+  "§7.2 the owners of a job come back in the order in which they came, and go with their session and their job"
 const rows = "§7.2 jobs, states and keys come back as they were written, and keys go when they expire"
 
 const stores: ReadonlyArray<readonly [string, string, RegExp, Layer.Layer<Store>]> = [
@@ -260,6 +262,42 @@ const stores: ReadonlyArray<readonly [string, string, RegExp, Layer.Layer<Store>
     rows,
     /keys removed when they expire to be 1; actual: 0/,
     stored((store) => ({ removeExpiredKeys: (now) => store.removeExpiredKeys(now - 1) }))
+  ],
+  [
+    "orders owners by their ids",
+    owners,
+    /the owners in the order of one batch to be .*"a":\["s1","s3","s2"\].*; actual: .*"a":\["s1","s2","s3"\]/,
+    stored((store) => ({
+      commit: (batch) =>
+        store.commit({ ...batch, owners: batch.owners.toSorted((a, b) => (a.sessionId < b.sessionId ? -1 : 1)) })
+    }))
+  ],
+  [
+    "gives an owner that comes again the last place",
+    owners,
+    /the owners after one came, and one came again to be .*\["s1","s3","s2","s4"\].*; actual: .*\["s1","s2","s4","s3"\]/,
+    stored((store) => ({
+      commit: (batch) =>
+        Effect.zipRight(store.commit({ ...emptyBatch, ownersRemoved: batch.owners }), store.commit(batch))
+    }))
+  ],
+  [
+    "keeps owners that have left",
+    owners,
+    /the owners after the next one became the first to be .*"a":\["s3","s2","s4"\].*; actual: .*"a":\["s3","s3","s2","s4"\]/,
+    stored((store) => ({ commit: (batch) => store.commit({ ...batch, ownersRemoved: [] }) }))
+  ],
+  [
+    "forgets the owners of ended jobs",
+    "§6.6 the owners of a job stay when it ends",
+    /the other owners of the ended job to be \["s3","s2"\]; actual: \[\]/,
+    stored((store) => ({
+      job: (jobId) =>
+        Effect.map(
+          store.job(jobId),
+          Option.map((job) => (job.state.endedAt === undefined ? job : { ...job, otherOwners: [] }))
+        )
+    }))
   ],
   [
     "lets the newest ends go",

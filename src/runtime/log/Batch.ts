@@ -21,6 +21,7 @@ import type {
   JobRecord,
   JobState,
   KeyRecord,
+  OwnerRecord,
   Segment,
   SegmentClass,
   StepRecord,
@@ -60,6 +61,8 @@ export class Batch {
   private readonly removedSessions = new Set<SessionLog>()
   private readonly subscriptions: Array<SubscriptionRecord> = []
   private readonly subscriptionsRemoved: Array<SubscriptionRecord> = []
+  private readonly owners: Array<OwnerRecord> = []
+  private readonly ownersRemoved: Array<OwnerRecord> = []
   private readonly steps: Array<StepRecord> = []
   private readonly trims: Array<{ readonly jobId: string; readonly upTo: number }> = []
   private readonly jobsRemoved: Array<string> = []
@@ -204,9 +207,12 @@ export class Batch {
     this.removedSessions.add(session)
     for (const job of [...session.owned]) {
       if (!isLive(job)) continue
-      // What others own too has to be known as theirs.
-      if (job.owners.length > 1) this.state(job)
+      const [first, next] = job.owners
       this.assigned(job.sessions.removeOwner(session))
+      if (session !== first || next === undefined) continue
+      // The next one is the first: it is in the job's state, and among the other owners no more.
+      this.state(job)
+      this.ownersRemoved.push({ sessionId: next.sessionId, jobId: job.jobId })
     }
     for (const job of [...session.observed]) if (isLive(job)) this.assigned(job.sessions.unobserve(session))
   }
@@ -258,8 +264,10 @@ export class Batch {
   /** A session is an owner of a job, beside those that it has: its events go there too from here on (§7.2). */
   addOwner(job: JobLog, session: SessionLog): void {
     if (!this.has(job)) return
+    const owned = job.owners.includes(session)
     this.assigned(job.sessions.addOwner(session, job.assigned))
-    this.state(job)
+    if (job.owners[0] === session) this.state(job)
+    else if (!owned) this.owners.push({ sessionId: session.sessionId, jobId: job.jobId })
   }
 
   /** A job's events go to a session from here on, which asked for them over a connection. Not to one that is gone for good. */
@@ -339,6 +347,8 @@ export class Batch {
       this.keyRecords.length === 0 &&
       this.subscriptions.length === 0 &&
       this.subscriptionsRemoved.length === 0 &&
+      this.owners.length === 0 &&
+      this.ownersRemoved.length === 0 &&
       this.steps.length === 0 &&
       this.trims.length === 0 &&
       this.jobsRemoved.length === 0
@@ -367,8 +377,10 @@ export class Batch {
         firstJobSeq
       })),
       subscriptions: this.subscriptions,
+      owners: this.owners,
       steps: this.steps,
       subscriptionsRemoved: this.subscriptionsRemoved,
+      ownersRemoved: this.ownersRemoved,
       trims: this.trims,
       sessionsRemoved: Array.from(this.removedSessions, ({ sessionId }) => sessionId),
       jobsRemoved: this.jobsRemoved
@@ -393,8 +405,7 @@ export class Batch {
       cancelled,
       ownerSessionId: job.ownerSessionId,
       lastJobSeq: job.assigned,
-      lastOwnerSeq: this.lastOwnerSeq(job),
-      otherOwners: job.owners.length > 1 ? job.owners.slice(1).map(({ sessionId }) => sessionId) : undefined
+      lastOwnerSeq: this.lastOwnerSeq(job)
     }
   }
 

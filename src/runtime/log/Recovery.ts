@@ -55,9 +55,8 @@ const jobLog = (
   observers: ReadonlyArray<SessionLog>
 ): Effect.Effect<RecoveredJobLog, StoreError> =>
   Effect.gen(function* () {
-    const { record, state, values } = stored
-    const { otherOwners = [], ownerSessionId } = state
-    const owners = [ownerSessionId, ...otherOwners].flatMap((id) => sessions.get(id) ?? [])
+    const { otherOwners, record, state, values } = stored
+    const owners = [state.ownerSessionId, ...otherOwners].flatMap((id) => sessions.get(id) ?? [])
     const attached = new Map<SessionLog, ReadonlyArray<Run>>()
     for (const session of new Set([...owners, ...observers])) {
       attached.set(session, yield* store.deliveriesOfJob(session.sessionId, record.jobId))

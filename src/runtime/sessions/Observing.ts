@@ -109,7 +109,7 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
       live: JobLog | undefined,
       stored: DecodedJob
     ): Effect.Effect<ReadonlyArray<Run>, ArcpError> => {
-      const isOther = stored.state.otherOwners?.includes(session.sessionId) === true
+      const isOther = stored.otherOwners.includes(session.sessionId)
       const ownerId =
         live !== undefined ? ownerFor(session, live) : isOther ? session.sessionId : stored.state.ownerSessionId
       const attachment = live?.attachments.get(ownerId)

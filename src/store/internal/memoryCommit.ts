@@ -5,7 +5,7 @@
  * the batch are applied in their order, as a database would.
  */
 import { isTerminal } from "../../protocol/Session.js"
-import type { Batch, Delivery, JobRecord, JobState, Segment, SubscriptionRecord } from "../Store.js"
+import type { Batch, Delivery, JobRecord, JobState, OwnerRecord, Segment, SubscriptionRecord } from "../Store.js"
 import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
 
 /** The invariant that a batch would break; undefined if it breaks none. Nothing is changed. */
@@ -41,6 +41,34 @@ const keepNumbers = ({ deliveries, sessions }: Tables, job: Job): void => {
   }
 }
 
+const put = (sets: Map<string, Set<string>>, key: string, value: string): void => {
+  const found = sets.get(key)
+  if (found === undefined) sets.set(key, new Set([value]))
+  else found.add(value)
+}
+
+const take = (sets: Map<string, Set<string>>, key: string, value: string): void => {
+  const found = sets.get(key)
+  if (found?.delete(value) === true && found.size === 0) sets.delete(key)
+}
+
+const addOwner = ({ jobs, owned, owners }: Tables, { jobId, sessionId }: OwnerRecord): void => {
+  if (!jobs.has(jobId)) return
+  put(owners, jobId, sessionId)
+  put(owned, sessionId, jobId)
+}
+
+const removeOwner = ({ owned, owners }: Tables, { jobId, sessionId }: OwnerRecord): void => {
+  take(owners, jobId, sessionId)
+  take(owned, sessionId, jobId)
+}
+
+const removeSession = (tables: Tables, sessionId: string): void => {
+  tables.sessions.delete(sessionId)
+  tables.subscriptions.delete(sessionId)
+  for (const jobId of tables.owned.get(sessionId) ?? []) removeOwner(tables, { jobId, sessionId })
+}
+
 /** Removes all the jobs in one pass: each session's deliveries, which may be very many, are filtered once. */
 const removeJobs = (tables: Tables, jobIds: ReadonlyArray<string>): void => {
   const { deliveries, ended, jobs, keys, order, subscriptions } = tables
@@ -57,6 +85,7 @@ const removeJobs = (tables: Tables, jobIds: ReadonlyArray<string>): void => {
     const endedAt = ended.indexOf(jobId)
     if (endedAt !== -1) ended.splice(endedAt, 1)
     for (const sessionId of job.sessions.keys()) affected.add(sessionId)
+    for (const sessionId of tables.owners.get(jobId) ?? []) removeOwner(tables, { jobId, sessionId })
     const { idempotencyKey, principalId } = job.record
     if (idempotencyKey !== undefined) {
       const slot = keyOf(principalId, idempotencyKey)
@@ -124,11 +153,8 @@ const addDelivery = ({ deliveries, jobs }: Tables, delivery: Delivery): void => 
   jobs.get(delivery.jobId)?.sessions.set(delivery.sessionId, delivery.lastSeq)
 }
 
-const addSubscription = ({ subscriptions }: Tables, { jobId, sessionId }: SubscriptionRecord): void => {
-  const observed = subscriptions.get(sessionId)
-  if (observed === undefined) subscriptions.set(sessionId, new Set([jobId]))
-  else observed.add(jobId)
-}
+const addSubscription = ({ subscriptions }: Tables, { jobId, sessionId }: SubscriptionRecord): void =>
+  put(subscriptions, sessionId, jobId)
 
 /** Removes the events of a job up to a number, and the deliveries that are all of such events. */
 const trim = (tables: Tables, jobId: string, upTo: number): void => {
@@ -162,12 +188,11 @@ export const apply = (tables: Tables, batch: Batch): void => {
   for (const segment of batch.segments) addSegment(tables, segment)
   for (const delivery of batch.deliveries) addDelivery(tables, delivery)
   for (const subscription of batch.subscriptions) addSubscription(tables, subscription)
+  for (const owner of batch.owners) addOwner(tables, owner)
   for (const step of batch.steps) jobs.get(step.jobId)?.steps.set(step.name, step)
   for (const { jobId, sessionId } of batch.subscriptionsRemoved) subscriptions.get(sessionId)?.delete(jobId)
+  for (const owner of batch.ownersRemoved) removeOwner(tables, owner)
   for (const { jobId, upTo } of batch.trims) trim(tables, jobId, upTo)
-  for (const sessionId of batch.sessionsRemoved) {
-    sessions.delete(sessionId)
-    subscriptions.delete(sessionId)
-  }
+  for (const sessionId of batch.sessionsRemoved) removeSession(tables, sessionId)
   if (batch.jobsRemoved.length > 0) removeJobs(tables, batch.jobsRemoved)
 }

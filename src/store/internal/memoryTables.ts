@@ -27,6 +27,10 @@ export interface Tables {
   readonly ended: Array<string>
   readonly deliveries: Map<string, Array<Delivery>>
   readonly subscriptions: Map<string, Set<string>>
+  /** The owners of a job beside the first, in the order in which they came; no entry where there are none. */
+  readonly owners: Map<string, Set<string>>
+  /** The same by session: the jobs. */
+  readonly owned: Map<string, Set<string>>
   /** By {@link keyOf}. */
   readonly keys: Map<string, KeyRecord>
 }
@@ -39,6 +43,8 @@ export const emptyTables = (): Tables => ({
   ended: [],
   deliveries: new Map(),
   subscriptions: new Map(),
+  owners: new Map(),
+  owned: new Map(),
   keys: new Map()
 })
 

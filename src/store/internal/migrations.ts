@@ -147,5 +147,32 @@ export const migrations: ReadonlyArray<Migration> = [
     id: 6,
     // Session ids, separated by commas.
     statements: [`ALTER TABLE arcp_job_states ADD COLUMN other_owners TEXT`]
+  },
+  {
+    id: 7,
+    // The owners of a job beside the first: rows instead of the list of step 6. Ascending by `place`, they are in the order in which they came.
+    statements: [
+      `CREATE TABLE arcp_job_owners (
+        job_id TEXT NOT NULL,
+        session_id TEXT NOT NULL,
+        place BIGINT NOT NULL,
+        PRIMARY KEY (job_id, session_id)
+      )`,
+      `CREATE INDEX arcp_job_owners_session ON arcp_job_owners (session_id)`,
+      // One id is cut off the list at a time: the characters of ids, trimmed from its left, end at the next comma. Of sessions that are gone
+      // there are no rows.
+      `INSERT INTO arcp_job_owners (job_id, session_id, place)
+        WITH RECURSIVE cut (job_id, place, session_id, rest) AS (
+          SELECT job_id, 0, '', ',' || other_owners FROM arcp_job_states WHERE other_owners IS NOT NULL
+          UNION ALL
+          SELECT job_id, place + 1,
+            substr(rest, 2, length(rest) - 1 - length(ltrim(substr(rest, 2), replace(rest, ',', '')))),
+            ltrim(substr(rest, 2), replace(rest, ',', ''))
+          FROM cut WHERE rest <> ''
+        )
+        SELECT job_id, session_id, MIN(place) FROM cut
+        WHERE session_id IN (SELECT session_id FROM arcp_sessions) GROUP BY job_id, session_id`,
+      `ALTER TABLE arcp_job_states DROP COLUMN other_owners`
+    ]
   }
 ]

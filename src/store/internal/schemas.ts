@@ -89,9 +89,11 @@ export const State = Schema.Struct({
   lastOwnerSeq: Whole,
   attempt: Whole,
   budget: Schema.optional(CountersText),
-  cancelled: MaybeText,
-  otherOwners: Schema.optional(Texts)
+  cancelled: MaybeText
 })
+
+/** The sessions that own a job beside the first. */
+export const OtherOwners = Schema.Struct({ otherOwners: Texts })
 
 /** The input of a job that may be started again. */
 export const Input = Schema.Struct({ jobId: Schema.String, input: Schema.parseJson(Schema.Unknown) })

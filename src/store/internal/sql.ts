@@ -98,6 +98,12 @@ const grouped = (width: number, textOf: (rows: string) => string) => {
   }
 }
 
+/** One statement for each row, for what a statement about many rows cannot say. */
+const single =
+  (text: string) =>
+  (connection: Connection, rows: ReadonlyArray<ReadonlyArray<Param>>): ReadonlyArray<Effect.Effect<unknown, unknown>> =>
+    rows.map((row) => connection.executeRaw(text, row))
+
 /** Writes rows of one table. */
 const writer = (table: string, columns: ReadonlyArray<string>, conflict: string) =>
   grouped(columns.length, (rows) => `INSERT INTO ${table} (${columns.join(",")}) VALUES ${rows}${conflict}`)
@@ -130,7 +136,6 @@ const stateColumns = [
   "attempt",
   "budget",
   "cancelled",
-  "other_owners",
   "bytes"
 ]
 const keyColumns = ["principal_id", "idempotency_key", "job_id", "parameters_hash", "expires_at"]
@@ -170,6 +175,13 @@ export const write = {
     2,
     (rows) => `DELETE FROM arcp_subscriptions WHERE (session_id, job_id) IN (VALUES ${rows})`
   ),
+  /** A job, a session, and the job again, behind whose other owners the session comes. */
+  owners: single(
+    `INSERT INTO arcp_job_owners (job_id, session_id, place)
+      SELECT ?, ?, COALESCE(MAX(place), 0) + 1 FROM arcp_job_owners WHERE job_id = ?
+      ON CONFLICT (job_id, session_id) DO NOTHING`
+  ),
+  ownersRemoved: grouped(2, (rows) => `DELETE FROM arcp_job_owners WHERE (job_id, session_id) IN (VALUES ${rows})`),
   /** How many bytes of events ended jobs have, which retention asks. */
   bytes: grouped(
     1,

@@ -27,6 +27,7 @@ const removals: ReadonlyArray<string> = [
   keepNumbers,
   "INSERT INTO arcp_removed (job_id) VALUES (?) ON CONFLICT (job_id) DO NOTHING",
   "DELETE FROM arcp_subscriptions WHERE job_id = ?",
+  "DELETE FROM arcp_job_owners WHERE job_id = ?",
   "DELETE FROM arcp_steps WHERE job_id = ?",
   "DELETE FROM arcp_keys WHERE job_id = ?",
   "DELETE FROM arcp_job_states WHERE job_id = ?",
@@ -45,10 +46,18 @@ const written = (connection: Connection, batch: Batch, row: ReturnType<typeof wr
     connection,
     batch.subscriptions.map((s) => [s.sessionId, s.jobId])
   ),
+  ...write.owners(
+    connection,
+    batch.owners.map((o) => [o.jobId, o.sessionId, o.jobId])
+  ),
   ...write.steps(connection, batch.steps.map(row.step)),
   ...write.subscriptionsRemoved(
     connection,
     batch.subscriptionsRemoved.map((s) => [s.sessionId, s.jobId])
+  ),
+  ...write.ownersRemoved(
+    connection,
+    batch.ownersRemoved.map((o) => [o.jobId, o.sessionId])
   ),
   ...write.bytes(
     connection,
@@ -67,7 +76,8 @@ const removed = (connection: Connection, batch: Batch): ReadonlyArray<Statement>
     ]),
     ...batch.sessionsRemoved.flatMap((sessionId) => [
       run("DELETE FROM arcp_sessions WHERE session_id = ?", [sessionId]),
-      run("DELETE FROM arcp_subscriptions WHERE session_id = ?", [sessionId])
+      run("DELETE FROM arcp_subscriptions WHERE session_id = ?", [sessionId]),
+      run("DELETE FROM arcp_job_owners WHERE session_id = ?", [sessionId])
     ]),
     ...batch.jobsRemoved.flatMap((jobId) => removals.map((statement) => run(statement, [jobId])))
   ]

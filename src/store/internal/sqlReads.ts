@@ -3,17 +3,22 @@
  *
  * Order: events come by their numbers; jobs by their ids, which is the order of their creation. Rows of a removed job are not returned,
  * though they exist until the purge has deleted them.
+ *
+ * Races: a job that has several owners is read in two statements, since its texts would else be read once for each owner. A commit between
+ * the two may take an owner away. Those of an ended job no longer change but by the removal of sessions, and of a running one the runtime
+ * asks the job itself.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Rows from "../Rows.js"
 import type { Sealer } from "../Sealer.js"
-import type { JobQuery, Recovered, Segment, StoreError } from "../Store.js"
+import type { JobQuery, Recovered, Segment, StoredJob, StoreError } from "../Store.js"
 import type { Access, Param, Row } from "./sql.js"
 import { keyName, plain, reading, stepName } from "./sqlRows.js"
 
 const jobSelect = `SELECT j.job_id, j.principal_id, j.agent, j.version, j.created_at, j.data, s.status, s.owner_session_id,
-  s.started_at, s.ended_at, s.last_job_seq, s.last_owner_seq, s.attempt, s.budget, s.cancelled, s.other_owners
+  s.started_at, s.ended_at, s.last_job_seq, s.last_owner_seq, s.attempt, s.budget, s.cancelled,
+  (SELECT COUNT(*) FROM arcp_job_owners o WHERE o.job_id = j.job_id) AS other_owners
   FROM arcp_jobs j JOIN arcp_job_states s ON s.job_id = j.job_id`
 
 const there = (jobId: string) => `NOT EXISTS (SELECT 1 FROM arcp_removed r WHERE r.job_id = ${jobId})`
@@ -50,37 +55,59 @@ const conditions = (query: JobQuery): { readonly where: string; readonly params:
   return { where: where.length === 0 ? "" : `WHERE ${where.join(" AND ")}`, params }
 }
 
+/** The owners of a job that has several, but for the first. */
+const otherOwners = (
+  { query }: Access,
+  { job_id, other_owners }: Row
+): Effect.Effect<ReadonlyArray<unknown>, StoreError> =>
+  Number(other_owners) === 0
+    ? Effect.succeed([])
+    : Effect.map(
+        query("read owners", "SELECT session_id FROM arcp_job_owners WHERE job_id = ? ORDER BY place", [
+          String(job_id)
+        ]),
+        (rows) => rows.map(({ session_id }) => session_id)
+      )
+
+/** A job that was read, with its owners. */
+const whole =
+  (access: Access, read: Reading) =>
+  (row: Row): Effect.Effect<StoredJob, StoreError> =>
+    Effect.flatMap(otherOwners(access, row), (others) => read.job(row, others))
+
 /** Jobs, keys and steps. */
-const records = ({ query }: Access, read: Reading, sealer: Sealer) => ({
-  job: (jobId: string) =>
-    Effect.flatMap(query("read a job", `${jobSelect} WHERE j.job_id = ?`, [jobId]), (rows) =>
-      first(rows, (row) => read.job(row))
-    ),
-  jobs: (asked: JobQuery) => {
-    const { params, where } = conditions(asked)
-    return Effect.flatMap(
-      query("list jobs", `${jobSelect} ${where} ORDER BY j.job_id LIMIT ?`, [...params, asked.limit]),
-      Effect.forEach((row) => read.job(row))
-    )
-  },
-  key: (principalId: string, key: string) =>
-    Effect.flatMap(
-      query(
-        "read a key",
-        "SELECT job_id, parameters_hash, expires_at FROM arcp_keys WHERE principal_id = ? AND idempotency_key = ?",
-        [principalId, keyName(sealer, principalId, key)]
+const records = (access: Access, read: Reading, sealer: Sealer) => {
+  const { query } = access
+  const job = whole(access, read)
+  return {
+    job: (jobId: string) =>
+      Effect.flatMap(query("read a job", `${jobSelect} WHERE j.job_id = ?`, [jobId]), (rows) => first(rows, job)),
+    jobs: (asked: JobQuery) => {
+      const { params, where } = conditions(asked)
+      return Effect.flatMap(
+        query("list jobs", `${jobSelect} ${where} ORDER BY j.job_id LIMIT ?`, [...params, asked.limit]),
+        Effect.forEach(job)
+      )
+    },
+    key: (principalId: string, key: string) =>
+      Effect.flatMap(
+        query(
+          "read a key",
+          "SELECT job_id, parameters_hash, expires_at FROM arcp_keys WHERE principal_id = ? AND idempotency_key = ?",
+          [principalId, keyName(sealer, principalId, key)]
+        ),
+        (rows) => first(rows, (row) => read.key(principalId, key, row))
       ),
-      (rows) => first(rows, (row) => read.key(principalId, key, row))
-    ),
-  step: (jobId: string, name: string) =>
-    Effect.flatMap(
-      query("read a step", "SELECT fingerprint, value FROM arcp_steps WHERE job_id = ? AND name = ?", [
-        jobId,
-        stepName(sealer, jobId, name)
-      ]),
-      (rows) => first(rows, (row) => read.step(jobId, name, row))
-    )
-})
+    step: (jobId: string, name: string) =>
+      Effect.flatMap(
+        query("read a step", "SELECT fingerprint, value FROM arcp_steps WHERE job_id = ? AND name = ?", [
+          jobId,
+          stepName(sealer, jobId, name)
+        ]),
+        (rows) => first(rows, (row) => read.step(jobId, name, row))
+      )
+  }
+}
 
 /** The segments of a job. */
 const events = ({ query }: Access, read: Reading) => ({
@@ -160,8 +187,8 @@ const deliveries = ({ query }: Access, read: Reading) => ({
 })
 
 /** Everything that a starting runtime must know; numbers as of the events, which may be ahead of what states say. */
-const recovering = ({ query }: Access, read: Reading): Effect.Effect<Recovered, StoreError> => {
-  const all = (statement: string, params: ReadonlyArray<Param> = []) => query("recover", statement, params)
+const recovering = (access: Access, read: Reading): Effect.Effect<Recovered, StoreError> => {
+  const all = (statement: string, params: ReadonlyArray<Param> = []) => access.query("recover", statement, params)
 
   const sessions = Effect.flatMap(
     all(`SELECT s.*, (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = s.session_id) AS delivered
@@ -177,7 +204,7 @@ const recovering = ({ query }: Access, read: Reading): Effect.Effect<Recovered, 
         jobId,
         String(row.owner_session_id)
       ])
-      return yield* read.job(row, { job: last[0]?.seq, owner: owned[0]?.seq })
+      return yield* read.job(row, yield* otherOwners(access, row), { job: last[0]?.seq, owner: owned[0]?.seq })
     })
 
   return Effect.all({

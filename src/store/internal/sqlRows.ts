@@ -39,9 +39,6 @@ const data = {
   jobs: decoder("arcp_jobs", DataColumn, (row) => row.key)
 }
 
-/** Other owners are session ids, separated by commas. */
-const ownersOf = (value: unknown): unknown => (typeof value === "string" ? value.split(",") : plain(value))
-
 /** A session's row is joined with `delivered`, the highest number of its deliveries. */
 const latest = (stored: unknown, found: unknown): unknown => {
   const [a, b] = [plain(stored), plain(found)]
@@ -95,7 +92,6 @@ export const writing = (sealer: Sealer) => ({
     s.budget === undefined ? null : sealer.seal(s.budget, `budget ${s.jobId}`),
     // The client's own words.
     s.cancelled === undefined ? null : sealer.seal(s.cancelled, `cancel ${s.jobId}`),
-    s.otherOwners === undefined || s.otherOwners.length === 0 ? null : s.otherOwners.join(","),
     0
   ],
   segment: (s: Segment): ReadonlyArray<Param> => {
@@ -156,8 +152,12 @@ export const reading = (sealer: Sealer) => {
       })
     })
 
-  /** A job joined with its state; `lasts` are the numbers of its last events, if they were queried. */
-  const job = (row: Row, lasts: { readonly job?: unknown; readonly owner?: unknown } = {}): Reading<StoredJob> =>
+  /** A job joined with its state, and its other owners; `lasts` are the numbers of its last events, if they were queried. */
+  const job = (
+    row: Row,
+    otherOwners: ReadonlyArray<unknown>,
+    lasts: { readonly job?: unknown; readonly owner?: unknown } = {}
+  ): Reading<StoredJob> =>
     Either.gen(function* () {
       const jobId = String(row.job_id)
       const budget = yield* openMaybe(row.budget, `budget ${jobId}`)
@@ -183,9 +183,9 @@ export const reading = (sealer: Sealer) => {
           lastOwnerSeq: latest(row.last_owner_seq, lasts.owner),
           attempt: plain(row.attempt),
           budget,
-          cancelled,
-          otherOwners: ownersOf(row.other_owners)
-        }
+          cancelled
+        },
+        otherOwners
       )
     })
 

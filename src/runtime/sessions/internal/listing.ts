@@ -43,7 +43,7 @@ export const listing = (
 ) => {
   /** An ended job as a session sees it that was one of several owners: its own numbers count there. */
   const numberedFor = (session: SessionLog, job: DecodedJob): Effect.Effect<DecodedJob, StoreError> =>
-    job.state.otherOwners?.includes(session.sessionId) !== true || liveJob(job.record.jobId) !== undefined
+    !job.otherOwners.includes(session.sessionId) || liveJob(job.record.jobId) !== undefined
       ? Effect.succeed(job)
       : Effect.map(store.deliveriesOfJob(session.sessionId, job.record.jobId), (runs) => ({
           ...job,
