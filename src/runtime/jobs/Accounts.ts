@@ -14,7 +14,7 @@ import * as Layer from "effect/Layer"
 import * as Amount from "../../authority/Amount.js"
 import { BudgetExhausted, InvalidRequest } from "../../protocol/Errors.js"
 import type { JobId } from "../../protocol/Ids.js"
-import { Budgets, type BudgetsService, type Closed } from "./Budgets.js"
+import { Budgets, type BudgetsService, type ClosedBudget } from "./Budgets.js"
 
 /** The money of one job. */
 interface Account {
@@ -30,7 +30,7 @@ interface Account {
 }
 
 const nothing: Amount.Amounts = new Map()
-const nothingReturned: Closed = { returned: nothing, parent: nothing }
+const nothingReturned: ClosedBudget = { returned: nothing, parent: nothing }
 
 /** What can be given away of one counter; undefined where there is none. */
 const availableOf = (account: Account | undefined, currency: string): BigDecimal.BigDecimal | undefined => {
@@ -146,7 +146,7 @@ class Accounts implements BudgetsService {
     return move(from, amounts, -1)
   }
 
-  readonly close = (jobId: JobId): Closed => {
+  readonly close = (jobId: JobId): ClosedBudget => {
     const account = this.byJob.get(jobId)
     if (account === undefined || account.closed) return nothingReturned
     account.closed = true
@@ -162,7 +162,7 @@ class Accounts implements BudgetsService {
     from.children++
   }
 
-  private giveBack(account: Account): Closed {
+  private giveBack(account: Account): ClosedBudget {
     const parent = account.parent === undefined ? undefined : this.byJob.get(account.parent)
     if (parent === undefined) return nothingReturned
     const returned = new Map(account.counters)

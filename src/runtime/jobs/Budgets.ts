@@ -38,11 +38,11 @@ export interface BudgetsService {
    * A job has ended, or was never begun. What is left of the money that its parent granted to it, be it less than nothing, goes back; the
    * rest of the job's counters is of no use any more.
    */
-  readonly close: (jobId: JobId) => Closed
+  readonly close: (jobId: JobId) => ClosedBudget
 }
 
 /** What the end of a job has changed. */
-export interface Closed {
+export interface ClosedBudget {
   /** What went back to the job's parent; empty where none did. */
   readonly returned: Amount.Amounts
   /** The parent's counters that have changed by it. */

@@ -15,7 +15,7 @@ import {
   Budgets,
   type BudgetsService,
   type CancelRequest,
-  type Closed,
+  type ClosedBudget,
   type JobAccepted,
   JobScheduler,
   type JobSchedulerService,
@@ -41,7 +41,7 @@ import {
 import { Effect, Either, Layer } from "effect"
 
 const nothing: Amount.Amounts = new Map()
-const noneReturned: Closed = { returned: nothing, parent: nothing }
+const noneReturned: ClosedBudget = { returned: nothing, parent: nothing }
 
 /** One purse for all jobs: whoever spends, spends from it. */
 export class Purse implements BudgetsService {
@@ -70,7 +70,7 @@ export class Purse implements BudgetsService {
       ? Either.left(new BudgetExhausted({ message: "the purse does not have that much" }))
       : Either.right(() => undefined)
   readonly grant = (): Amount.Amounts => nothing
-  readonly close = (): Closed => noneReturned
+  readonly close = (): ClosedBudget => noneReturned
 }
 
 /** Every job may call every tool, and do nothing else. */
