@@ -39,6 +39,8 @@ const TableLive = Table.toLayer(() =>
 
 const main = world({ agents: TableLive })
 
+const epoch = new Date(0)
+
 describe("a declared event on the wire", () => {
   it.scoped("§8.1 is a job.event of its kind, its body encoded, in the order of the calls", () =>
     Effect.gen(function* () {
@@ -197,7 +199,7 @@ describe("emitting a declared event", () => {
               }
               for (const value of [null, undefined, 1, "text", [1], { n: 1n }]) yield* emit(odd(() => value))
               // Objects, and no JSON objects.
-              for (const value of [new Date(0), { toJSON: () => [1] }, { toJSON: () => "text" }]) {
+              for (const value of [epoch, { toJSON: () => [1] }, { toJSON: () => "text" }]) {
                 yield* emit(odd(() => value))
                 fails.push((yield* Effect.flip(Job.event("x-vendor.acme.odd", value))).code)
               }
