@@ -14,7 +14,7 @@ import * as Stream from "effect/Stream"
 import { AgentRegistry } from "../../agent/AgentRegistry.js"
 import { ToolRegistry } from "../../agent/ToolRegistry.js"
 import type { Authenticator } from "../../auth/Authenticator.js"
-import { agentErrors, type Feature } from "../../protocol/Features.js"
+import { coreFeatures, extendedFeatures, type Feature } from "../../protocol/Features.js"
 import type { Ids } from "../../protocol/Ids.js"
 import { check as checkOptions } from "../../protocol/Options.js"
 import { packageName, packageVersion } from "../../protocol/Package.js"
@@ -58,21 +58,7 @@ import { Serving } from "../sessions/Serving.js"
 import type { Sessions } from "../sessions/Sessions.js"
 import type { Subscriptions } from "../sessions/Subscriptions.js"
 
-const defaultFeatures: ReadonlyArray<Feature> = [
-  "heartbeat",
-  "ack",
-  "list_jobs",
-  "subscribe",
-  "lease_expires_at",
-  "cost.budget",
-  "model.use",
-  "provisioned_credentials",
-  "progress",
-  "result_chunk",
-  "agent_versions",
-  "artifacts",
-  agentErrors
-]
+const defaultFeatures: ReadonlyArray<Feature> = [...coreFeatures, ...extendedFeatures]
 
 /** Milliseconds that the welcome can tell: an endless time has no number in JSON. */
 const millis = (duration: Duration.DurationInput): number =>
@@ -180,7 +166,7 @@ const replaced = <I, R>(
   // What else it fails with and needs is in the type of the whole (`ReplaceError`, `ReplaceContext`).
   by === undefined ? own : Layer.provide(by as Layer.Layer<I>, own)
 
-/** The layers that are given; a name that is none of a concern's would be ignored, and the runtime's own act instead. */
+/** The layers that are given. A misspelt name is refused: the runtime would use its own concern without a word. */
 const givenIn = ({ replace = {} }: ReplacingOptions<Replacements>): Replacements => {
   const names: Readonly<Record<keyof Replacements, true>> = {
     budgets: true,
