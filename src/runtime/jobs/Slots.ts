@@ -7,19 +7,13 @@
  * Race closed here: a slot counts against the agent that took it, also when another agent has taken the job over since.
  */
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
+import { count } from "../kernel/Counts.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import { type MeterShape, runningJobs } from "../kernel/Metrics.js"
 import type { Running } from "./Running.js"
 
 /** An agent as it is named on the wire: `name@version`. */
 export const nameOf = ({ name, version }: AgentRegistration): string => `${name}@${version}`
-
-/** Adds to the count of a key; a key whose count is 0 is deleted. */
-export const count = (map: Map<string, number>, key: string, by: number): void => {
-  const next = (map.get(key) ?? 0) + by
-  if (next === 0) map.delete(key)
-  else map.set(key, next)
-}
 
 /** Counts the jobs that run. */
 export class Slots {

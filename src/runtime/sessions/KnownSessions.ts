@@ -13,6 +13,7 @@ import * as Layer from "effect/Layer"
 import type { Principal } from "../../auth/Principal.js"
 import { type ArcpError, InternalError } from "../../protocol/Errors.js"
 import { Ids, type IdsService, SessionId } from "../../protocol/Ids.js"
+import { count } from "../kernel/Counts.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { sha256 } from "../kernel/Hash.js"
 import { Limits, type LimitsShape } from "../kernel/Limits.js"
@@ -57,8 +58,11 @@ class KnownSessions implements SessionsService {
       const replaces = this.roomFor(principal)
       const refusal = this.refusal(principal, replaces)
       if (refusal !== undefined) return Effect.fail(refusal)
-      for (const sessionId of replaces) this.expired(sessionId)
-      const { deadlines, ids, resumeWindow } = this.uses
+      const { deadlines, ids, meter, resumeWindow } = this.uses
+      for (const sessionId of replaces) {
+        meter.reached("idleSession")
+        this.expired(sessionId)
+      }
       const sessionId = SessionId(`sess_${ids.unsafeUlid(deadlines.now())}`)
       const token = this.newToken()
       this.add({ sessionId, principal, tokenHash: sha256(token), previousTokenHash: undefined })
@@ -87,7 +91,7 @@ class KnownSessions implements SessionsService {
     if (known === undefined) return
     this.byId.delete(sessionId)
     this.tokens.remove(known)
-    this.count(known.principal, -1)
+    count(this.perPrincipal, known.principal.id, -1)
   }
 
   readonly adopt = ({ previousTokenHash, principal, sessionId, tokenHash }: KeptSession): number => {
@@ -102,7 +106,7 @@ class KnownSessions implements SessionsService {
   private add(known: Known): void {
     this.byId.set(known.sessionId, known)
     this.tokens.add(known)
-    this.count(known.principal, 1)
+    count(this.perPrincipal, known.principal.id, 1)
   }
 
   private replaceTokens(sessionId: SessionId, tokenHash: string, previousTokenHash: string | undefined): void {
@@ -112,12 +116,6 @@ class KnownSessions implements SessionsService {
     this.byId.set(sessionId, next)
     this.tokens.remove(known)
     this.tokens.add(next)
-  }
-
-  private count({ id }: Principal, by: number): void {
-    const left = (this.perPrincipal.get(id) ?? 0) + by
-    if (left === 0) this.perPrincipal.delete(id)
-    else this.perPrincipal.set(id, left)
   }
 
   private mine({ id }: Principal): number {
@@ -164,7 +162,6 @@ class KnownSessions implements SessionsService {
         new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
       )
     }
-    for (const _ of gone) meter.reached("idleSession")
     return undefined
   }
 }

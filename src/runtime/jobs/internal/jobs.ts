@@ -5,10 +5,11 @@
  * that run, is passed over and keeps its place.
  */
 import type { AgentRegistration } from "../../../agent/AgentRegistry.js"
+import { count } from "../../kernel/Counts.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import { type MeterShape, pendingJobs } from "../../kernel/Metrics.js"
 import type { Running } from "../Running.js"
-import { count, Slots } from "../Slots.js"
+import { Slots } from "../Slots.js"
 
 /** The jobs that have not ended. */
 export class Jobs {

@@ -9,6 +9,7 @@
  * Both tables are bounded: the one of connections by their number, the one of failures by {@link maxAddresses}.
  */
 import { isIPv4, isIPv6 } from "node:net"
+import { count } from "../../kernel/Counts.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import type { MeterShape } from "../../kernel/Metrics.js"
 
@@ -125,7 +126,7 @@ export class Strangers {
     if (refusal !== undefined) return refusal
     this.present.add(connection)
     const key = addressKey(connection.remoteAddress)
-    if (key !== undefined) this.perAddress.set(key, (this.perAddress.get(key) ?? 0) + 1)
+    if (key !== undefined) count(this.perAddress, key, 1)
     return undefined
   }
 
@@ -133,10 +134,7 @@ export class Strangers {
   leave(connection: Peer): void {
     if (!this.present.delete(connection)) return
     const key = addressKey(connection.remoteAddress)
-    if (key === undefined) return
-    const left = (this.perAddress.get(key) ?? 1) - 1
-    if (left > 0) this.perAddress.set(key, left)
-    else this.perAddress.delete(key)
+    if (key !== undefined) count(this.perAddress, key, -1)
   }
 
   /** Counts a failed authentication. */
