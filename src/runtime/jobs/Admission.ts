@@ -29,7 +29,7 @@ import {
 } from "../../protocol/Errors.js"
 import { isTerminal } from "../../protocol/Session.js"
 import * as FrameSize from "../kernel/FrameSize.js"
-import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
+import { sessionEnded, shuttingDown, storeFailure } from "../kernel/Refusals.js"
 import { refuse, type Reply } from "../kernel/Reply.js"
 import { maySee, tooLarge } from "../credentials/View.js"
 import { Idempotency } from "./Idempotency.js"
@@ -69,9 +69,6 @@ export const layer: Layer.Layer<JobScheduler, never, JobEngine> = Layer.effect(
     }
   })
 )
-
-/** The session that asks has ended for good while its request was on its way. */
-const sessionEnded = new InternalError({ message: "the session has ended; open a new one" })
 
 /** From a submit to a job. */
 class Admission {

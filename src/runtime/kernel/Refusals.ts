@@ -11,3 +11,6 @@ export const shuttingDown = new InternalError({
   message: "the runtime is shutting down; come back later",
   details: { reason: "runtime_shutdown" }
 })
+
+/** The session that asks has ended for good while its request was on its way. */
+export const sessionEnded = new InternalError({ message: "the session has ended; open a new one" })

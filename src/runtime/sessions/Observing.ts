@@ -21,7 +21,7 @@ import { isTerminal } from "../../protocol/Session.js"
 import { decoded, type DecodedJob } from "../../store/Rows.js"
 import { Store } from "../../store/Store.js"
 import { Credentials } from "../credentials/Credentials.js"
-import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
+import { sessionEnded, shuttingDown, storeFailure } from "../kernel/Refusals.js"
 import { JobRunner } from "../jobs/JobRunner.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
@@ -48,9 +48,6 @@ interface Asked {
   readonly request: SubscribeRequest
   readonly reply: Reply<JobSubscribed>
 }
-
-/** The session that asks has ended for good while its request was on its way. */
-const sessionEnded = new InternalError({ message: "the session has ended; open a new one" })
 
 /** The subscriptions of one runtime. */
 export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunner | Credentials> = Layer.effect(
