@@ -170,7 +170,7 @@ class Accounts implements BudgetsService {
     return { returned, parent: move(parent, returned, 1) }
   }
 
-  /** An account goes once its job has ended and nobody has money of it. */
+  /** Deletes an account once its job has ended and no child still has money from it. */
   private forget(jobId: JobId, account: Account): void {
     if (!account.closed || account.children > 0) return
     this.byJob.delete(jobId)

@@ -11,7 +11,7 @@
  * Races and deadlocks closed here: an acknowledgement between the check and the wait is not missed, since a wait looks
  * whether its episode is still on; an owner that leaves holds no job; of several owners the slowest counts; a job that
  * is being stopped waits for no owner, so that its finalizers can emit; the terminal message never passes here. Only
- * owners count: an observer that is behind slows nobody. A session that negotiated `ack` is measured from its start:
+ * owners count: an observer that is behind slows no agent. A session that negotiated `ack` is measured from its start:
  * one that never acknowledges is a slow reader, for the patience at the longest. One without `ack` is not measured, since its
  * lag says nothing.
  */
@@ -187,7 +187,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
 
       const slow = (job: JobLog, owner: SessionLog): Effect.Effect<void> | undefined => {
         const { link } = owner
-        // A client that is away, or about to be, slows nobody: its resume brings what it has missed.
+        // A client that is away, or about to be, slows no agent: its resume brings what it has missed.
         if (link === undefined || link.closing !== undefined || job.ending || !owner.features.has("ack")) {
           return undefined
         }

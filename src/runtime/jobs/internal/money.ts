@@ -40,13 +40,13 @@ export class Money {
     const changed = this.uses.budgets.charge(live.jobId, amount)
     if (changed.size === 0) return
     this.report(live, changed)
-    this.store([live])
+    this.store(live)
   }
 
   /** A child has been granted a part of its parent's budget; `changed`: what is left of the parent's counters. */
   granted(parent: JobLog, changed: Amount.Amounts): void {
     this.report(parent, changed)
-    this.store([parent])
+    this.store(parent)
   }
 
   /**
@@ -63,7 +63,7 @@ export class Money {
     if (parent === undefined || returned.size === 0) return
     this.report(parent.live, changed)
     const zero = new Map(Array.from(returned.keys(), (currency) => [currency, Amount.zero]))
-    this.store([parent.live], { live, budget: toText(zero) })
+    this.store(parent.live, { live, budget: toText(zero) })
   }
 
   private report(live: JobLog, changed: Amount.Amounts): void {
@@ -75,17 +75,14 @@ export class Money {
     }
   }
 
-  /** The counters as they are now, into the rows of the jobs. */
-  private store(
-    changed: ReadonlyArray<JobLog>,
-    ended?: { readonly live: JobLog; readonly budget: string | undefined }
-  ) {
+  /** The counters of a job as they are now, into its row; `ended`: a child whose money it got back. */
+  private store(live: JobLog, ended?: { readonly live: JobLog; readonly budget: string | undefined }): void {
     const { budgets, eventLog } = this.uses
-    const rows = changed.map((live) => ({ live, budget: toText(budgets.counters(live.jobId)) }))
-    if (ended !== undefined) rows.push(ended)
+    const budget = toText(budgets.counters(live.jobId))
     eventLog.change({
       write: (batch) => {
-        for (const { budget, live } of rows) batch.state(live, { budget })
+        batch.state(live, { budget })
+        if (ended !== undefined) batch.state(ended.live, { budget: ended.budget })
       }
     })
   }

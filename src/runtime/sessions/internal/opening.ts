@@ -115,7 +115,7 @@ const covered = (
   Effect.gen(function* () {
     const session = eventLog.session(sessionId)
     if (session === undefined) return yield* refuseResume(sessionId, principal, "the session has ended")
-    // Compared here too, whoever decides: a session's jobs are its principal's.
+    // Compared here too, since Sessions may be replaced: a session shows the jobs of its principal.
     if (!isOwner(session.principal, principal)) {
       return yield* refuseResume(sessionId, principal, "the session is another principal's")
     }
@@ -175,7 +175,7 @@ export const resume = (
     )
     // It may have made room for another while the store had its row.
     if (session.removed) return yield* refuseResume(sessionId, principal, "the session has ended meanwhile")
-    table.add(session, resumeWindow)
+    table.keepFor(session, resumeWindow)
     const attached = yield* attach(context, table, session, { connection, peer, cursor, token, tokenHash })
     meter.count(Metrics.resumes)
     // What it has seen is as good as acknowledged.

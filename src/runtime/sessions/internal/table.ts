@@ -48,6 +48,11 @@ export class SessionTable {
     this.shown.show(Metrics.sessions, this.sessions.size)
   }
 
+  /** A session that is resumed may have another window than before. */
+  keepFor({ sessionId }: SessionLog, resumeWindow: number): void {
+    this.windows.set(sessionId, resumeWindow)
+  }
+
   /** It is no longer found. */
   drop(session: SessionLog): void {
     if (!this.sessions.delete(session.sessionId)) return
