@@ -293,7 +293,7 @@ describe("a denial of the lease", () => {
 })
 
 describe("a client of the agent's class", () => {
-  it.scoped("1.0 §12 has the declared error, decoded, whether its session takes codes of agents or not", () =>
+  it.scoped("1.0 §12 has the declared error, decoded, from its submit, an attach and a subscribe", () =>
     Effect.gen(function* () {
       const client = yield* ArcpClient
       const job = yield* client.submit(Worker, "long")
@@ -316,7 +316,7 @@ describe("a client of the agent's class", () => {
     }).pipe(Effect.provide(TestArcp.layer(WorkerLive)))
   )
 
-  it.scoped("1.0 §12 that does not take codes of agents has it too", () =>
+  it.scoped("1.0 §12 has the declared error where its session did not offer codes of agents, too", () =>
     Effect.gen(function* () {
       const job = yield* (yield* ArcpClient).submit(Worker, "long")
       expect(yield* Effect.flip(job.result)).toBeInstanceOf(TooLong)
