@@ -2,10 +2,11 @@
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
-import { CredentialLedger, type LedgerRecord, type LedgerState, unrevoked } from "../store/CredentialLedger.js"
+import { CredentialLedger, type LedgerState, unrevoked } from "../store/CredentialLedger.js"
 import * as MemoryStore from "../store/MemoryStore.js"
 import type { StoreError } from "../store/Store.js"
 import { ensure, laws, type Rule, rule, same } from "./internal/check.js"
+import { ledgerRecord } from "./internal/rows.js"
 import type { Law } from "./Law.js"
 import type { StoreLawOptions } from "./StoreLaws.js"
 
@@ -14,23 +15,6 @@ export interface LedgerLawOptions<E> extends StoreLawOptions<CredentialLedger, E
   /** What `durable` of the ledger must say. Default: either. */
   readonly durable?: boolean | undefined
 }
-
-const row = (reference: string, more: Partial<LedgerRecord> = {}): LedgerRecord => ({
-  reference,
-  credentialId: `cred_${reference}`,
-  jobId: "job_1",
-  principalId: "alice",
-  handle: `handle-${reference}`,
-  endpoint: "https://gateway.example/v1",
-  profile: "openai",
-  state: "live",
-  attempts: 0,
-  lastError: undefined,
-  createdAt: 1,
-  updatedAt: 2,
-  revokedAt: undefined,
-  ...more
-})
 
 const all: ReadonlyArray<LedgerState> = [...unrevoked, "revoked"]
 
@@ -41,9 +25,9 @@ const rowsComeBack = (durable: boolean | undefined): Rule<CredentialLedger> =>
       const ledger = yield* CredentialLedger
       yield* same("durable", ledger.durable, durable ?? ledger.durable)
       const rows = [
-        row("a", { state: "issuing", handle: undefined, endpoint: undefined, profile: undefined }),
-        row("b", { state: "failed", attempts: 3, lastError: "refused", updatedAt: 9 }),
-        row("c", { state: "revoked", revokedAt: 7 })
+        ledgerRecord("a", { state: "issuing", handle: undefined, endpoint: undefined, profile: undefined }),
+        ledgerRecord("b", { state: "failed", attempts: 3, lastError: "refused", updatedAt: 9 }),
+        ledgerRecord("c", { state: "revoked", revokedAt: 7 })
       ]
       yield* ledger.put(rows)
       yield* same("all rows", yield* ledger.list({ states: all, limit: 10 }), rows)
@@ -63,7 +47,7 @@ const lists: Rule<CredentialLedger> = rule(
   Effect.gen(function* () {
     const ledger = yield* CredentialLedger
     const rows = Array.from({ length: 25 }, (_, i) =>
-      row(String(i).padStart(2, "0"), { state: all[i % all.length]!, jobId: `job_${i % 2}` })
+      ledgerRecord(String(i).padStart(2, "0"), { state: all[i % all.length]!, jobId: `job_${i % 2}` })
     )
     yield* ledger.put(rows.toReversed())
     const expected = rows.filter((r) => r.state !== "revoked").map((r) => r.reference)
@@ -89,8 +73,8 @@ const revokedStays: Rule<CredentialLedger> = rule(
   "§14 a revoked row stays revoked, whatever is written later",
   Effect.gen(function* () {
     const ledger = yield* CredentialLedger
-    yield* ledger.put([row("a", { state: "revoked", revokedAt: 5 })])
-    yield* ledger.put([row("a", { state: "revoking", attempts: 9 }), row("b")])
+    yield* ledger.put([ledgerRecord("a", { state: "revoked", revokedAt: 5 })])
+    yield* ledger.put([ledgerRecord("a", { state: "revoking", attempts: 9 }), ledgerRecord("b")])
     const rows = yield* ledger.list({ states: all, limit: 9 })
     yield* same(
       "the rows",
@@ -108,10 +92,10 @@ const sweeps: Rule<CredentialLedger> = rule(
   Effect.gen(function* () {
     const ledger = yield* CredentialLedger
     yield* ledger.put([
-      row("a", { state: "revoked", revokedAt: 5 }),
-      row("b", { state: "revoked", revokedAt: 6 }),
-      row("c", { state: "failed", updatedAt: 1 }),
-      row("d", { createdAt: 1 })
+      ledgerRecord("a", { state: "revoked", revokedAt: 5 }),
+      ledgerRecord("b", { state: "revoked", revokedAt: 6 }),
+      ledgerRecord("c", { state: "failed", updatedAt: 1 }),
+      ledgerRecord("d", { createdAt: 1 })
     ])
     yield* same("rows swept before 5", yield* ledger.sweep(5), 0)
     yield* same("rows swept before 6", yield* ledger.sweep(6), 1)
@@ -148,7 +132,9 @@ const answersTo = (steps: ReadonlyArray<Step>) =>
     for (const { act, at, reference, state } of steps) {
       if (act === "sweep") answers.push(yield* ledger.sweep(at))
       else
-        yield* ledger.put([row(reference, { state, updatedAt: at, revokedAt: state === "revoked" ? at : undefined })])
+        yield* ledger.put([
+          ledgerRecord(reference, { state, updatedAt: at, revokedAt: state === "revoked" ? at : undefined })
+        ])
       answers.push(yield* ledger.list({ states: unrevoked, limit: 3 }))
     }
     answers.push(yield* ledger.list({ states: all, limit: 9 }))
@@ -176,7 +162,10 @@ const outlives = <E>(place: Effect.Effect<Layer.Layer<CredentialLedger, E>>): Ru
     "§14 rows are there when the ledger is opened again",
     Effect.gen(function* () {
       const layer = yield* place
-      const rows = [row("a", { handle: "upstream-handle" }), row("b", { state: "revoked", revokedAt: 7 })]
+      const rows = [
+        ledgerRecord("a", { handle: "upstream-handle" }),
+        ledgerRecord("b", { state: "revoked", revokedAt: 7 })
+      ]
       yield* Effect.flatMap(CredentialLedger, (ledger) => ledger.put(rows)).pipe(Effect.provide(Layer.fresh(layer)))
       const again = yield* Effect.flatMap(CredentialLedger, (ledger) => ledger.list({ states: all, limit: 9 })).pipe(
         Effect.provide(Layer.fresh(layer))

@@ -1,4 +1,4 @@
-/** The conformance page names tests: each file exists, and has each title that is quoted from it. */
+/** Pages name the tests that show what they promise: each file exists, and has each title that is quoted from it. */
 import { describe, expect, it } from "@effect/vitest"
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 
@@ -25,6 +25,24 @@ const textOf = (path: string): string | undefined => {
     .join("\n")
 }
 
+/** What is wrong with the tests that rows name, and how many titles were found. */
+const checked = (rows: ReadonlyArray<Row>) => {
+  const wrong: Array<string> = []
+  let titles = 0
+  for (const { rule, shown } of rows) {
+    let path: string | undefined
+    for (const [, named, title] of shown.matchAll(/`((?:test|src|docs|scripts)\/[^`]+)`|"([^"]+)"/g)) {
+      if (named !== undefined) {
+        path = named
+        if (textOf(named) === undefined) wrong.push(`${rule}: there is no ${named}`)
+      } else if (path === undefined) wrong.push(`${rule}: "${title}" is quoted from no file`)
+      else if (!textOf(path)?.includes(title!)) wrong.push(`${rule}: ${path} has no "${title}"`)
+      else titles++
+    }
+  }
+  return { titles, wrong }
+}
+
 describe("docs/conformance.md", () => {
   it("has rows of two cells, each with a test or with what is so instead", () => {
     expect(rows.length).toBeGreaterThan(150)
@@ -35,19 +53,7 @@ describe("docs/conformance.md", () => {
   })
 
   it("names files that exist, and quotes titles that are in them", () => {
-    const wrong: Array<string> = []
-    let titles = 0
-    for (const { rule, shown } of rows) {
-      let path: string | undefined
-      for (const [, named, title] of shown.matchAll(/`((?:test|src|docs|scripts)\/[^`]+)`|"([^"]+)"/g)) {
-        if (named !== undefined) {
-          path = named
-          if (textOf(named) === undefined) wrong.push(`${rule}: there is no ${named}`)
-        } else if (path === undefined) wrong.push(`${rule}: "${title}" is quoted from no file`)
-        else if (!textOf(path)?.includes(title!)) wrong.push(`${rule}: ${path} has no "${title}"`)
-        else titles++
-      }
-    }
+    const { titles, wrong } = checked(rows)
     expect(wrong).toEqual([])
     expect(titles).toBeGreaterThan(150)
   })
@@ -55,5 +61,23 @@ describe("docs/conformance.md", () => {
   it("has no row twice", () => {
     const rules = rows.map(({ rule }) => rule)
     expect(rules.filter((rule, i) => rules.indexOf(rule) !== i)).toEqual([])
+  })
+})
+
+describe("docs/reliability.md", () => {
+  it("has a test for each promise: files that exist, and titles that are in them", () => {
+    const lines = readFileSync("docs/reliability.md", "utf8")
+      .split("\n")
+      .filter((line) => line.startsWith("|"))
+    // The last cell of a row has its tests.
+    const promises = lines.flatMap((line) => {
+      const cells = /^\| (.*) \| ([^|]*`test\/[^|]*) \|$/.exec(line)
+      return cells === null ? [] : [{ rule: cells[1]!, shown: cells[2]! }]
+    })
+    // Two lines of each table are its head.
+    expect(promises.length).toBe(lines.length - 2 * lines.filter((line) => line.startsWith("|---")).length)
+    const { titles, wrong } = checked(promises)
+    expect(wrong).toEqual([])
+    expect(titles).toBeGreaterThan(20)
   })
 })

@@ -31,7 +31,11 @@ class Worker extends Agent.make("worker", {
   error: Schema.Union(TooLong, Busy)
 }) {}
 
-class Undeclared extends Data.TaggedError("Undeclared")<{ readonly at: number; readonly token: string }> {}
+class Undeclared extends Data.TaggedError("Undeclared")<{
+  readonly at: number
+  readonly token: string
+  readonly from?: string
+}> {}
 
 const WorkerLive = Worker.toLayer((what) =>
   Effect.gen(function* () {
@@ -39,7 +43,9 @@ const WorkerLive = Worker.toLayer((what) =>
     if (what === "busy") return yield* new Busy({ message: "come back", code: "ACME_BUSY", retryable: true })
     if (what === "protocol code") return yield* new Busy({ message: "m", code: "TIMEOUT", retryable: false })
     if (what === "invalid") return yield* new InvalidRequest({ message: "no" })
-    if (what === "other") return yield* new Undeclared({ at: 3, token: "hunter2" })
+    if (what === "other") {
+      return yield* new Undeclared({ at: 3, token: "hunter2", from: "https://u:hunter2@api.example/v1?sign=hunter2" })
+    }
     if (what === "huge") return yield* new Busy({ message: "m", code: "x".repeat(40_000), retryable: false })
     if (what === "ok") return 1
     return yield* new TooLong({ bytes: 5 })
@@ -141,7 +147,7 @@ describe("what a job's error says", () => {
       const { payload } = yield* run(peer, "worker", "other")
       expect(payload).toMatchObject({
         code: "AGENT_FAILURE",
-        details: { error: "Undeclared", fields: { at: 3, token: "<redacted>" } }
+        details: { error: "Undeclared", fields: { at: 3, token: "<redacted>", from: "https://…@api.example/v1?…" } }
       })
       expect(JSON.stringify(payload)).not.toContain("hunter2")
     }).pipe(Effect.provide(main))
@@ -293,7 +299,7 @@ describe("a denial of the lease", () => {
 })
 
 describe("a client of the agent's class", () => {
-  it.scoped("1.0 §12 has the declared error, decoded, whether its session takes codes of agents or not", () =>
+  it.scoped("1.0 §12 has the declared error, decoded, from its submit, an attach and a subscribe", () =>
     Effect.gen(function* () {
       const client = yield* ArcpClient
       const job = yield* client.submit(Worker, "long")
@@ -316,7 +322,7 @@ describe("a client of the agent's class", () => {
     }).pipe(Effect.provide(TestArcp.layer(WorkerLive)))
   )
 
-  it.scoped("1.0 §12 that does not take codes of agents has it too", () =>
+  it.scoped("1.0 §12 has the declared error where its session did not offer codes of agents, too", () =>
     Effect.gen(function* () {
       const job = yield* (yield* ArcpClient).submit(Worker, "long")
       expect(yield* Effect.flip(job.result)).toBeInstanceOf(TooLong)

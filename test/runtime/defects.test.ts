@@ -1,9 +1,10 @@
 /** Defects of user code: their causes are for operators, in the log and in spans, and never for clients (ARCP 1.1 §12, §14). */
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Effect, Layer, Logger, Schema, Stream, Tracer } from "effect"
+import { Cause, Effect, Layer, Logger, Schema, Stream } from "effect"
 import { Agent, Job, Tool } from "../../src/agent/index.js"
 import { hello, run } from "./peer.js"
 import { world } from "./world.js"
+import { recording } from "../support/spans.js"
 
 const secret = "secret of the database"
 const dies = Effect.dieMessage(secret)
@@ -95,16 +96,7 @@ describe("§12 a defect of user code", () => {
   it.scoped.each(hosted)("is told to operators, and not to clients: %s", ([name, , code]) =>
     Effect.gen(function* () {
       const lines: Array<string> = []
-      const spans: Array<Tracer.Span> = []
-      const native = yield* Effect.tracer
-      const tracer = Tracer.make({
-        span: (...args) => {
-          const span = native.span(...args)
-          spans.push(span)
-          return span
-        },
-        context: (f) => f()
-      })
+      const { layer, spans } = yield* recording
       const logger = Logger.map(Logger.logfmtLogger, (line) => void lines.push(line))
       yield* Effect.gen(function* () {
         const peer = yield* hello()
@@ -115,9 +107,7 @@ describe("§12 a defect of user code", () => {
         yield* other.send("job.subscribe", { job_id: end.job_id, history: true })
         yield* other.terminal(end.job_id!)
         expect(JSON.stringify([peer.seen, other.seen])).not.toContain(secret)
-      }).pipe(
-        Effect.provide(Layer.provide(world({ agents }), Layer.merge(Logger.add(logger), Layer.setTracer(tracer))))
-      )
+      }).pipe(Effect.provide(Layer.provide(world({ agents }), Layer.merge(Logger.add(logger), layer))))
       expect(lines.join("\n")).toContain(secret)
       const ends = spans.flatMap(({ name, status }) =>
         name === "arcp.job" && status._tag === "Ended" && status.exit._tag === "Failure"

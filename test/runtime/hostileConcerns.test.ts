@@ -526,6 +526,21 @@ describe("Subscriptions (§6.6, §7.6)", () => {
   )
 })
 
+/** That a job of an earlier process, which these concerns cannot take up, ends, and that the runtime starts all the same. */
+const endsAtRecovery = <const P extends ArcpRuntime.Replacements>(replace: P) =>
+  Effect.gen(function* () {
+    const { die, layer, store } = yield* makeStore(MemoryStore.layer)
+    const first = yield* start({ replace: {}, store: layer })
+    const peer = yield* connect(first)
+    const jobId = (yield* submit(peer, "again", null, budget)).payload.job_id
+    yield* barrier(peer)
+    yield* die
+    const second = yield* start({ replace, store: layer })
+    const back = yield* connect(second, resumeOf(peer))
+    expect((yield* soon(back.terminal(jobId))).type).toBe("job.error")
+    expect((yield* store.recover).jobs.length).toBe(0)
+  })
+
 describe("Budgets (§9.6)", () => {
   for (const [what, change] of [
     ["close answers nothing", { close: () => undefined as never }],
@@ -580,25 +595,11 @@ describe("Budgets (§9.6)", () => {
   )
 
   it.scoped("that throw for a job of an earlier process: it ends, and the runtime starts", () =>
-    Effect.gen(function* () {
-      const { die, layer, store } = yield* makeStore(MemoryStore.layer)
-      const first = yield* start({ replace: {}, store: layer })
-      const peer = yield* connect(first)
-      const jobId = (yield* submit(peer, "again", null, budget)).payload.job_id
-      yield* barrier(peer)
-      yield* die
-      const second = yield* start({
-        replace: {
-          budgets: Layer.effect(
-            Budgets,
-            Effect.map(Budgets, (own) => ({ ...own, open: broken }))
-          )
-        },
-        store: layer
-      })
-      const back = yield* connect(second, resumeOf(peer))
-      expect((yield* soon(back.terminal(jobId))).type).toBe("job.error")
-      expect((yield* store.recover).jobs.length).toBe(0)
+    endsAtRecovery({
+      budgets: Layer.effect(
+        Budgets,
+        Effect.map(Budgets, (own) => ({ ...own, open: broken }))
+      )
     })
   )
 })
@@ -609,25 +610,11 @@ describe("Leases (§9)", () => {
     ["answer nothing", () => undefined as never]
   ] as const) {
     it.scoped(`that ${what} for a job of an earlier process: it ends, and the runtime starts`, () =>
-      Effect.gen(function* () {
-        const { die, layer, store } = yield* makeStore(MemoryStore.layer)
-        const first = yield* start({ replace: {}, store: layer })
-        const peer = yield* connect(first)
-        const jobId = (yield* submit(peer, "again", null, budget)).payload.job_id
-        yield* barrier(peer)
-        yield* die
-        const second = yield* start({
-          replace: {
-            leases: Layer.effect(
-              Leases,
-              Effect.map(Leases, (own) => ({ ...own, recovered }))
-            )
-          },
-          store: layer
-        })
-        const back = yield* connect(second, resumeOf(peer))
-        expect((yield* soon(back.terminal(jobId))).type).toBe("job.error")
-        expect((yield* store.recover).jobs.length).toBe(0)
+      endsAtRecovery({
+        leases: Layer.effect(
+          Leases,
+          Effect.map(Leases, (own) => ({ ...own, recovered }))
+        )
       })
     )
   }

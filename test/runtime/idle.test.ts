@@ -45,6 +45,20 @@ const busy = (token: string) =>
     return peer
   })
 
+/** The session of a peer whose connection or runtime has ended, on a new connection. */
+const resumed = ({ sessionId, token }: { readonly sessionId: string; readonly token: string }) =>
+  hello({ features, resume: { session_id: sessionId, resume_token: token, last_event_seq: 0 } })
+
+/** Three sessions of one principal, and the next process of their runtime, which allows two. */
+const tooMany = Effect.gen(function* () {
+  const { layer } = yield* makeStore(MemoryStore.layer)
+  const before = yield* start(layer, never)
+  const connect = hello({ features })
+  const peers = yield* Effect.provide(Effect.all([connect, connect, connect]), before)
+  const after = yield* start(layer, never, { sessionsPerPrincipal: 2, idleSession })
+  return { after, peers }
+})
+
 describe("§14 a session that is idle", () => {
   for (const [bound, token, limits] of [
     ["its principal's", "alice-token", { sessionsPerPrincipal: 1 }],
@@ -58,10 +72,7 @@ describe("§14 a session that is idle", () => {
         yield* barrier(watcher)
         yield* TestClock.adjust("59 seconds")
         expect(yield* knock(token)).toMatchObject(refused)
-        const back = yield* hello({
-          features,
-          resume: { session_id: away.sessionId, resume_token: away.token, last_event_seq: 0 }
-        })
+        const back = yield* resumed(away)
         expect(back.sessionId).toBe(away.sessionId)
         // A resume is a sign that somebody works: it is idle only once it has done nothing for as long again.
         yield* TestClock.adjust(idleSession - 1)
@@ -76,16 +87,9 @@ describe("§14 a session that is idle", () => {
 
   it.scoped("makes room only where that is room enough; else it stays, and counts", () =>
     Effect.gen(function* () {
-      const { layer } = yield* makeStore(MemoryStore.layer)
-      const before = yield* start(layer, never)
-      const connect = (options: object = {}) => hello({ features, ...options })
-      const peers = yield* Effect.provide(Effect.all([connect(), connect(), connect()]), before)
-      // The next process allows fewer sessions than there are.
-      const after = yield* start(layer, never, { sessionsPerPrincipal: 2, idleSession })
+      const { after, peers } = yield* tooMany
       yield* Effect.gen(function* () {
-        const [first, second, third] = yield* Effect.forEach(peers, ({ sessionId, token }) =>
-          connect({ resume: { session_id: sessionId, resume_token: token, last_event_seq: 0 } })
-        )
+        const [first, second, third] = yield* Effect.forEach(peers, resumed)
         yield* submit(third!, "never")
         yield* TestClock.adjust(idleSession - 1)
         yield* submit(second!, "never")
@@ -93,9 +97,7 @@ describe("§14 a session that is idle", () => {
         // One of two that would have to go is idle: it stays.
         expect(yield* knock("alice-token")).toMatchObject(refused)
         yield* barrier(first!)
-        const again = yield* connect({
-          resume: { session_id: first!.sessionId, resume_token: first!.token, last_event_seq: 0 }
-        })
+        const again = yield* resumed(first!)
         expect(again.sessionId).toBe(first!.sessionId)
         expect(yield* knock("alice-token")).toMatchObject(refused)
       }).pipe(Effect.provide(after))
@@ -104,17 +106,10 @@ describe("§14 a session that is idle", () => {
 
   it.scoped("goes with others where more than one has to", () =>
     Effect.gen(function* () {
-      const { layer } = yield* makeStore(MemoryStore.layer)
-      const before = yield* start(layer, never)
-      const connect = (options: object = {}) => hello({ features, ...options })
-      const peers = yield* Effect.provide(Effect.all([connect(), connect(), connect()]), before)
-      const after = yield* start(layer, never, { sessionsPerPrincipal: 2, idleSession })
+      const { after, peers } = yield* tooMany
       yield* Effect.gen(function* () {
-        const [first, second, third] = yield* Effect.forEach(peers, ({ sessionId, token }) =>
-          Effect.zipLeft(
-            connect({ resume: { session_id: sessionId, resume_token: token, last_event_seq: 0 } }),
-            TestClock.adjust(1)
-          )
+        const [first, second, third] = yield* Effect.forEach(peers, (peer) =>
+          Effect.zipLeft(resumed(peer), TestClock.adjust(1))
         )
         yield* TestClock.adjust(idleSession)
         expect((yield* knock("alice-token")).type).toBe("session.welcome")

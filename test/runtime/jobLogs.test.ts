@@ -132,6 +132,30 @@ describe("§8.2 a line that a handler logs", () => {
       })
   )
 
+  it.scoped("below the program's minimum level reaches no logger and is no event, whatever its host says", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const logger = Logger.make<unknown, void>(({ message }) => void seen.push(String(message)))
+      const lines = yield* Effect.gen(function* () {
+        const peer = yield* hello()
+        return linesOf(peer, (yield* run(peer, "logs")).job_id!)
+      }).pipe(
+        Effect.provide(
+          Layer.provide(
+            world({
+              agents: Agent.untyped("logs", () => Effect.zipRight(Effect.logInfo("below"), Effect.logWarning("at")), {
+                logEvents: "All"
+              })
+            }),
+            Layer.merge(Logger.add(logger), Logger.minimumLogLevel(LogLevel.Warning))
+          )
+        )
+      )
+      expect(lines).toEqual([{ level: "warn", message: "at" }])
+      expect([seen.includes("below"), seen.includes("at")]).toEqual([false, true])
+    })
+  )
+
   it.scoped("of a forked fiber is the job's, and nothing follows the job's end", () =>
     Effect.gen(function* () {
       const peer = yield* hello()

@@ -1,11 +1,12 @@
 /** What went wrong in other implementations, held here, where no other test of the runtime shows it. */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Layer, Option, TestClock, Tracer } from "effect"
+import { Context, Deferred, Effect, Layer, Option, TestClock } from "effect"
 import { ObservationPolicy } from "../../src/runtime/index.js"
 import { Store } from "../../src/store/Store.js"
 import { allFeatures, barrier, dial, eventsOf, type Frame, hello, type Peer, run, submit } from "./peer.js"
 import { closeCodeOver, transports } from "./backends.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
+import { recording } from "../support/spans.js"
 
 beforeEach(resetGates)
 
@@ -380,16 +381,7 @@ describe.each(transports)("regressions over %s", (name, backend) => {
 
     it.scoped("§11 a span for each job, in the caller's trace, with the attributes that the spec names", () =>
       Effect.gen(function* () {
-        const spans: Array<Tracer.Span> = []
-        const native = yield* Effect.tracer
-        const tracer = Tracer.make({
-          span: (...args) => {
-            const span = native.span(...args)
-            spans.push(span)
-            return span
-          },
-          context: (f) => f()
-        })
+        const { layer, spans } = yield* recording
         yield* Effect.gen(function* () {
           const peer = yield* hello({ features })
           const traceId = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -409,7 +401,7 @@ describe.each(transports)("regressions over %s", (name, backend) => {
             "arcp.agent": "echo@1.0.0",
             "arcp.lease.capabilities": "fs.read,net.fetch"
           })
-        }).pipe(Effect.provide(Layer.provide(main, Layer.setTracer(tracer))))
+        }).pipe(Effect.provide(Layer.provide(main, layer)))
       })
     )
   })

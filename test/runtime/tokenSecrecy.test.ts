@@ -1,18 +1,6 @@
 /** Tokens are secrets (ARCP 1.0 §6.2, §14): those of people and those of sessions, on the runtime's side and on the client's. */
 import { describe, expect, it } from "@effect/vitest"
-import {
-  Cause,
-  Context,
-  Effect,
-  Inspectable,
-  Layer,
-  Logger,
-  LogLevel,
-  Redacted,
-  Stream,
-  TestClock,
-  Tracer
-} from "effect"
+import { Cause, Context, Effect, Inspectable, Layer, Logger, LogLevel, Redacted, Stream, TestClock } from "effect"
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Authenticator } from "../../src/auth/index.js"
@@ -22,6 +10,7 @@ import { Faults, layer as faulty } from "../../src/testing/FaultyTransport.js"
 import { dial, hello, run } from "./peer.js"
 import { world } from "./world.js"
 import { scratch } from "../support/scratch.js"
+import { recording } from "../support/spans.js"
 
 const folder = scratch("arcp-tokens-")
 
@@ -29,8 +18,7 @@ const folder = scratch("arcp-tokens-")
 const overheard = <A, E, R>(effect: (said: Array<string>) => Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const said: Array<string> = []
-    const native = yield* Effect.tracer
-    const spans: Array<Tracer.Span> = []
+    const { layer, spans } = yield* recording
     const logger = Logger.make((options) => {
       said.push(
         Inspectable.toStringUnknown(options.message),
@@ -39,22 +27,10 @@ const overheard = <A, E, R>(effect: (said: Array<string>) => Effect.Effect<A, E,
         Cause.pretty(options.cause)
       )
     })
-    const tracer = Tracer.make({
-      span: (...args) => {
-        const span = native.span(...args)
-        spans.push(span)
-        return span
-      },
-      context: (f) => f()
-    })
     yield* effect(said).pipe(
       Effect.scoped,
       Effect.provide(
-        Layer.mergeAll(
-          Logger.replace(Logger.defaultLogger, logger),
-          Logger.minimumLogLevel(LogLevel.All),
-          Layer.setTracer(tracer)
-        )
+        Layer.mergeAll(Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(LogLevel.All), layer)
       )
     )
     for (const span of spans) {

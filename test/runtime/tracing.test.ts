@@ -1,12 +1,13 @@
 /** Traces: where the runtime makes spans, and what goes on to tools and sub-agents (ARCP 1.1 §11). */
 import { FetchHttpClient, HttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Option, Tracer } from "effect"
+import { Effect, Layer, Option } from "effect"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Agent, Job } from "../../src/agent/index.js"
 import { hello, run, submit } from "./peer.js"
 import { world } from "./world.js"
+import { recording } from "../support/spans.js"
 
 const traceId = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -35,19 +36,6 @@ const agents = Layer.mergeAll(
   ),
   Agent.untyped("payer", () => Effect.as(Job.spend("cost.x", "0.25 USD"), "paid"))
 )
-
-const recording = Effect.map(Effect.tracer, (native) => {
-  const spans: Array<Tracer.Span> = []
-  const tracer = Tracer.make({
-    span: (...args) => {
-      const span = native.span(...args)
-      spans.push(span)
-      return span
-    },
-    context: (f) => f()
-  })
-  return { spans, layer: Layer.setTracer(tracer) }
-})
 
 describe("§11 traces", () => {
   it.scopedLive("the trace goes on to a tool server and to a sub-agent, and each job has a span of its own", () =>

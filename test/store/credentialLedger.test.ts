@@ -2,10 +2,11 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Redacted } from "effect"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { CredentialLedger, type LedgerRecord, MemoryStore, type StoreError, unrevoked } from "../../src/store/index.js"
+import { CredentialLedger, MemoryStore, type StoreError, unrevoked } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { ledgerLaws } from "../../src/testing/index.js"
 import { runs, within } from "../support/properties.js"
+import { ledgerRecord } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
 
 const folder = scratch("arcp-ledger-")
@@ -23,23 +24,6 @@ const ledgers: ReadonlyArray<readonly [string, () => Layer.Layer<CredentialLedge
   ]
 ]
 
-const row = (reference: string, more: Partial<LedgerRecord> = {}): LedgerRecord => ({
-  reference,
-  credentialId: `cred_${reference}`,
-  jobId: "job_1",
-  principalId: "alice",
-  handle: `handle-${reference}`,
-  endpoint: "https://gateway.example/v1",
-  profile: "openai",
-  state: "live",
-  attempts: 0,
-  lastError: undefined,
-  createdAt: 1,
-  updatedAt: 2,
-  revokedAt: undefined,
-  ...more
-})
-
 describe.each(ledgers)("the credential ledger in %s", (name, make, durable) => {
   const filename = file()
   const place = durable ? { place: Effect.sync(() => SqliteStore.layer({ filename })) } : {}
@@ -54,10 +38,10 @@ describe("the ledger in a SQLite file", () => {
       const options = { filename, encryptionKey: Redacted.make("e".repeat(32)) }
       const use = <A>(f: (ledger: typeof CredentialLedger.Service) => Effect.Effect<A, StoreError>) =>
         Effect.flatMap(CredentialLedger, f).pipe(Effect.provide(SqliteStore.layer(options)))
-      yield* use((ledger) => ledger.put([row("a", { handle: "upstream-handle" })]))
+      yield* use((ledger) => ledger.put([ledgerRecord("a", { handle: "upstream-handle" })]))
       expect(readFileSync(filename).toString("latin1")).not.toContain("upstream-handle")
       const again = yield* use((ledger) => ledger.list({ states: unrevoked, limit: 9 }))
-      expect(again).toEqual([row("a", { handle: "upstream-handle" })])
+      expect(again).toEqual([ledgerRecord("a", { handle: "upstream-handle" })])
     })
   )
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Option, Redacted } from "effect"
-import { readFileSync, statSync, writeFileSync } from "node:fs"
+import { copyFileSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import {
   type Batch,
@@ -155,6 +155,25 @@ describe("a SQLite file", () => {
         expect(statSync(filename).size).toBeLessThan(before / 4)
         expect(Option.isSome(yield* store.job("stays"))).toBe(true)
       }).pipe(Effect.provide(context))
+    })
+  )
+
+  it.effect("is whole without its log after an orderly stop: a copy of it alone has everything", () =>
+    Effect.gen(function* () {
+      const [filename, copy] = [file(), file()]
+      const opened = <A, E>(path: string, use: Effect.Effect<A, E, Store>) =>
+        Effect.provide(use, SqliteStore.layer({ filename: path }))
+      const logged = yield* opened(
+        filename,
+        Effect.map(commit({ jobs: [job("kept")], jobStates: [state("kept")] }), () => statSync(`${filename}-wal`).size)
+      )
+      expect(logged).toBeGreaterThan(0)
+      copyFileSync(filename, copy)
+      const found = yield* opened(
+        copy,
+        Effect.flatMap(Store, (store) => store.job("kept"))
+      )
+      expect(Option.map(found, ({ record }) => record)).toEqual(Option.some(job("kept")))
     })
   )
 

@@ -1,2 +1,2 @@
 /** Records of a store as a test needs them: whole, with what the test is about set by name. */
-export { jobRecord, jobState, sessionRecord } from "../../src/testing/internal/rows.js"
+export { jobRecord, jobState, ledgerRecord, sessionRecord } from "../../src/testing/internal/rows.js"

@@ -1,6 +1,6 @@
 /** Runs the laws of transports (`transportLaws`) over each of them, and helps their own tests. */
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Deferred, Effect, Layer, Option, Ref, Stream } from "effect"
+import { Chunk, Deferred, Effect, Layer, Option, Stream } from "effect"
 import { type TransportLawOptions, transportLaws } from "../../src/testing/index.js"
 import {
   BadFrame,
@@ -10,6 +10,8 @@ import {
   Server,
   type TransportError
 } from "../../src/transport/index.js"
+
+export { settled } from "../../src/testing/internal/frames.js"
 
 export interface Harness extends TransportLawOptions {
   readonly name: string
@@ -69,19 +71,6 @@ export const pair = Effect.gen(function* () {
   const server = yield* accept
   return { client, server }
 })
-
-/** Waits until `ref` has stopped changing: for seeing that something does not go on, which no event tells. */
-export const settled = (ref: Ref.Ref<number>): Effect.Effect<number> =>
-  Effect.gen(function* () {
-    let last = yield* Ref.get(ref)
-    for (let same = 0; same < 8; ) {
-      yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 10)))
-      const now = yield* Ref.get(ref)
-      same = now === last ? same + 1 : 0
-      last = now
-    }
-    return last
-  })
 
 /** Runs the laws of every transport over one. */
 export const suite = ({ layer, name, testClock, ...options }: Harness): void => {

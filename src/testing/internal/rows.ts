@@ -1,4 +1,5 @@
 /** Records of a store as laws and tests need them: whole, with what one is about set by name. */
+import type { LedgerRecord } from "../../store/CredentialLedger.js"
 import type { JobRecord, JobState, SessionRecord } from "../../store/Store.js"
 
 /** A job of the agent `echo`, submitted by alice. */
@@ -49,5 +50,23 @@ export const sessionRecord = (sessionId: string, more: Partial<SessionRecord> = 
   lastSeq: 0,
   ackedSeq: 0,
   floorSeq: 0,
+  ...more
+})
+
+/** A live credential of the job `job_1`. */
+export const ledgerRecord = (reference: string, more: Partial<LedgerRecord> = {}): LedgerRecord => ({
+  reference,
+  credentialId: `cred_${reference}`,
+  jobId: "job_1",
+  principalId: "alice",
+  handle: `handle-${reference}`,
+  endpoint: "https://gateway.example/v1",
+  profile: "openai",
+  state: "live",
+  attempts: 0,
+  lastError: undefined,
+  createdAt: 1,
+  updatedAt: 2,
+  revokedAt: undefined,
   ...more
 })
