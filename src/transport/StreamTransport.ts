@@ -55,12 +55,7 @@ export const makeClient = <E, R>(
       Effect.suspend(() => options.open).pipe(
         Effect.catchAllDefect(Effect.fail),
         Effect.mapError((cause) => asTransportError(address, cause)),
-        Effect.flatMap((pair) =>
-          Effect.acquireRelease(streamsEndpoint.open(pair, bounds), ({ endpoint, released }) =>
-            Effect.zipRight(endpoint.close(closeCodes.normal, ""), released)
-          )
-        ),
-        Effect.map(({ endpoint }) => endpoint),
+        Effect.flatMap((pair) => streamsEndpoint.scoped(pair, bounds)),
         // everything but the scope is in `context`
         Effect.provide(Context.add(context, Scope.Scope, scope) as Context.Context<R | Scope.Scope>)
       )

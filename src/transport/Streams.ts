@@ -88,13 +88,7 @@ const fromStreams = <E = never, R = never>(
   streams: ConnectionStreams<E, R>,
   options: StreamsOptions = {}
 ): Effect.Effect<ConnectionType, never, Scope.Scope | R> =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.suspend(() => streamsEndpoint.open(streams, settings("Connection.fromStreams", options))),
-      ({ endpoint, released }) => Effect.zipRight(endpoint.close(closeCodes.normal, ""), released)
-    ),
-    ({ endpoint }) => endpoint
-  )
+  Effect.suspend(() => streamsEndpoint.scoped(streams, settings("Connection.fromStreams", options)))
 
 /** A connection as a Stream and a Sink. */
 export interface FromConnection extends ConnectionStreams<ConnectionClosed> {
