@@ -9,7 +9,7 @@ import { ensure, laws, type Rule, rule, same } from "./internal/check.js"
 import type { Law } from "./Law.js"
 import type { StoreLawOptions } from "./StoreLaws.js"
 
-/** What laws of ledgers can be told besides. */
+/** The options of the laws of ledgers. */
 export interface LedgerLawOptions<E> extends StoreLawOptions<CredentialLedger, E> {
   /** What `durable` of the ledger must say. Default: either. */
   readonly durable?: boolean | undefined

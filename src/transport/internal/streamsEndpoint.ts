@@ -42,7 +42,7 @@ export interface Opened {
   readonly released: Effect.Effect<void>
 }
 
-/** What a waiting frame counts besides its text, and what an object counts, whose size nobody has measured. */
+/** The weight of a waiting frame besides its text, and that of an object, whose size is not known. */
 const overhead = 64
 const objectWeight = 1024
 
@@ -82,7 +82,7 @@ const infoOf = (part: string, cause: Cause.Cause<unknown>): CloseInfo => {
     : { code: closeCodes.abnormal, reason: `${part} was interrupted` }
 }
 
-/** Runs an effect of the program's for so long at most. Its failures are its own; one that cannot be interrupted is left alone. */
+/** Runs an effect of the program, at most for `limit`. Its failures are ignored; one that cannot be interrupted is not waited for. */
 export const bounded = <A, E, R>(
   effect: () => Effect.Effect<A, E, R>,
   limit: Duration.DurationInput
@@ -217,7 +217,7 @@ export const open = <E, R>(given: ConnectionStreams<E, R>, settings: Settings): 
     const { endpoint, outbox, pass, push } = assemble(pair as ConnectionStreams<unknown, unknown>, settings, reason)
     const closeNormally = (): void => void endpoint.startClose(closeCodes.normal, "")
 
-    // What is no Stream, or no Sink, throws when it is run.
+    // A value that is not a Stream, or not a Sink, throws when it is run.
     const reading = yield* Effect.suspend(() =>
       Stream.runForEachChunk(pair.inbound, (chunk) =>
         Effect.suspend(() => {
@@ -228,7 +228,7 @@ export const open = <E, R>(given: ConnectionStreams<E, R>, settings: Settings): 
     ).pipe(
       Effect.zipRight(
         Effect.suspend(() => {
-          // the peer has said all that it will; what it asked may still be answered, but nobody has to read that it asked
+          // the peer sends nothing more; the frames that it sent may still be read and answered, within the close time-out
           if (endpoint.isOpen) endpoint.endInbound(closeNormally)
           return Effect.sleep(closeTimeout)
         })
