@@ -3,7 +3,7 @@
  * without comments and bodies. It is committed, so that a change of the surface shows in a diff and is meant.
  *
  * Responsibility: a text that depends on nothing but the surface: names are sorted, unions are as the compiler prints them, and the
- * fields of a class that only its constant base declares stand with the class.
+ * fields of a class that only its constant base declares are printed with the class.
  */
 import ts from "typescript"
 import type { PublicName, Surface } from "./surface.js"
@@ -22,7 +22,7 @@ const print = (node: ts.Node): string => {
     .trimEnd()
 }
 
-/** The constant that the compiler writes for what stands behind `extends`, where a class has one. */
+/** The constant that the compiler writes for the expression after `extends`; undefined where a class has none. */
 const baseOf = (checker: ts.TypeChecker, declaration: ts.Declaration): ts.VariableDeclaration | undefined => {
   if (!ts.isClassDeclaration(declaration)) return undefined
   const extended = declaration.heritageClauses?.find(({ token }) => token === ts.SyntaxKind.ExtendsKeyword)?.types[0]
@@ -83,7 +83,7 @@ export const fileOf = (entry: string): string => `${entry.replaceAll("/", ".")}.
 /** A difference between what is committed and what the surface is. */
 export interface Difference {
   readonly file: string
-  /** `missing`: there is no report yet. `unknown`: a report of what is no entry. */
+  /** `missing`: there is no report yet. `unknown`: a report of something that is not an entry. */
   readonly kind: "changed" | "missing" | "unknown"
   /** Lines that are gone and lines that are new, each with its number, `-` or `+` first. */
   readonly lines: ReadonlyArray<string>

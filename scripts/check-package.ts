@@ -22,7 +22,7 @@ const run = (command: string, args: ReadonlyArray<string>, cwd: string): string 
   throw new Error(`${command} ${args.join(" ")}: ${error?.message ?? `exit ${status}`}\n${stdout}${stderr}`)
 }
 
-/** Puts the packed package, and the packages that it stands on, where a user has them. */
+/** Installs the packed package and the packages that it needs, as a user has them. */
 const install = (folder: string): void => {
   cpSync(join(root, "test/package"), folder, { recursive: true })
   const modules = join(folder, "node_modules")

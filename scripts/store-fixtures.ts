@@ -1,7 +1,7 @@
 /**
  * Makes the databases of `test/store/fixtures` by running the programs that wrote such files: for each schema that was published, the
- * sources of the last commit that had it, with a runtime that is killed in the midst of its work. `npm run fixtures`; with names behind
- * `--`, those only. A new step of the schema needs a new row here.
+ * sources of the last commit that had it, with a runtime that is killed while it works. `npm run fixtures` makes all; names after
+ * `--` select some. A new step of the schema needs a new row here.
  */
 import { layer as reactivity } from "@effect/experimental/Reactivity"
 import { SqliteClient } from "@effect/sql-sqlite-node"
@@ -39,7 +39,7 @@ const checkout = (commit: string, folder: string) => {
   }
 }
 
-/** Takes what is in the log into the file, and returns its schema. */
+/** Moves the write-ahead log into the file, and returns the file's schema. */
 const settled = (filename: string) =>
   Effect.gen(function* () {
     const sql = yield* SqliteClient.make({ filename })

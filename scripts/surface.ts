@@ -144,7 +144,7 @@ const closedBy = (manifest: Manifest): ReadonlyArray<RegExp> =>
     .filter(([, target]) => target === null)
     .map(([key]) => {
       const [before, ...after] = key.replace(/^\.\//, "").split("*")
-      // The first star of a pattern of several stands for folders in between.
+      // A star of a pattern matches folders in between, too.
       return new RegExp(`^dist/${[before, ...after].join(".*")}`)
     })
 
@@ -208,7 +208,7 @@ export const checkSurface = (surface: Surface): ReadonlyArray<SurfaceViolation> 
         if (seen.has(symbol)) return
         seen.add(symbol)
         const own = inPackage(symbol)
-        // Modules have no name of their own; members and parameters stand inside what has one.
+        // A module has no name of its own; members and parameters are inside a declaration that has one.
         const top = own.filter((declaration) => {
           const holder = ts.isVariableDeclaration(declaration) ? declaration.parent.parent : declaration
           return ts.isSourceFile(holder.parent ?? holder) && !ts.isSourceFile(holder)

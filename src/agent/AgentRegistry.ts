@@ -64,7 +64,7 @@ export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry"
 >() {
   /**
    * The registrations of the context in which it is built. A name or version that breaks the grammar, a `maxRunning` that is no whole
-   * number from 1 on, a `logEvents` that is no level, and two registrations of one version, are defects: the program is wrong.
+   * number from 1 on, a `logEvents` that is not a level, and two registrations of one version, are defects: the program is wrong.
    */
   static readonly layer: Layer.Layer<AgentRegistry> = Layer.effect(
     AgentRegistry,

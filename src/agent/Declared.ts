@@ -2,7 +2,7 @@
  * A failure of the type that an agent declares, encoded by its Schema (ARCP 1.0 §12).
  *
  * Responsibility: from any failure of a handler to what its job's error says of it. User code runs here (the Schema, getters of the
- * failure), in the handler's fiber: whatever it does, the failure stays one, and what cannot be encoded stays as it was.
+ * failure), in the handler's fiber: whatever it does, the handler still fails, and a failure that cannot be encoded stays unchanged.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -13,7 +13,7 @@ import * as Text from "../protocol/Text.js"
 import { isDenied } from "./Denied.js"
 import { called, logDefect } from "./internal/called.js"
 
-/** How much of a failure's message is looked at, in UTF-16 code units: more than the longest credential. */
+/** How much of a failure's message is read, in UTF-16 code units: more than the longest credential. */
 const maxText = 131_072
 
 const codeName = /^[A-Za-z][A-Za-z0-9._-]{0,127}$/
@@ -40,8 +40,8 @@ export class Declared {
 }
 
 /**
- * A failure that is one of the protocol's, or a guarded service's word for one, or that comes with a defect, is left as it is: a Schema as
- * wide as `Schema.Unknown` declares none of them.
+ * The failure that the Schema is tried on. Undefined for an error of the protocol, for a denial of a guarded service, and for a failure
+ * that comes with a defect: these stay as they are, also under a Schema as wide as `Schema.Unknown`.
  */
 const declarable = (cause: Cause.Cause<unknown>): { readonly failure: unknown } | undefined => {
   const failure = Cause.failureOption(cause)
@@ -56,7 +56,7 @@ export const declaring = <Err, ErrWire>(
   const encode = Schema.encodeUnknown(schema)
   const declared = (failure: unknown): Effect.Effect<Declared | undefined> =>
     Effect.suspend(() => called(() => encode(failure))).pipe(
-      // A failure of another type is no mistake.
+      // A failure of another type is allowed.
       Effect.option,
       Effect.catchAllDefect((defect) =>
         Effect.as(logDefect("the agent's error cannot be encoded: its schema throws", defect), Option.none())

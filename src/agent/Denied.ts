@@ -29,7 +29,7 @@ export const deniedCause = (error: unknown): Denial | undefined => {
   return undefined
 }
 
-/** @internal Whether an error is what a guarded service fails with where the lease denies it: not an agent's own error around one. */
+/** @internal Whether a guarded service failed with this error on a denial; false for an agent's own error that wraps one. */
 export const isDenied = (error: unknown): boolean =>
   (Text.isInstance(error, PlatformError.SystemError) || Text.isInstance(error, HttpClientError.RequestError)) &&
   deniedCause(error) !== undefined

@@ -154,7 +154,7 @@ export const firstOf = (ways: ReadonlyArray<AuthenticatorService>): Authenticato
 /** Whether two sessions belong to the same principal. Anonymous principals are only the same as themselves. */
 export const samePrincipal = (a: Principal, b: Principal): boolean => a.id === b.id && a.anonymous === b.anonymous
 
-/** The table of a key. */
+/** The token table that a configuration key holds. */
 const bearerTable = (name: string): Effect.Effect<TokenTable, ConfigError.ConfigError> =>
   Effect.gen(function* () {
     const text = yield* Configured.required(name, yield* Configured.secret(name), undefined)
@@ -174,7 +174,7 @@ export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")
   static readonly layerBearer = (tokens: TokenTable): Layer.Layer<Authenticator> =>
     Layer.sync(Authenticator, () => bearer(tokens))
   /**
-   * {@link bearer} as a layer, with its table out of the configuration: `name` (default `ARCP_TOKENS`, required, secret) holds entries
+   * {@link bearer} as a layer, with its table from the configuration: `name` (default `ARCP_TOKENS`, required, secret) holds entries
    * `TOKEN=PRINCIPAL`, separated by commas or line ends; lines that begin with `#` are comments. Fails with a `ConfigError` that names
    * the key and the entry, without its token.
    */

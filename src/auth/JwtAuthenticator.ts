@@ -321,7 +321,7 @@ const optionsOf = (given: Partial<JwtOptions>): Effect.Effect<JwtOptions, Config
   })
 
 /**
- * {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the key
+ * {@link layer}, with the values that the configuration sets, and the rest from `options`. Fails with a `ConfigError` that names the key
  * where a value is not valid, and with a `JwtKeyError` where the keys cannot be read.
  *
  * | key | default |

@@ -21,7 +21,7 @@ export const entriesOf = (
     .map((line, i) => ({ from: from(i + 1), text: line.trim() }))
     .filter((entry) => entry.text !== "" && !entry.text.startsWith("#"))
 
-/** What is wrong with a principal and its token, after the entry's place; undefined where nothing is. */
+/** Why an entry is not valid, as the text that follows its place in a message; undefined if it is valid. */
 const problemOf = (token: string, principal: string): string | undefined =>
   token === "" || principal === ""
     ? "is not of the form TOKEN=PRINCIPAL"
@@ -31,7 +31,7 @@ const problemOf = (token: string, principal: string): string | undefined =>
         ? 'names a principal that begins with "anonymous:", which is for anonymous clients'
         : undefined
 
-/** Token to principal; or what is wrong, without the token. */
+/** Principals by token; or why an entry is not valid, without its token. */
 export const tableOf = (entries: ReadonlyArray<Entry>): Either.Either<ReadonlyMap<string, string>, string> => {
   const table = new Map<string, string>()
   for (const { from, text } of entries) {

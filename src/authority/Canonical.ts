@@ -41,7 +41,7 @@ export class CanonicalError extends Schema.TaggedError<CanonicalError>()("Canoni
 const refuse = (resource: "path" | "url" | "name", what: string) =>
   Either.left(new CanonicalError({ resource, message: `${resource} refused: ${what}` }))
 
-/** @internal A UTF-16 surrogate without its other half: it has no UTF-8, and what it would be written as is another text. */
+/** @internal A UTF-16 surrogate without its other half: it cannot be encoded as UTF-8, and its replacement is a different text. */
 export const loneSurrogate = /\p{Surrogate}/u
 
 /**
@@ -151,7 +151,7 @@ const parse = (text: string, base?: string): URL | undefined => {
 
 const controls = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\\]/
 
-/** @internal What keeps a text from being a name or a pattern of names, if anything. */
+/** @internal Why a text cannot be a name or a pattern of names; undefined if it can. */
 export const nameProblem = (text: string): string | undefined => {
   if (controls.test(text)) return "it holds a control character or a backslash"
   if (loneSurrogate.test(text)) return "it is not well-formed Unicode"

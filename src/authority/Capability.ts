@@ -53,7 +53,7 @@ const letters = (name: string): string =>
 
 const vendorShape = "x-vendor.<vendor>.<name>"
 
-/** @internal What somebody who wrote `name` may have meant: a reserved name, the shape of a vendor's, or undefined. */
+/** @internal The capability that a misspelled `name` probably means: a reserved name, the shape of a vendor's name, or undefined. */
 export const suggest = (name: string): string | undefined => {
   if (name.length > 64) return undefined
   const plain = letters(name)

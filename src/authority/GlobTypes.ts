@@ -4,8 +4,8 @@
 export type Kind = "path" | "url" | "name"
 
 /**
- * A bound on work, shared by the questions that are asked together: one per word of a set that is gone over, per state that is
- * looked at, and per set that is compared.
+ * A bound on work, shared by containment checks that belong together. It counts each word of a set that is visited, each state that is
+ * examined, and each set that is compared.
  */
 export interface Work {
   left: number

@@ -23,7 +23,7 @@ export const logLevel = Options.text("log-level").pipe(
 /** The least severe lines that are shown. */
 const shownFrom = FiberRef.unsafeMake<LogLevel.LogLevel>(LogLevel.Warning)
 
-/** What agents log from here on are events of their jobs, whatever is shown. */
+/** Log lines of agents from this level on are events of their jobs, whatever is shown. */
 const least = LogLevel.Info
 
 /** A logger that leaves out what the command line does not ask for. */
@@ -32,7 +32,7 @@ export const asShown = <A>(logger: Logger.Logger<unknown, A>): Logger.Logger<unk
     LogLevel.lessThan(line.logLevel, FiberRefs.getOrDefault(line.context, shownFrom)) ? undefined : logger.log(line)
   )
 
-/** The level at which lines reach the loggers. Of the loggers of a command, {@link asShown} shows what it is to show. */
+/** The level at which lines reach the loggers. {@link asShown} then leaves out what the command does not show. */
 export const leastLevel: Layer.Layer<never> = Logger.minimumLogLevel(least)
 
 /** Runs a command that shows the level that its command line names. */

@@ -39,7 +39,7 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
     Layer.scoped(ArcpClient, start(options))
 
   /**
-   * As {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the
+   * As {@link layer}, with the values that the configuration sets, and the rest from `options`. Fails with a `ConfigError` that names the
    * key where a value is not valid.
    *
    * | key | default |

@@ -40,7 +40,7 @@ export interface AgentSpec<
   readonly events?: Events | undefined
 }
 
-/** What a client decodes of a job: an agent has it, for the jobs that were not submitted here. */
+/** The Schemas by which a client decodes a job that it did not submit: those of the agent's class, or given one by one. */
 export type AgentTypes<Out, OutWire, Err = never, ErrWire = never, Events = {}> = Pick<
   AgentSpec<never, never, Out, OutWire, Err, ErrWire, Events>,
   "output" | "error" | "events"
@@ -53,8 +53,8 @@ export type AgentEvent<Events> = JobEvent | VendorEvent<Events>
 export const encodedField = "encoded"
 
 /**
- * The agent's error that a job's error stands for, decoded. The error itself where it is another one, where there is no Schema, and where
- * it does not fit the Schema or the Schema throws: then `details.encoded` still has what came.
+ * Decodes the agent's own error from a job's error. Returns the job's error where it is not the agent's, where there is no Schema, and
+ * where it does not fit the Schema or the Schema throws: then `details.encoded` still has the received value.
  */
 export const decodeError = <Err, ErrWire>(
   schema: Schema.Schema<Err, ErrWire> | undefined,

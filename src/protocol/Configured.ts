@@ -1,9 +1,9 @@
 /**
- * Options out of `effect/Config`, for the `layerConfig` of each part.
+ * Options from `effect/Config`, for the `layerConfig` of each part.
  *
- * Responsibility: what a key's text may be. A key that is not set is left out; one that is set must be valid, and empty is not: an empty
- * secret is a deployment that went wrong, not a wish for none. An error names the key and what it must be, and repeats no value, because
- * a secret may stand under the wrong key.
+ * Responsibility: what a key's text may be. A key that is not set is left out; one that is set must be valid, and an
+ * empty text is not: an empty secret is a mistake of the deployment, not a wish for no secret. An error names the key and what it must
+ * be, and never repeats the value, since a secret may have been set under the wrong key.
  */
 import * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
@@ -42,7 +42,7 @@ export const matching = <A extends string>(
   is: (text: string) => text is A
 ): Configured<A> => key(name, expected, (text) => (is(text) ? text : undefined))
 
-/** One of some words. */
+/** One of the given words. */
 export const oneOf = <const Word extends string>(name: string, words: ReadonlyArray<Word>): Configured<Word> =>
   key(name, `one of ${words.join(", ")}`, (text) => words.find((word) => word === text))
 
@@ -53,7 +53,7 @@ export const list = (name: string): Configured<ReadonlyArray<string>> =>
     return values.includes("") ? undefined : values
   })
 
-/** As {@link list}, of some words. */
+/** As {@link list}, of the given words. */
 export const listOf = <const Word extends string>(
   name: string,
   words: ReadonlyArray<Word>
@@ -63,7 +63,7 @@ export const listOf = <const Word extends string>(
     return values.includes(undefined) ? undefined : (values as ReadonlyArray<Word>)
   })
 
-/** A number as it is written, or `Infinity`; undefined for other texts, and for one that is too large to be told from `Infinity`. */
+/** A decimal number, or `Infinity`; undefined for other texts, and for a number so large that JavaScript reads it as `Infinity`. */
 const numberOf = (text: string): number | undefined => {
   if (text === "Infinity") return Number.POSITIVE_INFINITY
   const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : undefined
@@ -108,7 +108,7 @@ export const all = <A extends Readonly<Record<string, unknown>>>(
       }
   )
 
-/** The value of `name`, out of the configuration or, where it is not set there, out of the program's options. */
+/** The value of `name`: from the configuration or, where it is not set there, from the program's options. */
 export const required = <A>(
   name: string,
   configured: A | undefined,

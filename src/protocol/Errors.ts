@@ -279,7 +279,7 @@ export const toWire = (error: ArcpError): ErrorPayload => {
   }
 }
 
-/** @internal The same error as plain data: nothing of it can throw, or be another one when it is read again. */
+/** @internal The same error as plain data: reading it cannot throw, and returns the same values each time. */
 export const plain = (error: ArcpError): ArcpError => fromWire(toWire(error))
 
 /** Details are at most this long as JSON, in UTF-16 code units; longer ones are left out. */
@@ -298,7 +298,7 @@ const tellable = (details: unknown): ErrorDetails => {
     : (JSON.parse(json.text) as ErrorDetails)
 }
 
-/** The error that a payload from the wire stands for; an unknown code but `AGENT_FAILURE` becomes a {@link VendorError}. */
+/** The error that a payload from the wire stands for; an unknown code other than `AGENT_FAILURE` becomes a {@link VendorError}. */
 export const fromWire = (payload: {
   readonly code: string
   readonly message: string

@@ -23,7 +23,7 @@ const LogLevelIn = Schema.String.pipe(
   })
 )
 
-/** `log`. A line of Effect's logger brings its annotations and spans (milliseconds) as objects; of another peer they may be anything. */
+/** `log`. A line of Effect's logger brings its annotations and spans (milliseconds) as objects; from other implementations they may be anything. */
 export const Log = Schema.Struct({
   level: LogLevelIn,
   message: Schema.String,

@@ -12,17 +12,17 @@ import * as Layer from "effect/Layer"
 
 /** The id of a job (ARCP 1.1 §7.1). Opaque: a runtime made it, and its form says nothing. */
 export type JobId = Brand.Branded<string, "JobId">
-/** Takes a text for the id of a job, where it comes into the program. */
+/** Brands a text as the id of a job, where it enters the program. */
 export const JobId = Brand.nominal<JobId>()
 
 /** The id of a session (ARCP 1.1 §6.2). Opaque, and no secret: it resumes nothing without its token. */
 export type SessionId = Brand.Branded<string, "SessionId">
-/** Takes a text for the id of a session, where it comes into the program. */
+/** Brands a text as the id of a session, where it enters the program. */
 export const SessionId = Brand.nominal<SessionId>()
 
-/** The id of a principal (ARCP 1.1 §6.1): whom an authenticator has found behind a credential. Jobs belong to it. */
+/** The id of a principal (ARCP 1.1 §6.1): the one that an authenticator found for a credential. Jobs belong to it. */
 export type PrincipalId = Brand.Branded<string, "PrincipalId">
-/** Takes a text for the id of a principal, where an authenticator makes it. */
+/** Brands a text as the id of a principal, where an authenticator makes it. */
 export const PrincipalId = Brand.nominal<PrincipalId>()
 
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

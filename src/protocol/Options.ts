@@ -40,6 +40,12 @@ const kinds = {
   size: { words: "a number, 0 or greater", is: (value: unknown) => typeof value === "number" && value >= 0 }
 } as const
 
+const longestTimer = 2_147_483_647
+
+/** A duration as drivers' timers take it: whole milliseconds from 1 on that fit 32 bits. An endless one becomes the longest, not none. */
+export const timerMillis = (duration: Duration.DurationInput): number =>
+  Math.min(longestTimer, Math.max(1, Math.ceil(Duration.toMillis(duration))))
+
 /** What an option of a kind must be, such as "a whole number, 1 or greater". */
 export const wordsOf = (kind: Kind): string => kinds[kind].words
 

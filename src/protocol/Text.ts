@@ -118,14 +118,14 @@ export const snapshot = (value: unknown): unknown => {
 
 const isHalf = (unit: number): boolean => unit >= 0xd800 && unit < 0xe000
 
-/** Bytes that JSON makes of a code unit in UTF-8, at most: half of a surrogate pair counts two of its four. */
+/** The most UTF-8 bytes that a code unit takes in JSON; half of a surrogate pair counts two of its four. */
 const unitBytes = (unit: number): number => {
   if (unit < 0x20) return 6
   if (unit < 0x80) return unit === 0x22 || unit === 0x5c ? 2 : 1
   return unit < 0x800 || isHalf(unit) ? 2 : 3
 }
 
-/** Bytes that JSON makes of a well-formed text in UTF-8, at most, without the quotes. */
+/** The most UTF-8 bytes that a well-formed text takes in JSON, without the quotes. */
 const jsonBytes = (text: string): number => {
   let bytes = 0
   for (let i = 0; i < text.length; i++) bytes += unitBytes(text.charCodeAt(i))
@@ -137,7 +137,7 @@ const ellipsisBytes = 3
 
 /** A well-formed text of at most `bytes` bytes of UTF-8 once it is JSON; a longer one ends with "…". */
 export const fitting = (text: string, bytes: number): string => {
-  // Every unit has at least one byte: what is behind them is never looked at.
+  // Every unit takes at least one byte, so the rest cannot fit and is not read.
   const whole = wellFormed(text.length > bytes ? text.slice(0, Math.max(0, bytes) + 1) : text)
   if (whole.length * 6 <= bytes) return whole
   let used = 0
@@ -159,21 +159,21 @@ export interface Bounds {
   readonly bytes: number
   /** Levels of objects and arrays; what is deeper is "…". */
   readonly depth: number
-  /** What becomes of an object with a prototype of its own: what its `toJSON` returns or its fields are, or it is left out. */
+  /** An object with a prototype of its own: `shown` copies what its `toJSON` returns, or its fields; `omitted` leaves it out. */
   readonly instances: "shown" | "omitted"
-  /** What is shown of a text, or of a name. */
+  /** Returns what to show of a text, or of a name. */
   readonly text: (text: string) => string
   /** Names of fields whose texts and objects are shown as "<redacted>". */
   readonly hidden?: RegExp | undefined
 }
 
-/** The longest text of a value that is given to {@link Bounds.text}: one more than what hides credentials takes for whole. */
+/** Longer texts are cut before {@link Bounds.text} gets them. One unit more than a filter of credentials reads, so that it sees the cut. */
 const maxShown = 131_073
 
-/** Elements and fields that are looked at: more than are kept, and few enough to be quick where none of them is. */
+/** The most elements and fields that are visited: more than are kept, and few enough to be quick where none is kept. */
 const maxVisits = 16_384
 
-/** A bigint that is longer than any that a program would read is not made text: that takes seconds. */
+/** A larger bigint is not converted to text, which can take seconds. */
 const maxBigint = 1n << 512n
 
 /** Makes one copy. */
@@ -185,7 +185,7 @@ class Copy {
 
   constructor(bounds: Bounds) {
     this.bounds = bounds
-    // What is put in the place of an element may be over by so much.
+    // The `null` that replaces an element may exceed the bound by so many bytes.
     this.left = bounds.bytes - 4
   }
 
@@ -242,7 +242,7 @@ class Copy {
     if (prototype !== Object.prototype && prototype !== null) {
       if (this.bounds.instances === "omitted") return undefined
       const toJson = property(value, "toJSON")
-      // What it returns is no deeper than the bound, also where it returns the next of an endless row.
+      // The result counts as one level deeper, so that an endless chain of `toJSON` results ends at the bound.
       if (typeof toJson === "function") return this.of(Reflect.apply(toJson, value, []), depth + 1)
     }
     return this.fields(value, depth)
@@ -295,8 +295,9 @@ class Copy {
 
 /**
  * A copy of any value as plain JSON of at most so many bytes, without references to the original; undefined where nothing of it is
- * kept. Total: what throws when it is read is left out, cycles and what is too deep are "…", what is over the bound is cut or left out.
- * So is what is behind the first {@link maxVisits} elements and fields, kept or not: a value that shares its parts may have any number.
+ * kept. Total: values that throw when they are read are left out, cycles and values that are too deep become "…", and what exceeds the
+ * bound is cut or left out. Elements and fields after the first {@link maxVisits} are left out too, since a value that shares its parts
+ * may have any number of them.
  * A `Redacted` stays redacted.
  */
 export const bounded = (value: unknown, bounds: Bounds): unknown =>

@@ -153,7 +153,7 @@ const decodeJob = (stored: StoredJob): Decoding<DecodedJob> => {
   })
 }
 
-/** A job of a backend whose rows are no records: the record, the state and the other owners that were read, once all decode. */
+/** A job of a backend whose rows are not records: the record, the state and the other owners that were read, once all decode. */
 export const job = (record: unknown, state: unknown, otherOwners: unknown): Decoding<StoredJob> => {
   const stored: StoredJob = {
     record: record as JobRecord,

@@ -146,7 +146,7 @@ const configured = Configured.all({
 })
 
 /**
- * {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the key
+ * {@link layer}, with the values that the configuration sets, and the rest from `options`. Fails with a `ConfigError` that names the key
  * where a value is not valid.
  *
  * | key | default |

@@ -20,7 +20,7 @@ import type { JobStatus } from "../protocol/Session.js"
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   operation: Schema.String,
   message: Schema.String,
-  /** Where a newer version has written the store: the schema that it has, and the newest that this version knows. */
+  /** Set where a newer version has written the store: the schema that was found, and the newest that this version knows. */
   schema: Schema.optional(Schema.Struct({ found: Schema.Number, known: Schema.Number })),
   cause: Schema.optional(Schema.Defect)
 }) {}
@@ -177,7 +177,7 @@ export interface Batch {
   readonly segments: ReadonlyArray<Segment>
   readonly deliveries: ReadonlyArray<Delivery>
   readonly subscriptions: ReadonlyArray<SubscriptionRecord>
-  /** Added behind the owners that a job has, in this order; one that is there keeps its place. */
+  /** Added after the owners that a job has, in this order; an owner that is already there keeps its place. */
   readonly owners: ReadonlyArray<OwnerRecord>
   readonly steps: ReadonlyArray<StepRecord>
   readonly subscriptionsRemoved: ReadonlyArray<SubscriptionRecord>

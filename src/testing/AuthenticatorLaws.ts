@@ -19,7 +19,7 @@ export interface Credential {
   readonly scheme?: string | undefined
 }
 
-/** A credential that is valid, and whom it stands for. */
+/** A valid credential, and its principal. */
 export interface AcceptedCredential extends Credential {
   /** The principal's id. Absent: any. */
   readonly principal?: string | undefined
@@ -65,7 +65,7 @@ const isAnonymous = (way: AuthenticatorService, credential: Credential): Effect.
     ensure(anonymous, `an anonymous principal for ${named(credential)}`, id)
   )
 
-/** Tokens that no way may know. */
+/** Tokens that no authenticator may accept. */
 const strange: ReadonlyArray<string> = [
   "a wrong token",
   " ",

@@ -35,7 +35,7 @@ export interface Law {
   readonly check: Effect.Effect<void, LawBroken, Scope.Scope>
 }
 
-/** What every list of laws can be told. */
+/** The options of every list of laws. */
 export interface LawOptions {
   /** How long one law may take. Default: 30 seconds. */
   readonly timeout?: Duration.DurationInput | undefined

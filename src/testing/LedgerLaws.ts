@@ -10,7 +10,7 @@ import { ledgerRecord } from "./internal/rows.js"
 import type { Law } from "./Law.js"
 import type { StoreLawOptions } from "./StoreLaws.js"
 
-/** What laws of ledgers can be told besides. */
+/** The options of the laws of ledgers. */
 export interface LedgerLawOptions<E> extends StoreLawOptions<CredentialLedger, E> {
   /** What `durable` of the ledger must say. Default: either. */
   readonly durable?: boolean | undefined

@@ -11,7 +11,7 @@ import { sessionRecord } from "./internal/rows.js"
 import { commit, delivery, everyJob, job, segment, state } from "./internal/storeBatches.js"
 import type { Law, LawOptions } from "./Law.js"
 
-/** What laws of stores can be told besides. */
+/** The options of the laws of stores. */
 export interface StoreLawOptions<S, E> extends LawOptions {
   /**
    * Names a new place, such as a file, and returns the layer that opens it: built again, it finds what the one before has left. Give it
@@ -20,7 +20,7 @@ export interface StoreLawOptions<S, E> extends LawOptions {
   readonly place?: Effect.Effect<Layer.Layer<S, E>> | undefined
   /** How many random histories are compared with a model. Default: 50. */
   readonly runs?: number | undefined
-  /** Of the random histories. Default: 1. */
+  /** The seed of the random histories. Default: 1. */
   readonly seed?: number | undefined
 }
 

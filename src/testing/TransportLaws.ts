@@ -110,7 +110,7 @@ const carriesFrames: ReadonlyArray<Rule<Both>> = [
         ["client", atClient]
       ] as const) {
         const got = yield* Fiber.join(fiber)
-        // the text itself, megabytes of it, is no message
+        // the text itself is too long for a message
         yield* ensure(
           got.every((frame, i) => frame === large[i]),
           `the ${who} to receive both large frames as they were sent`,

@@ -77,7 +77,7 @@ export class TransportError extends Schema.TaggedError<TransportError>()("Transp
 
 /** Both directions to one peer. */
 export interface Connection {
-  /** The transport's name. One that is not of this package names itself. */
+  /** The transport's name. A transport outside this package chooses its own. */
   readonly transport: "memory" | "websocket" | "stdio" | (string & {})
   /** Whether the bytes are safe from eavesdroppers: TLS, or they never leave the machine's memory or pipes. */
   readonly secure: boolean

@@ -1,4 +1,4 @@
-/** What a program gives to have a connection made of Streams (1.0 §4.3). */
+/** The Streams that a program supplies for a connection (1.0 §4.3). */
 import type * as Effect from "effect/Effect"
 import type * as Sink from "effect/Sink"
 import type * as Stream from "effect/Stream"
@@ -19,9 +19,9 @@ export interface PeerFacts {
 /** Both directions to one peer, as a Stream and a Sink. */
 export interface ConnectionStreams<E = never, R = never> {
   /**
-   * What the peer sends: one element is one frame, whatever the chunks. What could not be read as text is a `BadFrame`.
+   * What the peer sends: one element is one frame, whatever the chunks. A frame that could not be read as text is a `BadFrame`.
    *
-   * Its end is the peer's: the peer sends nothing more. The connection closes with 1000 once the reader has seen the end, or after the
+   * Its end means that the peer sends nothing more. The connection closes with 1000 once the reader has seen the end, or after the
    * close time-out. A failure ends the connection at once: `ConnectionClosed` with its code and reason, any other with 1006; a defect
    * with 1011.
    */
@@ -33,8 +33,8 @@ export interface ConnectionStreams<E = never, R = never> {
    */
   readonly outbound: Sink.Sink<unknown, string, unknown, E, R>
   /**
-   * Tells the peer how the connection ended, and releases what the pair holds. Called once, at every end, ours or not, after the last
-   * frame has gone through `outbound`, and given up after the close time-out. Its failures change nothing. Default: nothing is done.
+   * Reports the end to the peer, and releases what the pair holds. Called once, at every end, ours or not, after the last frame has
+   * gone through `outbound`, and abandoned after the close time-out. Its failures are ignored. Default: nothing is done.
    */
   readonly close?: ((info: CloseInfo) => Effect.Effect<unknown, unknown, R>) | undefined
   readonly peer: PeerFacts

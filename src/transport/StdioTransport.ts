@@ -17,11 +17,10 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import { check as checkOptions } from "../protocol/Options.js"
+import { check as checkOptions, timerMillis } from "../protocol/Options.js"
 import { closeCodes, type Connection, Connector, Server, TransportError } from "./Connection.js"
 import { Acceptor } from "./internal/Acceptor.js"
 import { Alarm } from "./internal/Alarm.js"
-import { millis } from "./internal/bounds.js"
 import * as childEndpoint from "./internal/childEndpoint.js"
 import * as childStderr from "./internal/childStderr.js"
 import { dial } from "./internal/dial.js"
@@ -61,7 +60,7 @@ const optionKinds = {
 
 const open = ({ input, output }: Streams, options: StreamOptions): Endpoint => {
   checkOptions("StdioTransport", options, optionKinds)
-  const limit = millis(options.closeTimeout ?? Duration.seconds(5))
+  const limit = timerMillis(options.closeTimeout ?? Duration.seconds(5))
   let inputEnded = false
   let outputFailed = false
   const alarm = new Alarm()

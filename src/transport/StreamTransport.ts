@@ -1,5 +1,5 @@
 /**
- * Servers and connectors whose connections are made of Streams: what a transport of a program's own needs beside `Connection.fromStreams`.
+ * Servers and connectors whose connections are made of Streams: what a program's own transport needs besides `Connection.fromStreams`.
  *
  * Responsibility: a *connector* opens a pair of Streams for each connection; a *server* takes a Stream of pairs, or of connections. All of
  * a server's fibers end with its layer.
@@ -55,12 +55,7 @@ export const makeClient = <E, R>(
       Effect.suspend(() => options.open).pipe(
         Effect.catchAllDefect(Effect.fail),
         Effect.mapError((cause) => asTransportError(address, cause)),
-        Effect.flatMap((pair) =>
-          Effect.acquireRelease(streamsEndpoint.open(pair, bounds), ({ endpoint, released }) =>
-            Effect.zipRight(endpoint.close(closeCodes.normal, ""), released)
-          )
-        ),
-        Effect.map(({ endpoint }) => endpoint),
+        Effect.flatMap((pair) => streamsEndpoint.scoped(pair, bounds)),
         // everything but the scope is in `context`
         Effect.provide(Context.add(context, Scope.Scope, scope) as Context.Context<R | Scope.Scope>)
       )
@@ -102,7 +97,7 @@ const isConnection = <R>(peer: Peer<R>): peer is Connection => typeof Text.prope
 const asPair = <R>(peer: Peer<R>): ConnectionStreams<unknown, R> =>
   Text.attempt(() => (isConnection(peer) ? Connections.toStreams(peer) : peer), peer as ConnectionStreams<unknown, R>)
 
-/** Takes each peer: offers it to the acceptor, or closes it. `alive` has those of which anything is left. */
+/** Takes each peer: offers it to the acceptor, or closes it. `alive` has the releases that are not complete. */
 const taking = <E, R>(options: ServerOptions<E, R>, acceptor: Acceptor, alive: Set<Effect.Effect<void>>) => {
   checkOptions("StreamTransport", options, { maxConnections: "count" })
   const bounds = settings("StreamTransport", options)

@@ -45,7 +45,7 @@ export interface StreamsOptions {
   readonly inboundBytes?: number | undefined
   /**
    * How long each part of a close may take: flushing through the Sink, the pair's `close`, the finalizers of both. Also how long a
-   * connection stays whose Stream has ended and whose reader has not seen that. Default: 5 seconds.
+   * connection stays open after its Stream has ended, if its reader does not see the end. Default: 5 seconds.
    */
   readonly closeTimeout?: Duration.DurationInput | undefined
 }
@@ -88,13 +88,7 @@ const fromStreams = <E = never, R = never>(
   streams: ConnectionStreams<E, R>,
   options: StreamsOptions = {}
 ): Effect.Effect<ConnectionType, never, Scope.Scope | R> =>
-  Effect.map(
-    Effect.acquireRelease(
-      Effect.suspend(() => streamsEndpoint.open(streams, settings("Connection.fromStreams", options))),
-      ({ endpoint, released }) => Effect.zipRight(endpoint.close(closeCodes.normal, ""), released)
-    ),
-    ({ endpoint }) => endpoint
-  )
+  Effect.suspend(() => streamsEndpoint.scoped(streams, settings("Connection.fromStreams", options)))
 
 /** A connection as a Stream and a Sink. */
 export interface FromConnection extends ConnectionStreams<ConnectionClosed> {
@@ -103,7 +97,7 @@ export interface FromConnection extends ConnectionStreams<ConnectionClosed> {
   /** Sends each chunk as one batch. The end of its input does not close the connection. */
   readonly outbound: Sink.Sink<void, Frame, never, ConnectionClosed>
   readonly close: (info: CloseInfo) => Effect.Effect<void>
-  /** Waits for the end and tells how it came. */
+  /** Waits for the end and returns its code and reason. */
   readonly closed: Effect.Effect<CloseInfo>
 }
 
@@ -133,7 +127,7 @@ const framesOf = (lines: ReadonlyArray<Line>, overlong: BadFrame): Array<Inbound
 /**
  * Bytes as frames, one a line (1.0 §4.2), however the bytes are cut. A line that is not UTF-8 is a `BadFrame`; one over `maxFrameBytes`
  * (default 4 MiB) is one too, and then the Stream fails with 1009. `Stream.decodeText` with `Stream.splitLines` is no substitute: it
- * tears characters, and takes lines of any length.
+ * splits characters, and accepts lines of any length.
  */
 const readLines = <E, R>(
   input: Stream.Stream<Uint8Array, E, R>,
@@ -169,5 +163,5 @@ const writeLines = <A, L, E, R>(output: Sink.Sink<A, Uint8Array, L, E, R>): Sink
 /** Both directions to one peer. */
 export type Connection = ConnectionType
 
-/** Makes connections of Streams, and Streams of connections. */
+/** Makes connections from Streams, and Streams from connections. */
 export const Connection = { fromStreams, toStreams, readLines, writeLines }

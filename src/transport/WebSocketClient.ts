@@ -19,10 +19,10 @@ import * as Redacted from "effect/Redacted"
 import * as Scope from "effect/Scope"
 import { type ClientOptions, type PerMessageDeflateOptions, WebSocket } from "ws"
 import * as Configured from "../protocol/Configured.js"
-import { check as checkOptions } from "../protocol/Options.js"
+import { check as checkOptions, timerMillis } from "../protocol/Options.js"
 import { closeCodes, type Connection, Connector, type TransportError } from "./Connection.js"
 import * as Address from "./internal/address.js"
-import { bytes, millis } from "./internal/bounds.js"
+import { bytes } from "./internal/bounds.js"
 import * as connectError from "./internal/connectError.js"
 import { dial } from "./internal/dial.js"
 import { Settled } from "./internal/Settled.js"
@@ -78,7 +78,7 @@ const open = (options: Options, target: Address.Target): WebSocket => {
     followRedirects: false,
     maxPayload: bytes(options.maxFrameBytes ?? defaults.maxFrameBytes),
     perMessageDeflate: options.perMessageDeflate ?? false,
-    closeTimeout: millis(options.closeTimeout ?? defaults.closeTimeout)
+    closeTimeout: timerMillis(options.closeTimeout ?? defaults.closeTimeout)
   }
   return new WebSocket(target.url, [...(options.protocols ?? [])], wsOptions)
 }
@@ -170,7 +170,7 @@ const configured = Configured.all({
 })
 
 /**
- * {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the key
+ * {@link layer}, with the values that the configuration sets, and the rest from `options`. Fails with a `ConfigError` that names the key
  * where a value is not valid.
  *
  * | key | default |

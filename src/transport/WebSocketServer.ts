@@ -23,10 +23,10 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Configured from "../protocol/Configured.js"
 import { Server, TransportError } from "./Connection.js"
-import { millis } from "./internal/bounds.js"
 import { guard, pathOf, refuse, urlHost } from "./internal/upgrade.js"
 import * as wsAcceptor from "./internal/wsAcceptor.js"
 import type { WebSocketServerOptions } from "./WebSocketServerOptions.js"
+import { timerMillis } from "../protocol/Options.js"
 
 export type { ProxyOptions, WebSocketServerOptions } from "./WebSocketServerOptions.js"
 
@@ -107,7 +107,7 @@ const answerPlain =
 export const make = (options: LayerOptions): Effect.Effect<typeof Server.Service, TransportError, Scope.Scope> =>
   Effect.gen(function* () {
     const host = options.host ?? "127.0.0.1"
-    const timeout = millis(options.handshakeTimeout ?? wsAcceptor.defaults.handshakeTimeout)
+    const timeout = timerMillis(options.handshakeTimeout ?? wsAcceptor.defaults.handshakeTimeout)
     const { acceptor, path, upgrade } = wsAcceptor.make(options)
     const server = yield* Effect.try({
       try: () => create(options, timeout),
@@ -233,7 +233,7 @@ const configured = Configured.all({
 })
 
 /**
- * {@link layer}, with what is set out of the configuration, and the rest from `options`. Fails with a `ConfigError` that names the key
+ * {@link layer}, with the values that the configuration sets, and the rest from `options`. Fails with a `ConfigError` that names the key
  * where a value is not valid. Lists are separated by commas.
  *
  * | key | default |

@@ -2,10 +2,10 @@
 import type * as Duration from "effect/Duration"
 import type { PerMessageDeflateOptions } from "ws"
 
-/** Which proxies are believed, and which header they write. */
+/** Which proxies are trusted, and which header they write. */
 export interface ProxyOptions {
   /**
-   * Proxies in front of the server whose word on a peer's address is taken: addresses and networks (`"10.0.0.7"`,
+   * Proxies in front of the server that are trusted to name a peer's address: addresses and networks (`"10.0.0.7"`,
    * `"10.0.0.0/8"`, `"fd00::/8"`), and `"unix"` for what connects over a Unix socket. Default: none; the address of the
    * TCP connection counts.
    */
@@ -14,7 +14,7 @@ export interface ProxyOptions {
   readonly forwardedHeader?: "x-forwarded-for" | "forwarded" | undefined
 }
 
-/** What every WebSocket server can be told. */
+/** The options of every WebSocket server. */
 export interface WebSocketServerOptions extends ProxyOptions {
   /** The URL path that is served. Default: `/arcp`. */
   readonly path?: string | undefined

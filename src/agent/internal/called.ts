@@ -16,8 +16,8 @@ export const called = <A, E, R>(code: () => Effect.Effect<A, E, R>): Effect.Effe
 }
 
 /**
- * Logs a defect for operators: in the cause, which is in no event of the job. As text, since the program's loggers may not be total; what
- * one of them throws changes nothing.
+ * Logs a defect for operators: as the cause of the line, which `log` events of the job leave out. The defect is logged as text, since a
+ * logger of the program may throw on other values; a logger that throws is ignored.
  */
 export const logDefect = (message: string, defect: unknown): Effect.Effect<void> =>
   Effect.logError(message, Cause.die(new Error(Text.ofUnknown(defect)))).pipe(Effect.catchAllDefect(() => Effect.void))

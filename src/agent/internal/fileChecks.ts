@@ -197,7 +197,7 @@ export const parentsCheck =
       }
     })
 
-/** Stands for the random characters that a temporary name ends with: `mkdtemp` appends six, known only once it has run. */
+/** A placeholder for the random characters at the end of a temporary name: `mkdtemp` appends six, which are known only after it has run. */
 export const sample = "XXXXXX"
 
 /** The paths of what is about to be made: a temporary directory and, where a suffix is given, the file in it. */

@@ -14,18 +14,14 @@ import type * as HttpClientResponse from "@effect/platform/HttpClientResponse"
 import * as UrlParams from "@effect/platform/UrlParams"
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Agent } from "@effect/platform-node/Undici"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import { isIPv6, type LookupFunction } from "node:net"
+import { timerMillis } from "../../protocol/Options.js"
 import type { PinnedHttpClientOptions } from "../PinnedHttpClientOptions.js"
 import { type ResolveError, type ResolverShape } from "../Resolver.js"
 import { Destination, type DestinationShape, hostnameOf, resolveWithin } from "./destination.js"
-
-/** A duration as a timer of undici takes it: whole milliseconds within 32 bits. */
-const timerMillis = (duration: Duration.DurationInput): number =>
-  Math.min(2_147_483_647, Math.max(1, Math.ceil(Duration.toMillis(duration))))
 
 type Response = HttpClientResponse.HttpClientResponse
 

@@ -24,7 +24,7 @@ export const checkKinds = (agent: string, events: object | undefined): void => {
 
 const invalid = (message: string) => Effect.fail(new InvalidRequest({ message: oneLine(message) }))
 
-/** The Schema is user code: what it throws fails this call, and is for operators alone. */
+/** The Schema is user code: if it throws, this call fails, and only operators see what was thrown. */
 const encode = (
   schema: Schema.Schema.AnyNoContext,
   kind: string,

@@ -8,7 +8,7 @@ import type { JobEvent, OtherEvent } from "../../protocol/Event.js"
 
 type Decode = (event: OtherEvent) => object
 
-/** The Schema is the program's own code: where it throws, and where it cannot decode synchronously, the event is as it came. */
+/** The Schema is the program's own code: where it throws, and where it cannot decode synchronously, the event keeps its body. */
 const decoding = (schema: Schema.Schema.AnyNoContext): Decode => {
   let decode: ((body: unknown) => Either.Either<unknown, unknown>) | undefined
   return (event) => {
@@ -24,7 +24,7 @@ const decoding = (schema: Schema.Schema.AnyNoContext): Decode => {
   }
 }
 
-/** Decodes the events of a stream; one that another Schema is declared for, or none, passes as it is. */
+/** Decodes the events of a stream whose kinds are declared; the others pass unchanged. */
 export const typedEvents = <Events>(events: Events | undefined) => {
   const decoders = new Map(
     Object.entries((events ?? {}) as EventSchemas).map(([kind, schema]): [string, Decode] => [kind, decoding(schema)])

@@ -5,7 +5,7 @@
  * the batch are applied in their order, as a database would.
  */
 import { isTerminal } from "../../protocol/Session.js"
-import type { Batch, Delivery, JobRecord, JobState, OwnerRecord, Segment, SubscriptionRecord } from "../Store.js"
+import type { Batch, Delivery, JobRecord, JobState, OwnerRecord, Segment } from "../Store.js"
 import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
 
 /** The invariant that a batch would break; undefined if it breaks none. Nothing is changed. */
@@ -98,8 +98,8 @@ const removeJobs = (tables: Tables, jobIds: ReadonlyArray<string>): void => {
     if (kept.length === 0) deliveries.delete(sessionId)
     else deliveries.set(sessionId, kept)
   }
-  for (const observed of subscriptions.values()) {
-    for (const jobId of observed) if (gone.has(jobId)) observed.delete(jobId)
+  for (const [sessionId, observed] of subscriptions) {
+    for (const jobId of observed) if (gone.has(jobId)) take(subscriptions, sessionId, jobId)
   }
 }
 
@@ -153,9 +153,6 @@ const addDelivery = ({ deliveries, jobs }: Tables, delivery: Delivery): void => 
   jobs.get(delivery.jobId)?.sessions.set(delivery.sessionId, delivery.lastSeq)
 }
 
-const addSubscription = ({ subscriptions }: Tables, { jobId, sessionId }: SubscriptionRecord): void =>
-  put(subscriptions, sessionId, jobId)
-
 /** Removes the events of a job up to a number, and the deliveries that are all of such events. */
 const trim = (tables: Tables, jobId: string, upTo: number): void => {
   const { deliveries } = tables
@@ -187,10 +184,10 @@ export const apply = (tables: Tables, batch: Batch): void => {
   for (const key of batch.keys) keys.set(keyOf(key.principalId, key.key), key)
   for (const segment of batch.segments) addSegment(tables, segment)
   for (const delivery of batch.deliveries) addDelivery(tables, delivery)
-  for (const subscription of batch.subscriptions) addSubscription(tables, subscription)
+  for (const { jobId, sessionId } of batch.subscriptions) put(subscriptions, sessionId, jobId)
   for (const owner of batch.owners) addOwner(tables, owner)
   for (const step of batch.steps) jobs.get(step.jobId)?.steps.set(step.name, step)
-  for (const { jobId, sessionId } of batch.subscriptionsRemoved) subscriptions.get(sessionId)?.delete(jobId)
+  for (const { jobId, sessionId } of batch.subscriptionsRemoved) take(subscriptions, sessionId, jobId)
   for (const owner of batch.ownersRemoved) removeOwner(tables, owner)
   for (const { jobId, upTo } of batch.trims) trim(tables, jobId, upTo)
   for (const sessionId of batch.sessionsRemoved) removeSession(tables, sessionId)

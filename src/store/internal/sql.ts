@@ -21,7 +21,7 @@ const advice: Readonly<Record<string, string>> = {
   SQLITE_READONLY: "the file may not be written by this user"
 }
 
-/** What the database said, and what can be done about it. */
+/** The message of the database, with advice where there is any. */
 export const reasonOf = (cause: unknown): string => {
   const outer = cause as (DriverError & { readonly cause?: DriverError }) | undefined
   const inner = outer?.cause ?? outer
@@ -58,7 +58,7 @@ export const access = (sql: SqlClient) => {
       operation,
       (connection) => connection.execute(statement, params, undefined) as Effect.Effect<ReadonlyArray<Row>, unknown>
     )
-  /** Deletes rows of a table and returns how many; a database without any is not written to. */
+  /** Deletes rows of a table and returns how many. Writes nothing where there are none. */
   const remove = (
     operation: string,
     table: string,
@@ -98,7 +98,7 @@ const grouped = (width: number, textOf: (rows: string) => string) => {
   }
 }
 
-/** One statement for each row, for what a statement about many rows cannot say. */
+/** One statement for each row, where one statement cannot write several rows. */
 const single =
   (text: string) =>
   (connection: Connection, rows: ReadonlyArray<ReadonlyArray<Param>>): ReadonlyArray<Effect.Effect<unknown, unknown>> =>
@@ -175,7 +175,7 @@ export const write = {
     2,
     (rows) => `DELETE FROM arcp_subscriptions WHERE (session_id, job_id) IN (VALUES ${rows})`
   ),
-  /** A job, a session, and the job again, behind whose other owners the session comes. */
+  /** Parameters: the job, the session, and the job again. The session comes after the job's other owners. */
   owners: single(
     `INSERT INTO arcp_job_owners (job_id, session_id, place)
       SELECT ?, ?, COALESCE(MAX(place), 0) + 1 FROM arcp_job_owners WHERE job_id = ?

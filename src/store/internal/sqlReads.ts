@@ -4,9 +4,9 @@
  * Order: events come by their numbers; jobs by their ids, which is the order of their creation. Rows of a removed job are not returned,
  * though they exist until the purge has deleted them.
  *
- * Races: a job that has several owners is read in two statements, since its texts would else be read once for each owner. A commit between
- * the two may take an owner away. Those of an ended job no longer change but by the removal of sessions, and of a running one the runtime
- * asks the job itself.
+ * Races: a job that has several owners is read in two statements, since a join would repeat its texts for each owner. A commit between the
+ * two may remove an owner. The owners of an ended job change only when sessions are removed; for a running job the runtime asks the job
+ * itself.
  */
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"

@@ -6,7 +6,7 @@
  *
  * Order: behind the migration and the check of the key. One transaction; rows are read in pages.
  *
- * Races: a database may hold rows of both kinds. Which one a row is, is read from what it belongs to and not only from how it looks: a
+ * Races: a database may hold rows of both kinds. The kind of a row follows from the data that it belongs to, not only from its form: a
  * client's key may look like a digest.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -52,7 +52,7 @@ const everyRow = (
     }
   })
 
-/** Gives a row another name; where a later row has that name already, the earlier one is out of date. */
+/** Renames a row; deletes it where a later row has that name already. */
 const renamed = (
   connection: Connection,
   table: string,
@@ -73,7 +73,7 @@ const renamed = (
 const isNamed = (connection: Connection, sealer: Sealer, { idempotency_key, job_id }: Row) =>
   Effect.map(rowsOf(connection, ["SELECT data FROM arcp_jobs WHERE job_id = ?", [String(job_id)]]), ([job]) => {
     const text = job === undefined ? undefined : sealer.open(String(job.data), `job ${String(job_id)}`)
-    // Of a job that is gone the look of its key must do.
+    // Where the job is gone, only the form of the key decides.
     if (text === undefined) return true
     const { idempotencyKey } = JSON.parse(text) as { readonly idempotencyKey?: unknown }
     return idempotencyKey !== idempotency_key
@@ -109,7 +109,7 @@ const budgets = (connection: Connection, sealer: Sealer) =>
       : Effect.void
   )
 
-/** Encrypts what is left in clear; nothing to do in a database without a key, and in one that is done. */
+/** Encrypts what is left in clear. Does nothing without a key, or where it has been done. */
 export const reseal = ({ query, withConnection }: Access, sealer: Sealer): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
     if (!sealer.encrypts) return

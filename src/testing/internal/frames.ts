@@ -92,7 +92,7 @@ export const pair = Effect.gen(function* () {
   return { client, server }
 })
 
-/** Waits until `ref` has stopped changing: for seeing that something does not go on, which no event tells. */
+/** Waits until `ref` has stopped changing: to see that a sender has stopped, which no event reports. */
 export const settled = (ref: Ref.Ref<number>): Effect.Effect<number> =>
   Effect.gen(function* () {
     let last = yield* Ref.get(ref)

@@ -12,12 +12,12 @@ import * as Redacted from "effect/Redacted"
 import { closeCodes } from "../Connection.js"
 import type { SpawnOptions } from "../SpawnOptions.js"
 import { Alarm } from "./Alarm.js"
-import { millis } from "./bounds.js"
 import type { Endpoint } from "./Endpoint.js"
 import * as lineEndpoint from "./lineEndpoint.js"
 import { Prelude } from "./Prelude.js"
 import { detached, ProcessGroup } from "./ProcessGroup.js"
 import { Tail } from "./Tail.js"
+import { timerMillis } from "../../protocol/Options.js"
 
 export type Child = ChildProcessByStdio<Writable, Readable, Readable>
 
@@ -44,8 +44,8 @@ const marginMillis = 5000
 
 export const make = (child: Child, options: SpawnOptions): Endpoint => {
   const drain = Duration.toMillis(options.drainTime ?? Duration.seconds(10)) + marginMillis
-  const exitLimit = millis(options.exitTimeout ?? drain)
-  const killLimit = millis(options.killTimeout ?? drain)
+  const exitLimit = timerMillis(options.exitTimeout ?? drain)
+  const killLimit = timerMillis(options.killTimeout ?? drain)
   const group = new ProcessGroup(child)
   const prelude = new Prelude()
   const tail = new Tail()

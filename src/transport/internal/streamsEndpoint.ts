@@ -19,6 +19,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
 import * as Sink from "effect/Sink"
 import * as Stream from "effect/Stream"
 import * as Text from "../../protocol/Text.js"
@@ -41,7 +42,7 @@ export interface Opened {
   readonly released: Effect.Effect<void>
 }
 
-/** What a waiting frame counts besides its text, and what an object counts, whose size nobody has measured. */
+/** The weight of a waiting frame besides its text, and that of an object, whose size is not known. */
 const overhead = 64
 const objectWeight = 1024
 
@@ -81,7 +82,7 @@ const infoOf = (part: string, cause: Cause.Cause<unknown>): CloseInfo => {
     : { code: closeCodes.abnormal, reason: `${part} was interrupted` }
 }
 
-/** Runs an effect of the program's for so long at most. Its failures are its own; one that cannot be interrupted is left alone. */
+/** Runs an effect of the program, at most for `limit`. Its failures are ignored; one that cannot be interrupted is not waited for. */
 export const bounded = <A, E, R>(
   effect: () => Effect.Effect<A, E, R>,
   limit: Duration.DurationInput
@@ -135,30 +136,6 @@ class Outbox {
   readonly stream: Stream.Stream<string> = Stream.suspend(() => Stream.repeatEffectChunkOption(this.next))
 }
 
-/** The reader stops while this is shut. */
-class Gate {
-  private shut = false
-  private resume: (() => void) | undefined
-
-  readonly close = (): void => {
-    this.shut = true
-  }
-
-  readonly open = (): void => {
-    this.shut = false
-    this.resume?.()
-    this.resume = undefined
-  }
-
-  readonly pass: Effect.Effect<void> = Effect.suspend(() => (this.shut ? this.opened : Effect.void))
-
-  private readonly opened: Effect.Effect<void> = Effect.async((resume) => {
-    // it may have opened since the fiber looked
-    if (!this.shut) return resume(Effect.void)
-    this.resume = () => resume(Effect.void)
-  })
-}
-
 /** The first reason to end: our own close, which flushes, or one that is not ours, which does not. */
 type Reason = "ours" | CloseInfo
 
@@ -189,7 +166,8 @@ const partsOf = <E, R>(pair: ConnectionStreams<E, R>): ConnectionStreams<E, R> =
 /** The endpoint of a pair, without its fibers. */
 const assemble = (pair: ConnectionStreams<unknown, unknown>, settings: Settings, reason: Deferred.Deferred<Reason>) => {
   const outbox = new Outbox(() => endpoint.flushed())
-  const gate = new Gate()
+  // set while the endpoint is held
+  let gate: Effect.Latch | undefined = undefined
   let limit = settings.maxFrameBytes
   const endpoint: Endpoint = new Endpoint(
     {
@@ -200,8 +178,13 @@ const assemble = (pair: ConnectionStreams<unknown, unknown>, settings: Settings,
         return true
       },
       waiting: () => outbox.waiting,
-      hold: gate.close,
-      release: gate.open,
+      hold: () => {
+        gate ??= Effect.unsafeMakeLatch()
+      },
+      release: () => {
+        gate?.unsafeOpen()
+        gate = undefined
+      },
       shut: () => Deferred.unsafeDone(reason, Effect.succeed("ours" as const)),
       limitFrames: (bytes) => {
         limit = Math.min(settings.maxFrameBytes, bytes ?? settings.maxFrameBytes)
@@ -220,7 +203,8 @@ const assemble = (pair: ConnectionStreams<unknown, unknown>, settings: Settings,
       endpoint.startClose(closeCodes.tooBig, `a frame is larger than ${limit} bytes`)
     } else endpoint.push(frame, weight(frame))
   }
-  return { endpoint, gate, outbox, push }
+  const pass: Effect.Effect<void> = Effect.suspend(() => gate?.await ?? Effect.void)
+  return { endpoint, outbox, pass, push }
 }
 
 /** Starts to run a pair. Nothing ends it but its own end: the caller closes the endpoint and waits for `released`. */
@@ -230,21 +214,21 @@ export const open = <E, R>(given: ConnectionStreams<E, R>, settings: Settings): 
     const pair = partsOf(given)
     const reason = yield* Deferred.make<Reason>()
     const end = (info: CloseInfo): void => Deferred.unsafeDone(reason, Effect.succeed(info))
-    const { endpoint, gate, outbox, push } = assemble(pair as ConnectionStreams<unknown, unknown>, settings, reason)
+    const { endpoint, outbox, pass, push } = assemble(pair as ConnectionStreams<unknown, unknown>, settings, reason)
     const closeNormally = (): void => void endpoint.startClose(closeCodes.normal, "")
 
-    // What is no Stream, or no Sink, throws when it is run.
+    // A value that is not a Stream, or not a Sink, throws when it is run.
     const reading = yield* Effect.suspend(() =>
       Stream.runForEachChunk(pair.inbound, (chunk) =>
         Effect.suspend(() => {
           for (const frame of chunk) push(frame)
-          return gate.pass
+          return pass
         })
       )
     ).pipe(
       Effect.zipRight(
         Effect.suspend(() => {
-          // the peer has said all that it will; what it asked may still be answered, but nobody has to read that it asked
+          // the peer sends nothing more; the frames that it sent may still be read and answered, within the close time-out
           if (endpoint.isOpen) endpoint.endInbound(closeNormally)
           return Effect.sleep(closeTimeout)
         })
@@ -280,3 +264,15 @@ export const open = <E, R>(given: ConnectionStreams<E, R>, settings: Settings): 
     const keeping = yield* Effect.forkDaemon(Effect.interruptible(keeper))
     return { endpoint, released: Effect.asVoid(Fiber.await(keeping)) }
   })
+
+/** {@link open} within a scope, whose end closes the connection with 1000 and waits for its release. */
+export const scoped = <E, R>(
+  pair: ConnectionStreams<E, R>,
+  settings: Settings
+): Effect.Effect<Endpoint, never, Scope.Scope | R> =>
+  Effect.map(
+    Effect.acquireRelease(open(pair, settings), ({ endpoint, released }) =>
+      Effect.zipRight(endpoint.close(closeCodes.normal, ""), released)
+    ),
+    ({ endpoint }) => endpoint
+  )

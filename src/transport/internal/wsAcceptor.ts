@@ -9,10 +9,10 @@ import type { AddressInfo, Server as NetServer, Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import * as Duration from "effect/Duration"
 import { type ServerOptions, type WebSocket, WebSocketServer } from "ws"
-import { check as checkOptions } from "../../protocol/Options.js"
+import { check as checkOptions, timerMillis } from "../../protocol/Options.js"
 import type { WebSocketServerOptions } from "../WebSocketServerOptions.js"
 import { Acceptor } from "./Acceptor.js"
-import { bytes, millis } from "./bounds.js"
+import { bytes } from "./bounds.js"
 import type { Endpoint } from "./Endpoint.js"
 import * as forwarded from "./forwarded.js"
 import { check, guard, type Refusal, refuse, type UpgradePolicy, urlHost } from "./upgrade.js"
@@ -60,7 +60,7 @@ export const make = (options: WebSocketServerOptions): WsAcceptor => {
     clientTracking: false,
     maxPayload: maxFrameBytes,
     perMessageDeflate: options.perMessageDeflate ?? false,
-    closeTimeout: millis(options.closeTimeout ?? defaults.closeTimeout),
+    closeTimeout: timerMillis(options.closeTimeout ?? defaults.closeTimeout),
     handleProtocols: (offered) => known.find((protocol) => offered.has(protocol)) ?? false
   }
   const wss = new WebSocketServer(wsOptions)
