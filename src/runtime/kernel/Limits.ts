@@ -283,7 +283,7 @@ export class Limits extends Context.Reference<Limits>()("effect-arcp/runtime/Lim
     Layer.succeed(Limits, limitsOf(changes)) as Layer.Layer<never>
 
   /**
-   * {@link Limits.layer}, with what is set out of the configuration, and the rest from `changes`. The key of a bound is `ARCP_LIMIT_` and
+   * {@link Limits.layer}, with the bounds that the configuration sets, and the rest from `changes`. The key of a bound is `ARCP_LIMIT_` and
    * its name in capitals: `ARCP_LIMIT_HANDSHAKE_TIMEOUT` (`10 seconds`), `ARCP_LIMIT_RUNNING_JOBS` (`1000`); the defaults are those of
    * {@link LimitsShape}. Times are durations (`5 seconds`; a number counts as milliseconds), `Infinity` is no bound. Fails with a
    * `ConfigError` that names the key where a value is not valid.

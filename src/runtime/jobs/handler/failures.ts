@@ -54,7 +54,7 @@ export interface Upstream {
 const maxFieldBytes = 4_096
 const maxFields = 64
 
-/** Fields of errors of clients of HTTP and of models hold these, and nobody has declared them. */
+/** Names of fields that hold secrets in the errors of HTTP and model clients, which do not mark them as `Redacted`. */
 const secretName = /^auth$|authori[sz]ation|cookie|credential|passw|private|secret|signature|token|api[-_]?key/i
 
 /** What an error has beside its fields, or what is reported of it already. */
