@@ -301,6 +301,35 @@ export const DelegateLive = Delegate.toLayer(({ agent, input, lease_constraints,
   Job.delegate(agent, input, { lease: lease_request, expiresAt: lease_constraints?.expires_at })
 )
 
+/**
+ * Writes a report, section by section: thoughts, statuses, a call of the tool `text.draft` and progress for each section, what it
+ * cost, and the text as a streamed result. Its client must grant `tool.call` on `text.draft`.
+ */
+export class Report extends Agent.make("report", {
+  input: Schema.Struct({
+    topic: Schema.NonEmptyString,
+    sections: Schema.Int.pipe(Schema.between(1, 100, { description: "a whole number from 1 to 100" })),
+    delay_ms: Schema.optional(Millis)
+  }),
+  output: Schema.String
+}) {}
+
+export const ReportLive = Report.toLayer(({ delay_ms = 50, sections, topic }) =>
+  Effect.gen(function* () {
+    const job = yield* Job
+    yield* job.thought(`${topic}: ${sections} sections should do`)
+    const texts: Array<string> = []
+    yield* job.status("writing")
+    for (let n = 1; n <= sections; n++) {
+      const draft = Effect.delay(Effect.succeed(`${n}. What there is to say of ${topic}, part ${n}.\n`), delay_ms)
+      texts.push(yield* job.tool("text.draft", { topic, section: n }, draft))
+      yield* job.progress({ current: n, total: sections, units: "sections" })
+      yield* job.spend("cost.inference", "USD:0.02")
+    }
+    return yield* job.streamResult(Stream.fromIterable(texts), { summary: `${sections} sections on ${topic}` })
+  })
+)
+
 /** Keeps a text as an artifact, and answers where. */
 export class Artifact extends Agent.make("artifact", {
   input: Schema.Struct({ text: Schema.String }),
@@ -328,5 +357,6 @@ export const DemoAgents = Layer.mergeAll(
   SpendLive,
   ModelLive,
   DelegateLive,
+  ReportLive,
   ArtifactLive
 )

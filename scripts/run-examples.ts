@@ -1,46 +1,21 @@
-/**
- * Runs every example that is a program, one after the other, and fails at the first that fails or hangs. A program is a file of
- * `examples/` that calls `runMain`; one that another example starts says so on a line `// started by other.ts`.
- */
-import { spawnSync } from "node:child_process"
-import { existsSync, readdirSync, readFileSync } from "node:fs"
+/** Runs every example, several at a time, and fails where one fails or does not end. */
+import { availableParallelism } from "node:os"
 import { fileURLToPath } from "node:url"
+import { examplesIn, inParallel, run } from "./examples/programs.js"
 
-const root = new URL("../", import.meta.url)
-const folder = new URL("examples/", root)
-const timeout = 120_000
-
-const fail = (message: string): never => {
-  console.error(message)
-  process.exit(1)
-}
-
-const programs = readdirSync(folder)
-  .filter((name) => name.endsWith(".ts"))
-  .filter((name) => {
-    const text = readFileSync(new URL(name, folder), "utf8")
-    const starter = /^\/\/ started by (\S+)$/m.exec(text)?.[1]
-    if (starter !== undefined && !existsSync(new URL(starter, folder))) {
-      fail(`examples/${name} is started by ${starter}, which is not there`)
-    }
-    return starter === undefined && /\brunMain\b/.test(text)
-  })
-  .toSorted()
-
+const root = fileURLToPath(new URL("..", import.meta.url))
+const examples = examplesIn(root)
 // a run that found no program has shown nothing
-if (programs.length === 0) fail("no example is a program: expected a file in examples/ that calls runMain")
+if (examples.length === 0) throw new Error("no example is a program: expected files in examples/ that call runMain")
 
-for (const name of programs) {
-  const started = performance.now()
-  const { error, signal, status, stderr, stdout } = spawnSync(
-    process.execPath,
-    ["--import", "tsx", `examples/${name}`],
-    { cwd: fileURLToPath(root), encoding: "utf8", killSignal: "SIGKILL", maxBuffer: 64 * 1024 * 1024, timeout }
-  )
-  const took = `${Math.round(performance.now() - started)} ms`
-  if (status !== 0) {
-    const why = signal === null ? `exit ${status}` : (error?.message ?? signal)
-    fail(`${stdout}${stderr}\nFAILED examples/${name} (${why}, ${took})`)
-  }
-  console.log(`ok examples/${name} (${took})`)
-}
+// each brings its own runtime, whatever this shell is set up for
+const { ARCP_TOKEN: _token, ARCP_URL: _url, ...env } = process.env
+let failures = 0
+await inParallel(examples, Math.max(2, availableParallelism()), async ({ file, name }) => {
+  const { code, milliseconds, output, signal } = await run(root, file, env)
+  if (code === 0) return console.log(`ok ${name} (${milliseconds} ms)`)
+  failures++
+  console.error(`${output}\nFAILED ${name} (${signal ?? `exit ${code}`}, ${milliseconds} ms)`)
+})
+console.log(`${examples.length} examples, ${failures} failures`)
+process.exitCode = failures > 0 ? 1 : 0

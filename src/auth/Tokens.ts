@@ -9,6 +9,22 @@ export interface Entry {
   readonly text: string
 }
 
+/** A token and whose it is, where they were given apart: either may hold any sign. */
+export interface Pair {
+  /** Where they stand, for messages. */
+  readonly from: string
+  readonly token: string
+  readonly principal: string
+}
+
+const pairOf = (entry: Entry | Pair): Pair => {
+  if ("token" in entry) return entry
+  const { from, text } = entry
+  // The last one: a token may end with the padding of base64.
+  const at = Math.max(0, text.lastIndexOf("="))
+  return { from, token: text.slice(0, at), principal: text.slice(at + 1) }
+}
+
 /** The entries of a text, without blank lines and comments. */
 export const entriesOf = (
   text: Redacted.Redacted,
@@ -32,13 +48,9 @@ const problemOf = (token: string, principal: string): string | undefined =>
         : undefined
 
 /** Principals by token; or why an entry is not valid, without its token. */
-export const tableOf = (entries: ReadonlyArray<Entry>): Either.Either<ReadonlyMap<string, string>, string> => {
+export const tableOf = (entries: ReadonlyArray<Entry | Pair>): Either.Either<ReadonlyMap<string, string>, string> => {
   const table = new Map<string, string>()
-  for (const { from, text } of entries) {
-    // The last one: a token may end with the padding of base64.
-    const at = Math.max(0, text.lastIndexOf("="))
-    const token = text.slice(0, at)
-    const principal = text.slice(at + 1)
+  for (const { from, principal, token } of entries.map(pairOf)) {
     const problem = problemOf(token, principal)
     if (problem !== undefined) return Either.left(`${from} ${problem}`)
     const known = table.get(token)

@@ -74,9 +74,7 @@ const look = (value: unknown): Found => {
 const noop = (): void => {}
 
 /** The agents of a module's exports, each once; or what is wrong with one of them. */
-export const agentsOf = (
-  module: Readonly<Record<string, unknown>>
-): Either.Either<ReadonlyArray<AgentLayer>, string> => {
+export const agentsOf = (module: Module): Either.Either<ReadonlyArray<AgentLayer>, string> => {
   const layers = new Set<AgentLayer>()
   for (const name of Reflect.ownKeys(module)) {
     if (typeof name !== "string") continue
@@ -94,18 +92,22 @@ export const agentsOf = (
     : Either.left("it exports no agents: export layers, such as those of Agent.make(…).toLayer(…), or lists of layers")
 }
 
-const load = (url: string, what: string): Effect.Effect<ReadonlyArray<AgentLayer>, Exit> =>
+type Module = Readonly<Record<string, unknown>>
+
+const load = (url: string, what: string): Effect.Effect<Module, Exit> =>
   Effect.tryPromise({
     // edge: the module is the user's, named at run time
-    try: () => import(url) as Promise<Readonly<Record<string, unknown>>>,
+    try: () => import(url) as Promise<Module>,
     catch: (cause) => usage(`${what} cannot be loaded: ${Text.ofUnknown(cause)}`)
   }).pipe(
     Effect.timeoutFail({
       duration: longestLoad,
       onTimeout: () => usage(`${what} is not loaded after 60 seconds: does a top-level await of it never end?`)
-    }),
-    Effect.flatMap((module) => Either.mapLeft(agentsOf(module), (why) => usage(`${what}: ${why}`)))
+    })
   )
+
+const agentsIn = (module: Module, what: string): Effect.Effect<ReadonlyArray<AgentLayer>, Exit> =>
+  Either.mapLeft(agentsOf(module), (why) => usage(`${what}: ${why}`))
 
 /**
  * The agents of a module: every layer that it exports, by its default export or by name, alone, in a list or in a plain object; one that
@@ -114,13 +116,23 @@ const load = (url: string, what: string): Effect.Effect<ReadonlyArray<AgentLayer
 export const loadAgents = (path: string): Effect.Effect<ReadonlyArray<AgentLayer>, Exit> =>
   path.trim() === ""
     ? usage("--agents must be the path of a module, not an empty text")
-    : load(pathToFileURL(resolve(path)).href, `--agents ${path}`)
+    : Effect.flatMap(load(pathToFileURL(resolve(path)).href, `--agents ${path}`), (module) =>
+        agentsIn(module, `--agents ${path}`)
+      )
 
 /** The demo agents. */
 export interface Demo {
   readonly agents: ReadonlyArray<AgentLayer>
+  /** Their names, in order. */
+  readonly names: ReadonlyArray<string>
   /** The real path of the folder that they are in, which they may read. */
   readonly folder: string
+}
+
+/** The names of the agents whose definitions a module exports. */
+const namesIn = (module: Module): ReadonlyArray<string> => {
+  const names = Object.values(module).map((value) => Text.property(value, "agentName"))
+  return [...new Set(names.filter((name) => typeof name === "string"))].toSorted()
 }
 
 /** The demo agents, beside the built program or in the source tree. */
@@ -131,10 +143,12 @@ export const loadDemo: Effect.Effect<Demo, Exit> = Effect.suspend(() => {
     ["../examples/agents.js", "../../examples/agents.ts"].map((place) => new URL(place, from))
   )
   const found = places.find((place) => existsSync(fileURLToPath(place)))
-  return found === undefined
-    ? Effect.fail(usage("--demo: the demo agents are not part of this installation"))
-    : Effect.map(load(found.href, "--demo"), (agents) => ({
-        agents,
-        folder: realpathSync(dirname(fileURLToPath(found)))
-      }))
+  if (found === undefined) return usage("the demo agents are not part of this installation: give --agents MODULE")
+  return Effect.flatMap(load(found.href, "--demo"), (module) =>
+    Effect.map(agentsIn(module, "--demo"), (agents) => ({
+      agents,
+      names: namesIn(module),
+      folder: realpathSync(dirname(fileURLToPath(found)))
+    }))
+  )
 })

@@ -43,12 +43,20 @@ export const serveOptions = {
     Options.repeated,
     Options.map((tokens) => tokens.map((token) => Redacted.make(token)))
   ),
+  bearer: Options.redacted("bearer").pipe(
+    Options.withDescription("the one bearer token to accept, for trials as --token; needs --principal"),
+    Options.optional
+  ),
+  principal: Options.text("principal").pipe(
+    Options.withDescription("whose token --bearer is, for example alice@example.com"),
+    Options.optional
+  ),
   anonymous: Options.boolean("anonymous").pipe(
     Options.withDescription("admit clients without a token; each session is a principal of its own")
   ),
   allow: Options.text("allow").pipe(
     Options.withDescription(
-      "what jobs may be granted at most, as CAPABILITY=PATTERN, such as fs.read=/data/**; repeatable. Without it and the next two: tool.call, and for --demo the demo's own folder"
+      "what jobs may be granted at most, as CAPABILITY=PATTERN, such as fs.read=/data/**; repeatable. Without it and the next two: tool.call, and for the demo agents their own folder"
     ),
     Options.repeated
   ),
@@ -82,14 +90,14 @@ export const serveOptions = {
     Options.optional
   ),
   agents: Options.text("agents").pipe(
-    Options.withDescription("a module that exports agent layers; repeatable"),
+    Options.withDescription("a module that exports agent layers; repeatable. Without it the demo agents are hosted"),
     Options.repeated
   ),
   drain: Options.text("drain").pipe(
     Options.withDescription("seconds that running jobs get when the program is told to stop (SIGTERM, SIGINT)"),
     Options.withDefault("10")
   ),
-  demo: Options.boolean("demo").pipe(Options.withDescription("host the demo agents")),
+  demo: Options.boolean("demo").pipe(Options.withDescription("host the demo agents, also beside --agents")),
   logLevel
 }
 
@@ -160,11 +168,8 @@ export const serve = Command.make("serve", serveOptions, (args) =>
     const encryptionKey = Option.isNone(args.storeKeyEnv) ? undefined : yield* takeVariable(args.storeKeyEnv.value)
     if (tokens.size === 0 && !args.anonymous) {
       return yield* usage(
-        "no client could connect: pass --token-file FILE or set ARCP_TOKENS (one TOKEN=PRINCIPAL a line), pass --token TOKEN=PRINCIPAL, or --anonymous to admit clients without a token"
+        "no client could connect: pass --token-file FILE or set ARCP_TOKENS (one TOKEN=PRINCIPAL a line), pass --bearer TOKEN --principal WHO or --token TOKEN=PRINCIPAL, or --anonymous to admit clients without a token"
       )
-    }
-    if (args.agents.length === 0 && !args.demo) {
-      return yield* usage("there is nothing to run: give --agents MODULE, or --demo for the demo agents")
     }
     const path = yield* urlPath("path", args.path)
     const port = yield* wholeNumber("port", args.port, 0, 65_535)
@@ -179,7 +184,12 @@ export const serve = Command.make("serve", serveOptions, (args) =>
       return yield* usage(`--store-key-env: the environment variable ${args.storeKeyEnv.value} is not set`)
     }
     const modules = yield* Effect.forEach(args.agents, loadAgents)
-    const demo = args.demo ? yield* loadDemo : undefined
+    const demo = args.demo || args.agents.length === 0 ? yield* loadDemo : undefined
+    if (demo !== undefined) {
+      yield* Console.error(
+        `arcp: hosting the demo agents${args.demo ? "" : ", since no --agents is given"}: ${demo.names.join(", ")}`
+      )
+    }
     // What several modules export is hosted once.
     const agents = [...new Set([...modules.flat(), ...(demo?.agents ?? [])])]
     const policy = yield* policyOf(args, { agents: args.agents.length > 0, demoFolder: demo?.folder })

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { entriesOf, tableOf } from "../auth/Tokens.js"
+import { entriesOf, type Pair, tableOf } from "../auth/Tokens.js"
 import { type Exit, usage } from "./errors.js"
 
 /** Tokens of `serve` and of `submit`; each command removes both. */
@@ -48,21 +48,43 @@ const readSecrets = (path: string): Effect.Effect<Redacted.Redacted, Exit, FileS
 export interface TokenOptions {
   readonly tokenFile: Option.Option<string>
   readonly token: ReadonlyArray<Redacted.Redacted>
+  readonly bearer: Option.Option<Redacted.Redacted>
+  readonly principal: Option.Option<string>
+}
+
+/** `--bearer TOKEN --principal WHO`: one client's token and whose it is. */
+const bearerOf = ({
+  bearer,
+  principal
+}: Pick<TokenOptions, "bearer" | "principal">): Effect.Effect<ReadonlyArray<Pair>, Exit> => {
+  if (Option.isSome(bearer) && Option.isSome(principal)) {
+    const from = "--bearer with --principal"
+    return Effect.succeed([{ from, token: Redacted.value(bearer.value), principal: principal.value.trim() }])
+  }
+  if (Option.isSome(bearer)) {
+    return usage("--bearer: say whose token it is by --principal, for example --principal alice@example.com")
+  }
+  return Option.isSome(principal)
+    ? usage("--principal: give the token of this principal by --bearer, for example --bearer secret-token")
+    : Effect.succeed([])
 }
 
 /** The tokens that `serve` accepts and whose they are, from the file, `ARCP_TOKENS` and the command line together. */
 export const serveTokens = ({
   token,
-  tokenFile
+  tokenFile,
+  ...only
 }: TokenOptions): Effect.Effect<ReadonlyMap<string, string>, Exit, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const variable = yield* takeTokens("ARCP_TOKENS")
+    const pairs = yield* bearerOf(only)
     const file = Option.isNone(tokenFile) ? undefined : yield* readSecrets(tokenFile.value)
     const path = Option.getOrElse(tokenFile, () => "")
     const table = tableOf([
       ...(file === undefined ? [] : entriesOf(file, /\r?\n/, (n) => `--token-file: line ${n} of ${path}`)),
       ...(variable === undefined ? [] : entriesOf(variable, /[\r\n,]+/, (n) => `ARCP_TOKENS: number ${n}`)),
-      ...token.map((text, i) => ({ from: `--token: number ${i + 1}`, text: Redacted.value(text) }))
+      ...token.map((text, i) => ({ from: `--token: number ${i + 1}`, text: Redacted.value(text) })),
+      ...pairs
     ])
     return yield* Either.mapLeft(table, usage)
   })

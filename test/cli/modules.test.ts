@@ -29,6 +29,19 @@ const thrower = (trap: "get" | "getPrototypeOf" | "has" | "ownKeys") =>
 const revoked = Proxy.revocable({}, {})
 revoked.revoke()
 
+describe("arcp serve without --agents", () => {
+  it.scopedLive("hosts the demo agents, and says so with their names; with --agents it does not", () =>
+    Effect.gen(function* () {
+      const demo = yield* serve(["--anonymous"])
+      expect(demo.said()).toMatch(/^arcp: hosting the demo agents, since no --agents is given: artifact, .*\becho\b/)
+      expect((yield* arcp(["submit", "--url", demo.url, "--input", "7", "echo"])).out).toBe("7\n")
+      const own = yield* serve(["--anonymous", "--agents", join(programs, "spy.js")])
+      expect(own.said()).not.toContain("demo")
+      expect((yield* arcp(["submit", "--url", own.url, "--input", "7", "echo"])).err).toContain("AGENT_NOT_AVAILABLE")
+    })
+  )
+})
+
 describe("the agents of a module", () => {
   it("are all layers that it exports, by default and by name, each once", () => {
     for (const [module, expected] of [

@@ -44,6 +44,20 @@ describe.runIf(process.platform === "linux")("arcp --token on Linux", () => {
 })
 
 describe("arcp serve: tokens", () => {
+  it.scopedLive("§6.1 --bearer is the token of --principal, whatever signs either holds", () =>
+    Effect.gen(function* () {
+      const served = yield* serve([
+        ...["--bearer", "se=cret=", "--principal", "a=lice@example.com", "--token", "other=bob"],
+        ...["--agents", join(programs, "spy.js")]
+      ])
+      const seen = yield* arcp(["submit", "--url", served.url, "--token", "se=cret=", "spy"])
+      expect([seen.code, seen.out.includes("se=cret")]).toEqual([0, false])
+      expect((yield* arcp(["submit", "--url", served.url, "--token", "other", "spy"])).code).toBe(0)
+      expect((yield* arcp(["submit", "--url", served.url, "--token", "se", "spy"])).err).toContain("UNAUTHENTICATED")
+      if (process.platform === "linux") expect(commandLine(served.pid).replaceAll("\0", "")).toBe("arcp serve")
+    })
+  )
+
   it.scopedLive(
     "§6.1 ARCP_TOKENS, --token-file and --token together decide who is who",
     () =>

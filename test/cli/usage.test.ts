@@ -41,7 +41,6 @@ const serve = ["serve", "--demo", "--anonymous"]
 const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...texts: ReadonlyArray<string>]> = [
   [["nonsense"], "serve", "submit", "version"],
   [["serve"], "--token-file"],
-  [["serve", "--anonymous"], "--agents"],
   ...(["x", "-1", "65536", "1.5", "1e3", "0x10", "99999999999999999999", " 1"] as const).map(
     (port) => [[...serve, "--port", port], "--port", "0 to 65535", JSON.stringify(port)] as const
   ),
@@ -70,6 +69,15 @@ const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...texts: Read
   [[...host, "--allow-file", list], "--allow-file", list],
   [[...host, "--allow-any", "--allow", "tool.call=**"], "--allow", "--allow-any"],
   [["serve", "--demo", "--token", "no-principal"], "--token", "TOKEN=PRINCIPAL"],
+  [["serve", "--bearer", "t"], "--bearer: ", "--principal alice@example.com"],
+  [["serve", "--principal", "alice@example.com"], "--principal: ", "--bearer secret-token"],
+  [["serve", "--bearer", "", "--principal", "alice"], "--bearer must not be an empty text"],
+  [["serve", "--bearer", "t", "--principal", ""], "--principal must not be an empty text"],
+  [["serve", "--bearer", "t", "--principal", " "], "--bearer with --principal"],
+  [["serve", "--bearer", "a token", "--principal", "alice"], "--bearer with --principal", "white space"],
+  [["serve", "--bearer", "t", "--principal", "anonymous:1"], "--bearer with --principal", '"anonymous:"'],
+  [["serve", "--bearer", "t", "--principal", "alice", "--token", "t=bob"], "already given"],
+  [["serve"], "--bearer TOKEN --principal WHO", "--anonymous"],
   [["serve", "--demo", "--token", ""], "--token must not be an empty text"],
   [["serve", "--demo", "--token-file", "/no/such/file"], "--token-file", "/no/such/file"],
   [["serve", "--demo", "--token-file", badTokens], "--token-file", badTokens],

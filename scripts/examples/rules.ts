@@ -1,0 +1,24 @@
+/**
+ * What each example shows, and how to break it: the rule, the place in the build that keeps it, and a text there with its replacement.
+ * The text is a line or a part of one, in the file exactly once.
+ */
+export interface Broken {
+  /** The example's name. */
+  readonly example: string
+  /** The rule that the example shows, in words. */
+  readonly rule: string
+  /** The file, from the package's root. */
+  readonly file: string
+  readonly from: string
+  readonly to: string
+}
+
+export const rules: ReadonlyArray<Broken> = [
+  {
+    example: "submit-and-stream",
+    rule: "§8.3 the events of a session are numbered without a gap",
+    file: "dist/runtime/log/SessionLog.js",
+    from: "this.given += count;",
+    to: "this.given += count + 1;"
+  }
+]
