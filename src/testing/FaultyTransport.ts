@@ -12,10 +12,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import {
+  BadFrame,
   closeCodes,
   type Connection,
   ConnectionClosed,
   Connector,
+  type Frame,
   type Inbound,
   TransportError
 } from "../transport/Connection.js"
@@ -51,7 +53,27 @@ export interface FaultsService {
 /** Controls the faults of the `Connector` beside it. */
 export class Faults extends Context.Tag("effect-arcp/testing/Faults")<Faults, FaultsService>() {}
 
-const make = (inner: Context.Tag.Service<Connector>) => {
+/** A frame that has passed: whom it goes to, and its JSON text (the envelope itself on a transport that passes references). */
+export interface Passed {
+  readonly to: "client" | "runtime"
+  readonly frame: Frame
+}
+
+/**
+ * Called with each frame that passes, in order, for a test that looks at the wire. It must not throw. Default: it does nothing. Frames
+ * hold tokens and the values of credentials.
+ *
+ * @example
+ * const frames: Array<FaultyTransport.Passed> = []
+ * const program = Effect.provide(test, TestArcp.layer(agents)).pipe(
+ *   Effect.provideService(FaultyTransport.Tap, (passed) => void frames.push(passed))
+ * )
+ */
+export class Tap extends Context.Reference<Tap>()("effect-arcp/testing/Tap", {
+  defaultValue: (): ((passed: Passed) => void) => () => {}
+}) {}
+
+const make = (inner: Context.Tag.Service<Connector>, tap: (passed: Passed) => void) => {
   let connects = 0
   let cuts = 0
   let inbound = 0
@@ -95,6 +117,7 @@ const make = (inner: Context.Tag.Service<Connector>) => {
                 continue
               }
               inbound++
+              if (!(frame instanceof BadFrame)) tap({ to: "client", frame })
               out.push(frame)
             }
             if (swap && out.length >= 2) {
@@ -124,6 +147,7 @@ const make = (inner: Context.Tag.Service<Connector>) => {
                 )
               }
               outbound++
+              tap({ to: "runtime", frame })
               passing.push(frame)
             }
             return connection.send(passing)
@@ -164,4 +188,6 @@ const make = (inner: Context.Tag.Service<Connector>) => {
 }
 
 /** Puts faults between a client and the connector below it. */
-export const layer: Layer.Layer<Connector | Faults, never, Connector> = Layer.effectContext(Effect.map(Connector, make))
+export const layer: Layer.Layer<Connector | Faults, never, Connector> = Layer.effectContext(
+  Effect.zipWith(Connector, Tap, make)
+)
