@@ -21,11 +21,12 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     setupFiles: ["test/setup.ts"],
-    // A process for each half of the files, not for each file: loading the library 60 times costs a third of the run. Tests
-    // therefore share no module state that another file could see; what is shared is made in the test.
+    // A few processes, not one for each file: loading the library 200 times costs a third of the run. Tests therefore share no
+    // module state that another file could see; what is shared is made in the test. There are more processes than processors, since
+    // many tests wait for a socket, a child or a timer.
     pool: "forks",
     isolate: false,
-    poolOptions: { forks: { minForks: 1, maxForks: Math.max(2, availableParallelism() - 1) } },
+    poolOptions: { forks: { minForks: 1, maxForks: availableParallelism() + 2 } },
     globals: false,
     // Tests of live runtimes have the default logger. Nothing else is held back.
     onConsoleLog: (text) => !/^timestamp=\S+ level=[A-Z]+ fiber=/.test(text),

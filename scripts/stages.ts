@@ -1,0 +1,65 @@
+/**
+ * Runs scripts of `package.json` in lanes side by side, each lane one script after the other: `tsx scripts/stages.ts check,lint -- test:unit`
+ * has two lanes. A script's output is printed as a whole when it ends, so that lanes do not mix. The first failure ends all.
+ */
+import { type ChildProcess, spawn } from "node:child_process"
+import { fileURLToPath } from "node:url"
+
+const root = fileURLToPath(new URL("..", import.meta.url))
+const lanes = process.argv
+  .slice(2)
+  .join(" ")
+  .split(" -- ")
+  .map((lane) => lane.split(/[,\s]+/).filter((name) => name !== ""))
+if (lanes.flat().length === 0) throw new Error("name the scripts to run, for example: check,lint -- test:unit")
+
+const running = new Set<ChildProcess>()
+let failed = false
+
+/** Ends a script with all that it has started. */
+const kill = ({ pid }: ChildProcess): void => {
+  try {
+    process.kill(-pid!, "SIGTERM")
+  } catch {
+    // it has ended by itself
+  }
+}
+const stop = (): void => {
+  failed = true
+  for (const child of running) kill(child)
+}
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, stop)
+
+const run = (script: string): Promise<void> =>
+  new Promise((resolve) => {
+    const started = performance.now()
+    const child = spawn("npm", ["run", "--silent", script], {
+      cwd: root,
+      detached: true,
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    running.add(child)
+    let output = ""
+    child.stdout.on("data", (data) => (output += data))
+    child.stderr.on("data", (data) => (output += data))
+    child.on("error", (error) => (output += `${error.message}\n`))
+    child.on("close", (code) => {
+      running.delete(child)
+      const seconds = ((performance.now() - started) / 1000).toFixed(0)
+      if (!failed || code === 0)
+        process.stdout.write(`${output}${code === 0 ? "ok" : "FAILED"} ${script} (${seconds} s)\n`)
+      if (code !== 0) {
+        process.exitCode = 1
+        stop()
+      }
+      resolve()
+    })
+  })
+
+const started = performance.now()
+await Promise.all(
+  lanes.map(async (lane) => {
+    for (const script of lane) if (!failed) await run(script)
+  })
+)
+console.log(`${failed ? "FAILED" : "ok"}, in ${((performance.now() - started) / 1000).toFixed(0)} s`)
