@@ -7,11 +7,11 @@ export class ClientClosed extends Schema.TaggedError<ClientClosed>()("ClientClos
 }) {}
 
 /**
- * The session ended for good: refused authentication, taken over by another connection, given up, or `incompatible`, where what
- * answers is not a runtime of this protocol or of its version.
+ * The session ended for good: taken over by another connection, refused, given up, or `incompatible`, where what answers is not a
+ * runtime of this protocol or of its version. A refused credential is `Unauthenticated`, the runtime's own error.
  */
 export class SessionEnded extends Schema.TaggedError<SessionEnded>()("SessionEnded", {
-  reason: Schema.Literal("unauthenticated", "taken_over", "refused", "gave_up", "incompatible"),
+  reason: Schema.Literal("taken_over", "refused", "gave_up", "incompatible"),
   message: Schema.String
 }) {}
 
