@@ -5,7 +5,7 @@
  * with `<!-- ts` (imports that a reader need not see again). `ts alone` is a module by itself, and `ts run`
  * one that ends with `NodeRuntime.runMain(…)` and is run. What such a program prints may follow in a block of `text printed`, and the
  * frames that pass between its client and its runtime in one or more blocks of `jsonc frames`, all of them or those of the types that
- * the block names. Both are compared with what really happens; `npm run docs:write` writes them.
+ * the block names (`job.event/log` for the events of a kind). Both are compared with what really happens; `npm run docs:write` writes them.
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -101,9 +101,11 @@ export const run = async (shown: Shown): Promise<Happened> => {
   mkdirSync(folder, { recursive: true })
   const file = join(process.cwd(), folder, `${shown.name.replace(/[^a-z0-9]+/gi, "-")}.ts`)
   try {
-    const text = shown.text.replace(main, (_, program: string) => `export const program = ${program}\n`)
+    const text = shown.text.replace(main, (_, program: string) => `export const __shown = ${program}\n`)
     writeFileSync(file, text.replaceAll('from "./', `from "${join(process.cwd(), "examples")}/`))
-    const { program } = (await import(/* @vite-ignore */ file)) as { readonly program: Effect.Effect<unknown, unknown> }
+    const { __shown: program } = (await import(/* @vite-ignore */ file)) as {
+      readonly __shown: Effect.Effect<unknown, unknown>
+    }
     const frames: Array<FaultyTransport.Passed> = []
     const printed: Array<string> = []
     const print = (...texts: ReadonlyArray<unknown>) =>
@@ -148,14 +150,22 @@ const spaced = (value: unknown): string =>
           .map(([key, item]) => `${JSON.stringify(key)}: ${spaced(item)}`)
           .join(", ")}}`
 
-/** Frames as a page shows them: of the given types, or all. */
+interface Shape {
+  readonly type: string
+  readonly payload?: { readonly kind?: string }
+}
+
+/** Frames as a page shows them: of the given types (`job.event/log`: of a type and a kind), or all. */
 export const framesText = (frames: Happened["frames"], types: ReadonlyArray<string>): string =>
   frames
     .map(({ frame, to }) => ({
       to,
-      frame: typeof frame === "string" ? (JSON.parse(frame) as { type: string }) : frame
+      frame: typeof frame === "string" ? (JSON.parse(frame) as Shape) : (frame as Shape)
     }))
-    .filter(({ frame }) => types.length === 0 || types.includes(frame.type))
+    .filter(
+      ({ frame: { payload, type } }) =>
+        types.length === 0 || types.includes(type) || types.includes(`${type}/${payload?.kind}`)
+    )
     .map(({ frame, to }) => `// to the ${to}\n${json(frame)}\n`)
     .join("")
 
