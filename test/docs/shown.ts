@@ -101,11 +101,9 @@ export const run = async (shown: Shown): Promise<Happened> => {
   mkdirSync(folder, { recursive: true })
   const file = join(process.cwd(), folder, `${shown.name.replace(/[^a-z0-9]+/gi, "-")}.ts`)
   try {
-    const text = shown.text.replace(main, (_, program: string) => `export const __shown = ${program}\n`)
+    const text = shown.text.replace(main, (_, program: string) => `export const shown$ = ${program}\n`)
     writeFileSync(file, text.replaceAll('from "./', `from "${join(process.cwd(), "examples")}/`))
-    const { __shown: program } = (await import(/* @vite-ignore */ file)) as {
-      readonly __shown: Effect.Effect<unknown, unknown>
-    }
+    const { shown$ } = (await import(/* @vite-ignore */ file)) as { readonly shown$: Effect.Effect<unknown, unknown> }
     const frames: Array<FaultyTransport.Passed> = []
     const printed: Array<string> = []
     const print = (...texts: ReadonlyArray<unknown>) =>
@@ -116,7 +114,7 @@ export const run = async (shown: Shown): Promise<Happened> => {
       unsafe: { ...console, log: print, info: print, error: print, warn: print }
     }
     await Effect.runPromise(
-      program.pipe(
+      shown$.pipe(
         Effect.timeout("30 seconds"),
         Effect.provideService(FaultyTransport.Tap, (passed) => void frames.push(passed)),
         Effect.withConsole(console_),
