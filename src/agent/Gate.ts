@@ -1,7 +1,7 @@
 /**
  * The one gate of a job: what every authority-bearing operation passes before it is dispatched (ARCP 1.1 §9.3).
  *
- * Order of a check: canonical form, expiry (§9.5), every budget counter (§9.6), pattern (§9.2). What has passed must act on
+ * Order of a check: expiry (§9.5), every budget counter (§9.6), canonical form, pattern (§9.2). What has passed must act on
  * the canonical target that the gate answers, never on the text that it came from.
  */
 import type * as Effect from "effect/Effect"

@@ -6,7 +6,7 @@
  *   Layer.provide(SummarizeLive),
  *   Layer.provide(WebSocketServer.layer({ port: 7777 })),
  *   Layer.provide(Authenticator.layerBearer({ "secret": "alice" })),
- *   Layer.provide(Store.layerSqlite({ filename: "arcp.db" }))
+ *   Layer.provide(SqliteStore.layer({ filename: "arcp.db" }))
  * )
  */
 import * as Layer from "effect/Layer"

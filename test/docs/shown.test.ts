@@ -70,9 +70,9 @@ describe("the reader of pages", () => {
       'import { NodeRuntime } from "@effect/platform-node"',
       'import { Console, Effect } from "effect"',
       'const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))',
-      "NodeRuntime.runMain(",
-      '  Effect.flatMap(ArcpClient, (client) => client.submit("echo", { n: 1 })).pipe(',
-      "    Effect.flatMap((job) => job.result), Effect.flatMap(Console.log), Effect.provide(TestArcp.layer(EchoLive))))",
+      'const program = Effect.flatMap(ArcpClient, (client) => client.submit("echo", { n: 1 })).pipe(',
+      "  Effect.flatMap((job) => job.result), Effect.flatMap(Console.log))",
+      "NodeRuntime.runMain(program.pipe(Effect.provide(TestArcp.layer(EchoLive))))",
       ""
     ].join("\n")
     const page = `${fence}ts run\n${program}${fence}\n\n${fence}text printed\nwrong\n${fence}\n${fence}jsonc frames job.result\n${fence}\nend\n`
@@ -86,6 +86,8 @@ describe("the reader of pages", () => {
       /jsonc frames job\.result\n\/\/ to the client\n\{\n {2}"arcp": "1\.1"[\s\S]*"result": \{"n": 1\}[\s\S]*```\nend\n$/
     )
     expect(framesText(first.frames, ["no.such"])).toBe("")
+    expect(framesText(first.frames, ["job.event/log"])).toBe("")
+    expect(framesText(first.frames, ["job.event/status"]).match(/"kind": "\w+"/g)).toEqual(['"kind": "status"'])
     expect(() => written(page.replace("job.result\n", "no.such\n"), new Map([[shown!.block!, first]]))).toThrow(
       "nothing is frames"
     )

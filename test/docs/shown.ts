@@ -5,7 +5,7 @@
  * with `<!-- ts` (imports that a reader need not see again). `ts alone` is a module by itself, and `ts run`
  * one that ends with `NodeRuntime.runMain(…)` and is run. What such a program prints may follow in a block of `text printed`, and the
  * frames that pass between its client and its runtime in one or more blocks of `jsonc frames`, all of them or those of the types that
- * the block names. Both are compared with what really happens; `npm run docs:write` writes them.
+ * the block names (`job.event/log` for the events of a kind). Both are compared with what really happens; `npm run docs:write` writes them.
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -148,14 +148,22 @@ const spaced = (value: unknown): string =>
           .map(([key, item]) => `${JSON.stringify(key)}: ${spaced(item)}`)
           .join(", ")}}`
 
-/** Frames as a page shows them: of the given types, or all. */
+interface Shape {
+  readonly type: string
+  readonly payload?: { readonly kind?: string }
+}
+
+/** Frames as a page shows them: of the given types (`job.event/log`: of a type and a kind), or all. */
 export const framesText = (frames: Happened["frames"], types: ReadonlyArray<string>): string =>
   frames
     .map(({ frame, to }) => ({
       to,
-      frame: typeof frame === "string" ? (JSON.parse(frame) as { type: string }) : frame
+      frame: typeof frame === "string" ? (JSON.parse(frame) as Shape) : (frame as Shape)
     }))
-    .filter(({ frame }) => types.length === 0 || types.includes(frame.type))
+    .filter(
+      ({ frame: { payload, type } }) =>
+        types.length === 0 || types.includes(type) || types.includes(`${type}/${payload?.kind}`)
+    )
     .map(({ frame, to }) => `// to the ${to}\n${json(frame)}\n`)
     .join("")
 
