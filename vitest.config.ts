@@ -10,6 +10,8 @@ const manifest = JSON.parse(readFileSync(here("package.json"), "utf8")) as Manif
 // Properties run so many times as often: see test/support/properties.ts.
 const times = Number(process.env["ARCP_FUZZ_RUNS"] ?? 1)
 
+const forks = availableParallelism() + 2
+
 export default defineConfig({
   resolve: {
     // tests may import what users import, from source
@@ -26,7 +28,8 @@ export default defineConfig({
     // many tests wait for a socket, a child or a timer.
     pool: "forks",
     isolate: false,
-    poolOptions: { forks: { minForks: 1, maxForks: availableParallelism() + 2 } },
+    // All from the start: with fewer the pool ends workers that still run.
+    poolOptions: { forks: { minForks: forks, maxForks: forks } },
     globals: false,
     // Tests of live runtimes have the default logger. Nothing else is held back.
     onConsoleLog: (text) => !/^timestamp=\S+ level=[A-Z]+ fiber=/.test(text),

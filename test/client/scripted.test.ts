@@ -1,6 +1,6 @@
 /** A client against a runtime that says what a test tells it to: numbers, errors and streams that should not be. */
 import { describe, expect, it } from "@effect/vitest"
-import { Chunk, Effect, Either, Fiber, Layer, Option, Redacted, Schema, Stream, TestClock } from "effect"
+import { Chunk, Effect, Either, Fiber, Layer, Option, Redacted, Schema, Stream, TestClock, Tracer } from "effect"
 import { Agent } from "../../src/agent/index.js"
 import { ArcpClient } from "../../src/client/index.js"
 import { Ids } from "../../src/protocol/index.js"
@@ -240,6 +240,18 @@ describe("a client against what should not be", () => {
       )
       const submit = yield* peer.expect("job.submit", (frame) => frame.payload.agent === "traced")
       expect(submit.trace_id).toBe(traceId)
+    }).pipe(Effect.provide(client), Effect.orDie)
+  )
+
+  it.scoped("§11 a submit carries the trace of a span of another process that its fiber is in", () =>
+    Effect.gen(function* () {
+      const { arcp, peer } = yield* withJob
+      const [traceId, spanId] = ["4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"]
+      yield* arcp
+        .submit("traced")
+        .pipe(Effect.withParentSpan(Tracer.externalSpan({ traceId, spanId })), Effect.ignore, Effect.forkScoped)
+      const submit = yield* peer.expect("job.submit", (frame) => frame.payload.agent === "traced")
+      expect([submit.trace_id, JSON.stringify(submit).includes(spanId)]).toEqual([traceId, true])
     }).pipe(Effect.provide(client), Effect.orDie)
   )
 

@@ -1,7 +1,7 @@
 /** Traces: where the runtime makes spans, and what goes on to tools and sub-agents (ARCP 1.1 §11). */
 import { FetchHttpClient, HttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Option } from "effect"
+import { Effect, Layer, Option, Tracer } from "effect"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Agent, Job } from "../../src/agent/index.js"
@@ -63,6 +63,37 @@ describe("§11 traces", () => {
       expect(Option.getOrThrow(child!.parent).traceId).toBe(traceId)
       expect(tools.seen.length).toBe(1)
       expect(tools.seen[0]).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-0[01]$`))
+    })
+  )
+
+  it.scopedLive("a child's parent is the span of the handler that delegates it, unless that is of another trace", () =>
+    Effect.gen(function* () {
+      const { layer, spans } = yield* recording
+      const foreign = Tracer.externalSpan({ traceId: "f".repeat(32), spanId: "e".repeat(16) })
+      const delegating = Layer.mergeAll(
+        Agent.untyped("echo", (input) => Effect.succeed(input)),
+        Agent.untyped("inside", () => Effect.withSpan(Job.delegate("echo", 1), "own work")),
+        Agent.untyped("outside", () => Effect.withParentSpan(Job.delegate("echo", 1), foreign))
+      )
+      yield* Effect.gen(function* () {
+        const peer = yield* hello()
+        for (const agent of ["inside", "outside"]) {
+          const id = yield* peer.send(
+            "job.submit",
+            { agent, lease_request: { "agent.delegate": ["echo"] } },
+            { trace_id: `00-${traceId}-00f067aa0ba902b7-01` }
+          )
+          const accepted = yield* peer.reply(id)
+          expect((yield* peer.terminal(accepted.job_id!)).payload.final_status).toBe("success")
+        }
+      }).pipe(Effect.provide(Layer.provide(world({ agents: delegating }), layer)))
+      const children = spans.filter(
+        (span) => span.name === "arcp.job" && span.attributes.get("arcp.agent") === "echo@1.0.0"
+      )
+      expect(children.map((span) => span.traceId)).toEqual([traceId, traceId])
+      const parents = children.map((span) => Option.getOrThrow(span.parent).spanId)
+      expect(parents[0]).toBe(spans.find((span) => span.name === "own work")!.spanId)
+      expect(parents[1]).not.toBe(foreign.spanId)
     })
   )
 

@@ -80,8 +80,9 @@ const encodeInput = (
   )
 }
 
+/** The span of the caller's fiber, also one of another process (`Effect.withParentSpan` of an external span). */
 const currentTrace: Effect.Effect<TraceContext | undefined> = Effect.map(
-  Effect.option(Effect.currentSpan),
+  Effect.option(Effect.currentParentSpan),
   Option.match({
     onNone: () => undefined,
     onSome: (span) =>

@@ -83,14 +83,16 @@ interface Child extends Made {
 /** Whether it starts nothing any more: what it started now would have to be ended at once. */
 const isEnding = (parent: Running): boolean => !parent.undecided || parent.live.ending
 
-/** The span of the handler's fiber, where it is one that the wire can name. */
-const currentSpanId: Effect.Effect<string | undefined> = Effect.map(
-  Effect.option(Effect.currentSpan),
-  Option.match({
-    onNone: () => undefined,
-    onSome: (span) => (/^[0-9a-f]{16}$/.test(span.spanId) ? span.spanId : undefined)
-  })
-)
+/** The span of the handler's fiber, where it is one of the job's trace (ARCP 1.1 §11) and the wire can name it. */
+const currentSpanId = (parent: Running): Effect.Effect<string | undefined> =>
+  Effect.map(
+    Effect.option(Effect.currentParentSpan),
+    Option.match({
+      onNone: () => undefined,
+      onSome: ({ spanId, traceId }) =>
+        traceId === parent.live.traceId && /^[0-9a-f]{16}$/.test(spanId) ? spanId : undefined
+    })
+  )
 
 const traceOf = (parent: Running, spanId: string | undefined): TraceContext | undefined => {
   const { traceContext: inherited } = parent.live.values
@@ -133,7 +135,7 @@ export class Delegation implements Delegates {
       yield* pause
       if (isEnding(parent)) return yield* Effect.interrupt
       const request = yield* this.request(parent, agentName, given, options)
-      const spanId = yield* currentSpanId
+      const spanId = yield* currentSpanId(parent)
       const prepared = this.prepare(request)
       if (Either.isLeft(prepared)) return yield* this.refuse(parent, request, prepared.left)
       const made = this.make(request, prepared.right, spanId)
