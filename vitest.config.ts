@@ -30,6 +30,13 @@ export default defineConfig({
     // Tests of live runtimes have the default logger. Nothing else is held back.
     onConsoleLog: (text) => !/^timestamp=\S+ level=[A-Z]+ fiber=/.test(text),
     typecheck: { enabled: false },
+    // npm run coverage
+    coverage: {
+      provider: "v8",
+      include: ["src/**/*.ts"],
+      reportsDirectory: "coverage",
+      reporter: ["text-summary", "json-summary", "html"]
+    },
     // Far above what any test takes on an idle machine: a busy one is slower, and not at fault.
     testTimeout: 120_000 * times,
     hookTimeout: 120_000 * times,
