@@ -14,10 +14,11 @@ const sources = Object.fromEntries(
   [...entriesOf(manifest)].map(([entry, source]) => [`${manifest.name}/${entry}`, join(root, source)])
 )
 
-/** Bundles a program's text for a browser; a module that a browser does not have fails the build. */
+/** Bundles a program's text for a browser; a module that a browser does not have fails the build. `minify`: as it would be served. */
 export const bundleForBrowser = (
   program: string,
-  format: "esm" | "iife" = "esm"
+  format: "esm" | "iife" = "esm",
+  minify = false
 ): { readonly text: string; readonly inputs: Metafile["inputs"] } => {
   const { metafile, outputFiles } = buildSync({
     absWorkingDir: root,
@@ -27,6 +28,7 @@ export const bundleForBrowser = (
     metafile: true,
     platform: "browser",
     format,
+    minify,
     logLevel: "silent",
     alias: sources
   })

@@ -818,6 +818,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     title: "§6.3 a resume that is refused with PERMISSION_DENIED"
   },
   {
+    rule: "§6.7 session.closed names the request that it answers",
+    inside: "src/runtime/sessions/Requests.ts",
+    find: '"session.closed", conversation.head(), { request_id: envelope.id }',
+    replace: '"session.closed", conversation.head(), { request_id: "" }',
+    test: sessions,
+    title: "§6.7 close is answered with closed"
+  },
+  {
     rule: "§6.7 a close that is answered with an error is closed",
     inside: "src/client/internal/connection.ts",
     find: 'if (isClosing) return react({ _tag: "closed" })',

@@ -9,5 +9,14 @@ process.title = command === "serve" || command === "submit" || command === "vers
 process.argv.splice(2)
 
 // edge: only now, so that no command line is left while the rest loads
-const { run } = await import("./run.js")
-run(argv)
+const program = await import("./run.js").catch(async (cause: unknown) => {
+  // edge: Effect itself may be what is not installed
+  const { missing, needed } = await import("./peers.js")
+  const message = missing(cause, needed)
+  // edge: Node reports it, and ends the process
+  if (message === undefined) throw cause
+  process.stderr.write(`arcp: ${message}\n`)
+  process.exitCode = 2
+  return undefined
+})
+program?.run(argv)

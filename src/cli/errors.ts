@@ -23,7 +23,7 @@ export const unreachable = (message: string): Exit => new Exit({ code: 3, messag
 export const exitCodes: ReadonlyArray<readonly [code: string, meaning: string]> = [
   ["0", "success; serve: stopped by SIGINT or SIGTERM, or its stdio client has gone"],
   ["1", "the job failed, was cancelled or timed out, the runtime refused it, or the runtime could not start"],
-  ["2", "wrong use: an option, its value, or an agents module"],
+  ["2", "wrong use: an option, its value, or an agents module; or a package that is not installed"],
   ["3", "no runtime was reached, or the connection to it was lost for good"],
   ["130", "submit: ended by SIGINT (Ctrl-C); a second signal ends any command at once"],
   ["143", "submit: ended by SIGTERM; a second signal ends any command at once"]

@@ -16,13 +16,13 @@ import { Ids } from "../protocol/Ids.js"
 import * as Text from "../protocol/Text.js"
 import { ArcpRuntime, LeasePolicy } from "../runtime/index.js"
 import { MemoryStore } from "../store/index.js"
-import { SqliteStore } from "../store/sqlite.js"
 import { Server, TransportError } from "../transport/Connection.js"
 import { StdioTransport } from "../transport/stdio.js"
 import type { LayerOptions } from "../transport/WebSocketServer.js"
 import { Exit, failed, usage } from "./errors.js"
 import { logLevel, withLogLevel } from "./logLevel.js"
 import { loadAgents, loadDemo } from "./modules.js"
+import { sqlite, webSocket } from "./optional.js"
 import { policyOf } from "./policy.js"
 import { Signals } from "./signals.js"
 import { serveTokens, takeVariable } from "./tokens.js"
@@ -111,14 +111,8 @@ const untilGone = (server: Layer.Layer<Server>, gone: Deferred.Deferred<void>): 
     })
   })
 
-/** Loaded where it is used: with `--stdio` the program needs no `ws`. */
 const listen = (options: LayerOptions) =>
-  Layer.unwrapEffect(
-    Effect.map(
-      Effect.promise(() => import("../transport/ws.js")),
-      ({ WebSocketServer }) => WebSocketServer.layer(options)
-    )
-  )
+  Layer.unwrapEffect(Effect.map(webSocket, ({ WebSocketServer }) => WebSocketServer.layer(options)))
 
 /** Whether a port could not be opened since the address is not one of this machine. */
 const noSuchAddress = (error: unknown): boolean =>
@@ -183,6 +177,9 @@ export const serve = Command.make("serve", serveOptions, (args) =>
     if (Option.isSome(args.storeKeyEnv) && encryptionKey === undefined) {
       return yield* usage(`--store-key-env: the environment variable ${args.storeKeyEnv.value} is not set`)
     }
+    // What is not installed is reported before any agents' module is loaded.
+    if (!args.stdio) yield* webSocket
+    if (Option.isSome(args.store)) yield* sqlite
     const modules = yield* Effect.forEach(args.agents, loadAgents)
     const demo = args.demo || args.agents.length === 0 ? yield* loadDemo : undefined
     if (demo !== undefined) {
@@ -202,7 +199,8 @@ export const serve = Command.make("serve", serveOptions, (args) =>
     const server = args.stdio ? untilGone(StdioTransport.layerServer(), gone) : listen({ host, port, path })
     const store = Option.match(args.store, {
       onNone: () => MemoryStore.layer,
-      onSome: (filename) => SqliteStore.layer({ filename, encryptionKey })
+      onSome: (filename) =>
+        Layer.unwrapEffect(Effect.map(sqlite, ({ SqliteStore }) => SqliteStore.layer({ filename, encryptionKey })))
     })
     const runtime = ready(args.stdio).pipe(
       Layer.provideMerge(ArcpRuntime.layer({ name: "arcp", drainTime: drain * 1000 })),

@@ -15,10 +15,10 @@ import { type ArcpError, isArcpError } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
 import type { WireLease } from "../protocol/Fields.js"
 import { packageVersion } from "../protocol/Package.js"
-import { WebSocketClient } from "../transport/ws.js"
 import { Exit, failed, unreachable } from "./errors.js"
 import { readJson } from "./json.js"
 import { logLevel, withLogLevel } from "./logLevel.js"
+import { webSocket } from "./optional.js"
 import { Signals } from "./signals.js"
 import { submitToken } from "./tokens.js"
 import { agentName, expiresAt, lease, notEmpty, webSocketUrl, wholeNumber } from "./values.js"
@@ -198,7 +198,9 @@ export const submit = Command.make("submit", { ...submitOptions, agent }, (args)
       // A program that a person waits for gives up when no runtime answers.
       maxAttempts: 5,
       ...(token === undefined ? {} : { auth: { token } })
-    }).pipe(Layer.provide(WebSocketClient.layer({ url })))
+    }).pipe(
+      Layer.provide(Layer.unwrapEffect(Effect.map(webSocket, ({ WebSocketClient }) => WebSocketClient.layer({ url }))))
+    )
     let submitted = false
     let job: JobHandle<unknown> | undefined
     yield* Effect.gen(function* () {

@@ -4,4 +4,4 @@
 export const packageName = "effect-arcp"
 
 /** The package's version: that of `package.json`, which a test compares. A constant, so that it is there in a browser too. */
-export const packageVersion = "0.1.0"
+export const packageVersion = "0.2.0"

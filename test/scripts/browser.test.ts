@@ -1,5 +1,6 @@
 /** The rooms that a browser runs too: they bundle without a module of Node, and work where there is no global of Node. */
 import { createContext, runInContext } from "node:vm"
+import { gzipSync } from "node:zlib"
 import { describe, expect, it } from "@effect/vitest"
 import { bundleForBrowser } from "../bundle.js"
 
@@ -72,5 +73,60 @@ describe("bundles for a browser", () => {
       client: true,
       effect: 1
     })
+  })
+
+  it("a client over a browser's WebSocket, with an agent's contract, stays within its size", {
+    timeout: 30_000
+  }, () => {
+    const sizeOf = (program: string): number =>
+      gzipSync(bundleForBrowser(program, "esm", true).text, { level: 9 }).length
+    // What any program of Effect with a Schema and a Stream takes.
+    const effect = `
+      import * as Effect from "effect/Effect"
+      import * as Layer from "effect/Layer"
+      import * as Schema from "effect/Schema"
+      import * as Stream from "effect/Stream"
+
+      export const decode = Schema.decodeUnknown(Schema.Struct({ path: Schema.String }))
+      export const run = (show) =>
+        Effect.fork(Stream.runForEach(Stream.make(1), (event) => Effect.sync(() => show(event)))).pipe(
+          Effect.provide(Layer.empty),
+          Effect.scoped,
+          Effect.runPromise
+        )
+    `
+    const client = `
+      import * as Effect from "effect/Effect"
+      import * as Layer from "effect/Layer"
+      import * as Schema from "effect/Schema"
+      import * as Stream from "effect/Stream"
+      import { Agent } from "effect-arcp/agent"
+      import { ArcpClient } from "effect-arcp/client"
+      import { WebSocketGlobal } from "effect-arcp/transport"
+
+      class Summarize extends Agent.make("summarize", {
+        version: "1.2.0",
+        input: Schema.Struct({ path: Schema.String }),
+        output: Schema.Struct({ summary: Schema.String })
+      }) {}
+
+      export const summary = (url, path, show) =>
+        Effect.gen(function* () {
+          const client = yield* ArcpClient
+          const job = yield* client.submit(Summarize, { path })
+          yield* Effect.fork(Stream.runForEach(job.events, (event) => Effect.sync(() => show(event))))
+          return yield* job.result
+        }).pipe(
+          Effect.provide(Layer.provide(ArcpClient.layer({}), WebSocketGlobal.layer({ url }))),
+          Effect.scoped,
+          Effect.runPromise
+        )
+    `
+    const [whole, base] = [sizeOf(client), sizeOf(effect)]
+    const figure = `${(whole / 1000).toFixed(1)} KB minified and gzipped, of which Effect itself is ${(base / 1000).toFixed(1)} KB`
+    expect(whole, `the client's bundle is ${figure}; 135 KB are allowed`).toBeLessThanOrEqual(135_000)
+    expect(whole - base, `the client's bundle is ${figure}; 64 KB are allowed beside it`).toBeLessThanOrEqual(64_000)
+    // Less would not be the client.
+    expect(whole - base).toBeGreaterThan(20_000)
   })
 })
