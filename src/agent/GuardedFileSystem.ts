@@ -56,6 +56,9 @@ export type { GuardedFileSystemOptions } from "./GuardedFileSystemOptions.js"
  *
  * @example
  * const fs = GuardedFileSystem.make(yield* FileSystem.FileSystem, gate, { cwd: "/workspace" })
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (
   fs: FileSystem.FileSystem,

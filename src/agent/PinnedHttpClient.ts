@@ -24,12 +24,22 @@ import type { PinnedHttpClientOptions } from "./PinnedHttpClientOptions.js"
 
 export type { PinnedHttpClientOptions } from "./PinnedHttpClientOptions.js"
 
-/** The client, whose connections end with the scope. */
+/**
+ * The client, whose connections end with the scope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (options?: PinnedHttpClientOptions): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> => {
   checkOptions("PinnedHttpClient", options ?? {}, { connectTimeout: "interval", resolveTimeout: "interval" })
   return Pinned.make(NodeResolver.resolver, options)
 }
 
-/** As a service. */
+/**
+ * As a service.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer = (options?: PinnedHttpClientOptions): Layer.Layer<HttpClient.HttpClient> =>
   Layer.scoped(HttpClient.HttpClient, make(options))

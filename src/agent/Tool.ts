@@ -29,14 +29,27 @@ import { handlerContext } from "./internal/handlerContext.js"
 import { Job } from "./Job.js"
 import { hostingTool, type ToolRegistration } from "./ToolRegistry.js"
 
-/** What a tool's handler needs beyond the call's scope and the job that calls it. */
+/**
+ * What a tool's handler needs beyond the call's scope and the job that calls it.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type ToolContext<R> = Exclude<R, Job | Scope.Scope>
 
-/** A class made by {@link make}. */
+/**
+ * A class made by {@link make}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ToolClass<In, InWire, Out, OutWire> {
   new (_: never): object
+  /** The tool's name, which `tool.call` patterns match. */
   readonly toolName: string
+  /** The Schema of the input. */
   readonly input: Schema.Schema<In, InWire>
+  /** The Schema of the output. */
   readonly output: Schema.Schema<Out, OutWire>
   /** Hosts the tool. Each call has its own scope; a failure that is one of the protocol's errors keeps its code. */
   readonly toLayer: <E, R>(
@@ -46,11 +59,18 @@ export interface ToolClass<In, InWire, Out, OutWire> {
   readonly call: (input: In) => Effect.Effect<Out, ArcpError, Job>
 }
 
-/** Defines a tool: its name, which leases match as a name, and the Schemas of its input and output. */
+/**
+ * Defines a tool: its name, which leases match as a name, and the Schemas of its input and output.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = <In, InWire, Out, OutWire>(
   name: string,
   options: {
+    /** The Schema of the input. What does not fit it is `INVALID_REQUEST`. */
     readonly input: Schema.Schema<In, InWire>
+    /** The Schema of the output. */
     readonly output: Schema.Schema<Out, OutWire>
   }
 ): ToolClass<In, InWire, Out, OutWire> => {

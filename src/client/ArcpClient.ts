@@ -28,7 +28,12 @@ import type { ClientOptions } from "./ClientOptions.js"
 import { optionsOf } from "./internal/configured.js"
 import { start } from "./internal/start.js"
 
-/** A client of one runtime. */
+/**
+ * A client of one runtime.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<ArcpClient, ArcpClientService>() {
   /** Connects in the background; calls wait for the session. Closing the scope closes the session. */
   static readonly layer = (options: ClientOptions = {}): Layer.Layer<ArcpClient, never, Connector> =>
@@ -92,7 +97,12 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
     }
 }
 
-/** The tag of one of several clients; see {@link ArcpClient.Tag}. */
+/**
+ * The tag of one of several clients; see {@link ArcpClient.Tag}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ClientTag<Self, Key extends string> extends Context.TagClass<Self, Key, ArcpClientService> {
   /** As {@link ArcpClient.layer}, for this client. */
   readonly layer: (options?: ClientOptions) => Layer.Layer<Self, never, Connector>

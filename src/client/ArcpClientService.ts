@@ -17,7 +17,12 @@ import type { ClientStatus } from "./ClientStatus.js"
 import type { JobHandle, ObservedJob } from "./JobHandle.js"
 import type { SessionFacts } from "./SessionFacts.js"
 
-/** The calls of a client. */
+/**
+ * The calls of a client.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface ArcpClientService {
   /** Submits a job to an agent that both sides know, with typed input, output, errors and events, and returns once it is accepted. */
   readonly submit: {
@@ -63,8 +68,11 @@ export interface ArcpClientService {
   /** The runtime's agents, as of the last welcome. */
   readonly agents: Effect.Effect<
     ReadonlyArray<{
+      /** The agent's name. */
       readonly name: string
+      /** The versions that the runtime names; empty where it names none. */
       readonly versions: ReadonlyArray<string>
+      /** The version that a bare name means; absent where the runtime does not say. */
       readonly default?: string | undefined
     }>,
     ArcpError | ClientError

@@ -17,7 +17,12 @@ import {
 } from "./Fields.js"
 import { JobStatus } from "./Session.js"
 
-/** `job.submit` (§7.1). */
+/**
+ * `job.submit` (§7.1).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Submit = Schema.Struct({
   agent: Schema.String,
   input: Schema.optional(Schema.Unknown),
@@ -26,13 +31,37 @@ export const Submit = Schema.Struct({
   idempotency_key: optional(Id),
   max_runtime_sec: optional(PositiveInt)
 })
+
+/**
+ * `job.submit` (§7.1).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Submit = typeof Submit.Type
 
-/** A provisioned credential (§9.8.1). `value` is a secret. */
+/**
+ * A provisioned credential (§9.8.1). `value` is a secret.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Credential = WireCredential
+
+/**
+ * A provisioned credential (§9.8.1). `value` is a secret.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Credential = typeof Credential.Type
 
-/** `job.accepted` (§7.1, §10). */
+/**
+ * `job.accepted` (§7.1, §10).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Accepted = Schema.Struct({
   request_id: optional(Id),
   job_id: Id,
@@ -46,21 +75,57 @@ export const Accepted = Schema.Struct({
   parent_job_id: optional(Id),
   delegate_id: optional(Id)
 })
+
+/**
+ * `job.accepted` (§7.1, §10).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Accepted = typeof Accepted.Type
 
-/** `job.cancel` (§7.4); the job may be named by the envelope. */
+/**
+ * `job.cancel` (§7.4); the job may be named by the envelope.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Cancel = Schema.Struct({ job_id: optional(Id), reason: optional(Reason) })
+
+/**
+ * `job.cancel` (§7.4); the job may be named by the envelope.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Cancel = typeof Cancel.Type
 
-/** `job.cancelled` (§7.4). */
+/**
+ * `job.cancelled` (§7.4).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const CancelledReply = Schema.Struct({
   request_id: optional(Id),
   job_id: optional(Id),
   reason: optional(Schema.String)
 })
+
+/**
+ * `job.cancelled` (§7.4).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type CancelledReply = typeof CancelledReply.Type
 
-/** `job.result` (§7.3, §8.4). `output` is accepted as another spelling of `result`. */
+/**
+ * `job.result` (§7.3, §8.4). `output` is accepted as another spelling of `result`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Result = Schema.Struct({
   final_status: optional(Schema.String),
   result: Schema.optional(Schema.Unknown),
@@ -70,9 +135,21 @@ export const Result = Schema.Struct({
   summary: optional(Schema.String),
   completed_at: optional(Schema.String)
 })
+
+/**
+ * `job.result` (§7.3, §8.4). `output` is accepted as another spelling of `result`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Result = typeof Result.Type
 
-/** `job.error` (§7.3, §12). */
+/**
+ * `job.error` (§7.3, §12).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const JobError = Schema.Struct({
   final_status: optional(Schema.String),
   code: Schema.NonEmptyString,
@@ -81,17 +158,41 @@ export const JobError = Schema.Struct({
   details: optional(ErrorDetails),
   completed_at: optional(Schema.String)
 })
+
+/**
+ * `job.error` (§7.3, §12).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type JobError = typeof JobError.Type
 
-/** `job.subscribe` (§7.6). */
+/**
+ * `job.subscribe` (§7.6).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Subscribe = Schema.Struct({
   job_id: optional(Id),
   from_event_seq: optional(Schema.Union(Seq, Schema.Literal("live"))),
   history: optional(Schema.Boolean)
 })
+
+/**
+ * `job.subscribe` (§7.6).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Subscribe = typeof Subscribe.Type
 
-/** `job.subscribed` (§7.6). */
+/**
+ * `job.subscribed` (§7.6).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Subscribed = Schema.Struct({
   request_id: optional(Id),
   job_id: Id,
@@ -107,12 +208,43 @@ export const Subscribed = Schema.Struct({
   /** Some runtimes tell how many events they replay, and number those of each subscription from 1. */
   replayed: optional(Schema.Union(Schema.Boolean, NonNegative))
 })
+
+/**
+ * `job.subscribed` (§7.6).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Subscribed = typeof Subscribed.Type
 
-/** `job.unsubscribe` (§7.6). */
+/**
+ * `job.unsubscribe` (§7.6).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Unsubscribe = Schema.Struct({ job_id: optional(Id), reason: optional(ShortText) })
+
+/**
+ * `job.unsubscribe` (§7.6).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Unsubscribe = typeof Unsubscribe.Type
 
-/** `job.unsubscribed`. */
+/**
+ * `job.unsubscribed`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Unsubscribed = Schema.Struct({ request_id: optional(Id), job_id: optional(Id) })
+
+/**
+ * `job.unsubscribed`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Unsubscribed = typeof Unsubscribed.Type

@@ -8,6 +8,9 @@ import type { CoreCapability } from "./ExtensionName.js"
  *
  * @example
  * const lease: LeaseRequest = { "fs.read": ["/data/**"], "cost.budget": ["USD:1.00"], "x-vendor.acme.thing": ["*"] }
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type LeaseRequest = {
   readonly [Name in CoreCapability | `x-vendor.${string}`]?: ReadonlyArray<string>

@@ -33,10 +33,20 @@ export type {
   RuntimeOptions
 } from "./RuntimeOptions.js"
 
-/** The runtime's concerns, as a program may use them beside it. */
+/**
+ * The runtime's concerns, as a program may use them beside it.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type Concerns = Artifacts | Budgets | Credentials | JobScheduler | Leases | Sessions | Subscriptions
 
-/** The layer of a runtime with what its replacements add: what they fail with, and what they need. */
+/**
+ * The layer of a runtime with what its replacements add: what they fail with, and what they need.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type RuntimeLayer<Out, In, P extends Replacements> = Layer.Layer<Out, ReplaceError<P>, In | ReplaceContext<P>>
 
 /**
@@ -47,6 +57,9 @@ export type RuntimeLayer<Out, In, P extends Replacements> = Layer.Layer<Out, Rep
  * the store cannot be read, when two layers host one version of an agent, and when another runtime of the program has its store
  * or its server: several runtimes in one program share nothing but what is given to each of them. Every concern is built anew each time
  * that the layer is built.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer = <const P extends Replacements = {}>(
   options: ReplacingOptions<P> = {}
@@ -55,13 +68,21 @@ export const layer = <const P extends Replacements = {}>(
 /**
  * As {@link layer}, and hands out the runtime's concerns: `Credentials`, with which operators see and retry what an upstream
  * refused to revoke and rotate what is live, `Artifacts`, `JobScheduler` with its counts, and the others, or what replaces them.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerWithConcerns = <const P extends Replacements = {}>(
   options: ReplacingOptions<P> = {}
 ): RuntimeLayer<Concerns, Server | Store | Authenticator, P> =>
   Layer.provide(running(options) as RuntimeLayer<Concerns, Ids | Server | Store | Authenticator, P>, Ids.layer)
 
-/** As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run. */
+/**
+ * As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerNoIds = <const P extends Replacements = {}>(
   options: ReplacingOptions<P> = {}
 ): RuntimeLayer<never, Ids | Server | Store | Authenticator, P> =>

@@ -10,6 +10,9 @@ type Operation = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, Store
  *
  * @example
  * decorate(store, (operation, run) => Effect.withSpan(run, `store.${operation}`))
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const decorate = <S extends object>(
   service: S,

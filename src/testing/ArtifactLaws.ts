@@ -241,6 +241,9 @@ const outlives = <E>(place: Effect.Effect<Layer.Layer<ArtifactStore, E>>): Rule<
  * ```ts
  * for (const law of artifactLaws(MyBucket.layer)) it.scopedLive(law.name, () => law.check)
  * ```
+ *
+ * @since 0.1.0
+ * @category laws
  */
 export const artifactLaws = <E>(
   layer: Layer.Layer<ArtifactStore, E>,

@@ -20,7 +20,12 @@ import {
   TransportError
 } from "../transport/Connection.js"
 
-/** The faults that a test can ask for, and what has passed so far. */
+/**
+ * The faults that a test can ask for, and what has passed so far.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface FaultsService {
   /** Ends the connection of the moment as if the network had broken. What is under way is lost. */
   readonly cut: Effect.Effect<void>
@@ -32,6 +37,7 @@ export interface FaultsService {
   readonly refuseConnects: (n: number) => Effect.Effect<void>
   /** Holds inbound frames back until {@link release}. */
   readonly hold: Effect.Effect<void>
+  /** Delivers what was held back, and holds nothing back any more. */
   readonly release: Effect.Effect<void>
   /** Delivers every inbound chunk this much later; zero switches it off. */
   readonly delay: (duration: Duration.DurationInput) => Effect.Effect<void>
@@ -41,14 +47,23 @@ export interface FaultsService {
   readonly swapInbound: Effect.Effect<void>
   /** Connections opened, cuts made, frames that passed in each direction. */
   readonly counts: Effect.Effect<{
+    /** Connections opened. */
     readonly connects: number
+    /** Connections cut. */
     readonly cuts: number
+    /** Frames delivered to the client. */
     readonly inbound: number
+    /** Frames sent by the client. */
     readonly outbound: number
   }>
 }
 
-/** Controls the faults of the `Connector` beside it. */
+/**
+ * Controls the faults of the `Connector` beside it.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Faults extends Context.Tag("effect-arcp/testing/Faults")<Faults, FaultsService>() {}
 
 const make = (inner: Context.Tag.Service<Connector>) => {
@@ -163,5 +178,10 @@ const make = (inner: Context.Tag.Service<Connector>) => {
   return Context.make(Connector, { connect, address: inner.address }).pipe(Context.add(Faults, faults))
 }
 
-/** Puts faults between a client and the connector below it. */
+/**
+ * Puts faults between a client and the connector below it.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Connector | Faults, never, Connector> = Layer.effectContext(Effect.map(Connector, make))

@@ -13,7 +13,12 @@ import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 
-/** An implementation does not keep a law. */
+/**
+ * An implementation does not keep a law.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class LawBroken extends Schema.TaggedError<LawBroken>()("LawBroken", {
   /** The law's name. */
   law: Schema.String,
@@ -22,12 +27,18 @@ export class LawBroken extends Schema.TaggedError<LawBroken>()("LawBroken", {
   /** What was instead, in words. */
   actual: Schema.String
 }) {
+  /** One line with the law, what was expected and what was seen. */
   override get message(): string {
     return `${this.law}: expected ${this.expected}; actual: ${this.actual}`
   }
 }
 
-/** One rule, and whether an implementation keeps it. */
+/**
+ * One rule, and whether an implementation keeps it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Law {
   /** What holds, in one line; where it is a rule of the protocol, with its section. */
   readonly name: string
@@ -35,7 +46,12 @@ export interface Law {
   readonly check: Effect.Effect<void, LawBroken, Scope.Scope>
 }
 
-/** The options of every list of laws. */
+/**
+ * The options of every list of laws.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface LawOptions {
   /** How long one law may take. Default: 30 seconds. */
   readonly timeout?: Duration.DurationInput | undefined

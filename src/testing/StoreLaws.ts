@@ -11,7 +11,12 @@ import { sessionRecord } from "./internal/rows.js"
 import { commit, delivery, everyJob, job, segment, state } from "./internal/storeBatches.js"
 import type { Law, LawOptions } from "./Law.js"
 
-/** The options of the laws of stores. */
+/**
+ * The options of the laws of stores.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StoreLawOptions<S, E> extends LawOptions {
   /**
    * Names a new place, such as a file, and returns the layer that opens it: built again, it finds what the one before has left. Give it
@@ -387,6 +392,9 @@ const outlives = <E>(place: Effect.Effect<Layer.Layer<Store, E>>): Rule<never> =
  * ```ts
  * for (const law of storeLaws(MyStore.layer)) it.scopedLive(law.name, () => law.check)
  * ```
+ *
+ * @since 0.1.0
+ * @category laws
  */
 export const storeLaws = <E>(
   layer: Layer.Layer<Store, E>,

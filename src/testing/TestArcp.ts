@@ -22,8 +22,14 @@ import { MemoryStore } from "../store/index.js"
 import * as MemoryTransport from "../transport/MemoryTransport.js"
 import * as FaultyTransport from "./FaultyTransport.js"
 
-/** How the pair is set up. */
+/**
+ * How the pair is set up.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface TestOptions<P extends ArcpRuntime.Replacements = {}> {
+  /** Options of the client. Default: the test's token. */
   readonly client?: ClientOptions | undefined
   /** `drainTime` is 0 here: nobody moves the clock once a test has ended. */
   readonly runtime?: ArcpRuntime.RuntimeOptions | undefined
@@ -33,7 +39,12 @@ export interface TestOptions<P extends ArcpRuntime.Replacements = {}> {
   readonly seed?: number | undefined
 }
 
-/** A client of a runtime that hosts the given agents, and the faults of the connection between them. */
+/**
+ * A client of a runtime that hosts the given agents, and the faults of the connection between them.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer = <E, R, const P extends ArcpRuntime.Replacements = {}>(
   agents: Layer.Layer<never, E, R>,
   options: TestOptions<P> = {}

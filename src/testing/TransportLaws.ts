@@ -28,7 +28,12 @@ import {
 } from "./internal/frames.js"
 import type { Law, LawOptions } from "./Law.js"
 
-/** What a transport cannot do, which the laws then do not ask for. */
+/**
+ * What a transport cannot do, which the laws then do not ask for.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface TransportLawOptions extends LawOptions {
   /** Whether close codes and reasons reach the peer; if not, the peer of a clean end sees 1000. Default: true. */
   readonly codes?: boolean | undefined
@@ -422,6 +427,9 @@ const serverCloses = <E>(layer: Layer.Layer<Both, E>, codes: boolean, single: bo
  * ```ts
  * for (const law of transportLaws(MyTransport.layer)) it.scopedLive(law.name, () => law.check)
  * ```
+ *
+ * @since 0.1.0
+ * @category laws
  */
 export const transportLaws = <E>(
   layer: Layer.Layer<Server | Connector, E>,

@@ -10,6 +10,9 @@ import { Server } from "./Connection.js"
 /**
  * One server made of several: it yields the connections of all, stops all, and its address names all, separated by
  * `", "`. Its connections end when those of every part have.
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const combine = (servers: ReadonlyArray<typeof Server.Service>): typeof Server.Service => ({
   connections: Stream.mergeAll(
@@ -33,6 +36,9 @@ export const combine = (servers: ReadonlyArray<typeof Server.Service>): typeof S
  *   StdioTransport.layerServer()
  * )
  * ```
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const mergeAll = <
   Layers extends readonly [Layer.Layer<Server, unknown, unknown>, ...Array<Layer.Layer<Server, unknown, unknown>>]

@@ -26,7 +26,12 @@ import { bytes } from "./internal/bounds.js"
 import { invalid, joinLines, type Line, LineSplitter, tooLong } from "./internal/LineSplitter.js"
 import * as streamsEndpoint from "./internal/streamsEndpoint.js"
 
-/** The bounds of a connection made of Streams. */
+/**
+ * The bounds of a connection made of Streams.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StreamsOptions {
   /**
    * The largest text frame that is read, in UTF-8 bytes; a larger one closes the connection with 1009. Frames that arrive as objects are
@@ -90,12 +95,18 @@ const fromStreams = <E = never, R = never>(
 ): Effect.Effect<ConnectionType, never, Scope.Scope | R> =>
   Effect.suspend(() => streamsEndpoint.scoped(streams, settings("Connection.fromStreams", options)))
 
-/** A connection as a Stream and a Sink. */
+/**
+ * A connection as a Stream and a Sink.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface FromConnection extends ConnectionStreams<ConnectionClosed> {
   /** What the peer sends. Consume it once. Ends where the connection ended with 1000, and fails where it ended otherwise. */
   readonly inbound: Stream.Stream<Inbound, ConnectionClosed>
   /** Sends each chunk as one batch. The end of its input does not close the connection. */
   readonly outbound: Sink.Sink<void, Frame, never, ConnectionClosed>
+  /** Ends the connection with this code and reason, after what was sent has left; harmless when it has ended. */
   readonly close: (info: CloseInfo) => Effect.Effect<void>
   /** Waits for the end and returns its code and reason. */
   readonly closed: Effect.Effect<CloseInfo>
@@ -160,8 +171,18 @@ const writeLines = <A, L, E, R>(output: Sink.Sink<A, Uint8Array, L, E, R>): Sink
     Chunk.of(encoder.encode(joinLines(Chunk.toReadonlyArray(texts))))
   )
 
-/** Both directions to one peer. */
+/**
+ * Both directions to one peer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Connection = ConnectionType
 
-/** Makes connections from Streams, and Streams from connections. */
+/**
+ * Makes connections from Streams, and Streams from connections.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const Connection = { fromStreams, toStreams, readLines, writeLines }
