@@ -1,6 +1,8 @@
 /**
  * What an agent's author imports: `Agent.make`, the `Job` service, and the registry that hosts both; and the services of the
  * platform as a job may use them.
+ *
+ * @module
  */
 
 /**

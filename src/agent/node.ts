@@ -1,4 +1,8 @@
-/** What an agent's author needs on Node beyond `effect-arcp/agent`. Requires the optional peer `@effect/platform-node`. */
+/**
+ * What an agent's author needs on Node beyond `effect-arcp/agent`. Requires the optional peer `@effect/platform-node`.
+ *
+ * @module
+ */
 
 /**
  * A guard of Node's file system on Linux that holds against races: what is opened is what was checked.

@@ -1,4 +1,8 @@
-/** Signed JWTs, over `jose`. */
+/**
+ * Signed JWTs, over `jose`.
+ *
+ * @module
+ */
 
 /**
  * Signed JWTs as bearer tokens, verified by `jose`.

@@ -1,6 +1,8 @@
 /**
  * What a lease allows: capability names, globs, canonical forms, amounts, and the proof that one lease is within another.
  * Pure, no I/O, runs anywhere.
+ *
+ * @module
  */
 
 /**

@@ -1,5 +1,7 @@
 /**
  * The wire contract of ARCP 1.1 as Schemas: pure, no I/O, runs anywhere.
+ *
+ * @module
  */
 
 /**

@@ -1,4 +1,8 @@
-/** Hosting agents: `ArcpRuntime.layer`, the concerns that it is made of, and what a deployment decides. */
+/**
+ * Hosting agents: `ArcpRuntime.layer`, the concerns that it is made of, and what a deployment decides.
+ *
+ * @module
+ */
 
 /**
  * The runtime as one layer.

@@ -1,4 +1,9 @@
-/** What must outlive a process: interfaces, and the layers that keep it in memory. */
+/**
+ * What must outlive a process: interfaces, and the layers that keep it in memory.
+ *
+ * @module
+ */
+
 export * from "./ArtifactStore.js"
 
 /**

@@ -1,4 +1,8 @@
-/** The store over any `@effect/sql` client. */
+/**
+ * The store over any `@effect/sql` client.
+ *
+ * @module
+ */
 
 /**
  * Encryption of what a store keeps.

@@ -1,4 +1,8 @@
-/** The store in a SQLite file. */
+/**
+ * The store in a SQLite file.
+ *
+ * @module
+ */
 
 /**
  * The store in a SQLite file, over `@effect/sql-sqlite-node`.

@@ -1,4 +1,9 @@
-/** In-memory everything, for the tests of programs that use this package. */
+/**
+ * In-memory everything, for the tests of programs that use this package.
+ *
+ * @module
+ */
+
 export { artifactLaws } from "./ArtifactLaws.js"
 export {
   type AcceptedCredential,

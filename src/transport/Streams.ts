@@ -174,6 +174,7 @@ const writeLines = <A, L, E, R>(output: Sink.Sink<A, Uint8Array, L, E, R>): Sink
 /**
  * Both directions to one peer.
  *
+ * @interface
  * @since 0.1.0
  * @category models
  */

@@ -1,7 +1,10 @@
 /**
  * Connections between clients and runtimes: the contract, and what runs anywhere. Node's transports:
  * `effect-arcp/transport/node`.
+ *
+ * @module
  */
+
 export * from "./Connection.js"
 // the interface of the line above, and what makes one
 export { Connection, type FromConnection, type StreamsOptions } from "./Streams.js"

@@ -1,6 +1,8 @@
 /**
  * Transports inside an `@effect/platform` application on Node. Apart from `effect-arcp/transport/node`, whose users need
  * not have `@effect/platform-node`.
+ *
+ * @module
  */
 
 /**

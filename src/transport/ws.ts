@@ -1,4 +1,8 @@
-/** WebSocket server and client of Node, over `ws`. */
+/**
+ * WebSocket server and client of Node, over `ws`.
+ *
+ * @module
+ */
 
 /**
  * A WebSocket client of Node, over the package `ws`.

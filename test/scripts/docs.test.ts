@@ -1,5 +1,8 @@
 import { describe, expect, it } from "@effect/vitest"
+import { readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { categories, checkDocs, type DocsReport, formatFinding } from "../../scripts/docs.js"
+import { entriesOf, type Manifest } from "../../scripts/manifest.js"
 import { manifest, program, root } from "../support/declarations.js"
 
 const empty = { "src/rooms/index.ts": "export {}", "src/doors/index.ts": "export {}" }
@@ -213,4 +216,11 @@ describe("a report", () => {
   it("the categories are sorted and differ", () => {
     expect([...new Set(categories)].sort()).toStrictEqual([...categories])
   })
+})
+
+it("the reference has every entry of the exports map", () => {
+  const read = (path: string): unknown =>
+    JSON.parse(readFileSync(fileURLToPath(new URL(`../../${path}`, import.meta.url)), "utf8"))
+  const { entryPoints } = read("typedoc.json") as { readonly entryPoints: ReadonlyArray<string> }
+  expect([...entryPoints].sort()).toStrictEqual([...entriesOf(read("package.json") as Manifest).values()].sort())
 })
