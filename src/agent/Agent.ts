@@ -1,23 +1,5 @@
 /**
  * Defining an agent once, for both sides of the wire, and giving it a handler.
- *
- * @example
- * class TooLong extends Schema.TaggedError<TooLong>()("TooLong", { bytes: Schema.Number }) {}
- *
- * class Summarize extends Agent.make("summarize", {
- *   version: "1.2.0",
- *   input: Schema.Struct({ path: Schema.String }),
- *   output: Schema.Struct({ summary: Schema.String }),
- *   error: TooLong,
- *   events: { "x-vendor.acme.page": Schema.Struct({ page: Schema.Number }) }
- * }) {}
- *
- * const SummarizeLive = Summarize.toLayer(({ path }) =>
- *   Effect.gen(function*() {
- *     yield* Effect.logInfo(`reading ${path}`)
- *     yield* Summarize.emit("x-vendor.acme.page", { page: 1 })
- *     return yield* new TooLong({ bytes: 1_000_000 })
- *   }))
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -144,6 +126,32 @@ export type CheckedEvents<Events> = {
  * `events` are the bodies of vendor events (1.0 §8.2), by their kinds; clients of this class get them decoded. Throws a `TypeError` where
  * a kind is not `x-vendor.<vendor>.<name>`.
  *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Agent, Job } from "effect-arcp/agent"
+ *
+ * class TooLong extends Schema.TaggedError<TooLong>()("TooLong", { bytes: Schema.Number }) {}
+ *
+ * class Summarize extends Agent.make("summarize", {
+ *   version: "1.2.0",
+ *   input: Schema.Struct({ path: Schema.String }),
+ *   output: Schema.Struct({ summary: Schema.String }),
+ *   error: TooLong,
+ *   events: { "x-vendor.acme.page": Schema.Struct({ page: Schema.Number }) }
+ * }) {}
+ *
+ * // the handler's side; a client needs the class alone
+ * const SummarizeLive = Summarize.toLayer(({ path }) =>
+ *   Effect.gen(function* () {
+ *     yield* Job.log(`reading ${path}`)
+ *     yield* Summarize.emit("x-vendor.acme.page", { page: 1 })
+ *     if (path.endsWith(".iso")) return yield* new TooLong({ bytes: 1_000_000 })
+ *     return { summary: `about ${path}` }
+ *   })
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -193,7 +201,12 @@ export const make = <
  * Hosts an agent that is known by name only: any JSON in, any JSON out.
  *
  * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ *
  * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
+ * ```
  *
  * @since 0.1.0
  * @category constructors

@@ -137,7 +137,15 @@ const refusingExecutor: CommandExecutor.CommandExecutor = CommandExecutor.makeEx
  * The services of one job's handler: those that its agent was built with, bounded by the job's gate.
  *
  * @example
+ * ```ts
+ * import { CommandExecutor } from "@effect/platform"
+ * import { Context } from "effect"
+ * import { type Gate, guard } from "effect-arcp/agent"
+ *
+ * declare const services: Context.Context<never>
+ * declare const gate: Gate
  * const mine = guard(services, gate, { unguarded: [CommandExecutor.CommandExecutor] })
+ * ```
  *
  * @since 0.1.0
  * @category combinators

@@ -185,6 +185,15 @@ const ofLength = (body: HttpBody.HttpBody, length: number): HttpBody.HttpBody =>
 /**
  * The client `client` as far as the gate lets through. Its combinators (`retry`, `filterStatusOk`, `followRedirects`…) work on top.
  *
+ * @example
+ * ```ts
+ * import { HttpClient } from "@effect/platform"
+ * import { Effect } from "effect"
+ * import { type Gate, GuardedHttpClient } from "effect-arcp/agent"
+ *
+ * const guarded = (gate: Gate) => Effect.map(HttpClient.HttpClient, (client) => GuardedHttpClient.make(client, gate))
+ * ```
+ *
  * @since 0.1.0
  * @category constructors
  */

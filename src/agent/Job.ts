@@ -456,10 +456,21 @@ const delegate = <In, InWire, Out, OutWire, Err, ErrWire>(
  * The running job.
  *
  * @example
- * Effect.gen(function*() {
- *   yield* Job.log("reading")
- *   yield* Job.progress({ current: 1, total: 2, units: "files" })
- * })
+ * ```ts
+ * import { Effect, Schema, Stream } from "effect"
+ * import { Agent, Job } from "effect-arcp/agent"
+ *
+ * declare const translate: (text: string) => Effect.Effect<string>
+ *
+ * const TranslateLive = Agent.untyped("translate", (text) =>
+ *   Effect.gen(function* () {
+ *     yield* Job.progress({ current: 1, total: 2, units: "steps" })
+ *     const draft = yield* Job.step("draft", Schema.String, Job.tool("llm.translate", { text }, translate(String(text))))
+ *     yield* Job.spend("cost.inference", "0.0042 USD")
+ *     return yield* Job.streamResult(Stream.make(draft), { summary: "one draft" })
+ *   })
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category services

@@ -9,9 +9,6 @@
  * Used outside of a job, or handed over as `unguarded`, it is an ordinary client.
  *
  * Requires the optional peer `@effect/platform-node`. It has no proxy: environment variables are not read.
- *
- * @example
- * const FetchLive = Fetch.toLayer(handler).pipe(Layer.provide(PinnedHttpClient.layer()))
  */
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
@@ -37,6 +34,18 @@ export const make = (options?: PinnedHttpClientOptions): Effect.Effect<HttpClien
 
 /**
  * As a service.
+ *
+ * @example
+ * ```ts
+ * import { HttpClient } from "@effect/platform"
+ * import { Effect, Layer } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { PinnedHttpClient } from "effect-arcp/agent/node"
+ *
+ * const FetchLive = Agent.untyped("fetch", (url) =>
+ *   Effect.flatMap(HttpClient.get(String(url)), (response) => response.text)
+ * ).pipe(Layer.provide(PinnedHttpClient.layer()))
+ * ```
  *
  * @since 0.1.0
  * @category layers

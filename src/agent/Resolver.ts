@@ -37,8 +37,16 @@ export interface ResolverShape {
  * Resolves the names of hosts.
  *
  * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Agent, Resolver } from "effect-arcp/agent"
+ * import { PinnedHttpClient } from "effect-arcp/agent/node"
+ *
  * const Fixed = Layer.succeed(Resolver, { resolve: () => Effect.succeed(["93.184.216.34"]) })
- * const AgentLive = MyAgent.toLayer(handler).pipe(Layer.provide([PinnedHttpClient.layer(), Fixed]))
+ * const AgentLive = Agent.untyped("fetch", (input) => Effect.succeed(input)).pipe(
+ *   Layer.provide([PinnedHttpClient.layer(), Fixed])
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category services

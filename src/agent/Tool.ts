@@ -4,17 +4,6 @@
  *
  * A tool is trusted code: its own services are those that it was built with, not the calling job's. What a job may do with
  * it is which tools its lease names.
- *
- * @example
- * class Search extends Tool.make("search.web", {
- *   input: Schema.Struct({ query: Schema.String }),
- *   output: Schema.Array(Schema.String)
- * }) {}
- *
- * const SearchLive = Search.toLayer(({ query }) => Effect.succeed([`about ${query}`]))
- *
- * // in a handler; the lease needs "tool.call": ["search.*"]
- * const found = Search.call({ query: "effect" })
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -61,6 +50,22 @@ export interface ToolClass<In, InWire, Out, OutWire> {
 
 /**
  * Defines a tool: its name, which leases match as a name, and the Schemas of its input and output.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Agent, Tool } from "effect-arcp/agent"
+ *
+ * class Search extends Tool.make("search.web", {
+ *   input: Schema.Struct({ query: Schema.String }),
+ *   output: Schema.Array(Schema.String)
+ * }) {}
+ *
+ * const SearchLive = Search.toLayer(({ query }) => Effect.succeed([`about ${query}`]))
+ *
+ * // an agent that calls it; the job's lease needs "tool.call": ["search.*"]
+ * const ResearchLive = Agent.untyped("research", (topic) => Search.call({ query: String(topic) }))
+ * ```
  *
  * @since 0.1.0
  * @category constructors

@@ -128,6 +128,15 @@ export const bearer = (tokens: TokenTable): AuthenticatorService => {
  * fails with becomes `UNAUTHENTICATED`, and its text is not sent; but with {@link AuthenticationUnavailable} or a `TimeoutException`
  * nothing was judged, and a client tries again.
  *
+ * @example
+ * ```ts
+ * import { Effect, Redacted } from "effect"
+ * import { bearerWith } from "effect-arcp/auth"
+ *
+ * declare const userOf: (token: string) => Effect.Effect<string | undefined>
+ * const ofDirectory = bearerWith((token) => userOf(Redacted.value(token)))
+ * ```
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -216,7 +225,16 @@ export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")
   Authenticator,
   AuthenticatorService
 >() {
-  /** {@link bearer} as a layer. */
+  /**
+   * {@link bearer} as a layer.
+   *
+   * @example
+   * ```ts
+   * import { Authenticator } from "effect-arcp/auth"
+   *
+   * const AuthLive = Authenticator.layerBearer({ "a-long-random-token": "alice" })
+   * ```
+   */
   static readonly layerBearer = (tokens: TokenTable): Layer.Layer<Authenticator> =>
     Layer.sync(Authenticator, () => bearer(tokens))
   /**
@@ -235,7 +253,22 @@ export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")
     Layer.effect(Authenticator, anonymous),
     Ids.layer
   )
-  /** {@link firstOf} as a layer. */
+  /**
+   * {@link firstOf} as a layer.
+   *
+   * @example
+   * ```ts
+   * import { Redacted } from "effect"
+   * import { Authenticator, bearer } from "effect-arcp/auth"
+   * import { Jwt } from "effect-arcp/auth/jwt"
+   *
+   * declare const secret: Redacted.Redacted<string>
+   * const AuthLive = Authenticator.layerFirstOf([
+   *   bearer({ "a-long-random-token": "operator" }),
+   *   Jwt.jwt({ keys: { secret }, algorithms: ["HS256"] })
+   * ])
+   * ```
+   */
   static readonly layerFirstOf = <E, R>(
     ways: ReadonlyArray<AuthenticatorService | Effect.Effect<AuthenticatorService, E, R>>
   ): Layer.Layer<Authenticator, E, R> =>

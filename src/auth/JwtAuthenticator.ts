@@ -314,6 +314,18 @@ export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, Jw
 /**
  * {@link jwt} as a layer.
  *
+ * @example
+ * ```ts
+ * import { Jwt } from "effect-arcp/auth/jwt"
+ *
+ * const AuthLive = Jwt.layer({
+ *   keys: { jwksUrl: "https://login.example/.well-known/jwks.json" },
+ *   algorithms: ["ES256"],
+ *   issuer: "https://login.example",
+ *   audience: "arcp"
+ * })
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

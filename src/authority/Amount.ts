@@ -104,7 +104,13 @@ const noCurrency = fail(
  * Parses a lease's amount, `currency ":" decimal`.
  *
  * @example
- * parse("USD:5.00") // Right({ currency: "USD", value: 5 })
+ * ```ts
+ * import { Either } from "effect"
+ * import { Amount } from "effect-arcp/authority"
+ *
+ * const price = Either.getOrThrow(Amount.parse("USD:5.00"))
+ * console.log(price.currency, Amount.format(price.value)) // USD 5
+ * ```
  *
  * @since 0.1.0
  * @category decoding
@@ -133,6 +139,15 @@ export const spelled = (text: string): Either.Either<BigDecimal.BigDecimal, Amou
 /**
  * Parses what a charge is spelled as by a program: `"0.0042 USD"` or `"USD:0.0042"`. Unlike {@link parse}, which reads the wire,
  * it takes every spelling of a JavaScript number that is not negative, such as `"9e-7 USD"`.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Amount } from "effect-arcp/authority"
+ *
+ * const cost = Either.getOrThrow(Amount.parseSpend("9e-7 USD"))
+ * console.log(Amount.format(cost.value)) // 0.0000009
+ * ```
  *
  * @since 0.1.0
  * @category decoding
@@ -285,6 +300,15 @@ export const add = (a: BigDecimal.BigDecimal, b: BigDecimal.BigDecimal): BigDeci
 
 /**
  * The difference, exact.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Amount } from "effect-arcp/authority"
+ *
+ * const left = Either.zipWith(Amount.decimal("0.3"), Amount.decimal("0.1"), Amount.subtract)
+ * console.log(Either.map(left, Amount.format)) // 0.2, exactly
+ * ```
  *
  * @since 0.1.0
  * @category combinators

@@ -98,8 +98,12 @@ export const loneSurrogate = /\p{Surrogate}/u
  * `..` is resolved as text, before symbolic links: open the canonical path, not the original.
  *
  * @example
- * path("/data/./a//b/../c/")  // Right("/data/a/c")
- * path("/data/../etc/passwd") // Right("/etc/passwd"), which `/data/**` does not match
+ * ```ts
+ * import { Canonical } from "effect-arcp/authority"
+ *
+ * Canonical.path("/data/./a//b/../c/") // Right("/data/a/c")
+ * Canonical.path("/data/../etc/passwd") // Right("/etc/passwd"), which `/data/**` does not match
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -147,7 +151,11 @@ export const host = (parsed: string): string | undefined => {
  * dots), escapes that are malformed or not UTF-8; more than {@link maxUrlLength}.
  *
  * @example
- * url("HTTPS://API.Example.com:443/a/../b?x=%7e#top") // Right("https://api.example.com/b?x=~")
+ * ```ts
+ * import { Canonical } from "effect-arcp/authority"
+ *
+ * Canonical.url("HTTPS://API.Example.com:443/a/../b?x=%7e#top") // Right("https://api.example.com/b?x=~")
+ * ```
  *
  * @since 0.1.0
  * @category constructors

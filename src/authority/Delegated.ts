@@ -56,6 +56,16 @@ export interface SubsetOptions {
  * A child of a parent with a budget must name a budget in each of the parent's currencies, and in no other. A child without
  * an expiry inherits the parent's ({@link inherit}).
  *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Delegated, Lease } from "effect-arcp/authority"
+ *
+ * const parent = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/**"], "cost.budget": ["USD:1.00"] }))
+ * const child = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/a/*"], "cost.budget": ["USD:0.25"] }))
+ * console.log(Either.isRight(Delegated.isSubset(child, parent))) // true
+ * ```
+ *
  * @since 0.1.0
  * @category predicates
  */
@@ -187,6 +197,16 @@ export const inherit = (child: Lease, parent: Lease): Lease => {
  * patterns within it take its place; patterns that merely overlap, and what is too complex to decide, are left out. The
  * policy's budgets are ceilings: the smaller amount counts, and a currency that only one side limits keeps that limit.
  * The earlier expiry counts.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Delegated, Lease } from "effect-arcp/authority"
+ *
+ * const asked = Either.getOrThrow(Lease.compile({ "fs.read": ["/**"], "net.fetch": ["https://**"] }))
+ * const allowed = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/**"] }))
+ * console.log(Lease.toWire(Delegated.narrow(asked, allowed)).lease) // { "fs.read": ["/data/**"] }
+ * ```
  *
  * @since 0.1.0
  * @category combinators

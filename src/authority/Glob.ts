@@ -156,6 +156,15 @@ export const union = (kind: Kind, globs: ReadonlyArray<Glob>): GlobSet => {
 /**
  * Compiles a set of patterns, within {@link maxPatterns} and {@link maxSetLength}.
  *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Glob } from "effect-arcp/authority"
+ *
+ * const set = Either.getOrThrow(Glob.compileAll("path", ["/data/**", "/tmp/*"]))
+ * console.log(Glob.matches(set, "/data/a/b"), Glob.matches(set, "/tmp/a/b")) // true false
+ * ```
+ *
  * @since 0.1.0
  * @category constructors
  */

@@ -141,7 +141,14 @@ export interface CompileOptions {
  * {@link maxLeaseLength}, `Glob.maxPatterns`, `Glob.maxPatternLength`).
  *
  * @example
- * Lease.compile({ "fs.read": ["/data/**"], "cost.budget": ["USD:5.00"] }, { expires_at: "2026-05-13T23:42:00Z" })
+ * ```ts
+ * import { Lease } from "effect-arcp/authority"
+ *
+ * const lease = Lease.compile(
+ *   { "fs.read": ["/data/**"], "cost.budget": ["USD:5.00"] },
+ *   { expires_at: "2026-05-13T23:42:00Z" }
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category constructors
@@ -303,6 +310,16 @@ export interface Denied {
 /**
  * Whether the lease's patterns cover an operation (§9.3): a synchronous look-up of about a microsecond. Expiry and
  * budget are not looked at. An `agent.delegate` pattern without an `@` covers every version of the agents that it names.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Canonical, Lease } from "effect-arcp/authority"
+ *
+ * const lease = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/**"] }))
+ * const path = Either.getOrThrow(Canonical.path("/data/../etc/passwd"))
+ * console.log(Lease.authorize(lease, "fs.read", path)._tag) // Denied
+ * ```
  *
  * @since 0.1.0
  * @category functions

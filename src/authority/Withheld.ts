@@ -33,8 +33,15 @@ const patternsOf = (lease: WireLease | undefined, capability: string): ReadonlyA
  * is earlier. Empty where all was granted. Patterns are compared by their spelling, which a runtime keeps. The lines are bounded.
  *
  * @example
- * describe({ lease: { "fs.read": ["/**"] }, constraints: undefined }, { lease: { "fs.read": ["/data/**"] }, constraints: undefined })
- * // ['fs.read: "/**" was not granted, only "/data/**"']
+ * ```ts
+ * import { Withheld } from "effect-arcp/authority"
+ *
+ * const lines = Withheld.describe(
+ *   { lease: { "fs.read": ["/**"] }, constraints: undefined },
+ *   { lease: { "fs.read": ["/data/**"] }, constraints: undefined }
+ * )
+ * console.log(lines) // ['fs.read: "/**" was not granted, only "/data/**"']
+ * ```
  *
  * @since 0.1.0
  * @category functions

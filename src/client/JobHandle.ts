@@ -160,6 +160,22 @@ export interface EventsGap {
 /**
  * A job that this client submitted, or attached to.
  *
+ * @example
+ * ```ts
+ * import { Console, Effect, Stream } from "effect"
+ * import type { JobHandle } from "effect-arcp/client"
+ *
+ * const follow = (job: JobHandle<string>) =>
+ *   Effect.gen(function* () {
+ *     yield* Effect.fork(Stream.runForEach(job.events, (event) => Console.log(event.seq, event.kind)))
+ *     return yield* job.result.pipe(
+ *       Effect.timeout("1 minute"),
+ *       Effect.tapErrorTag("TimeoutException", () => job.cancel("took too long")),
+ *       Effect.catchTag("BudgetExhausted", (error) => Effect.succeed(`no money left: ${error.message}`))
+ *     )
+ *   })
+ * ```
+ *
  * @since 0.1.0
  * @category models
  */

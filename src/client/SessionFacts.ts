@@ -1,11 +1,5 @@
 /**
  * What another process needs to go on with a client's session (ARCP 1.1 §6.3): the session, its token, and what was processed.
- *
- * @example
- * // Stored at every change, as JSON that holds the token: keep it like a password.
- * yield* client.sessionChanges.pipe(
- *   Stream.mapEffect(Schema.encode(SessionFactsJson)),
- *   Stream.runForEach((text) => fs.writeFileString("session.json", text)))
  */
 import * as Schema from "effect/Schema"
 import { JobId, SessionId } from "../protocol/Ids.js"
@@ -73,6 +67,30 @@ export interface SessionFacts extends Schema.Schema.Type<typeof SessionFacts> {}
 
 /**
  * {@link SessionFacts} as JSON text, for storage.
+ *
+ * @example
+ * ```ts
+ * import { FileSystem } from "@effect/platform"
+ * import { Effect, Schema, Stream } from "effect"
+ * import { ArcpClient, SessionFactsJson } from "effect-arcp/client"
+ *
+ * // Stored at every change, as JSON that holds the token: keep it like a password.
+ * const keep = Effect.gen(function* () {
+ *   const client = yield* ArcpClient
+ *   const fs = yield* FileSystem.FileSystem
+ *   yield* client.sessionChanges.pipe(
+ *     Stream.mapEffect(Schema.encode(SessionFactsJson)),
+ *     Stream.runForEach((text) => fs.writeFileString("session.json", text))
+ *   )
+ * })
+ *
+ * // The next process goes on with it.
+ * const resumed = Effect.gen(function* () {
+ *   const fs = yield* FileSystem.FileSystem
+ *   const resume = yield* Schema.decode(SessionFactsJson)(yield* fs.readFileString("session.json"))
+ *   return ArcpClient.layer({ resume })
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category schemas

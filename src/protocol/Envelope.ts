@@ -154,6 +154,18 @@ const tooDeep = (text: string, maxDepth: number): boolean => {
 /**
  * Reads JSON text from a peer. Duplicate keys: the last counts; `__proto__` is a plain key.
  *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Envelope, Message } from "effect-arcp/protocol"
+ *
+ * const read = (text: string) =>
+ *   Either.flatMap(
+ *     Either.mapLeft(Envelope.fromText(text), ({ error }) => error),
+ *     Message.decodeClient
+ *   )
+ * ```
+ *
  * @since 0.1.0
  * @category decoding
  */

@@ -213,7 +213,12 @@ const seededRandom = (seed: number): RandomBytes => {
  * Makes ids and secrets.
  *
  * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Ids } from "effect-arcp/protocol"
+ *
  * const id = Effect.flatMap(Ids, (ids) => ids.ulid)
+ * ```
  *
  * @since 0.1.0
  * @category services

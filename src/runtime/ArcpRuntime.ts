@@ -1,13 +1,5 @@
 /**
  * The runtime: every concern's Layer, wired.
- *
- * @example
- * const Main = ArcpRuntime.layer({ name: "demo" }).pipe(
- *   Layer.provide(SummarizeLive),
- *   Layer.provide(WebSocketServer.layer({ port: 7777 })),
- *   Layer.provide(Authenticator.layerBearer({ "secret": "alice" })),
- *   Layer.provide(Store.layerSqlite({ filename: "arcp.db" }))
- * )
  */
 import * as Layer from "effect/Layer"
 import type { Authenticator } from "../auth/Authenticator.js"
@@ -58,6 +50,27 @@ export type RuntimeLayer<Out, In, P extends Replacements> = Layer.Layer<Out, Rep
  * or its server: several runtimes in one program share nothing but what is given to each of them. Every concern is built anew each time
  * that the layer is built.
  *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { Authenticator } from "effect-arcp/auth"
+ * import { ArcpRuntime } from "effect-arcp/runtime"
+ * import { SqliteStore } from "effect-arcp/store/sqlite"
+ * import { WebSocketServer } from "effect-arcp/transport/ws"
+ *
+ * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
+ *
+ * const Main = ArcpRuntime.layer({ name: "demo" }).pipe(
+ *   Layer.provide(EchoLive),
+ *   Layer.provide(WebSocketServer.layer({ port: 7777 })),
+ *   Layer.provide(Authenticator.layerBearer({ secret: "alice" })),
+ *   Layer.provide(SqliteStore.layer({ filename: "arcp.db" }))
+ * )
+ *
+ * const program = Layer.launch(Main)
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */
@@ -68,6 +81,16 @@ export const layer = <const P extends Replacements = {}>(
 /**
  * As {@link layer}, and hands out the runtime's concerns: `Credentials`, with which operators see and retry what an upstream
  * refused to revoke and rotate what is live, `Artifacts`, `JobScheduler` with its counts, and the others, or what replaces them.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { ArcpRuntime, JobScheduler } from "effect-arcp/runtime"
+ *
+ * const counts = Effect.map(JobScheduler, (scheduler) => scheduler.counts()).pipe(
+ *   Effect.provide(ArcpRuntime.layerWithConcerns({ name: "demo" }))
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category layers

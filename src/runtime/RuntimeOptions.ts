@@ -115,11 +115,23 @@ export interface ReplacingOptions<P extends Replacements> extends RuntimeOptions
    * spy is as short as a whole implementation, which ignores it.
    *
    * @example
-   * const Quota = Layer.effect(Budgets, Effect.map(Budgets, (own) => ({
-   *   ...own,
-   *   hold: (jobId, amount) => isOverQuota(jobId) ? Either.left(new BudgetExhausted({ message: "quota" })) : own.hold(jobId, amount)
-   * })))
+   * ```ts
+   * import { Effect, Either, Layer } from "effect"
+   * import { BudgetExhausted } from "effect-arcp/protocol"
+   * import { ArcpRuntime, Budgets } from "effect-arcp/runtime"
+   *
+   * declare const isOverQuota: (jobId: string) => boolean
+   *
+   * const Quota = Layer.effect(
+   *   Budgets,
+   *   Effect.map(Budgets, (own) => ({
+   *     ...own,
+   *     hold: (jobId, amount) =>
+   *       isOverQuota(jobId) ? Either.left(new BudgetExhausted({ message: "quota" })) : own.hold(jobId, amount)
+   *   }))
+   * )
    * const Main = ArcpRuntime.layer({ replace: { budgets: Quota } })
+   * ```
    */
   readonly replace?: P | undefined
 }

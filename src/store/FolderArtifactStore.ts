@@ -218,6 +218,17 @@ export const make = (
 /**
  * Artifacts in a folder. Fails when it cannot be read and written, or is encrypted with another key.
  *
+ * @example
+ * ```ts
+ * import { NodeFileSystem } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { FolderArtifactStore } from "effect-arcp/store"
+ *
+ * const ArtifactsLive = FolderArtifactStore.layer({ directory: "/var/lib/arcp/artifacts" }).pipe(
+ *   Layer.provide(NodeFileSystem.layer)
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -53,6 +53,17 @@ export const make = (
 /**
  * The stores over a `SqlClient`, optionally encrypting payloads, inputs, claims, artifacts and credential handles.
  *
+ * @example
+ * ```ts
+ * import { SqliteClient } from "@effect/sql-sqlite-node"
+ * import { Layer, Redacted } from "effect"
+ * import { Sealer, SqlStore } from "effect-arcp/store/sql"
+ *
+ * const StoreLive = SqlStore.layer({ sealer: Sealer.aesGcm(Redacted.make("32 random bytes, in any spelling")) }).pipe(
+ *   Layer.provide(SqliteClient.layer({ filename: "arcp.db" }))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -105,6 +105,13 @@ const purge = (sql: SqlClient): Effect.Effect<void, StoreError> =>
  * The store, the ledger of credentials and the artifacts in a SQLite file. Fails when the file is damaged, in use, newer than
  * this version, or sealed with another key.
  *
+ * @example
+ * ```ts
+ * import { SqliteStore } from "effect-arcp/store/sqlite"
+ *
+ * const StoreLive = SqliteStore.layer({ filename: "/var/lib/arcp/arcp.db", synchronous: "FULL" })
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

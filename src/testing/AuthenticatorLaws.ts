@@ -271,10 +271,15 @@ const apart = (options: AuthenticatorLawOptions): Rule<Authenticator> =>
 /**
  * The laws of an authenticator, tried with the given credentials.
  *
+ * @example
  * ```ts
- * for (const law of authenticatorLaws(MyDirectory.layer, { accepted: [{ token: "t-1", principal: "alice" }] })) {
- *   it.scopedLive(law.name, () => law.check)
- * }
+ * import { it } from "@effect/vitest"
+ * import { Authenticator } from "effect-arcp/auth"
+ * import { authenticatorLaws } from "effect-arcp/testing"
+ *
+ * const Mine = Authenticator.layerBearer({ "t-1": "alice" })
+ * const laws = authenticatorLaws(Mine, { accepted: [{ token: "t-1", principal: "alice" }] })
+ * for (const law of laws) it.scopedLive(law.name, () => law.check)
  * ```
  *
  * @since 0.1.0

@@ -1,14 +1,6 @@
 /**
  * A store that breaks on command: wraps the store, the ledger and the artifacts below it, and lets their operations fail or
  * hang. Nothing happens by itself; a test asks for each fault through {@link StoreFaults}.
- *
- * @example
- * Effect.gen(function* () {
- *   const faults = yield* StoreFaults
- *   yield* faults.stall("commit")
- *   const submitting = yield* Effect.fork(client.submit(Summarize, input))
- *   yield* faults.heal
- * }).pipe(Effect.provide(runtime.pipe(Layer.provideMerge(FaultyStore.layer), Layer.provide(MemoryStore.layer))))
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -121,6 +113,22 @@ const make = Effect.gen(function* () {
 
 /**
  * Puts faults between a runtime and the stores below it.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { FaultyStore } from "effect-arcp/testing"
+ *
+ * const StoreLive = FaultyStore.layer.pipe(Layer.provide(MemoryStore.layer))
+ *
+ * const outage = Effect.gen(function* () {
+ *   const faults = yield* FaultyStore.StoreFaults
+ *   yield* faults.stall("commit")
+ *   yield* Effect.sleep("5 seconds")
+ *   yield* faults.heal
+ * })
+ * ```
  *
  * @since 0.1.0
  * @category layers

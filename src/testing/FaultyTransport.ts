@@ -181,6 +181,27 @@ const make = (inner: Context.Tag.Service<Connector>) => {
 /**
  * Puts faults between a client and the connector below it.
  *
+ * @example
+ * ```ts
+ * import { it } from "@effect/vitest"
+ * import { Effect } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { ArcpClient } from "effect-arcp/client"
+ * import { FaultyTransport, TestArcp } from "effect-arcp/testing"
+ *
+ * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
+ *
+ * it.effect("survives a drop", () =>
+ *   Effect.gen(function* () {
+ *     const client = yield* ArcpClient
+ *     const faults = yield* FaultyTransport.Faults
+ *     const job = yield* client.submit("echo", "hello")
+ *     yield* faults.cut
+ *     return yield* job.result
+ *   }).pipe(Effect.provide(TestArcp.layer(EchoLive)))
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

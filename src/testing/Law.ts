@@ -1,10 +1,6 @@
 /**
  * Laws: what an implementation of this package's interfaces must do, as plain data that any test runner can run.
  *
- * ```ts
- * for (const law of storeLaws(MyStore.layer)) it.scopedLive(law.name, () => law.check)
- * ```
- *
  * Each law builds the implementation anew, needs no other law, and ends within its time limit, which counts real time under `TestClock`
  * too. The laws use no test library.
  */
@@ -35,6 +31,15 @@ export class LawBroken extends Schema.TaggedError<LawBroken>()("LawBroken", {
 
 /**
  * One rule, and whether an implementation keeps it.
+ *
+ * @example
+ * ```ts
+ * import { it } from "@effect/vitest"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { storeLaws } from "effect-arcp/testing"
+ *
+ * for (const law of storeLaws(MemoryStore.layer)) it.scopedLive(law.name, () => law.check)
+ * ```
  *
  * @since 0.1.0
  * @category models

@@ -182,8 +182,13 @@ const outlives = <E>(place: Effect.Effect<Layer.Layer<CredentialLedger, E>>): Ru
 /**
  * The laws of a credential ledger. Each builds `layer` anew and expects it to be empty.
  *
+ * @example
  * ```ts
- * for (const law of ledgerLaws(MyStore.layer, { durable: true })) it.scopedLive(law.name, () => law.check)
+ * import { it } from "@effect/vitest"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { ledgerLaws } from "effect-arcp/testing"
+ *
+ * for (const law of ledgerLaws(MemoryStore.layer)) it.scopedLive(law.name, () => law.check)
  * ```
  *
  * @since 0.1.0

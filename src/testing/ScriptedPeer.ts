@@ -4,11 +4,6 @@
  * As a client it dials a runtime; as a runtime it accepts a client. It keeps everything that came, hands it out in
  * order, and fails with what did come when something else was expected. It does nothing by itself: no heartbeat, no
  * acknowledgement.
- *
- * @example
- * const peer = yield* ScriptedPeer.dial
- * yield* peer.send("session.hello", { auth: { token: "secret" } })
- * const welcome = yield* peer.expect("session.welcome")
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -143,6 +138,18 @@ export const make = (connection: Connection): Effect.Effect<ScriptedPeer, never,
 /**
  * Dials, as a client.
  *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { ScriptedPeer } from "effect-arcp/testing"
+ *
+ * const greet = Effect.gen(function* () {
+ *   const peer = yield* ScriptedPeer.dial
+ *   yield* peer.send("session.hello", { auth: { token: "secret" } })
+ *   return yield* peer.expect("session.welcome")
+ * })
+ * ```
+ *
  * @since 0.1.0
  * @category constructors
  */
@@ -153,6 +160,19 @@ export const dial: Effect.Effect<ScriptedPeer, TransportError, Connector | Ids |
 
 /**
  * Every client that connects, as a runtime.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { ScriptedPeer } from "effect-arcp/testing"
+ *
+ * const runtime = Stream.runForEach(ScriptedPeer.accept, (peer) =>
+ *   Effect.gen(function* () {
+ *     yield* peer.expect("session.hello")
+ *     yield* peer.send("session.welcome", { resume_token: "token", capabilities: {} }, { session_id: "sess_1" })
+ *   })
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category constructors

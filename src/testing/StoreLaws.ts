@@ -389,8 +389,13 @@ const outlives = <E>(place: Effect.Effect<Layer.Layer<Store, E>>): Rule<never> =
  * The laws of a store. Each builds `layer` anew and expects it to be empty: for a store in a file, `layer` names a new file whenever it is
  * built.
  *
+ * @example
  * ```ts
- * for (const law of storeLaws(MyStore.layer)) it.scopedLive(law.name, () => law.check)
+ * import { it } from "@effect/vitest"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { storeLaws } from "effect-arcp/testing"
+ *
+ * for (const law of storeLaws(MemoryStore.layer)) it.scopedLive(law.name, () => law.check)
  * ```
  *
  * @since 0.1.0

@@ -3,14 +3,6 @@
  *
  * Everything passes through the encoder, as over a network. Time is `Clock`'s, so `TestClock` drives every timer; ids
  * come from a seed, so a test sees the same ids in every run. Not covered: real sockets, real files, crashes.
- *
- * @example
- * it.effect("summarizes", () =>
- *   Effect.gen(function*() {
- *     const client = yield* ArcpClient
- *     const job = yield* client.submit(Summarize, { path: "/a.txt" })
- *     expect(yield* job.result).toEqual({ summary: "…" })
- *   }).pipe(Effect.provide(TestArcp.layer(SummarizeLive))))
  */
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -41,6 +33,25 @@ export interface TestOptions<P extends ArcpRuntime.Replacements = {}> {
 
 /**
  * A client of a runtime that hosts the given agents, and the faults of the connection between them.
+ *
+ * @example
+ * ```ts
+ * import { expect, it } from "@effect/vitest"
+ * import { Effect } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { ArcpClient } from "effect-arcp/client"
+ * import { TestArcp } from "effect-arcp/testing"
+ *
+ * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
+ *
+ * it.effect("echoes", () =>
+ *   Effect.gen(function* () {
+ *     const client = yield* ArcpClient
+ *     const job = yield* client.submit("echo", { text: "hello" })
+ *     expect(yield* job.result).toEqual({ text: "hello" })
+ *   }).pipe(Effect.provide(TestArcp.layer(EchoLive)))
+ * )
+ * ```
  *
  * @since 0.1.0
  * @category layers

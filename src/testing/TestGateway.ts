@@ -4,11 +4,6 @@
  *
  * Nothing goes wrong by itself; a test asks for each fault. Refusals have the status and body of LiteLLM's. Not covered: a
  * network, spending that is counted late, more than one node.
- *
- * @example
- * const gateway = yield* TestGateway
- * yield* gateway.failRevokes(2)
- * yield* gateway.call(credential.value, { model: "tier-fast/a", cost: "0.83 USD" })
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -345,6 +340,22 @@ const make = (options: TestGatewayOptions, ids: Context.Tag.Service<Ids>) => {
 
 /**
  * A gateway for tests, and what mints its keys.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Ids } from "effect-arcp/protocol"
+ * import { TestGateway } from "effect-arcp/testing"
+ *
+ * const GatewayLive = TestGateway.layer({ keysPerJob: 1 }).pipe(Layer.provide(Ids.layerSeeded(1)))
+ *
+ * const spend = (key: string) =>
+ *   Effect.gen(function* () {
+ *     const gateway = yield* TestGateway
+ *     yield* gateway.failRevokes(2)
+ *     yield* gateway.call(key, { model: "tier-fast/a", cost: "0.83 USD" })
+ *   })
+ * ```
  *
  * @since 0.1.0
  * @category services

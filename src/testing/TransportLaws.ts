@@ -424,8 +424,13 @@ const serverCloses = <E>(layer: Layer.Layer<Both, E>, codes: boolean, single: bo
 /**
  * The laws of a transport: `layer` is a server and a connector to it.
  *
+ * @example
  * ```ts
- * for (const law of transportLaws(MyTransport.layer)) it.scopedLive(law.name, () => law.check)
+ * import { it } from "@effect/vitest"
+ * import { transportLaws } from "effect-arcp/testing"
+ * import { MemoryTransport } from "effect-arcp/transport"
+ *
+ * for (const law of transportLaws(MemoryTransport.layerEncoded)) it.scopedLive(law.name, () => law.check)
  * ```
  *
  * @since 0.1.0

@@ -133,6 +133,24 @@ export const layer: Layer.Layer<Server | Connector> = layerWith({})
 /**
  * A server and its connector; every object frame passes through its JSON text.
  *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { Authenticator } from "effect-arcp/auth"
+ * import { ArcpClient } from "effect-arcp/client"
+ * import { ArcpRuntime } from "effect-arcp/runtime"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { MemoryTransport } from "effect-arcp/transport"
+ *
+ * const Both = ArcpClient.layer().pipe(
+ *   Layer.provide(ArcpRuntime.layer()),
+ *   Layer.provide(Agent.untyped("echo", (input) => Effect.succeed(input))),
+ *   Layer.provide(MemoryTransport.layerEncoded),
+ *   Layer.provide([Authenticator.layerAnonymous, MemoryStore.layer])
+ * )
+ * ```
+ *
  * @since 0.1.0
  * @category layers
  */

@@ -30,11 +30,12 @@ export const combine = (servers: ReadonlyArray<typeof Server.Service>): typeof S
 /**
  * A layer that listens on all of `layers` at once. If one of them cannot listen, none does.
  *
+ * @example
  * ```ts
- * const Listen = Servers.mergeAll(
- *   WebSocketServer.layer({ port: 7777 }),
- *   StdioTransport.layerServer()
- * )
+ * import { Servers } from "effect-arcp/transport"
+ * import { StdioTransport, WebSocketServer } from "effect-arcp/transport/node"
+ *
+ * const Listen = Servers.mergeAll(WebSocketServer.layer({ port: 7777 }), StdioTransport.layerServer())
  * ```
  *
  * @since 0.1.0

@@ -137,8 +137,11 @@ export const takeStdout: Effect.Effect<Writable> = Effect.sync(stdout.take)
  * A server of exactly one connection, which is there from the start. Its `connections` ends when that connection has ended:
  * then the process has nothing left to do.
  *
+ * @example
  * ```ts
- * StdioTransport.layerServer() // process.stdin and process.stdout
+ * import { StdioTransport } from "effect-arcp/transport/stdio"
+ *
+ * const Listen = StdioTransport.layerServer() // process.stdin and process.stdout
  * ```
  *
  * @since 0.1.0
@@ -242,16 +245,19 @@ const connector = (options: SpawnOptions): typeof Connector.Service => ({
 /**
  * Spawns a child runtime and talks to it over its stdin and stdout.
  *
- * ```ts
- * StdioTransport.layerClient({ command: "arcp", args: ["serve", "--stdio", "--demo"] })
- * ```
- *
  * The child runs in a process group of its own. When the scope closes: its stdin is closed; if it does not exit in `exitTimeout` it gets
  * SIGTERM, and after `killTimeout` its group gets SIGKILL. What it has started and left behind is ended with it, unless it has left the
  * group (`setsid`).
  *
  * Lines of text before the first frame are passed on as frames, which a client ignores. A byte-order mark, text without a line end, or a
  * frame without one end the connection with 1002 and a reason that quotes them.
+ *
+ * @example
+ * ```ts
+ * import { StdioTransport } from "effect-arcp/transport/stdio"
+ *
+ * const Child = StdioTransport.layerClient({ command: "arcp", args: ["serve", "--stdio", "--demo"] })
+ * ```
  *
  * @since 0.1.0
  * @category layers

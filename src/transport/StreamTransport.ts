@@ -78,8 +78,13 @@ export const makeClient = <E, R>(
 /**
  * A connector whose every connection is a new pair of Streams.
  *
+ * @example
  * ```ts
- * StreamTransport.layerClient({ open: openSerialPort, address: "serial:/dev/ttyUSB0" })
+ * import type { Effect } from "effect"
+ * import { type ConnectionStreams, StreamTransport } from "effect-arcp/transport"
+ *
+ * declare const openSerialPort: Effect.Effect<ConnectionStreams, Error>
+ * const Dial = StreamTransport.layerClient({ open: openSerialPort, address: "serial:/dev/ttyUSB0" })
  * ```
  *
  * @since 0.1.0
@@ -147,8 +152,13 @@ const taking = <E, R>(options: ServerOptions<E, R>, acceptor: Acceptor, alive: S
  *
  * Each `Connection` is run as a pair of Streams too, so that the bounds of this server hold for it, and {@link Server} restricts it.
  *
+ * @example
  * ```ts
- * StreamTransport.layerServer({ peers: Stream.fromQueue(dialled), address: "quic://0.0.0.0:7777" })
+ * import { type Queue, Stream } from "effect"
+ * import { type ConnectionStreams, StreamTransport } from "effect-arcp/transport"
+ *
+ * declare const dialled: Queue.Dequeue<ConnectionStreams>
+ * const Listen = StreamTransport.layerServer({ peers: Stream.fromQueue(dialled), address: "quic://0.0.0.0:7777" })
  * ```
  *
  * @since 0.1.0

@@ -80,8 +80,17 @@ export const settings = (owner: string, options: StreamsOptions): streamsEndpoin
  * `send` returns once its frames are queued, and waits while `highWaterBytes` wait already: interrupted while it waits, it has sent
  * nothing. What is queued and has not gone through the Sink is lost where the connection ends by itself.
  *
+ * @example
  * ```ts
- * Connection.fromStreams({
+ * import type { Effect, Sink, Stream } from "effect"
+ * import { Connection } from "effect-arcp/transport"
+ *
+ * declare const port: {
+ *   readonly bytes: Stream.Stream<Uint8Array>
+ *   readonly sink: Sink.Sink<void, Uint8Array>
+ *   readonly hangUp: Effect.Effect<void>
+ * }
+ * const connection = Connection.fromStreams({
  *   inbound: Connection.readLines(port.bytes),
  *   outbound: Connection.writeLines(port.sink),
  *   close: () => port.hangUp,

@@ -168,8 +168,11 @@ const connector = (options: Options): typeof Connector.Service => ({
 /**
  * Dials with `ws`.
  *
+ * @example
  * ```ts
- * WebSocketClient.layer({ url: "wss://agents.example/arcp" })
+ * import { WebSocketClient } from "effect-arcp/transport/ws"
+ *
+ * const Dial = WebSocketClient.layer({ url: "wss://agents.example/arcp" })
  * ```
  *
  * @since 0.1.0

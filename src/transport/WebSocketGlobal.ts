@@ -258,8 +258,11 @@ const connector = (options: Options): typeof Connector.Service => ({
 /**
  * Dials with the global `WebSocket`.
  *
+ * @example
  * ```ts
- * WebSocketGlobal.layer({ url: "wss://agents.example/arcp" })
+ * import { WebSocketGlobal } from "effect-arcp/transport"
+ *
+ * const Dial = WebSocketGlobal.layer({ url: "wss://agents.example/arcp" })
  * ```
  *
  * @since 0.1.0

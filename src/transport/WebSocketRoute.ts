@@ -7,11 +7,7 @@
  * end of the application's fibers cannot write an HTTP answer into the WebSocket.
  *
  * Middleware runs before the route. If it waits (a session look-up), wrap the Node server in {@link guardUpgrades}, so that
- * a reset meanwhile is not an uncaught error:
- *
- * ```ts
- * NodeHttpServer.layer(() => WebSocketRoute.guardUpgrades(createServer()), { port: 3000 })
- * ```
+ * a reset meanwhile is not an uncaught error.
  */
 import { IncomingMessage, type Server as HttpServer, type ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
@@ -44,6 +40,15 @@ const heads = new WeakMap<IncomingMessage, Buffer>()
 /**
  * Prepares a Node server for upgrades: their sockets get an error listener at once, and what came in one packet with the
  * request is kept for the route. Returns the server.
+ *
+ * @example
+ * ```ts
+ * import { NodeHttpServer } from "@effect/platform-node"
+ * import { WebSocketRoute } from "effect-arcp/transport/platform"
+ * import { createServer } from "node:http"
+ *
+ * const HttpLive = NodeHttpServer.layer(() => WebSocketRoute.guardUpgrades(createServer()), { port: 3000 })
+ * ```
  *
  * @since 0.1.0
  * @category combinators
@@ -103,9 +108,17 @@ const takeSocket = (request: IncomingMessage, response: ServerResponse): void =>
 /**
  * A server on a route of the application's `HttpLayerRouter`.
  *
+ * @example
  * ```ts
+ * import { HttpLayerRouter } from "@effect/platform"
+ * import { NodeHttpServer } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { ArcpRuntime } from "effect-arcp/runtime"
+ * import { WebSocketRoute } from "effect-arcp/transport/platform"
+ * import { createServer } from "node:http"
+ *
  * const Arcp = ArcpRuntime.layer({ name: "demo" }).pipe(Layer.provide(WebSocketRoute.layer("/arcp")))
- * HttpLayerRouter.serve(Layer.mergeAll(Pages, Arcp)).pipe(Layer.provide(NodeHttpServer.layer(createServer, { port: 3000 })))
+ * const Main = HttpLayerRouter.serve(Arcp).pipe(Layer.provide(NodeHttpServer.layer(createServer, { port: 3000 })))
  * ```
  *
  * @since 0.1.0

@@ -190,11 +190,14 @@ export const make = (options: LayerOptions): Effect.Effect<typeof Server.Service
 /**
  * Listens on a server of its own.
  *
- * ```ts
- * WebSocketServer.layer({ port: 7777 })
- * ```
- *
  * Fails with {@link TransportError} (`operation: "listen"`), which says what to do.
+ *
+ * @example
+ * ```ts
+ * import { WebSocketServer } from "effect-arcp/transport/ws"
+ *
+ * const Listen = WebSocketServer.layer({ port: 7777 }) // ws://127.0.0.1:7777/arcp
+ * ```
  *
  * @since 0.1.0
  * @category layers

@@ -117,12 +117,25 @@ export interface Issued {
  * Mints, revokes and, where the upstream can, rotates credentials.
  *
  * @example
+ * ```ts
+ * import { Effect, Layer, Redacted } from "effect"
+ * import type { Amount } from "effect-arcp/authority"
+ * import { CredentialProvisioner, type ProvisionError, type RevokeError } from "effect-arcp/runtime"
+ *
+ * declare const mint: (
+ *   name: string,
+ *   cap: Amount.Amounts
+ * ) => Effect.Effect<{ readonly id: string; readonly secret: string }, ProvisionError>
+ * declare const remove: (id: string) => Effect.Effect<void, RevokeError>
+ *
  * const Provisioner = Layer.succeed(CredentialProvisioner, {
- *   issue: ({ reference, remaining }) => Effect.map(mint(reference, remaining), (key) => [
- *     { handle: key.id, value: Redacted.make(key.secret), endpoint: "https://search.example/v1" }
- *   ]),
+ *   issue: ({ reference, remaining }) =>
+ *     Effect.map(mint(reference, remaining), (key) => [
+ *       { handle: key.id, value: Redacted.make(key.secret), endpoint: "https://search.example/v1" }
+ *     ]),
  *   revoke: (handle) => remove(handle)
  * })
+ * ```
  *
  * @since 0.1.0
  * @category services

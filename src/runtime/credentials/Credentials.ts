@@ -165,7 +165,13 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
    * response bodies as objects or text, and their causes. Nothing of the upstream's text is repeated.
    *
    * @example
-   * callModel.pipe(Effect.mapError((error) => Credentials.translate(error) ?? error))
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Credentials } from "effect-arcp/runtime"
+   *
+   * declare const callModel: Effect.Effect<string, Error>
+   * const call = callModel.pipe(Effect.mapError((error) => Credentials.translate(error) ?? error))
+   * ```
    */
   static readonly translate: (error: unknown) => BudgetExhausted | PermissionDenied | undefined = translate
 }

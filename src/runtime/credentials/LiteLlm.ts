@@ -320,9 +320,17 @@ export const make = (
  * Credentials from a LiteLLM proxy.
  *
  * @example
- * LiteLlm.layer({ url: "https://litellm.example", masterKey, models: ["tier-fast/a", "tier-fast/b"] }).pipe(
- *   Layer.provide(FetchHttpClient.layer)
- * )
+ * ```ts
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Layer, Redacted } from "effect"
+ * import { LiteLlm } from "effect-arcp/runtime"
+ *
+ * const ProvisionerLive = LiteLlm.layer({
+ *   url: "https://litellm.example",
+ *   masterKey: Redacted.make("sk-master"),
+ *   models: ["tier-fast/a", "tier-fast/b"]
+ * }).pipe(Layer.provide(FetchHttpClient.layer))
+ * ```
  *
  * @since 0.1.0
  * @category layers

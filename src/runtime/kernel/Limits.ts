@@ -287,6 +287,13 @@ const leastFrameBytes = 4_096
 /**
  * The bounds that hold.
  *
+ * @example
+ * ```ts
+ * import { Limits } from "effect-arcp/runtime"
+ *
+ * const LimitsLive = Limits.layer({ handshakeTimeout: "5 seconds" })
+ * ```
+ *
  * @since 0.1.0
  * @category references
  */

@@ -30,6 +30,13 @@ export interface ObservationPolicyShape {
 /**
  * Who may observe whose jobs. Without a layer: only the same principal (§14).
  *
+ * @example
+ * ```ts
+ * import { ObservationPolicy } from "effect-arcp/runtime"
+ *
+ * const EveryoneMayWatch = ObservationPolicy.layer({ visibility: () => "observe", listed: () => "all" })
+ * ```
+ *
  * @since 0.1.0
  * @category references
  */
@@ -85,6 +92,16 @@ export const grantsAnonymousToolsOnly = (policy: LeasePolicyShape): boolean => p
  * What jobs may be granted. Without a layer: what was asked for, but no system folder, and to anonymous principals `tool.call` only;
  * models only as named; a spent budget is not fatal. A runtime that admits anonymous principals without a policy's `allowed` logs a
  * warning at its start.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Lease } from "effect-arcp/authority"
+ * import { LeasePolicy } from "effect-arcp/runtime"
+ *
+ * const most = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/**"], "cost.budget": ["USD:5.00"] }))
+ * const PolicyLive = LeasePolicy.layer({ allowed: (principal) => (principal.claims.admin === true ? undefined : most) })
+ * ```
  *
  * @since 0.1.0
  * @category references
