@@ -8,7 +8,7 @@ import { entriesOf, type Manifest } from "./manifest.js"
 const root = fileURLToPath(new URL("../", import.meta.url)).replaceAll("\\", "/")
 const manifest = JSON.parse(readFileSync(`${root}package.json`, "utf8")) as Manifest
 const { options } = ts.convertCompilerOptionsFromJson(
-  { module: "NodeNext", moduleResolution: "NodeNext", target: "ES2022", types: [] },
+  { module: "NodeNext", moduleResolution: "NodeNext", target: "ES2022", strict: true, types: [] },
   root
 )
 const paths = [...entriesOf(manifest).values()].map((path) => root + path)

@@ -169,6 +169,25 @@ const renamed = (declaration: ts.Declaration): ts.Node | undefined =>
     ? declaration.type.typeName
     : undefined
 
+/** Every error has them, and their names say all. */
+const ofEveryError: ReadonlySet<string> = new Set(["message", "cause"])
+
+/** The fields that the call behind `extends` gives a class: `class A extends Schema.TaggedError<A>()("A", { field: ... })`. */
+const fieldsOf = (checker: ts.TypeChecker, declaration: ts.Declaration): ReadonlyArray<ts.PropertyAssignment> => {
+  const symbol = ts.isClassDeclaration(declaration) && declaration.name && checker.getSymbolAtLocation(declaration.name)
+  if (!ts.isClassDeclaration(declaration) || !symbol) return []
+  const type = checker.getDeclaredTypeOfSymbol(symbol)
+  const calls = (declaration.heritageClauses ?? []).flatMap(({ types }) => types.map(({ expression }) => expression))
+  return calls
+    .filter(ts.isCallExpression)
+    .flatMap((call) => call.arguments.filter(ts.isObjectLiteralExpression))
+    .flatMap(({ properties }) => properties.filter(ts.isPropertyAssignment))
+    .filter((field) => {
+      const name = field.name.getText()
+      return type.getProperty(name) !== undefined && !ofEveryError.has(name) && beginsLine(field)
+    })
+}
+
 /** The functions that a constant record gathers: `export const Connection = { fromStreams }`. */
 const gathered = (declaration: ts.Declaration): ReadonlyArray<ts.ShorthandPropertyAssignment> =>
   ts.isVariableDeclaration(declaration) &&
@@ -209,6 +228,9 @@ export const checkDocs = (program: ts.Program, root: string, manifest: Manifest)
     seen.add(holder)
     for (const [rule, message] of faultsOf(docOf(holder))) report(rule, entry, name, holder, message)
     membersOf(declaration, (member, path) => checkMember(entry, [name, ...path].join("."), member, member))
+    for (const field of fieldsOf(checker, declaration)) {
+      checkMember(entry, `${name}.${field.name.getText()}`, field, field)
+    }
     for (const part of gathered(declaration)) {
       for (const own of checker.getShorthandAssignmentValueSymbol(part)?.declarations ?? []) {
         checkMember(entry, `${name}.${part.name.text}`, part, holderOf(own))

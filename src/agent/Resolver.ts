@@ -15,6 +15,7 @@ import * as Schema from "effect/Schema"
  * @category errors
  */
 export class ResolveError extends Schema.TaggedError<ResolveError>()("ResolveError", {
+  /** The name that was to be resolved. */
   hostname: Schema.String,
   message: Schema.String
 }) {}

@@ -77,6 +77,7 @@ export const maxNameLength = 256
  * @category errors
  */
 export class CanonicalError extends Schema.TaggedError<CanonicalError>()("CanonicalError", {
+  /** What kind of target it is. */
   resource: Schema.Literal("path", "url", "name"),
   message: Schema.String
 }) {}

@@ -19,6 +19,7 @@ export class ClientClosed extends Schema.TaggedError<ClientClosed>()("ClientClos
  * @category errors
  */
 export class SessionEnded extends Schema.TaggedError<SessionEnded>()("SessionEnded", {
+  /** Why it ended. `refused`: the runtime refused the session; `gave_up`: no more attempts were allowed. */
   reason: Schema.Literal("unauthenticated", "taken_over", "refused", "gave_up", "incompatible"),
   message: Schema.String
 }) {}
@@ -45,6 +46,7 @@ export class RequestTimeout extends Schema.TaggedError<RequestTimeout>()("Reques
  * @category errors
  */
 export class NotNegotiated extends Schema.TaggedError<NotNegotiated>()("NotNegotiated", {
+  /** The feature that the request needs. */
   feature: Schema.String,
   message: Schema.String
 }) {}
@@ -56,6 +58,7 @@ export class NotNegotiated extends Schema.TaggedError<NotNegotiated>()("NotNegot
  * @category errors
  */
 export class ResultInvalid extends Schema.TaggedError<ResultInvalid>()("ResultInvalid", {
+  /** The job. */
   jobId: Schema.String,
   message: Schema.String
 }) {}
@@ -69,12 +72,14 @@ export class ResultInvalid extends Schema.TaggedError<ResultInvalid>()("ResultIn
  * @category errors
  */
 export class EventsMissed extends Schema.TaggedError<EventsMissed>()("EventsMissed", {
+  /** The job. */
   jobId: Schema.String,
   /**
-   * The first number that is gone, and the last. Of the receiving session where the client's own buffer ran over; of the
+   * The first number that is gone. Of the receiving session where the client's own buffer ran over; of the
    * session that owns the job where the runtime's history starts later, as in `subscribed_from`.
    */
   from: Schema.Number,
+  /** The last number that is gone, as {@link from} counts. */
   to: Schema.Number,
   /** How many are gone. Where the runtime's history starts later, at most so many: other jobs have numbers in between. */
   missed: Schema.Number,
@@ -89,6 +94,7 @@ export class EventsMissed extends Schema.TaggedError<EventsMissed>()("EventsMiss
  * @category errors
  */
 export class ResultStreamed extends Schema.TaggedError<ResultStreamed>()("ResultStreamed", {
+  /** The job. */
   jobId: Schema.String,
   message: Schema.String
 }) {}
@@ -100,6 +106,7 @@ export class ResultStreamed extends Schema.TaggedError<ResultStreamed>()("Result
  * @category errors
  */
 export class ResultTooLarge extends Schema.TaggedError<ResultTooLarge>()("ResultTooLarge", {
+  /** The job. */
   jobId: Schema.String,
   /** Bytes that have come. */
   size: Schema.Number,

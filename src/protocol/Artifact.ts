@@ -59,9 +59,13 @@ const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/, { description
  * @category schemas
  */
 export const Put = Schema.Struct({
+  /** A media type with its parameters, of at most 256 characters. */
   content_type: ShortText,
+  /** The bytes in base64. */
   data: Schema.String,
+  /** What the digest of the bytes should be: 64 lower-case hex digits. */
   sha256: optional(Sha256),
+  /** Seconds for which it should be kept. */
   retain_seconds: optional(PositiveInt)
 })
 
@@ -80,12 +84,19 @@ export type Put = typeof Put.Type
  * @category schemas
  */
 export const Ref = Schema.Struct({
+  /** The `id` of the message that this answers. */
   request_id: optional(Id),
+  /** The artifact's id. */
   artifact_id: Id,
+  /** `arcp://artifact/<id>`. */
   uri: Schema.String,
+  /** A media type with its parameters. */
   content_type: Schema.String,
+  /** Bytes. */
   byte_size: Seq,
+  /** The digest of the bytes: 64 lower-case hex digits. */
   sha256: Schema.String,
+  /** ISO 8601, UTC. */
   expires_at: optional(Schema.String)
 })
 
@@ -120,10 +131,15 @@ export type Fetch = typeof Fetch.Type
  * @category schemas
  */
 export const Data = Schema.Struct({
+  /** The `id` of the message that this answers. */
   request_id: optional(Id),
+  /** The artifact's id. */
   artifact_id: Id,
+  /** A media type with its parameters. */
   content_type: Schema.String,
+  /** The bytes in base64. */
   data: Schema.String,
+  /** The digest of the bytes: 64 lower-case hex digits. */
   sha256: Schema.String
 })
 

@@ -102,9 +102,13 @@ export type ErrorDetails = typeof ErrorDetails.Type
  * @category schemas
  */
 export const ErrorPayload = Schema.Struct({
+  /** A code of §12, or a vendor's. */
   code: Schema.NonEmptyString,
+  /** For people, one line. */
   message: Schema.String,
+  /** Whether a naive retry can succeed. */
   retryable: Schema.Boolean,
+  /** A JSON object, specific to the code. */
   details: Schema.optional(ErrorDetails)
 })
 
@@ -117,8 +121,11 @@ export const ErrorPayload = Schema.Struct({
 export type ErrorPayload = typeof ErrorPayload.Type
 
 const fields = <C extends ErrorCode>(code: C) => ({
+  /** For people, one line. */
   message: Schema.String,
+  /** Whether a naive retry can succeed. Default: what the table says of the code. */
   retryable: Schema.optionalWith(Schema.Boolean, { default: () => errorTable[code].retryable }),
+  /** A JSON object, specific to the code. */
   details: Schema.optional(ErrorDetails)
 })
 
@@ -326,9 +333,12 @@ export const permanentError = (message: string, details?: ErrorDetails): Interna
  * @category errors
  */
 export class VendorError extends Schema.TaggedError<VendorError>()("VendorError", {
+  /** The code: none of the table of §12. */
   code: Schema.NonEmptyString,
   message: Schema.String,
+  /** Whether a naive retry can succeed. Default false. */
   retryable: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  /** A JSON object, specific to the code. */
   details: Schema.optional(ErrorDetails)
 }) {}
 
@@ -345,7 +355,9 @@ const agentFailureCode = "AGENT_FAILURE"
  */
 export class AgentFailure extends Schema.TaggedError<AgentFailure>()("AgentFailure", {
   message: Schema.String,
+  /** Whether a naive retry can succeed. Default false. */
   retryable: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  /** `error`, and `encoded` or `fields`. */
   details: Schema.optional(ErrorDetails)
 }) {
   /** The code on the wire: `AGENT_FAILURE`. */

@@ -41,9 +41,13 @@ const LogLevelIn = Schema.String.pipe(
  * @category schemas
  */
 export const Log = Schema.Struct({
+  /** One of {@link logLevels}, in any case. */
   level: LogLevelIn,
+  /** The line. */
   message: Schema.String,
+  /** The annotations of a line of Effect's logger: an object. */
   annotations: Schema.optional(Schema.Unknown),
+  /** The spans of a line of Effect's logger: name to milliseconds. */
   spans: Schema.optional(Schema.Unknown)
 })
 
@@ -70,8 +74,11 @@ export const ToolCall = Schema.Struct({ tool: Schema.String, args: Schema.option
  * @category schemas
  */
 export const ToolResult = Schema.Struct({
+  /** Joins a `tool_call` to its `tool_result`. */
   call_id: Id,
+  /** What the call returned, where it did not fail. */
   result: Schema.optional(Schema.Unknown),
+  /** The error, where the call failed. */
   error: optional(Schema.Struct({ ...ErrorPayload.fields, retryable: optional(Schema.Boolean) }))
 })
 
@@ -90,9 +97,13 @@ export const Status = Schema.Struct({ phase: Schema.String, message: optional(Sc
  * @category schemas
  */
 export const Metric = Schema.Struct({
+  /** The name; one that begins with `cost.` is a charge (§9.6). */
   name: Schema.NonEmptyString,
+  /** A finite number. */
   value: Finite,
+  /** The unit; for a charge its currency. */
   unit: optional(Schema.String),
+  /** What the value is broken down by. */
   dimensions: optional(JsonObject)
 })
 
@@ -103,9 +114,13 @@ export const Metric = Schema.Struct({
  * @category schemas
  */
 export const ArtifactRef = Schema.Struct({
+  /** Where the artifact is: any URI. */
   uri: Schema.String,
+  /** A media type with its parameters. */
   content_type: Schema.String,
+  /** Bytes. */
   byte_size: optional(Seq),
+  /** The digest of the bytes: 64 lower-case hex digits. */
   sha256: optional(Schema.String)
 })
 
@@ -116,11 +131,17 @@ export const ArtifactRef = Schema.Struct({
  * @category schemas
  */
 export const Delegate = Schema.Struct({
+  /** The delegation's id (§10). */
   delegate_id: Id,
+  /** The child, where it was started. */
   child_job_id: optional(Id),
+  /** `name`, or `name@version`. */
   agent: Schema.String,
+  /** Any JSON; absent counts as no input. */
   input: Schema.optional(Schema.Unknown),
+  /** The capabilities that are asked for (§9.2). */
   lease_request: optional(WireLease),
+  /** The constraints (§9.5). */
   lease_constraints: optional(WireLeaseConstraints)
 })
 
@@ -131,9 +152,13 @@ export const Delegate = Schema.Struct({
  * @category schemas
  */
 export const Progress = Schema.Struct({
+  /** 0 or more. */
   current: NonNegative,
+  /** 0 or more; absent: not known. */
   total: optional(NonNegative),
+  /** What is counted. */
   units: optional(Schema.String),
+  /** What is done at the moment, for people. */
   message: optional(Schema.String)
 })
 
@@ -144,10 +169,15 @@ export const Progress = Schema.Struct({
  * @category schemas
  */
 export const ResultChunk = Schema.Struct({
+  /** The stream of chunks that is the result (§8.4). */
   result_id: Id,
+  /** Its place in the stream, from 0 on. */
   chunk_seq: Seq,
+  /** The text, or the bytes in base64. */
   data: Schema.String,
+  /** How `data` is to be read. */
   encoding: Schema.Literal("utf8", "base64"),
+  /** Whether chunks follow. */
   more: Schema.Boolean
 })
 
@@ -185,8 +215,11 @@ export type Bodies = { readonly [K in CoreEventKind]: (typeof bodies)[K]["Type"]
  * @category schemas
  */
 export const EventPayload = Schema.Struct({
+  /** The kind (§8.2). */
   kind: Schema.NonEmptyString,
+  /** When it was emitted: ISO 8601, UTC. */
   ts: optional(Schema.String),
+  /** The body, by its kind. */
   body: Schema.optional(Schema.Unknown)
 })
 

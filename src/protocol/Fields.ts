@@ -322,10 +322,16 @@ export type WireBudget = typeof WireBudget.Type
  * @category schemas
  */
 export const WireCredential = Schema.Struct({
+  /** Its id; the same before and after a rotation. */
   id: Id,
+  /** How it is presented, such as `bearer`. */
   scheme: Schema.String,
+  /** The secret. */
   value: Schema.String,
+  /** The base URL at which it is valid. */
   endpoint: Schema.String,
+  /** Which API is spoken there; advisory. */
   profile: optional(Schema.String),
+  /** What the upstream itself enforces of the lease. */
   constraints: optional(JsonObject)
 })

@@ -24,11 +24,17 @@ import { JobStatus } from "./Session.js"
  * @category schemas
  */
 export const Submit = Schema.Struct({
+  /** `name`, or `name@version`. */
   agent: Schema.String,
+  /** Any JSON; absent counts as no input. */
   input: Schema.optional(Schema.Unknown),
+  /** The capabilities that are asked for (§9.2). */
   lease_request: optional(WireLease),
+  /** The constraints (§9.5). */
   lease_constraints: optional(WireLeaseConstraints),
+  /** Repeats of a submit have the same key (§7.2); 1 to 256 characters. */
   idempotency_key: optional(Id),
+  /** Seconds after which the job is stopped, 1 or more. */
   max_runtime_sec: optional(PositiveInt)
 })
 
@@ -63,16 +69,27 @@ export type Credential = typeof Credential.Type
  * @category schemas
  */
 export const Accepted = Schema.Struct({
+  /** The `id` of the message that this answers. */
   request_id: optional(Id),
+  /** The job. */
   job_id: Id,
+  /** `name@version`, as resolved. */
   agent: optional(Schema.String),
+  /** The effective lease: what was granted. */
   lease: optional(WireLease),
+  /** The constraints (§9.5). */
   lease_constraints: optional(WireLeaseConstraints),
+  /** Currency to what was granted. */
   budget: optional(WireBudget),
+  /** Provisioned credentials (§9.8), for owners only. Their values are secrets. */
   credentials: optional(Schema.Array(Credential)),
+  /** ISO 8601, UTC. */
   accepted_at: optional(Schema.String),
+  /** 32 hex digits (§11). */
   trace_id: optional(Schema.String),
+  /** The job that delegated it (§10). */
   parent_job_id: optional(Id),
+  /** The delegation's id (§10). */
   delegate_id: optional(Id)
 })
 
@@ -107,8 +124,11 @@ export type Cancel = typeof Cancel.Type
  * @category schemas
  */
 export const CancelledReply = Schema.Struct({
+  /** The `id` of the message that this answers. */
   request_id: optional(Id),
+  /** The job. */
   job_id: optional(Id),
+  /** Why, for people. */
   reason: optional(Schema.String)
 })
 
@@ -127,12 +147,19 @@ export type CancelledReply = typeof CancelledReply.Type
  * @category schemas
  */
 export const Result = Schema.Struct({
+  /** How the job ended (§7.3). */
   final_status: optional(Schema.String),
+  /** The result, where it was not streamed. */
   result: Schema.optional(Schema.Unknown),
+  /** Another spelling of `result`. */
   output: Schema.optional(Schema.Unknown),
+  /** The stream of chunks that is the result (§8.4). */
   result_id: optional(Id),
+  /** Bytes of the streamed result, decoded. */
   result_size: optional(Seq),
+  /** One line about the result. */
   summary: optional(Schema.String),
+  /** ISO 8601, UTC. */
   completed_at: optional(Schema.String)
 })
 
@@ -151,11 +178,17 @@ export type Result = typeof Result.Type
  * @category schemas
  */
 export const JobError = Schema.Struct({
+  /** How the job ended (§7.3). */
   final_status: optional(Schema.String),
+  /** A code of §12, or a vendor's. */
   code: Schema.NonEmptyString,
+  /** For people, one line. */
   message: Message,
+  /** Whether a naive retry can succeed. */
   retryable: optional(Schema.Boolean),
+  /** A JSON object, specific to the code. */
   details: optional(ErrorDetails),
+  /** ISO 8601, UTC. */
   completed_at: optional(Schema.String)
 })
 
@@ -174,8 +207,11 @@ export type JobError = typeof JobError.Type
  * @category schemas
  */
 export const Subscribe = Schema.Struct({
+  /** The job. */
   job_id: optional(Id),
+  /** History is wanted from after this number; `"live"` for none. */
   from_event_seq: optional(Schema.Union(Seq, Schema.Literal("live"))),
+  /** Whether history is wanted. */
   history: optional(Schema.Boolean)
 })
 
@@ -194,16 +230,27 @@ export type Subscribe = typeof Subscribe.Type
  * @category schemas
  */
 export const Subscribed = Schema.Struct({
+  /** The `id` of the message that this answers. */
   request_id: optional(Id),
+  /** The job. */
   job_id: Id,
+  /** Where the job stands (§7.3). */
   current_status: JobStatus,
+  /** `name@version`, as resolved. */
   agent: optional(Schema.String),
+  /** The effective lease: what was granted. */
   lease: optional(WireLease),
+  /** The constraints (§9.5). */
   lease_constraints: optional(WireLeaseConstraints),
+  /** Currency to what is left of it. */
   budget: optional(WireBudget),
+  /** Provisioned credentials (§9.8), for owners only. Their values are secrets. */
   credentials: optional(Schema.Array(Credential)),
+  /** The job that delegated it (§10). */
   parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
+  /** 32 hex digits (§11). */
   trace_id: optional(Schema.String),
+  /** The number after which events are sent. */
   subscribed_from: optional(Seq),
   /** Some runtimes tell how many events they replay, and number those of each subscription from 1. */
   replayed: optional(Schema.Union(Schema.Boolean, NonNegative))

@@ -56,8 +56,11 @@ export type Auth = typeof Auth.Type
  * @category schemas
  */
 export const ResumeRequest = Schema.Struct({
+  /** The session; absent where its token alone names it. */
   session_id: optional(Id),
+  /** A secret, of at most 16,384 characters. */
   resume_token: Token,
+  /** The last event that the client has; absent, 0 and -1 stand for none. */
   last_event_seq: optional(ResumePoint)
 })
 
@@ -94,12 +97,19 @@ export type ClientCapabilities = typeof ClientCapabilities.Type
  * @category schemas
  */
 export const Hello = Schema.Struct({
+  /** The client's program. */
   client: optional(Peer),
+  /** The credential (§6.1). */
   auth: optional(Auth),
+  /** What this side can do (§6.2). */
   capabilities: optional(ClientCapabilities),
+  /** The session to go on with (§6.3). */
   resume: optional(ResumeRequest),
+  /** The session of a resume in its flat spelling. */
   session_id: optional(Id),
+  /** The token of a resume in its flat spelling: a secret. */
   resume_token: optional(Token),
+  /** The last event that the client has, in the flat spelling. */
   last_event_seq: optional(ResumePoint)
 })
 
@@ -118,11 +128,17 @@ export type Hello = typeof Hello.Type
  * @category schemas
  */
 export const Resume = Schema.Struct({
+  /** The client's program. */
   client: optional(Peer),
+  /** The credential (§6.1). */
   auth: optional(Auth),
+  /** What this side can do (§6.2). */
   capabilities: optional(ClientCapabilities),
+  /** The session; absent where the envelope or the token names it. */
   session_id: optional(Id),
+  /** A secret, of at most 16,384 characters. */
   resume_token: Token,
+  /** The last event that the client has; absent, 0 and -1 stand for none. */
   last_event_seq: optional(ResumePoint)
 })
 
@@ -141,8 +157,11 @@ export type Resume = typeof Resume.Type
  * @category schemas
  */
 export const AgentInfo = Schema.Struct({
+  /** The agent's name. */
   name: Schema.String,
+  /** The versions that can be asked for. */
   versions: optional(Schema.Array(Schema.String)),
+  /** The version that a bare name means. */
   default: optional(Schema.String)
 })
 
@@ -161,16 +180,26 @@ export type AgentInfo = typeof AgentInfo.Type
  * @category schemas
  */
 export const Welcome = Schema.Struct({
+  /** The runtime's program. */
   runtime: optional(Peer),
+  /** The session. */
   session_id: optional(Id),
+  /** ISO 8601, UTC. */
   accepted_at: optional(Schema.String),
+  /** What resumes the session (§6.3): a secret. */
   resume_token: Token,
+  /** Seconds for which the session can be resumed after its last message (§6.3). */
   resume_window_sec: optional(Finite),
+  /** Seconds after which a silent side pings (§6.4). */
   heartbeat_interval_sec: optional(Finite),
+  /** What the runtime can do (§6.2). */
   capabilities: optional(
     Schema.Struct({
+      /** The encodings of messages, such as `json`. */
       encodings: optional(Schema.Array(Schema.String)),
+      /** The features that both sides have. */
       features: optional(Schema.Array(Schema.String)),
+      /** The inventory: names, or names with versions. */
       agents: optional(Schema.Array(Schema.Union(Schema.String, AgentInfo))),
       /** How many agents a welcome leaves out, since it would be larger than a frame may be. */
       agents_omitted: optional(Finite)
@@ -273,8 +302,11 @@ export const isTerminal = (status: JobStatus): boolean => status !== "pending" &
  * @category schemas
  */
 export const JobFilter = Schema.Struct({
+  /** The state, or states, of jobs (§7.3). */
   status: optional(Schema.Union(Schema.Array(JobStatus), JobStatus)),
+  /** Only jobs of this agent, `name` or `name@version`. */
   agent: optional(ShortText),
+  /** Only jobs created later: ISO 8601, UTC. */
   created_after: optional(Timestamp)
 })
 
@@ -293,8 +325,11 @@ export type JobFilter = typeof JobFilter.Type
  * @category schemas
  */
 export const ListJobs = Schema.Struct({
+  /** Which jobs; absent for all. */
   filter: optional(JobFilter),
+  /** How many jobs a page may have. */
   limit: optional(PositiveInt),
+  /** `next_cursor` of the page before. */
   cursor: optional(Schema.String.pipe(Schema.maxLength(1024, { description: "a cursor from session.jobs" })))
 })
 
@@ -307,14 +342,23 @@ export const ListJobs = Schema.Struct({
 export type ListJobs = typeof ListJobs.Type
 
 const jobInfo = {
+  /** The job. */
   job_id: Id,
+  /** `name@version`, as resolved. */
   agent: Schema.String,
+  /** Where the job stands (§7.3). */
   status: JobStatus,
+  /** The effective lease: what was granted. */
   lease: optional(WireLease),
+  /** The constraints (§9.5). */
   lease_constraints: optional(WireLeaseConstraints),
+  /** Currency to what is left of it. */
   budget: optional(WireBudget),
+  /** The job that delegated it (§10). */
   parent_job_id: Schema.optionalWith(Schema.NullOr(Id), { default: () => null }),
+  /** 32 hex digits (§11). */
   trace_id: optional(Schema.String),
+  /** The number of the job's last event in the session that owns it. */
   last_event_seq: optional(ResumePoint)
 }
 
@@ -353,8 +397,11 @@ export type JobInfo = typeof JobInfo.Type
  * @category schemas
  */
 export const Jobs = Schema.Struct({
+  /** The `id` of the message that this answers. */
   request_id: optional(Id),
+  /** The page. */
   jobs: Schema.Array(JobInfo),
+  /** What asks for the next page; `null`: there is none. */
   next_cursor: Schema.optionalWith(Schema.NullOr(Schema.String), { default: () => null })
 })
 
@@ -406,9 +453,13 @@ export type Closed = typeof Closed.Type
  */
 export const SessionError = Schema.Struct({
   ...ErrorPayload.fields,
+  /** For people, one line. */
   message: Message,
+  /** Whether a naive retry can succeed. */
   retryable: optional(Schema.Boolean),
+  /** A JSON object, specific to the code. */
   details: optional(ErrorPayload.fields.details.from),
+  /** The `id` of the request that is refused; absent where the connection ends. */
   request_id: optional(Id)
 })
 

@@ -23,6 +23,7 @@ import type { JobStatus } from "../protocol/Session.js"
  * @category errors
  */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  /** What was tried, such as `commit`. */
   operation: Schema.String,
   message: Schema.String,
   /** Set where a newer version has written the store: the schema that was found, and the newest that this version knows. */

@@ -32,7 +32,9 @@ import {
  * @category errors
  */
 export class GatewayError extends Schema.TaggedError<GatewayError>()("GatewayError", {
+  /** The HTTP status. */
   status: Schema.Number,
+  /** The body, as LiteLLM's. */
   body: Schema.Struct({
     error: Schema.Struct({ message: Schema.String, type: Schema.String, param: Schema.String, code: Schema.String })
   })

@@ -91,7 +91,9 @@ export interface CloseInfo {
  * @category errors
  */
 export class ConnectionClosed extends Schema.TaggedError<ConnectionClosed>()("ConnectionClosed", {
+  /** The close code (RFC 6455 §7.4.1), see {@link closeCodes}. */
   code: Schema.Number,
+  /** Why, in words; empty where no reason was given. */
   reason: Schema.String
 }) {
   /** One line with the code and the reason. */
@@ -107,6 +109,7 @@ export class ConnectionClosed extends Schema.TaggedError<ConnectionClosed>()("Co
  * @category errors
  */
 export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
+  /** What was tried. */
   operation: Schema.Literal("connect", "listen", "spawn"),
   message: Schema.String,
   cause: Schema.optional(Schema.Defect)

@@ -155,6 +155,22 @@ describe("docstrings of members", () => {
     expect(room(documented.replace(member, "$1/** @since 0.1.0 */\n$1"))).toHaveLength(1)
   })
 
+  it("a field that the base of a class is given, but for those of every error", () => {
+    const text = (doc: string) =>
+      [
+        "declare const base: <A>(name: string, fields: A, others?: { readonly x: number }) => new () => A",
+        `${whole}export class A extends base("A", {`,
+        `  ${doc}b: 1,`,
+        '  message: "",',
+        "  cause: 1",
+        "}, {",
+        "  x: 1",
+        "}) {}"
+      ].join("\n")
+    expect(room(text(""))).toStrictEqual(["undocumented-member rooms A.b"])
+    expect(room(text("/** B. */\n  "))).toStrictEqual([])
+  })
+
   it("a function that a constant gathers", () => {
     const text = (doc: string) => `${doc}const open = () => 1\n\n${whole}export const Doors = { open, size: 1 }`
     expect(room(text(""))).toStrictEqual(["undocumented-member rooms Doors.open"])
