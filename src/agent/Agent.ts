@@ -1,23 +1,5 @@
 /**
  * Defining an agent once, for both sides of the wire, and giving it a handler.
- *
- * @example
- * class TooLong extends Schema.TaggedError<TooLong>()("TooLong", { bytes: Schema.Number }) {}
- *
- * class Summarize extends Agent.make("summarize", {
- *   version: "1.2.0",
- *   input: Schema.Struct({ path: Schema.String }),
- *   output: Schema.Struct({ summary: Schema.String }),
- *   error: TooLong,
- *   events: { "x-vendor.acme.page": Schema.Struct({ page: Schema.Number }) }
- * }) {}
- *
- * const SummarizeLive = Summarize.toLayer(({ path }) =>
- *   Effect.gen(function*() {
- *     yield* Effect.logInfo(`reading ${path}`)
- *     yield* Summarize.emit("x-vendor.acme.page", { page: 1 })
- *     return yield* new TooLong({ bytes: 1_000_000 })
- *   }))
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -37,7 +19,12 @@ import { handlerContext } from "./internal/handlerContext.js"
 import { checkKinds, emitting } from "./internal/vendorEvents.js"
 import { type Job, Streamed } from "./Job.js"
 
-/** How a handler is hosted. */
+/**
+ * How a handler is hosted.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface HostOptions {
   /** Whether a bare name means this version (§7.5). Without any default the version registered last is meant. */
   readonly default?: boolean | undefined
@@ -62,16 +49,32 @@ export interface HostOptions {
   readonly logEvents?: LogLevel.Literal | undefined
 }
 
-/** What a handler needs beyond what every job has. */
+/**
+ * What a handler needs beyond what every job has.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type HandlerContext<R> = Exclude<R, Job | Scope.Scope>
 
-/** The body of an event of a declared kind. */
+/**
+ * The body of an event of a declared kind.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type EventBody<S> = S extends Schema.Schema.AnyNoContext ? Schema.Schema.Type<S> : never
 
-/** A class made by {@link make}. */
+/**
+ * A class made by {@link make}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface AgentClass<In, InWire, Out, OutWire, Err = never, ErrWire = never, Events = {}>
   extends AgentSpec<In, InWire, Out, OutWire, Err, ErrWire, Events> {
   new (_: never): object
+  /** The agent's version (§7.5). */
   readonly version: string
   /**
    * Hosts the agent. The handler runs in its own scope as one fiber; cancel, timeout and lease expiry interrupt it. It
@@ -97,7 +100,12 @@ export interface AgentClass<In, InWire, Out, OutWire, Err = never, ErrWire = nev
   ) => Effect.Effect<void, InvalidRequest, Job>
 }
 
-/** Refuses, in types, kinds that are not `x-vendor.<vendor>.<name>` and bodies that are not encoded to objects. */
+/**
+ * Refuses, in types, kinds that are not `x-vendor.<vendor>.<name>` and bodies that are not encoded to objects.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type CheckedEvents<Events> = {
   readonly [K in keyof Events]: K extends `x-vendor.${string}.${string}`
     ? Events[K] extends Schema.Schema.AnyNoContext
@@ -117,6 +125,35 @@ export type CheckedEvents<Events> = {
  *
  * `events` are the bodies of vendor events (1.0 §8.2), by their kinds; clients of this class get them decoded. Throws a `TypeError` where
  * a kind is not `x-vendor.<vendor>.<name>`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Agent, Job } from "effect-arcp/agent"
+ *
+ * class TooLong extends Schema.TaggedError<TooLong>()("TooLong", { bytes: Schema.Number }) {}
+ *
+ * class Summarize extends Agent.make("summarize", {
+ *   version: "1.2.0",
+ *   input: Schema.Struct({ path: Schema.String }),
+ *   output: Schema.Struct({ summary: Schema.String }),
+ *   error: TooLong,
+ *   events: { "x-vendor.acme.page": Schema.Struct({ page: Schema.Number }) }
+ * }) {}
+ *
+ * // the handler's side; a client needs the class alone
+ * const SummarizeLive = Summarize.toLayer(({ path }) =>
+ *   Effect.gen(function* () {
+ *     yield* Job.log(`reading ${path}`)
+ *     yield* Summarize.emit("x-vendor.acme.page", { page: 1 })
+ *     if (path.endsWith(".iso")) return yield* new TooLong({ bytes: 1_000_000 })
+ *     return { summary: `about ${path}` }
+ *   })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = <
   const Name extends string,
@@ -130,10 +167,15 @@ export const make = <
 >(
   name: Name,
   options: {
+    /** An opaque string of `[a-zA-Z0-9.+_-]`. Default `1.0.0`. */
     readonly version?: string | undefined
+    /** The Schema of the input. A submit that does not fit it is `INVALID_REQUEST`, and no job is made. */
     readonly input: Schema.Schema<In, InWire>
+    /** The Schema of what the handler returns. */
     readonly output: Schema.Schema<Out, OutWire>
+    /** The Schema of what the handler may fail with beyond the protocol's errors. Default: none. */
     readonly error?: Schema.Schema<Err, ErrWire> | undefined
+    /** Schemas of the bodies of the agent's vendor events, by kind. Default: none. */
     readonly events?: (Events & CheckedEvents<Events>) | undefined
   }
 ): AgentClass<In, InWire, Out, OutWire, Err, ErrWire, Events> => {
@@ -159,7 +201,15 @@ export const make = <
  * Hosts an agent that is known by name only: any JSON in, any JSON out.
  *
  * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ *
  * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const untyped = <E, R>(
   name: string,

@@ -12,17 +12,30 @@ import * as Text from "../protocol/Text.js"
 import * as Hosted from "./internal/hosted.js"
 import type { Job, Streamed } from "./Job.js"
 
-/** What becomes of a job that was running when the runtime ended. */
+/**
+ * What becomes of a job that was running when the runtime ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type OnRestart = "fail" | "rerun"
 
-/** One version of an agent, ready to run. */
+/**
+ * One version of an agent, ready to run.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface AgentRegistration {
+  /** The agent's name (§7.5). */
   readonly name: string
+  /** The agent's version (§7.5). */
   readonly version: string
   /** Whether a bare name means this version. Of several, and of none, the one registered last. */
   readonly isDefault: boolean
   /** How many of its jobs run at a time; further ones wait. */
   readonly maxRunning: number | undefined
+  /** What becomes of a job that was running when the runtime ended. */
   readonly onRestart: OnRestart
   /** Services that its handler gets as they are, though no lease bounds them. */
   readonly unguarded: ReadonlyArray<{ readonly key: string }>
@@ -40,16 +53,27 @@ export interface AgentRegistration {
   ) => Effect.Effect<unknown | Streamed, unknown, Job | Scope.Scope>
 }
 
-/** An agent of the inventory (§6.2). */
+/**
+ * An agent of the inventory (§6.2).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface AgentEntry {
+  /** The agent's name. */
   readonly name: string
+  /** Every version that is hosted, in the order of the context. */
   readonly versions: ReadonlyArray<string>
+  /** The version that a bare name means. */
   readonly default: string
 }
 
 /**
  * The agents that a context hosts. Built by each runtime from the context in which it is built, so that two runtimes of one
  * program host what each was given.
+ *
+ * @since 0.1.0
+ * @category services
  */
 export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry")<
   AgentRegistry,

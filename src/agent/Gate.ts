@@ -9,10 +9,20 @@ import type { Canonical, CanonicalError, CanonicalUrl } from "../authority/Canon
 import type { Capability } from "../authority/Capability.js"
 import type { BudgetExhausted, LeaseExpired, PermissionDenied } from "../protocol/Errors.js"
 
-/** Why an operation was refused. */
+/**
+ * Why an operation was refused.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Denial = PermissionDenied | LeaseExpired | BudgetExhausted
 
-/** Guards the operations of one job. */
+/**
+ * Guards the operations of one job.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface Gate {
   /**
    * Checks an operation and answers the canonical target, which is what must be used. A refusal is told to the job's

@@ -33,7 +33,12 @@ import * as GuardedHttpClient from "./GuardedHttpClient.js"
 import { Job } from "./Job.js"
 import { Resolver } from "./Resolver.js"
 
-/** Ways to guard services that only one platform has. A runtime finds those of its platform itself. */
+/**
+ * Ways to guard services that only one platform has. A runtime finds those of its platform itself.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface GuardDrivers {
   /** Guards a file system, or returns undefined where it is not one that the driver knows: then {@link GuardedFileSystem} does. */
   readonly fileSystem?:
@@ -45,14 +50,22 @@ export interface GuardDrivers {
     | undefined
 }
 
-/** How the services of a handler are guarded. */
+/**
+ * How the services of a handler are guarded.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface GuardOptions {
   /** Tags of services that the handler gets as they are: the author vouches for what it does with them. */
   readonly unguarded?: ReadonlyArray<{ readonly key: string }> | undefined
   /** Services that no handler gets under any key, such as the `SqlClient` of the runtime's store. */
   readonly withhold?: ReadonlyArray<object> | undefined
+  /** Options of the guarded file system. */
   readonly fileSystem?: GuardedFileSystem.GuardedFileSystemOptions | undefined
+  /** Guards of one platform, in the place of those that work everywhere. Default: none. */
   readonly drivers?: GuardDrivers | undefined
+  /** Options of the guarded HTTP client. */
   readonly http?: GuardedHttpClient.GuardedHttpClientOptions | undefined
 }
 
@@ -124,7 +137,18 @@ const refusingExecutor: CommandExecutor.CommandExecutor = CommandExecutor.makeEx
  * The services of one job's handler: those that its agent was built with, bounded by the job's gate.
  *
  * @example
+ * ```ts
+ * import { CommandExecutor } from "@effect/platform"
+ * import { Context } from "effect"
+ * import { type Gate, guard } from "effect-arcp/agent"
+ *
+ * declare const services: Context.Context<never>
+ * declare const gate: Gate
  * const mine = guard(services, gate, { unguarded: [CommandExecutor.CommandExecutor] })
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const guard = (services: Context.Context<never>, gate: Gate, options?: GuardOptions): Context.Context<never> => {
   const open = new Set(options?.unguarded?.map(({ key }) => key))

@@ -55,7 +55,17 @@ export type { GuardedFileSystemOptions } from "./GuardedFileSystemOptions.js"
  * The file system `fs` as far as the gate lets through. Errors of `fs` itself come through as they are, of paths that the lease covers.
  *
  * @example
- * const fs = GuardedFileSystem.make(yield* FileSystem.FileSystem, gate, { cwd: "/workspace" })
+ * ```ts
+ * import { FileSystem } from "@effect/platform"
+ * import { Effect } from "effect"
+ * import { type Gate, GuardedFileSystem } from "effect-arcp/agent"
+ *
+ * const guarded = (gate: Gate) =>
+ *   Effect.map(FileSystem.FileSystem, (fs) => GuardedFileSystem.make(fs, gate, { cwd: "/workspace" }))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (
   fs: FileSystem.FileSystem,

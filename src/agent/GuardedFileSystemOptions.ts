@@ -1,6 +1,11 @@
 /** The options of a guarded file system, for both ways to reach the files. */
 
-/** How a guarded file system is set up. */
+/**
+ * How a guarded file system is set up.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface GuardedFileSystemOptions {
   /** The absolute directory that relative paths are taken from. Default: the process's directory when the file system is made. */
   readonly cwd?: string | undefined

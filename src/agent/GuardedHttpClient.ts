@@ -45,7 +45,12 @@ import * as BoundedResponse from "./internal/boundedResponse.js"
 import { Destination, destinationOf, type DestinationShape } from "./internal/destination.js"
 import type { ResolverShape } from "./Resolver.js"
 
-/** How a guarded client is set up. */
+/**
+ * How a guarded client is set up.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface GuardedHttpClientOptions {
   /** Redirects that are followed for one request. With 0 the redirect itself is the response. Default 10. */
   readonly maxRedirects?: number | undefined
@@ -177,7 +182,21 @@ const ofLength = (body: HttpBody.HttpBody, length: number): HttpBody.HttpBody =>
   }
 }
 
-/** The client `client` as far as the gate lets through. Its combinators (`retry`, `filterStatusOk`, `followRedirects`…) work on top. */
+/**
+ * The client `client` as far as the gate lets through. Its combinators (`retry`, `filterStatusOk`, `followRedirects`…) work on top.
+ *
+ * @example
+ * ```ts
+ * import { HttpClient } from "@effect/platform"
+ * import { Effect } from "effect"
+ * import { type Gate, GuardedHttpClient } from "effect-arcp/agent"
+ *
+ * const guarded = (gate: Gate) => Effect.map(HttpClient.HttpClient, (client) => GuardedHttpClient.make(client, gate))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (
   client: HttpClient.HttpClient,
   gate: Gate,

@@ -23,12 +23,19 @@ import type { LeaseRequest } from "../protocol/LeaseRequest.js"
 import type { Denial } from "./Gate.js"
 import { type AnyAgent, decoded, encode, nameOf } from "./internal/otherAgent.js"
 
-/** What a handler returns when its result was streamed (§8.4): result and stream are never mixed. */
+/**
+ * What a handler returns when its result was streamed (§8.4): result and stream are never mixed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export class Streamed {
   readonly _tag = "Streamed"
+  /** The stream's id, which its chunks and `job.result` carry. */
   readonly resultId: string
   /** Decoded bytes. */
   readonly size: number
+  /** One line about the result, for `job.result`; undefined for none. */
   readonly summary: string | undefined
   constructor(resultId: string, size: number, summary: string | undefined) {
     this.resultId = resultId
@@ -37,7 +44,12 @@ export class Streamed {
   }
 }
 
-/** Options of a streamed result. */
+/**
+ * Options of a streamed result.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StreamResultOptions {
   /** `utf8` for text (default for strings), `base64` for bytes (default for byte arrays). */
   readonly encoding?: "utf8" | "base64" | undefined
@@ -45,27 +57,50 @@ export interface StreamResultOptions {
   readonly summary?: string | undefined
 }
 
-/** Progress (§8.2.1). */
+/**
+ * Progress (§8.2.1).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Progress {
   /** 0 or greater. */
   readonly current: number
   /** Absent means indeterminate. */
   readonly total?: number | undefined
+  /** What is counted, such as `steps` or `files`. */
   readonly units?: string | undefined
+  /** What is done at the moment, for people. */
   readonly message?: string | undefined
 }
 
-/** A metric (§8.2). Names that begin with `cost.` are charges (§9.6): never negative. */
+/**
+ * A metric (§8.2). Names that begin with `cost.` are charges (§9.6): never negative.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Metric {
+  /** The metric's name, such as `cost.inference`. */
   readonly name: string
+  /** A finite number; zero or more for a charge. */
   readonly value: number
+  /** The unit; for a charge its currency, such as `USD`. */
   readonly unit?: string | undefined
+  /** What it is broken down by: a JSON object. */
   readonly dimensions?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** A reference to an artifact (§8.2). */
+/**
+ * A reference to an artifact (§8.2).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ArtifactRef {
+  /** Where the artifact is: any URI, or `arcp://artifact/<id>`. */
   readonly uri: string
+  /** A media type with its parameters. */
   readonly contentType: string
   /** Bytes. */
   readonly byteSize?: number | undefined
@@ -73,7 +108,12 @@ export interface ArtifactRef {
   readonly sha256?: string | undefined
 }
 
-/** What a delegated job is given (§10): never more than its parent has. */
+/**
+ * What a delegated job is given (§10): never more than its parent has.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface DelegateOptions {
   /** The child's lease, a subset of the parent's (§9.4). Absent: no authority at all. */
   readonly lease?: LeaseRequest | undefined
@@ -83,9 +123,16 @@ export interface DelegateOptions {
   readonly maxRuntimeSec?: number | undefined
 }
 
-/** A delegated job that runs (§10). */
+/**
+ * A delegated job that runs (§10).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ChildJob<out Out, out Err = never> {
+  /** The child's id. */
   readonly jobId: JobId
+  /** The delegation's id, which the parent's `delegate` event carries. */
   readonly delegateId: string
   /** As resolved, `name@version`. */
   readonly agent: string
@@ -100,7 +147,12 @@ export interface ChildJob<out Out, out Err = never> {
   readonly cancel: (reason?: string) => Effect.Effect<void>
 }
 
-/** How a reservation is settled. */
+/**
+ * How a reservation is settled.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ReserveOptions<in A> {
   /** The metric's name, beginning with `cost.`. Default `cost.reserved`. */
   readonly name?: string | undefined
@@ -116,24 +168,42 @@ export interface ReserveOptions<in A> {
 /**
  * Reports a cost: as text with its currency (`"0.0042 USD"`, `"USD:0.0042"`; a number may be spelled as JavaScript does, `"9e-7 USD"`),
  * or as a number or `BigDecimal` and a currency. A number counts exactly as its shortest decimal spelling: 0.1 is one tenth.
+ *
+ * @since 0.1.0
+ * @category types
  */
 export interface Spending<R = never> {
   (name: string, amount: string): Effect.Effect<void, InvalidRequest, R>
   (name: string, amount: number | BigDecimal.BigDecimal, currency: string): Effect.Effect<void, InvalidRequest, R>
 }
 
-/** A provisioned credential as its job's agent sees it (§9.8). To be presented at `endpoint` only. */
+/**
+ * A provisioned credential as its job's agent sees it (§9.8). To be presented at `endpoint` only.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobCredential {
+  /** Its id on the wire; the same before and after a rotation. */
   readonly id: string
+  /** How it is presented, such as `bearer`. */
   readonly scheme: string
+  /** The secret. */
   readonly value: Redacted.Redacted<string>
+  /** The base URL at which it is valid. */
   readonly endpoint: string
+  /** Which API is spoken there, such as `openai`; advisory. */
   readonly profile?: string | undefined
   /** What the upstream enforces of the lease, as on the wire. */
   readonly constraints?: object | undefined
 }
 
-/** Options of an artifact that a job makes. */
+/**
+ * Options of an artifact that a job makes.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ArtifactOptions {
   /** A media type with its parameters, such as `text/csv; charset=utf-8`. */
   readonly contentType: string
@@ -141,36 +211,60 @@ export interface ArtifactOptions {
   readonly retainSeconds?: number | undefined
 }
 
-/** An artifact that the runtime keeps for the job's principal. */
+/**
+ * An artifact that the runtime keeps for the job's principal.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface StoredArtifactRef extends ArtifactRef {
+  /** Its id, by which it is fetched and released. */
   readonly artifactId: string
+  /** Bytes. */
   readonly byteSize: number
+  /** 64 lower-case hex digits. */
   readonly sha256: string
   /** Milliseconds since the epoch. */
   readonly expiresAt: number
 }
 
-/** What the {@link Job} service offers. */
+/**
+ * What the {@link Job} service offers.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface JobService {
+  /** The job's id. */
   readonly jobId: JobId
   /** The agent as resolved: a version is fixed for the life of a job (§7.5). */
   readonly agent: { readonly name: string; readonly version: string }
   /** Who submitted it. */
   readonly principalId: PrincipalId
+  /** The job that delegated this one (§10); undefined where a client submitted it. */
   readonly parentJobId: string | undefined
   /** 32 hex digits (§11). */
   readonly traceId: string
   /** The effective lease (§9). */
   readonly lease: WireLease
+  /** The effective constraints (§9.5); undefined where there are none. */
   readonly leaseConstraints: WireLeaseConstraints | undefined
   /** 1 at first; greater when the runtime started the job again after a restart. */
   readonly attempt: number
   /** The priority of the submit's envelope; undefined where the client gave none. A hint: nothing is scheduled by it. */
   readonly priority: Priority | undefined
+  /** Emits a `log` event (§8.2). Default level `info`. */
   readonly log: (message: string, level?: LogLevel) => Effect.Effect<void, InvalidRequest>
+  /** Emits a `thought` event (§8.2): reasoning, for people. */
   readonly thought: (text: string) => Effect.Effect<void, InvalidRequest>
+  /** Emits a `status` event (§8.2): the phase, and a message for people. */
   readonly status: (phase: string, message?: string) => Effect.Effect<void, InvalidRequest>
+  /**
+   * Emits a `metric` event (§8.2). One whose name begins with `cost.` is a charge (§9.6), as {@link JobService.spend}
+   * makes them.
+   */
   readonly metric: (metric: Metric) => Effect.Effect<void, InvalidRequest>
+  /** Emits a `progress` event (§8.2.1). Sessions that did not negotiate `progress` do not get it. */
   readonly progress: (progress: Progress) => Effect.Effect<void, InvalidRequest>
   /** Announces a tool call; answers its `call_id`. A call that is still open when the job ends is closed by the runtime. */
   readonly toolCall: (tool: string, args: unknown) => Effect.Effect<string, InvalidRequest>
@@ -179,6 +273,7 @@ export interface JobService {
     callId: string,
     outcome: { readonly result: unknown } | { readonly error: ArcpError }
   ) => Effect.Effect<void, InvalidRequest>
+  /** Emits an `artifact_ref` event (§8.2) for an artifact that is kept elsewhere. */
   readonly artifactRef: (ref: ArtifactRef) => Effect.Effect<void, InvalidRequest>
   /**
    * Stores bytes for the job's principal, then emits their `artifact_ref` (§8.2): who sees the event can fetch them.
@@ -301,7 +396,12 @@ const startChild = <In, InWire, Out, OutWire, Err, ErrWire>(
     return { ...child, result }
   })
 
-/** The call of `Job.delegate`: by an agent's class, with typed input, result and errors, or by its name, with encoded input. */
+/**
+ * The call of `Job.delegate`: by an agent's class, with typed input, result and errors, or by its name, with encoded input.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export interface Delegating {
   <In, InWire, Out, OutWire, Err = never, ErrWire = never>(
     agent: AgentSpec<In, InWire, Out, OutWire, Err, ErrWire, unknown>,
@@ -311,7 +411,12 @@ export interface Delegating {
   (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<unknown, ArcpError, Job>
 }
 
-/** The call of `Job.startChild`; as {@link Delegating}, without waiting for the child. */
+/**
+ * The call of `Job.startChild`; as {@link Delegating}, without waiting for the child.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export interface StartingChild {
   <In, InWire, Out, OutWire, Err = never, ErrWire = never>(
     agent: AgentSpec<In, InWire, Out, OutWire, Err, ErrWire, unknown>,
@@ -321,7 +426,12 @@ export interface StartingChild {
   (agent: string, input?: unknown, options?: DelegateOptions): Effect.Effect<ChildJob<unknown>, ArcpError, Job>
 }
 
-/** The call of `Job.handoff`; as {@link Delegating}, for the agent that takes the job over. */
+/**
+ * The call of `Job.handoff`; as {@link Delegating}, for the agent that takes the job over.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export interface HandingOff {
   <In, InWire, Out, OutWire, Err = never, ErrWire = never>(
     agent: AgentSpec<In, InWire, Out, OutWire, Err, ErrWire, unknown>,
@@ -346,60 +456,92 @@ const delegate = <In, InWire, Out, OutWire, Err, ErrWire>(
  * The running job.
  *
  * @example
- * Effect.gen(function*() {
- *   yield* Job.log("reading")
- *   yield* Job.progress({ current: 1, total: 2, units: "files" })
- * })
+ * ```ts
+ * import { Effect, Schema, Stream } from "effect"
+ * import { Agent, Job } from "effect-arcp/agent"
+ *
+ * declare const translate: (text: string) => Effect.Effect<string>
+ *
+ * const TranslateLive = Agent.untyped("translate", (text) =>
+ *   Effect.gen(function* () {
+ *     yield* Job.progress({ current: 1, total: 2, units: "steps" })
+ *     const draft = yield* Job.step("draft", Schema.String, Job.tool("llm.translate", { text }, translate(String(text))))
+ *     yield* Job.spend("cost.inference", "0.0042 USD")
+ *     return yield* Job.streamResult(Stream.make(draft), { summary: "one draft" })
+ *   })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category services
  */
 export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>() {
+  /** Emits a `log` event; see {@link JobService.log}. */
   static readonly log = (message: string, level?: LogLevel) => Effect.flatMap(Job, (job) => job.log(message, level))
+  /** Emits a `thought` event; see {@link JobService.thought}. */
   static readonly thought = (text: string) => Effect.flatMap(Job, (job) => job.thought(text))
+  /** Emits a `status` event; see {@link JobService.status}. */
   static readonly status = (phase: string, message?: string) => Effect.flatMap(Job, (job) => job.status(phase, message))
+  /** Emits a `metric` event; see {@link JobService.metric}. */
   static readonly metric = (metric: Metric) => Effect.flatMap(Job, (job) => job.metric(metric))
+  /** Emits a `progress` event; see {@link JobService.progress}. */
   static readonly progress = (progress: Progress) => Effect.flatMap(Job, (job) => job.progress(progress))
+  /** Announces a tool call; see {@link JobService.toolCall}. */
   static readonly toolCall = (tool: string, args: unknown) => Effect.flatMap(Job, (job) => job.toolCall(tool, args))
+  /** Closes a tool call; see {@link JobService.toolResult}. */
   static readonly toolResult = (
     callId: string,
     outcome: { readonly result: unknown } | { readonly error: ArcpError }
   ) => Effect.flatMap(Job, (job) => job.toolResult(callId, outcome))
+  /** Emits an `artifact_ref` event; see {@link JobService.artifactRef}. */
   static readonly artifactRef = (ref: ArtifactRef) => Effect.flatMap(Job, (job) => job.artifactRef(ref))
+  /** Stores bytes as an artifact; see {@link JobService.artifact}. */
   static readonly artifact = (bytes: Uint8Array, options: ArtifactOptions) =>
     Effect.flatMap(Job, (job) => job.artifact(bytes, options))
+  /** Emits an event of a vendor's kind; see {@link JobService.event}. */
   static readonly event = (kind: string, body: unknown) => Effect.flatMap(Job, (job) => job.event(kind, body))
   /** Gives the events of an effect a priority; see {@link JobService.withPriority}. */
   static readonly withPriority = <A, E, R>(
     priority: Priority,
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | InvalidRequest, R | Job> => Effect.flatMap(Job, (job) => job.withPriority(priority, effect))
+  /** Streams the result (§8.4); see {@link JobService.streamResult}. */
   static readonly streamResult = <E, R>(
     stream: Stream.Stream<string | Uint8Array, E, R>,
     options?: StreamResultOptions
   ): Effect.Effect<Streamed, E | InvalidRequest | InternalError, R | Job> =>
     Effect.flatMap(Job, (job) => job.streamResult(stream, options))
+  /** Checks an operation against the lease (§9.3); see {@link JobService.authorize}. */
   static readonly authorize = (capability: Capability, target: string) =>
     Effect.flatMap(Job, (job) => job.authorize(capability, target))
+  /** Calls a tool in one step; see {@link JobService.tool}. */
   static readonly tool = <A, E, R>(
     name: string,
     args: unknown,
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | Denial | InvalidRequest, R | Job> =>
     Effect.flatMap(Job, (job) => job.tool(name, args, effect))
+  /** Calls a hosted tool by its name; see {@link JobService.callTool}. */
   static readonly callTool = (name: string, input: unknown) => Effect.flatMap(Job, (job) => job.callTool(name, input))
+  /** Runs a call of a language model; see {@link JobService.model}. */
   static readonly model = <A, E, R>(
     id: string,
     effect: Effect.Effect<A, E, R>
   ): Effect.Effect<A, E | Denial | InvalidRequest, R | Job> => Effect.flatMap(Job, (job) => job.model(id, effect))
+  /** Reports a cost (§9.6); see {@link JobService.spend}. */
   static readonly spend: Spending<Job> = (
     name: string,
     amount: string | number | BigDecimal.BigDecimal,
     currency?: string
   ) => Effect.flatMap(Job, (job) => job.spend(name, amount as number, currency as string))
+  /** Holds an amount while a costly call runs; see {@link JobService.reserve}. */
   static readonly reserve = <A, E, R>(
     amount: string,
     effect: Effect.Effect<A, E, R>,
     options?: ReserveOptions<A>
   ): Effect.Effect<A, E | Denial | InvalidRequest, R | Job> =>
     Effect.flatMap(Job, (job) => job.reserve(amount, effect, options))
+  /** What is left of each budgeted currency; see {@link JobService.remaining}. */
   static readonly remaining = Effect.flatMap(Job, (job) => job.remaining)
   /** Starts a delegated job and waits for its result (§10). */
   static readonly delegate: Delegating = delegate
@@ -411,6 +553,7 @@ export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>()
     input?: unknown
   ) =>
     Effect.flatMap(Job, (job) => Effect.flatMap(encode(agent, input), (encoded) => job.handoff(nameOf(agent), encoded)))
+  /** The job's provisioned credentials (§9.8); see {@link JobService.credentials}. */
   static readonly credentials = Effect.flatMap(Job, (job) => job.credentials)
   /** A durable step; see {@link JobService.step}. */
   static readonly step = <A, I, E, R>(

@@ -30,7 +30,12 @@ import { reaching } from "./internal/nodeReach.js"
 import { temporaries } from "./internal/nodeTemporary.js"
 import { watching } from "./internal/nodeWatch.js"
 
-/** Whether this process can use the driver: Linux with its own `/proc`. */
+/**
+ * Whether this process can use the driver: Linux with its own `/proc`.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isSupported: Effect.Effect<boolean> = Calls.isSupported
 
 const methods = [
@@ -62,6 +67,9 @@ const methods = [
 /**
  * A driver for a file system that is the same as `reference`: one that `NodeFileSystem.layer` has built. It is recognised by its
  * methods, which are the same functions in every instance; a file system that replaces one of them is not Node's own, and gets no driver.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const driver =
   (reference: FileSystem.FileSystem) =>
@@ -77,6 +85,9 @@ const accessMode = (options: FileSystem.AccessFileOptions | undefined): number =
 
 /**
  * Guards Node's file system. `fs` itself follows links of what does not exist, and watches; it moves no byte.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const make = (
   fs: FileSystem.FileSystem,

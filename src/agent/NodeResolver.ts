@@ -4,7 +4,12 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ResolveError, Resolver, type ResolverShape } from "./Resolver.js"
 
-/** Node's resolver. A look-up cannot be ended: interruption leaves it to the system, which gives up on its own. */
+/**
+ * Node's resolver. A look-up cannot be ended: interruption leaves it to the system, which gives up on its own.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const resolver: ResolverShape = {
   resolve: (hostname) =>
     Effect.async((resume) => {
@@ -18,5 +23,10 @@ export const resolver: ResolverShape = {
     })
 }
 
-/** Node's resolver as a service. */
+/**
+ * Node's resolver as a service.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Resolver> = Layer.succeed(Resolver, resolver)

@@ -9,9 +9,6 @@
  * Used outside of a job, or handed over as `unguarded`, it is an ordinary client.
  *
  * Requires the optional peer `@effect/platform-node`. It has no proxy: environment variables are not read.
- *
- * @example
- * const FetchLive = Fetch.toLayer(handler).pipe(Layer.provide(PinnedHttpClient.layer()))
  */
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Effect from "effect/Effect"
@@ -24,12 +21,34 @@ import type { PinnedHttpClientOptions } from "./PinnedHttpClientOptions.js"
 
 export type { PinnedHttpClientOptions } from "./PinnedHttpClientOptions.js"
 
-/** The client, whose connections end with the scope. */
+/**
+ * The client, whose connections end with the scope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (options?: PinnedHttpClientOptions): Effect.Effect<HttpClient.HttpClient, never, Scope.Scope> => {
   checkOptions("PinnedHttpClient", options ?? {}, { connectTimeout: "interval", resolveTimeout: "interval" })
   return Pinned.make(NodeResolver.resolver, options)
 }
 
-/** As a service. */
+/**
+ * As a service.
+ *
+ * @example
+ * ```ts
+ * import { HttpClient } from "@effect/platform"
+ * import { Effect, Layer } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { PinnedHttpClient } from "effect-arcp/agent/node"
+ *
+ * const FetchLive = Agent.untyped("fetch", (url) =>
+ *   Effect.flatMap(HttpClient.get(String(url)), (response) => response.text)
+ * ).pipe(Layer.provide(PinnedHttpClient.layer()))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer = (options?: PinnedHttpClientOptions): Layer.Layer<HttpClient.HttpClient> =>
   Layer.scoped(HttpClient.HttpClient, make(options))

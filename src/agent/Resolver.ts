@@ -8,13 +8,24 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 
-/** A name that could not be resolved. */
+/**
+ * A name that could not be resolved.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ResolveError extends Schema.TaggedError<ResolveError>()("ResolveError", {
+  /** The name that was to be resolved. */
   hostname: Schema.String,
   message: Schema.String
 }) {}
 
-/** Resolves names. */
+/**
+ * Resolves names.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface ResolverShape {
   /**
    * Every address of a name, IPv4 and IPv6 as text, in the order in which they are to be tried. Fails where there is none. The caller
@@ -27,7 +38,18 @@ export interface ResolverShape {
  * Resolves the names of hosts.
  *
  * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Agent, Resolver } from "effect-arcp/agent"
+ * import { PinnedHttpClient } from "effect-arcp/agent/node"
+ *
  * const Fixed = Layer.succeed(Resolver, { resolve: () => Effect.succeed(["93.184.216.34"]) })
- * const AgentLive = MyAgent.toLayer(handler).pipe(Layer.provide([PinnedHttpClient.layer(), Fixed]))
+ * const AgentLive = Agent.untyped("fetch", (input) => Effect.succeed(input)).pipe(
+ *   Layer.provide([PinnedHttpClient.layer(), Fixed])
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category services
  */
 export class Resolver extends Context.Tag("effect-arcp/agent/Resolver")<Resolver, ResolverShape>() {}

@@ -4,17 +4,6 @@
  *
  * A tool is trusted code: its own services are those that it was built with, not the calling job's. What a job may do with
  * it is which tools its lease names.
- *
- * @example
- * class Search extends Tool.make("search.web", {
- *   input: Schema.Struct({ query: Schema.String }),
- *   output: Schema.Array(Schema.String)
- * }) {}
- *
- * const SearchLive = Search.toLayer(({ query }) => Effect.succeed([`about ${query}`]))
- *
- * // in a handler; the lease needs "tool.call": ["search.*"]
- * const found = Search.call({ query: "effect" })
  */
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
@@ -29,14 +18,27 @@ import { handlerContext } from "./internal/handlerContext.js"
 import { Job } from "./Job.js"
 import { hostingTool, type ToolRegistration } from "./ToolRegistry.js"
 
-/** What a tool's handler needs beyond the call's scope and the job that calls it. */
+/**
+ * What a tool's handler needs beyond the call's scope and the job that calls it.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type ToolContext<R> = Exclude<R, Job | Scope.Scope>
 
-/** A class made by {@link make}. */
+/**
+ * A class made by {@link make}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ToolClass<In, InWire, Out, OutWire> {
   new (_: never): object
+  /** The tool's name, which `tool.call` patterns match. */
   readonly toolName: string
+  /** The Schema of the input. */
   readonly input: Schema.Schema<In, InWire>
+  /** The Schema of the output. */
   readonly output: Schema.Schema<Out, OutWire>
   /** Hosts the tool. Each call has its own scope; a failure that is one of the protocol's errors keeps its code. */
   readonly toLayer: <E, R>(
@@ -46,11 +48,34 @@ export interface ToolClass<In, InWire, Out, OutWire> {
   readonly call: (input: In) => Effect.Effect<Out, ArcpError, Job>
 }
 
-/** Defines a tool: its name, which leases match as a name, and the Schemas of its input and output. */
+/**
+ * Defines a tool: its name, which leases match as a name, and the Schemas of its input and output.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { Agent, Tool } from "effect-arcp/agent"
+ *
+ * class Search extends Tool.make("search.web", {
+ *   input: Schema.Struct({ query: Schema.String }),
+ *   output: Schema.Array(Schema.String)
+ * }) {}
+ *
+ * const SearchLive = Search.toLayer(({ query }) => Effect.succeed([`about ${query}`]))
+ *
+ * // an agent that calls it; the job's lease needs "tool.call": ["search.*"]
+ * const ResearchLive = Agent.untyped("research", (topic) => Search.call({ query: String(topic) }))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = <In, InWire, Out, OutWire>(
   name: string,
   options: {
+    /** The Schema of the input. What does not fit it is `INVALID_REQUEST`. */
     readonly input: Schema.Schema<In, InWire>
+    /** The Schema of the output. */
     readonly output: Schema.Schema<Out, OutWire>
   }
 ): ToolClass<In, InWire, Out, OutWire> => {

@@ -7,18 +7,31 @@ import * as Canonical from "../authority/Canonical.js"
 import * as Hosted from "./internal/hosted.js"
 import type { Job } from "./Job.js"
 
-/** A tool, ready to be called. */
+/**
+ * A tool, ready to be called.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ToolRegistration {
+  /** The tool's name, which `tool.call` patterns match. */
   readonly name: string
   /** Runs the tool with encoded input and returns encoded output. It gets none of `withhold`, and none of the runtime's services. */
   readonly run: (input: unknown, withhold?: ReadonlyArray<object>) => Effect.Effect<unknown, unknown, Job>
 }
 
-/** The tools that a context hosts. Built by each runtime from the context in which it is built. */
+/**
+ * The tools that a context hosts. Built by each runtime from the context in which it is built.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class ToolRegistry extends Context.Tag("effect-arcp/agent/ToolRegistry")<
   ToolRegistry,
   {
+    /** The tool of this name; undefined where none is hosted. */
     readonly find: (name: string) => ToolRegistration | undefined
+    /** The names of all tools, in the order of the context. */
     readonly names: () => ReadonlyArray<string>
   }
 >() {

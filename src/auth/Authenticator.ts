@@ -20,15 +20,30 @@ import { entriesOf, tableOf } from "./Tokens.js"
 import * as Verdict from "./Verdict.js"
 import type { AuthenticationUnavailable } from "./Verdict.js"
 
-/** What a hello presents. */
+/**
+ * What a hello presents.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface AuthRequest {
   /** `auth.scheme`, such as `bearer`; undefined where there is none. */
   readonly scheme: string | undefined
+  /** `auth.token`; undefined where there is none. */
   readonly token: Redacted.Redacted<string> | undefined
+  /**
+   * What the connection shows of its peer: the transport's name, whether it is safe from eavesdroppers, and its network
+   * address.
+   */
   readonly peer: { readonly transport: string; readonly secure: boolean; readonly remoteAddress?: string | undefined }
 }
 
-/** One way to authenticate. `authenticate` is all that one of your own needs. */
+/**
+ * One way to authenticate. `authenticate` is all that one of your own needs.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface AuthenticatorService {
   /**
    * The principal behind a hello. Fails with `UNAUTHENTICATED` where the credential itself was judged, saying what is wrong without a
@@ -60,7 +75,12 @@ const named = (principal: string | Principal): Principal =>
 const hasToken = ({ scheme, token }: AuthRequest): boolean =>
   token !== undefined && Redacted.value(token) !== "" && (scheme === undefined || scheme.toLowerCase() === "bearer")
 
-/** Bearer tokens: token to principal, or to a principal's id. */
+/**
+ * Bearer tokens: token to principal, or to a principal's id.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type TokenTable = Readonly<Record<string, string | Principal>> | ReadonlyMap<string, string | Principal>
 
 const required = new Unauthenticated({ message: "auth.token: a bearer token is required" })
@@ -77,7 +97,12 @@ const judging = (judge: NonNullable<AuthenticatorService["judge"]>): Authenticat
     Effect.flatMap(judge(request), (verdict) => Verdict.answer(verdict, hasToken(request) ? invalid : required))
 })
 
-/** Bearer tokens from a table. Among several ways an unknown token is `NotMine`: it may be another's. */
+/**
+ * Bearer tokens from a table. Among several ways an unknown token is `NotMine`: it may be another's.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const bearer = (tokens: TokenTable): AuthenticatorService => {
   const entries = Array.from(tokens instanceof Map ? tokens : Object.entries(tokens)).map(([token, principal]) => ({
     digest: digest(token),
@@ -102,6 +127,18 @@ export const bearer = (tokens: TokenTable): AuthenticatorService => {
  * Bearer tokens that a function of yours verifies. undefined: the token is not one of its own (`NotMine` among several ways). What it
  * fails with becomes `UNAUTHENTICATED`, and its text is not sent; but with {@link AuthenticationUnavailable} or a `TimeoutException`
  * nothing was judged, and a client tries again.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Redacted } from "effect"
+ * import { bearerWith } from "effect-arcp/auth"
+ *
+ * declare const userOf: (token: string) => Effect.Effect<string | undefined>
+ * const ofDirectory = bearerWith((token) => userOf(Redacted.value(token)))
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const bearerWith = <E>(
   verify: (token: Redacted.Redacted<string>) => Effect.Effect<Principal | string | undefined, E>
@@ -119,7 +156,12 @@ export const bearerWith = <E>(
     )
   })
 
-/** Nobody has to say who they are: each session is a principal of its own, whatever the client claims. */
+/**
+ * Nobody has to say who they are: each session is a principal of its own, whatever the client claims.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const anonymous: Effect.Effect<AuthenticatorService, never, Ids> = Effect.map(Ids, (ids) => ({
   admitsAnonymous: true,
   accepts: ({ token }: AuthRequest) => token === undefined || Redacted.value(token) === "",
@@ -141,6 +183,9 @@ const judgeOf =
  * several that accept the first counts; where none does, and one is not available, authentication is not available. All refusals are the
  * same `UNAUTHENTICATED`. A wrong token never falls through to a weaker way, because {@link anonymous} is only for requests without a
  * token.
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const firstOf = (ways: ReadonlyArray<AuthenticatorService>): AuthenticatorService => {
   const judge = (request: AuthRequest) => Verdict.all(ways.map(judgeOf(request)))
@@ -151,7 +196,12 @@ export const firstOf = (ways: ReadonlyArray<AuthenticatorService>): Authenticato
   }
 }
 
-/** Whether two sessions belong to the same principal. Anonymous principals are only the same as themselves. */
+/**
+ * Whether two sessions belong to the same principal. Anonymous principals are only the same as themselves.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const samePrincipal = (a: Principal, b: Principal): boolean => a.id === b.id && a.anonymous === b.anonymous
 
 /** The token table that a configuration key holds. */
@@ -165,12 +215,26 @@ const bearerTable = (name: string): Effect.Effect<TokenTable, ConfigError.Config
       : table.right
   })
 
-/** Who a client is. */
+/**
+ * Who a client is.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")<
   Authenticator,
   AuthenticatorService
 >() {
-  /** {@link bearer} as a layer. */
+  /**
+   * {@link bearer} as a layer.
+   *
+   * @example
+   * ```ts
+   * import { Authenticator } from "effect-arcp/auth"
+   *
+   * const AuthLive = Authenticator.layerBearer({ "a-long-random-token": "alice" })
+   * ```
+   */
   static readonly layerBearer = (tokens: TokenTable): Layer.Layer<Authenticator> =>
     Layer.sync(Authenticator, () => bearer(tokens))
   /**
@@ -189,7 +253,22 @@ export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")
     Layer.effect(Authenticator, anonymous),
     Ids.layer
   )
-  /** {@link firstOf} as a layer. */
+  /**
+   * {@link firstOf} as a layer.
+   *
+   * @example
+   * ```ts
+   * import { Redacted } from "effect"
+   * import { Authenticator, bearer } from "effect-arcp/auth"
+   * import { Jwt } from "effect-arcp/auth/jwt"
+   *
+   * declare const secret: Redacted.Redacted<string>
+   * const AuthLive = Authenticator.layerFirstOf([
+   *   bearer({ "a-long-random-token": "operator" }),
+   *   Jwt.jwt({ keys: { secret }, algorithms: ["HS256"] })
+   * ])
+   * ```
+   */
   static readonly layerFirstOf = <E, R>(
     ways: ReadonlyArray<AuthenticatorService | Effect.Effect<AuthenticatorService, E, R>>
   ): Layer.Layer<Authenticator, E, R> =>

@@ -22,7 +22,12 @@ import type { Principal } from "./Principal.js"
 import * as Text from "../protocol/Text.js"
 import * as Verdict from "./Verdict.js"
 
-/** The algorithms that can be asked for. */
+/**
+ * The algorithms that can be asked for.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const algorithms = [
   "HS256",
   "HS384",
@@ -38,10 +43,21 @@ export const algorithms = [
   "ES512",
   "EdDSA"
 ] as const
-/** One of {@link algorithms}. */
+
+/**
+ * One of {@link algorithms}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Algorithm = (typeof algorithms)[number]
 
-/** Where the keys are. */
+/**
+ * Where the keys are.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type KeySource =
   /** A shared secret, for the HS algorithms: at least as many bytes as the hash has. */
   | { readonly secret: Redacted.Redacted<string> }
@@ -54,8 +70,14 @@ export type KeySource =
   /** Where a JSON Web Key Set is served; fetched when needed and cached, so that keys may rotate. */
   | { readonly jwksUrl: string | URL }
 
-/** What is asked of a token. */
+/**
+ * What is asked of a token.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface JwtOptions {
+  /** Where the keys are that verify a token. */
   readonly keys: KeySource
   /** The algorithms that are accepted; all others are refused, whatever the token says. */
   readonly algorithms: ReadonlyArray<Algorithm>
@@ -71,7 +93,12 @@ export interface JwtOptions {
   readonly principal?: ((claims: Readonly<Record<string, unknown>>) => Principal | undefined) | undefined
 }
 
-/** The keys could not be read: the layer is not built. */
+/**
+ * The keys could not be read: the layer is not built.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class JwtKeyError extends Schema.TaggedError<JwtKeyError>()("JwtKeyError", { message: Schema.String }) {}
 
 /** Longer tokens are refused unread. */
@@ -222,6 +249,9 @@ const fromSubject = (claims: Readonly<Record<string, unknown>>): Principal | und
  * Verifies JWTs. Fails where the keys cannot be read, or do not go with the algorithms. Where a key set cannot be fetched or read, a token
  * is not judged: that is `AuthenticationUnavailable`. Among several ways a token of three base64url parts that claims a known issuer is its
  * own (any issuer, where none is asked for); every other one is `NotMine`.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, JwtKeyError> =>
   Effect.map(keysOf(options.keys, options.algorithms), (keys) => {
@@ -281,7 +311,24 @@ export const jwt = (options: JwtOptions): Effect.Effect<AuthenticatorService, Jw
     }
   })
 
-/** {@link jwt} as a layer. */
+/**
+ * {@link jwt} as a layer.
+ *
+ * @example
+ * ```ts
+ * import { Jwt } from "effect-arcp/auth/jwt"
+ *
+ * const AuthLive = Jwt.layer({
+ *   keys: { jwksUrl: "https://login.example/.well-known/jwks.json" },
+ *   algorithms: ["ES256"],
+ *   issuer: "https://login.example",
+ *   audience: "arcp"
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer = (options: JwtOptions): Layer.Layer<Authenticator, JwtKeyError> =>
   Layer.effect(Authenticator, jwt(options))
 
@@ -332,6 +379,9 @@ const optionsOf = (given: Partial<JwtOptions>): Effect.Effect<JwtOptions, Config
  * | `ARCP_JWT_AUDIENCE`, one or more | any |
  * | `ARCP_JWT_REQUIRED`, claims | `sub,exp` |
  * | `ARCP_JWT_CLOCK_TOLERANCE` | `30 seconds` |
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerConfig = (
   options: Partial<JwtOptions> = {}

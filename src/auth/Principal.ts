@@ -1,6 +1,11 @@
 import type { PrincipalId } from "../protocol/Ids.js"
 
-/** Who is behind a session. */
+/**
+ * Who is behind a session.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Principal {
   /** Stable identity; jobs belong to it. */
   readonly id: PrincipalId

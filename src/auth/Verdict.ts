@@ -16,6 +16,9 @@ import type { Principal } from "./Principal.js"
 /**
  * The credential could not be judged: what judges it is not there, or takes too long. A client is told `INTERNAL_ERROR` with
  * `retryable: true`, and its connection is closed with 1013; the message is logged, and not sent.
+ *
+ * @since 0.1.0
+ * @category errors
  */
 export class AuthenticationUnavailable extends Schema.TaggedError<AuthenticationUnavailable>()(
   "AuthenticationUnavailable",
@@ -25,7 +28,12 @@ export class AuthenticationUnavailable extends Schema.TaggedError<Authentication
   readonly code = "INTERNAL_ERROR"
 }
 
-/** What a way says: it vouches for a principal, it refuses its own credential, or the credential is not one of its kind. */
+/**
+ * What a way says: it vouches for a principal, it refuses its own credential, or the credential is not one of its kind.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Verdict =
   | { readonly _tag: "Accepted"; readonly principal: Principal }
   | { readonly _tag: "Refused"; readonly error: Unauthenticated }

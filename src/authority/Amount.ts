@@ -10,21 +10,49 @@ import * as Schema from "effect/Schema"
 import * as Decimal from "../protocol/Decimal.js"
 import * as Text from "../protocol/Text.js"
 
-/** An amount of one currency, zero or more. */
+/**
+ * An amount of one currency, zero or more.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Amount {
+  /** A letter, then at most 31 letters, digits, `_`, `.` and `-`, such as `USD`. */
   readonly currency: string
+  /** The exact value. */
   readonly value: BigDecimal.BigDecimal
 }
 
-/** Budgets and counters: currency to value. A `Map`, so that no currency's name is special. */
+/**
+ * Budgets and counters: currency to value. A `Map`, so that no currency's name is special.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Amounts = ReadonlyMap<string, BigDecimal.BigDecimal>
 
-/** Digits before the point, at most. */
+/**
+ * Digits before the point, at most.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxIntegerDigits = 30
-/** Digits behind the point, at most. */
+
+/**
+ * Digits behind the point, at most.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxFractionDigits = 30
 
-/** A text or number that is no amount. `message` says why, and names no more than the first characters of it. */
+/**
+ * A text or number that is no amount. `message` says why, and names no more than the first characters of it.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class AmountError extends Schema.TaggedError<AmountError>()("AmountError", {
   message: Schema.String
 }) {}
@@ -34,15 +62,28 @@ const fail = (message: string) => Either.left(new AmountError({ message }))
 const currencyShape = /^[A-Za-z][A-Za-z0-9_.-]{0,31}$/
 const decimalShape = /^([0-9]+)(?:\.([0-9]+))?$/
 
-/** No money. */
+/**
+ * No money.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const zero: BigDecimal.BigDecimal = BigDecimal.make(0n, 0)
 
-/** Whether a text is a currency: a letter, then at most 31 letters, digits, `_`, `.` and `-` (`USD`, `credits`, `x-tokens`). */
+/**
+ * Whether a text is a currency: a letter, then at most 31 letters, digits, `_`, `.` and `-` (`USD`, `credits`, `x-tokens`).
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isCurrency = (text: string): boolean => currencyShape.test(text)
 
 /**
  * The value of `digits ( "." digits )?` (§9.6), at most {@link maxIntegerDigits} and {@link maxFractionDigits}. Signs, exponents,
  * bare points, white space and everything else are refused.
+ *
+ * @since 0.1.0
+ * @category decoding
  */
 export const decimal = (text: string): Either.Either<BigDecimal.BigDecimal, AmountError> => {
   if (text.length > maxIntegerDigits + maxFractionDigits + 1) return fail("amount: too many digits")
@@ -63,7 +104,16 @@ const noCurrency = fail(
  * Parses a lease's amount, `currency ":" decimal`.
  *
  * @example
- * parse("USD:5.00") // Right({ currency: "USD", value: 5 })
+ * ```ts
+ * import { Either } from "effect"
+ * import { Amount } from "effect-arcp/authority"
+ *
+ * const price = Either.getOrThrow(Amount.parse("USD:5.00"))
+ * console.log(price.currency, Amount.format(price.value)) // USD 5
+ * ```
+ *
+ * @since 0.1.0
+ * @category decoding
  */
 export const parse = (text: string): Either.Either<Amount, AmountError> => {
   const colon = text.indexOf(":")
@@ -89,6 +139,18 @@ export const spelled = (text: string): Either.Either<BigDecimal.BigDecimal, Amou
 /**
  * Parses what a charge is spelled as by a program: `"0.0042 USD"` or `"USD:0.0042"`. Unlike {@link parse}, which reads the wire,
  * it takes every spelling of a JavaScript number that is not negative, such as `"9e-7 USD"`.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Amount } from "effect-arcp/authority"
+ *
+ * const cost = Either.getOrThrow(Amount.parseSpend("9e-7 USD"))
+ * console.log(Amount.format(cost.value)) // 0.0000009
+ * ```
+ *
+ * @since 0.1.0
+ * @category decoding
  */
 export const parseSpend = (text: string): Either.Either<Amount, AmountError> => {
   if (typeof text !== "string") return fail('amount: must be a text such as "0.0042 USD"')
@@ -104,6 +166,9 @@ export const parseSpend = (text: string): Either.Either<Amount, AmountError> => 
 /**
  * The exact decimal of a JSON number, in its shortest spelling: 0.1 is one tenth. Negative numbers, NaN and infinities are
  * refused; no number is too small or too large.
+ *
+ * @since 0.1.0
+ * @category decoding
  */
 export const fromNumber = (value: number): Either.Either<BigDecimal.BigDecimal, AmountError> => {
   if (!Number.isFinite(value)) return fail("amount: not a finite number")
@@ -133,6 +198,9 @@ const fromBigDecimal = (value: BigDecimal.BigDecimal): Either.Either<BigDecimal.
 /**
  * An amount of a program: a number, which counts as its shortest spelling, or a `BigDecimal`, and its currency. Negative amounts,
  * NaN, infinities and what is no currency are refused; -0 is zero.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const of = (value: number | BigDecimal.BigDecimal, currency: string): Either.Either<Amount, AmountError> => {
   if (typeof currency !== "string" || !isCurrency(currency)) return noCurrency
@@ -145,13 +213,23 @@ export const of = (value: number | BigDecimal.BigDecimal, currency: string): Eit
   return Either.map(exact, (value) => ({ currency, value }))
 }
 
-/** The amount that a metric reports: a JSON number and its unit. */
+/**
+ * The amount that a metric reports: a JSON number and its unit.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
 export const fromMetric = (value: number, unit: string): Either.Either<Amount, AmountError> =>
   isCurrency(unit)
     ? Either.map(fromNumber(value), (exact) => ({ currency: unit, value: exact }))
     : fail("amount: the unit is not a currency")
 
-/** The exact decimal, without an exponent and without trailing zeros: `5`, `0.0042`, `-0.12`. */
+/**
+ * The exact decimal, without an exponent and without trailing zeros: `5`, `0.0042`, `-0.12`.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const format = (value: BigDecimal.BigDecimal): string => {
   const { scale, value: unscaled } = BigDecimal.normalize(value)
   const sign = unscaled < 0n ? "-" : ""
@@ -164,36 +242,86 @@ export const format = (value: BigDecimal.BigDecimal): string => {
 /** @internal `currency:decimal`, exact. */
 export const print = (amount: Amount): string => `${amount.currency}:${format(amount.value)}`
 
-/** The finite JSON number nearest to the value: for the wire only, never to calculate with. */
+/**
+ * The finite JSON number nearest to the value: for the wire only, never to calculate with.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const toNumber = (value: BigDecimal.BigDecimal): number => {
   const number = Number(format(value))
   // neither -0 nor an infinity has a JSON spelling
   return number === 0 ? 0 : Math.max(-Number.MAX_VALUE, Math.min(Number.MAX_VALUE, number))
 }
 
-/** Counters as `job.accepted.budget` shows them (§7.1): JSON numbers. */
+/**
+ * Counters as `job.accepted.budget` shows them (§7.1): JSON numbers.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const toWire = (amounts: Amounts): Record<string, number> =>
   Object.fromEntries(Array.from(amounts, ([currency, value]) => [currency, toNumber(value)]))
 
-/** Amounts as a `cost.budget` capability lists them: exact. */
+/**
+ * Amounts as a `cost.budget` capability lists them: exact.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const toPatterns = (amounts: Amounts): ReadonlyArray<string> =>
   Array.from(amounts, ([currency, value]) => print({ currency, value }))
 
-/** Whether a counter is used up: zero or below (§9.6). */
+/**
+ * Whether a counter is used up: zero or below (§9.6).
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isExhausted = (remaining: BigDecimal.BigDecimal): boolean => remaining.value <= 0n
 
-/** Whether the first is more than the second. */
+/**
+ * Whether the first is more than the second.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const exceeds = (value: BigDecimal.BigDecimal, limit: BigDecimal.BigDecimal): boolean =>
   BigDecimal.greaterThan(value, limit)
 
-/** The sum, exact. */
+/**
+ * The sum, exact.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
 export const add = (a: BigDecimal.BigDecimal, b: BigDecimal.BigDecimal): BigDecimal.BigDecimal =>
   BigDecimal.normalize(BigDecimal.sum(a, b))
-/** The difference, exact. */
+
+/**
+ * The difference, exact.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Amount } from "effect-arcp/authority"
+ *
+ * const left = Either.zipWith(Amount.decimal("0.3"), Amount.decimal("0.1"), Amount.subtract)
+ * console.log(Either.map(left, Amount.format)) // 0.2, exactly
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
 export const subtract = (a: BigDecimal.BigDecimal, b: BigDecimal.BigDecimal): BigDecimal.BigDecimal =>
   BigDecimal.normalize(BigDecimal.subtract(a, b))
 
-/** The first of `amounts` whose counter is used up, if any. */
+/**
+ * The first of `amounts` whose counter is used up, if any.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const firstExhausted = (amounts: Amounts): string | undefined => {
   for (const [currency, value] of amounts) {
     if (isExhausted(value)) return currency
@@ -214,12 +342,20 @@ export const misspelled = (amounts: Amounts, currency: string): string | undefin
   return undefined
 }
 
-/** Most currencies that a budget names. */
+/**
+ * Most currencies that a budget names.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxCurrencies = 32
 
 /**
  * The budget of a `cost.budget` capability. Refused: an empty list, which could mean no money as well as no limit; a
  * malformed amount; a currency twice, also in other case; more than {@link maxCurrencies}.
+ *
+ * @since 0.1.0
+ * @category decoding
  */
 export const parseAll = (texts: ReadonlyArray<string>): Either.Either<Amounts, AmountError> => {
   if (texts.length === 0) return fail("amount: a budget names at least one")

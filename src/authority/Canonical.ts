@@ -14,26 +14,70 @@ import * as AgentName from "../protocol/AgentName.js"
 import type { Capability } from "./Capability.js"
 import { hidden, isDots, normalise, segmentProblem } from "./internal/escapes.js"
 
-/** An absolute POSIX path in canonical form. */
+/**
+ * An absolute POSIX path in canonical form.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type CanonicalPath = string & Brand.Brand<"CanonicalPath">
-/** An http or https URL in canonical form. */
+
+/**
+ * An http or https URL in canonical form.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type CanonicalUrl = string & Brand.Brand<"CanonicalUrl">
-/** The name of a tool, an agent or a model in canonical form. */
+
+/**
+ * The name of a tool, an agent or a model in canonical form.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type CanonicalName = string & Brand.Brand<"CanonicalName">
-/** What an operation acts on, ready to be matched. */
+
+/**
+ * What an operation acts on, ready to be matched.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Canonical = CanonicalPath | CanonicalUrl | CanonicalName
 
-/** Paths are at most this many UTF-16 code units long (`PATH_MAX`). */
+/**
+ * Paths are at most this many UTF-16 code units long (`PATH_MAX`).
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxPathLength = 4096
-/** URLs are at most this long, before and after. */
+
+/**
+ * URLs are at most this long, before and after.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxUrlLength = 8192
-/** Names are at most this long. */
+
+/**
+ * Names are at most this long.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxNameLength = 256
 
 /**
  * A text that has no canonical form. `message` says what is wrong and does not repeat the text, which may hold a secret.
+ *
+ * @since 0.1.0
+ * @category errors
  */
 export class CanonicalError extends Schema.TaggedError<CanonicalError>()("CanonicalError", {
+  /** What kind of target it is. */
   resource: Schema.Literal("path", "url", "name"),
   message: Schema.String
 }) {}
@@ -55,8 +99,15 @@ export const loneSurrogate = /\p{Surrogate}/u
  * `..` is resolved as text, before symbolic links: open the canonical path, not the original.
  *
  * @example
- * path("/data/./a//b/../c/")  // Right("/data/a/c")
- * path("/data/../etc/passwd") // Right("/etc/passwd"), which `/data/**` does not match
+ * ```ts
+ * import { Canonical } from "effect-arcp/authority"
+ *
+ * Canonical.path("/data/./a//b/../c/") // Right("/data/a/c")
+ * Canonical.path("/data/../etc/passwd") // Right("/etc/passwd"), which `/data/**` does not match
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const path = (text: string, base?: string): Either.Either<CanonicalPath, CanonicalError> => {
   if (text === "") return refuse("path", "it is empty")
@@ -101,7 +152,14 @@ export const host = (parsed: string): string | undefined => {
  * dots), escapes that are malformed or not UTF-8; more than {@link maxUrlLength}.
  *
  * @example
- * url("HTTPS://API.Example.com:443/a/../b?x=%7e#top") // Right("https://api.example.com/b?x=~")
+ * ```ts
+ * import { Canonical } from "effect-arcp/authority"
+ *
+ * Canonical.url("HTTPS://API.Example.com:443/a/../b?x=%7e#top") // Right("https://api.example.com/b?x=~")
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const url = (text: string): Either.Either<CanonicalUrl, CanonicalError> => {
   if (text.length > maxUrlLength) return refuse("url", `it is longer than ${maxUrlLength} characters`)
@@ -132,6 +190,9 @@ export const url = (text: string): Either.Either<CanonicalUrl, CanonicalError> =
 /**
  * The canonical form of where a redirect leads: `location` taken relative to the URL that answered. To be matched like any
  * other URL, at every hop.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const redirect = (from: CanonicalUrl, location: string): Either.Either<CanonicalUrl, CanonicalError> => {
   if (location.length > maxUrlLength) return refuse("url", `it is longer than ${maxUrlLength} characters`)
@@ -162,6 +223,9 @@ export const nameProblem = (text: string): string | undefined => {
 /**
  * The canonical form of a tool's or a model's name: itself, where it is well-formed, in normal form C and free of control
  * characters, backslashes and outer white space. Names are compared character by character: case matters, look-alikes differ.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const name = (text: string): Either.Either<CanonicalName, CanonicalError> => {
   if (text === "") return refuse("name", "it is empty")
@@ -170,7 +234,12 @@ export const name = (text: string): Either.Either<CanonicalName, CanonicalError>
   return problem === undefined ? Either.right(text as CanonicalName) : refuse("name", problem)
 }
 
-/** The canonical form of an agent's name, `name` or `name@version` (ARCP 1.1 §7.5). */
+/**
+ * The canonical form of an agent's name, `name` or `name@version` (ARCP 1.1 §7.5).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const agent = (text: string): Either.Either<CanonicalName, CanonicalError> => {
   const parsed = AgentName.parse(text)
   return Either.isRight(parsed)
@@ -178,7 +247,12 @@ export const agent = (text: string): Either.Either<CanonicalName, CanonicalError
     : refuse("name", "it is not an agent's name, or name@version")
 }
 
-/** The canonical form of what an operation under this capability acts on. `cost.budget` covers no operation: its targets are refused. */
+/**
+ * The canonical form of what an operation under this capability acts on. `cost.budget` covers no operation: its targets are refused.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const target = (capability: Capability, text: string): Either.Either<Canonical, CanonicalError> => {
   switch (capability) {
     case "fs.read":

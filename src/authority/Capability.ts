@@ -7,19 +7,44 @@ import { InvalidRequest } from "../protocol/Errors.js"
 import { classify, type CoreCapability, coreCapabilities } from "../protocol/ExtensionName.js"
 import type { Kind } from "./Glob.js"
 
-/** A reserved capability (§9.2). */
+/**
+ * A reserved capability (§9.2).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Reserved = CoreCapability
 
-/** The reserved capabilities, in the order of the specification's table. */
+/**
+ * The reserved capabilities, in the order of the specification's table.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const reserved: ReadonlyArray<Reserved> = coreCapabilities
 
-/** A vendor's capability. Its patterns are names, and what they name is the vendor's concern. */
+/**
+ * A vendor's capability. Its patterns are names, and what they name is the vendor's concern.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Vendor = `x-vendor.${string}.${string}`
 
-/** A capability that may stand in a lease. */
+/**
+ * A capability that may stand in a lease.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Capability = Reserved | Vendor
 
-/** What a capability's patterns are: globs of a kind, or amounts of money (`cost.budget`). */
+/**
+ * What a capability's patterns are: globs of a kind, or amounts of money (`cost.budget`).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type PatternKind = Kind | "amount"
 
 const kinds: { readonly [C in Reserved]: PatternKind } = {
@@ -32,16 +57,36 @@ const kinds: { readonly [C in Reserved]: PatternKind } = {
   "model.use": "name"
 }
 
-/** Whether a name is a reserved capability. */
+/**
+ * Whether a name is a reserved capability.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isReserved = (name: string): name is Reserved => Object.hasOwn(kinds, name)
 
-/** Whether a name is a vendor's capability. */
+/**
+ * Whether a name is a vendor's capability.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isVendor = (name: string): name is Vendor => name.startsWith("x-vendor.") && classify(name) === "vendor"
 
-/** Whether a name may stand in a lease. */
+/**
+ * Whether a name may stand in a lease.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isCapability = (name: string): name is Capability => isReserved(name) || isVendor(name)
 
-/** What the patterns of a capability are. */
+/**
+ * What the patterns of a capability are.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const kindOf = (capability: Capability): PatternKind => (isReserved(capability) ? kinds[capability] : "name")
 
 // Compared by letters alone: case, separators and look-alikes fall away.
@@ -70,7 +115,12 @@ export const suggest = (name: string): string | undefined => {
   return best
 }
 
-/** The capability of this name, or `INVALID_REQUEST` with a hint. */
+/**
+ * The capability of this name, or `INVALID_REQUEST` with a hint.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
 export const parse = (name: string): Either.Either<Capability, InvalidRequest> => {
   if (isCapability(name)) return Either.right(name)
   const hint = suggest(name)

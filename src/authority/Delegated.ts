@@ -11,7 +11,12 @@ import * as Glob from "./Glob.js"
 import { intersection } from "./internal/intersection.js"
 import { assemble, type Lease } from "./Lease.js"
 
-/** Why a lease is not contained in another. */
+/**
+ * Why a lease is not contained in another.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type ViolationReason = "capability" | "pattern" | "too_complex" | "budget" | "budget_missing" | "expiry"
 
 const violation = (
@@ -28,7 +33,12 @@ const violation = (
     })
   )
 
-/** Options of {@link isSubset}. */
+/**
+ * Options of {@link isSubset}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface SubsetOptions {
   /** What the parent's counters hold now; by default what its lease granted (§9.4). */
   readonly remaining?: Amount.Amounts | undefined
@@ -45,6 +55,19 @@ export interface SubsetOptions {
  *
  * A child of a parent with a budget must name a budget in each of the parent's currencies, and in no other. A child without
  * an expiry inherits the parent's ({@link inherit}).
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Delegated, Lease } from "effect-arcp/authority"
+ *
+ * const parent = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/**"], "cost.budget": ["USD:1.00"] }))
+ * const child = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/a/*"], "cost.budget": ["USD:0.25"] }))
+ * console.log(Either.isRight(Delegated.isSubset(child, parent))) // true
+ * ```
+ *
+ * @since 0.1.0
+ * @category predicates
  */
 export const isSubset = (
   child: Lease,
@@ -149,6 +172,9 @@ const orderOf = (
 /**
  * The effective lease of a child whose request {@link isSubset} has let pass: it expires with the parent at the latest (§9.4), and has
  * no models where the parent's were limited and the child asked for none.
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const inherit = (child: Lease, parent: Lease): Lease => {
   const later = Expiry.isLater(child.expiresAt, parent.expiresAt)
@@ -171,6 +197,19 @@ export const inherit = (child: Lease, parent: Lease): Lease => {
  * patterns within it take its place; patterns that merely overlap, and what is too complex to decide, are left out. The
  * policy's budgets are ceilings: the smaller amount counts, and a currency that only one side limits keeps that limit.
  * The earlier expiry counts.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Delegated, Lease } from "effect-arcp/authority"
+ *
+ * const asked = Either.getOrThrow(Lease.compile({ "fs.read": ["/**"], "net.fetch": ["https://**"] }))
+ * const allowed = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/**"] }))
+ * console.log(Lease.toWire(Delegated.narrow(asked, allowed)).lease) // { "fs.read": ["/data/**"] }
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const narrow = (requested: Lease, allowed: Lease): Lease => {
   const work = Glob.work()
@@ -206,6 +245,9 @@ export const narrow = (requested: Lease, allowed: Lease): Lease => {
 /**
  * The lease with no more of each of its currencies than `remaining` holds, zero at least: what a job hands over when another
  * takes its place.
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const withRemaining = (lease: Lease, remaining: Amount.Amounts): Lease => {
   const budget = new Map(

@@ -16,6 +16,9 @@ const refuse = (reason: string, what: string) =>
 /**
  * Milliseconds since the epoch. `INVALID_REQUEST` unless it is ISO 8601 in UTC with a `Z` and an existing date and time. What
  * is finer than a millisecond is cut off, so that a lease never ends late.
+ *
+ * @since 0.1.0
+ * @category decoding
  */
 export const parse = (text: string): Either.Either<number, InvalidRequest> => {
   if (!utc.test(text)) return refuse("expiry_malformed", "not an ISO 8601 time in UTC, such as 2026-05-13T23:42:00Z")
@@ -26,20 +29,40 @@ export const parse = (text: string): Either.Either<number, InvalidRequest> => {
     : Either.right(millis)
 }
 
-/** As {@link parse}, and `INVALID_REQUEST` unless it lies after `now` (milliseconds since the epoch). */
+/**
+ * As {@link parse}, and `INVALID_REQUEST` unless it lies after `now` (milliseconds since the epoch).
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
 export const parseFuture = (text: string, now: number): Either.Either<number, InvalidRequest> =>
   Either.flatMap(parse(text), (millis) =>
     millis > now ? Either.right(millis) : refuse("expiry_past", "not in the future")
   )
 
-/** The earlier of two expiries; undefined is never. */
+/**
+ * The earlier of two expiries; undefined is never.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
 export const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined ? b : b === undefined ? a : Math.min(a, b)
 
-/** Whether `a` ends after `b` does; undefined is never. */
+/**
+ * Whether `a` ends after `b` does; undefined is never.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isLater = (a: number | undefined, b: number | undefined): boolean =>
   b !== undefined && (a === undefined || a > b)
 
-/** Whether a lease is over at `now`, both in milliseconds: at its expiry and from then on (§9.5). */
+/**
+ * Whether a lease is over at `now`, both in milliseconds: at its expiry and from then on (§9.5).
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isOver = (expiresAt: number | undefined, now: number): boolean =>
   expiresAt !== undefined && now >= expiresAt

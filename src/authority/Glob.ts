@@ -28,22 +28,45 @@ import { build, type Nfa } from "./internal/nfa.js"
 
 export type { Kind, Work } from "./GlobTypes.js"
 
-/** A pattern is at most this many UTF-16 code units long; a longer one is refused. */
+/**
+ * A pattern is at most this many UTF-16 code units long; a longer one is refused.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxPatternLength = 1024
 
-/** A set holds at most this many patterns; one with more is refused. */
+/**
+ * A set holds at most this many patterns; one with more is refused.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxPatterns = 256
 
-/** The patterns of a set are together at most this long, in code units. This bounds the time and memory of a match. */
+/**
+ * The patterns of a set are together at most this long, in code units. This bounds the time and memory of a match.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxSetLength = 16_384
 
 /**
  * How much work deciding one containment may be: machine words of automaton state passed over. It is done in one step: about
  * 10 milliseconds once it is warm, more at first. Patterns that people write need less than a thousandth of it.
+ *
+ * @since 0.1.0
+ * @category constants
  */
 export const maxContainmentWork = 640_000
 
-/** Why a pattern or a set of them was refused. */
+/**
+ * Why a pattern or a set of them was refused.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export interface GlobError {
   readonly _tag: "GlobError"
   /** The pattern, where one is to blame. */
@@ -52,8 +75,14 @@ export interface GlobError {
   readonly reason: string
 }
 
-/** A compiled pattern. {@link compile} alone makes one: it has more fields than are shown. */
+/**
+ * A compiled pattern. {@link compile} alone makes one: it has more fields than are shown.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Glob {
+  /** What the pattern names. */
   readonly kind: Kind
   /** The pattern that was compiled. */
   readonly pattern: string
@@ -65,9 +94,16 @@ export interface Glob {
   readonly matchers: ReadonlyArray<Matcher>
 }
 
-/** The union of compiled patterns of one kind. {@link compileAll} and {@link union} alone make one, as with {@link Glob}. */
+/**
+ * The union of compiled patterns of one kind. {@link compileAll} and {@link union} alone make one, as with {@link Glob}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface GlobSet {
+  /** What the patterns name. */
   readonly kind: Kind
+  /** The patterns, in the order in which they were given. */
   readonly globs: ReadonlyArray<Glob>
   /** @internal patterns without wildcards, by their text */
   readonly exact: ReadonlyMap<string, Glob>
@@ -78,6 +114,9 @@ export interface GlobSet {
 /**
  * Compiles a pattern; one that is longer than {@link maxPatternLength} is refused. `source` is how its author spelled it;
  * what the patterns of `also` match, it matches too.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const compile = (
   kind: Kind,
@@ -96,7 +135,12 @@ export const compile = (
   return Either.right({ kind, pattern, source, nfas, matchers: nfas.map(make) })
 }
 
-/** The union of compiled patterns, which are of this kind. */
+/**
+ * The union of compiled patterns, which are of this kind.
+ *
+ * @since 0.1.0
+ * @category combinators
+ */
 export const union = (kind: Kind, globs: ReadonlyArray<Glob>): GlobSet => {
   const exact = new Map<string, Glob>()
   const wild: Array<Glob> = []
@@ -109,7 +153,21 @@ export const union = (kind: Kind, globs: ReadonlyArray<Glob>): GlobSet => {
   return { kind, globs, exact, wild }
 }
 
-/** Compiles a set of patterns, within {@link maxPatterns} and {@link maxSetLength}. */
+/**
+ * Compiles a set of patterns, within {@link maxPatterns} and {@link maxSetLength}.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Glob } from "effect-arcp/authority"
+ *
+ * const set = Either.getOrThrow(Glob.compileAll("path", ["/data/**", "/tmp/*"]))
+ * console.log(Glob.matches(set, "/data/a/b"), Glob.matches(set, "/tmp/a/b")) // true false
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const compileAll = (kind: Kind, patterns: ReadonlyArray<string>): Either.Either<GlobSet, GlobError> => {
   const problem = tooMany(patterns)
   if (problem !== undefined) return Either.left(problem)
@@ -147,10 +205,20 @@ export const find = (set: GlobSet, text: string, steps?: Steps): Glob | undefine
   return undefined
 }
 
-/** Whether some pattern of the set matches the text. */
+/**
+ * Whether some pattern of the set matches the text.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const matches = (set: GlobSet, text: string): boolean => find(set, text) !== undefined
 
-/** What is known of a containment. */
+/**
+ * What is known of a containment.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Subset =
   | { readonly _tag: "Subset" }
   /** The pattern reaches further than the parent; `witness` is a text that only the pattern matches. */
@@ -160,7 +228,12 @@ export type Subset =
 
 const subset: Subset = { _tag: "Subset" }
 
-/** A fresh bound for {@link isSubset}; share it between calls that answer one question. */
+/**
+ * A fresh bound for {@link isSubset}; share it between calls that answer one question.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const work = (limit = maxContainmentWork): Work => ({ left: limit })
 
 // Patterns whose literal starts differ have nothing in common.
@@ -169,6 +242,9 @@ const mayMeet = (a: Matcher, b: Matcher): boolean => a.prefix.startsWith(b.prefi
 /**
  * Whether every text that some pattern of `child` matches is matched by some pattern of `parent` (ARCP 1.0 §9.4): exact
  * for unions, so that several patterns of the parent may cover one of the child's together.
+ *
+ * @since 0.1.0
+ * @category predicates
  */
 export const isSubset = (child: GlobSet, parent: GlobSet, bound: Work = work()): Subset => {
   const spelled = new Set(parent.globs.map((glob) => glob.pattern))

@@ -21,13 +21,28 @@ import * as Expiry from "./Expiry.js"
 import * as Glob from "./Glob.js"
 import * as Pattern from "./Pattern.js"
 
-/** A lease names at most this many capabilities. */
+/**
+ * A lease names at most this many capabilities.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxCapabilities = 64
 
-/** The patterns of a lease are together at most this long, in UTF-16 code units. This bounds the memory of a compiled lease. */
+/**
+ * The patterns of a lease are together at most this long, in UTF-16 code units. This bounds the memory of a compiled lease.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxLeaseLength = 32_768
 
-/** A compiled lease. */
+/**
+ * A compiled lease.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Lease {
   readonly _tag: "Lease"
   /** The globs of every capability that is named, but `cost.budget`. */
@@ -38,6 +53,7 @@ export interface Lease {
   readonly expiresAt: number | undefined
   /** What goes over the wire: patterns as they were spelled. */
   readonly wire: WireLease
+  /** The constraints as they were spelled; undefined where there are none. */
   readonly constraints: WireLeaseConstraints | undefined
   /** The lease that this one was delegated from or narrowed to: {@link namesHost} holds only where it holds there too. */
   readonly ceiling?: Lease | undefined
@@ -75,7 +91,12 @@ export const assemble = (parts: Parts): Lease => {
   }
 }
 
-/** The lease that allows nothing: what a submit without `lease_request` gets. */
+/**
+ * The lease that allows nothing: what a submit without `lease_request` gets.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const emptyLease: Lease = assemble({
   grants: new Map(),
   budget: new Map(),
@@ -103,7 +124,12 @@ const refuse = ({ capability, message, pattern, reason }: Problem) =>
     })
   )
 
-/** Options of {@link compile}. */
+/**
+ * Options of {@link compile}.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface CompileOptions {
   /** Milliseconds since the epoch; where given, an expiry that is not after it is refused. */
   readonly now?: number | undefined
@@ -115,7 +141,17 @@ export interface CompileOptions {
  * {@link maxLeaseLength}, `Glob.maxPatterns`, `Glob.maxPatternLength`).
  *
  * @example
- * Lease.compile({ "fs.read": ["/data/**"], "cost.budget": ["USD:5.00"] }, { expires_at: "2026-05-13T23:42:00Z" })
+ * ```ts
+ * import { Lease } from "effect-arcp/authority"
+ *
+ * const lease = Lease.compile(
+ *   { "fs.read": ["/data/**"], "cost.budget": ["USD:5.00"] },
+ *   { expires_at: "2026-05-13T23:42:00Z" }
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const compile = (
   lease: WireLease,
@@ -233,21 +269,39 @@ const compileConstraints = (
   return now === undefined ? Expiry.parse(text) : Expiry.parseFuture(text, now)
 }
 
-/** What {@link authorize} decides. */
+/**
+ * What {@link authorize} decides.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Decision = Allowed | Denied
 
-/** The operation is covered. */
+/**
+ * The operation is covered.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Allowed {
   readonly _tag: "Allowed"
+  /** The capability that was asked for. */
   readonly capability: Capability
   /** The pattern that covers it, as the lease spells it. */
   readonly pattern: string
 }
 
-/** The operation is not covered. */
+/**
+ * The operation is not covered.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Denied {
   readonly _tag: "Denied"
+  /** The capability that was asked for. */
   readonly capability: Capability
+  /** The canonical target that was asked for. */
   readonly target: Canonical
   /** `capability`: the lease does not name it at all (for `model.use` policy may allow that, §9.7); `pattern`: it does. */
   readonly reason: "capability" | "pattern"
@@ -256,6 +310,19 @@ export interface Denied {
 /**
  * Whether the lease's patterns cover an operation (§9.3): a synchronous look-up of about a microsecond. Expiry and
  * budget are not looked at. An `agent.delegate` pattern without an `@` covers every version of the agents that it names.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Canonical, Lease } from "effect-arcp/authority"
+ *
+ * const lease = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/**"] }))
+ * const path = Either.getOrThrow(Canonical.path("/data/../etc/passwd"))
+ * console.log(Lease.authorize(lease, "fs.read", path)._tag) // Denied
+ * ```
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const authorize = (lease: Lease, capability: Capability, target: Canonical): Decision => {
   const set = lease.grants.get(capability)
@@ -269,6 +336,9 @@ export const authorize = (lease: Lease, capability: Capability, target: Canonica
 /**
  * Whether the lease names the host of a URL that it covers: some `net.fetch` pattern matches the URL and has no wildcard in its host,
  * in this lease and in every lease that it comes from. Only such a URL may lead to an address that is not public (`Address`).
+ *
+ * @since 0.1.0
+ * @category predicates
  */
 export const namesHost = (lease: Lease, url: CanonicalUrl): boolean => {
   const set = lease.grants.get("net.fetch")
@@ -284,6 +354,9 @@ export const namesHost = (lease: Lease, url: CanonicalUrl): boolean => {
 /**
  * Whether a URL that the lease covers spells a host inside the network, an address that is not public or `localhost`, which the lease does
  * not name ({@link namesHost}). Where other names lead is for the caller to resolve.
+ *
+ * @since 0.1.0
+ * @category predicates
  */
 export const isInside = (lease: Lease, url: CanonicalUrl): boolean => {
   const { hostname } = new URL(url)
@@ -291,13 +364,23 @@ export const isInside = (lease: Lease, url: CanonicalUrl): boolean => {
   return inside && !namesHost(lease, url)
 }
 
-/** A target as it may be shown in messages and logs: a URL without its query, which may hold secrets. */
+/**
+ * A target as it may be shown in messages and logs: a URL without its query, which may hold secrets.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const shown = (target: Canonical): string => {
   const mark = /^https?:\/\//.test(target) ? target.indexOf("?") : -1
   return quote(mark === -1 ? target : `${target.slice(0, mark)}?…`)
 }
 
-/** A denial as the error that the agent gets (§12). */
+/**
+ * A denial as the error that the agent gets (§12).
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const toPermissionDenied = (denied: Denied): PermissionDenied => {
   const hint =
     denied.capability === "net.fetch" && denied.target.includes("?") && denied.reason === "pattern"
@@ -312,14 +395,29 @@ export const toPermissionDenied = (denied: Denied): PermissionDenied => {
   })
 }
 
-/** What the lease grants of each currency: the initial counters (§9.6). Empty where it sets no budget. */
+/**
+ * What the lease grants of each currency: the initial counters (§9.6). Empty where it sets no budget.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const budgetOf = (lease: Lease): Amount.Amounts => lease.budget
 
-/** Whether the lease names a capability. */
+/**
+ * Whether the lease names a capability.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const names = (lease: Lease, capability: Capability): boolean =>
   capability === "cost.budget" ? lease.budget.size > 0 : lease.grants.has(capability)
 
-/** The lease as `job.accepted` shows it (§7.1): `{}` at least, and its constraints where it has any. */
+/**
+ * The lease as `job.accepted` shows it (§7.1): `{}` at least, and its constraints where it has any.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const toWire = (
   lease: Lease
 ): { readonly lease: WireLease; readonly lease_constraints?: WireLeaseConstraints } =>
@@ -330,7 +428,12 @@ const FromSelf = Schema.declare(
   { identifier: "Lease", description: "a compiled lease" }
 )
 
-/** A lease on the wire, decoded to a compiled one without constraints. */
+/**
+ * A lease on the wire, decoded to a compiled one without constraints.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const LeaseFromWire: Schema.Schema<Lease, WireLease> = Schema.transformOrFail(WireLease, FromSelf, {
   strict: true,
   decode: (wire, _, ast) => Either.mapLeft(compile(wire), (error) => new ParseResult.Type(ast, wire, error.message)),

@@ -2,9 +2,16 @@
 import type { WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import { quote } from "./Capability.js"
 
-/** A lease as it goes over the wire, with its constraints. */
+/**
+ * A lease as it goes over the wire, with its constraints.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Terms {
+  /** Capability to patterns; undefined counts as no capability. */
   readonly lease: WireLease | undefined
+  /** The constraints; undefined counts as none. */
   readonly constraints: WireLeaseConstraints | undefined
 }
 
@@ -26,8 +33,18 @@ const patternsOf = (lease: WireLease | undefined, capability: string): ReadonlyA
  * is earlier. Empty where all was granted. Patterns are compared by their spelling, which a runtime keeps. The lines are bounded.
  *
  * @example
- * describe({ lease: { "fs.read": ["/**"] }, constraints: undefined }, { lease: { "fs.read": ["/data/**"] }, constraints: undefined })
- * // ['fs.read: "/**" was not granted, only "/data/**"']
+ * ```ts
+ * import { Withheld } from "effect-arcp/authority"
+ *
+ * const lines = Withheld.describe(
+ *   { lease: { "fs.read": ["/**"] }, constraints: undefined },
+ *   { lease: { "fs.read": ["/data/**"] }, constraints: undefined }
+ * )
+ * console.log(lines) // ['fs.read: "/**" was not granted, only "/data/**"']
+ * ```
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const describe = (asked: Terms, granted: Terms): ReadonlyArray<string> => {
   const lines: Array<string> = []

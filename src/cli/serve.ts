@@ -151,6 +151,20 @@ const hosting = (agents: ReadonlyArray<unknown>): Layer.Layer<never, unknown, ne
     Layer.empty
   )
 
+/** The agents of the command line: those of its modules, and the demo agents where it names none or asks for them. */
+const hosted = (args: { readonly agents: ReadonlyArray<string>; readonly demo: boolean }) =>
+  Effect.gen(function* () {
+    const modules = yield* Effect.forEach(args.agents, loadAgents)
+    const demo = args.demo || args.agents.length === 0 ? yield* loadDemo : undefined
+    if (demo !== undefined) {
+      yield* Console.error(
+        `arcp: hosting the demo agents${args.demo ? "" : ", since no --agents is given"}: ${demo.names.join(", ")}`
+      )
+    }
+    // What several modules export is hosted once.
+    return { agents: [...new Set([...modules.flat(), ...(demo?.agents ?? [])])], demoFolder: demo?.folder }
+  })
+
 export const serve = Command.make("serve", serveOptions, (args) =>
   Effect.gen(function* () {
     const signals = yield* Signals
@@ -180,16 +194,8 @@ export const serve = Command.make("serve", serveOptions, (args) =>
     // What is not installed is reported before any agents' module is loaded.
     if (!args.stdio) yield* webSocket
     if (Option.isSome(args.store)) yield* sqlite
-    const modules = yield* Effect.forEach(args.agents, loadAgents)
-    const demo = args.demo || args.agents.length === 0 ? yield* loadDemo : undefined
-    if (demo !== undefined) {
-      yield* Console.error(
-        `arcp: hosting the demo agents${args.demo ? "" : ", since no --agents is given"}: ${demo.names.join(", ")}`
-      )
-    }
-    // What several modules export is hosted once.
-    const agents = [...new Set([...modules.flat(), ...(demo?.agents ?? [])])]
-    const policy = yield* policyOf(args, { agents: args.agents.length > 0, demoFolder: demo?.folder })
+    const { agents, demoFolder } = yield* hosted(args)
+    const policy = yield* policyOf(args, { agents: args.agents.length > 0, demoFolder })
     yield* Effect.forEach(policy.notice, (line) => Console.error(`arcp: ${visible(line)}`), { discard: true })
     const ways: Array<AuthenticatorService | Effect.Effect<AuthenticatorService, never, Ids>> = [
       ...(tokens.size === 0 ? [] : [bearer(tokens)]),

@@ -8,13 +8,6 @@
  *
  * Races closed here: a reply that is faster than its waiter (requests are registered before they are sent); events before
  * their handle (kept); a submit in flight during a drop (repeated under its idempotency key, so it is one job).
- *
- * @example
- * const program = Effect.gen(function*() {
- *   const client = yield* ArcpClient
- *   const job = yield* client.submit(Summarize, { path: "/data/a.txt" }, { lease: { "fs.read": ["/data/**"] } })
- *   return yield* job.result
- * }).pipe(Effect.provide(ArcpClient.layer({ auth: { token: Redacted.make("secret") } })))
  */
 import type * as ConfigError from "effect/ConfigError"
 import * as Context from "effect/Context"
@@ -28,7 +21,28 @@ import type { ClientOptions } from "./ClientOptions.js"
 import { optionsOf } from "./internal/configured.js"
 import { start } from "./internal/start.js"
 
-/** A client of one runtime. */
+/**
+ * A client of one runtime.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Redacted } from "effect"
+ * import { ArcpClient } from "effect-arcp/client"
+ * import { WebSocketClient } from "effect-arcp/transport/ws"
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* ArcpClient
+ *   const job = yield* client.submit("echo", { text: "hello" })
+ *   return yield* job.result
+ * }).pipe(
+ *   Effect.provide(ArcpClient.layer({ auth: { token: Redacted.make("secret") } })),
+ *   Effect.provide(WebSocketClient.layer({ url: "wss://agents.example/arcp" }))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<ArcpClient, ArcpClientService>() {
   /** Connects in the background; calls wait for the session. Closing the scope closes the session. */
   static readonly layer = (options: ClientOptions = {}): Layer.Layer<ArcpClient, never, Connector> =>
@@ -63,8 +77,17 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
    * the scope's end closes the session. Ids come from the platform.
    *
    * @example
-   * const east = yield* ArcpClient.make({ auth }).pipe(Effect.provide(WebSocketClient.layer({ url: eastUrl })))
-   * const west = yield* ArcpClient.make({ auth }).pipe(Effect.provide(WebSocketClient.layer({ url: westUrl })))
+   * ```ts
+   * import { Effect } from "effect"
+   * import { ArcpClient } from "effect-arcp/client"
+   * import { WebSocketClient } from "effect-arcp/transport/ws"
+   *
+   * const both = Effect.gen(function* () {
+   *   const east = yield* ArcpClient.make().pipe(Effect.provide(WebSocketClient.layer({ url: "wss://east.example/arcp" })))
+   *   const west = yield* ArcpClient.make().pipe(Effect.provide(WebSocketClient.layer({ url: "wss://west.example/arcp" })))
+   *   return [yield* east.agents, yield* west.agents]
+   * })
+   * ```
    */
   static readonly make = (
     options: ClientOptions = {}
@@ -74,8 +97,14 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
    * A tag of its own for one of several clients. `name` tells them apart, so it must be unique in the program.
    *
    * @example
+   * ```ts
+   * import { Layer } from "effect"
+   * import { ArcpClient } from "effect-arcp/client"
+   * import { WebSocketClient } from "effect-arcp/transport/ws"
+   *
    * class East extends ArcpClient.Tag("East")<East>() {}
-   * const EastLive = East.layer({ auth }).pipe(Layer.provide(WebSocketClient.layer({ url: eastUrl })))
+   * const EastLive = East.layer().pipe(Layer.provide(WebSocketClient.layer({ url: "wss://east.example/arcp" })))
+   * ```
    */
   static readonly Tag =
     <const Name extends string>(name: Name) =>
@@ -92,7 +121,12 @@ export class ArcpClient extends Context.Tag("effect-arcp/client/ArcpClient")<Arc
     }
 }
 
-/** The tag of one of several clients; see {@link ArcpClient.Tag}. */
+/**
+ * The tag of one of several clients; see {@link ArcpClient.Tag}.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ClientTag<Self, Key extends string> extends Context.TagClass<Self, Key, ArcpClientService> {
   /** As {@link ArcpClient.layer}, for this client. */
   readonly layer: (options?: ClientOptions) => Layer.Layer<Self, never, Connector>

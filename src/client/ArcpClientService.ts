@@ -17,9 +17,39 @@ import type { ClientStatus } from "./ClientStatus.js"
 import type { JobHandle, ObservedJob } from "./JobHandle.js"
 import type { SessionFacts } from "./SessionFacts.js"
 
-/** The calls of a client. */
+/**
+ * The calls of a client.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface ArcpClientService {
-  /** Submits a job to an agent that both sides know, with typed input, output, errors and events, and returns once it is accepted. */
+  /**
+   * Submits a job to an agent that both sides know, with typed input, output, errors and events, and returns once it is accepted.
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Agent } from "effect-arcp/agent"
+   * import { ArcpClient } from "effect-arcp/client"
+   *
+   * class Summarize extends Agent.make("summarize", {
+   *   input: Schema.Struct({ path: Schema.String }),
+   *   output: Schema.Struct({ summary: Schema.String })
+   * }) {}
+   *
+   * const program = Effect.gen(function* () {
+   *   const client = yield* ArcpClient
+   *   const job = yield* client.submit(
+   *     Summarize,
+   *     { path: "/data/a.txt" },
+   *     { lease: { "fs.read": ["/data/**"], "cost.budget": ["USD:1.00"] }, maxRuntimeSec: 60 }
+   *   )
+   *   const { summary } = yield* job.result
+   *   return summary
+   * })
+   * ```
+   */
   readonly submit: {
     <In, InWire, Out, OutWire, Err = never, ErrWire = never, Events = {}>(
       agent: AgentSpec<In, InWire, Out, OutWire, Err, ErrWire, Events>,
@@ -32,11 +62,40 @@ export interface ArcpClientService {
       options?: SubmitOptions
     ): Effect.Effect<JobHandle<unknown>, ArcpError | ClientError>
   }
-  /** The jobs that this principal may observe, page after page (§6.6). */
+  /**
+   * The jobs that this principal may observe, page after page (§6.6).
+   *
+   * @example
+   * ```ts
+   * import { Console, Effect, Stream } from "effect"
+   * import { ArcpClient } from "effect-arcp/client"
+   *
+   * const program = Effect.gen(function* () {
+   *   const client = yield* ArcpClient
+   *   const running = client.listJobs({ status: ["running"], pageSize: 50 })
+   *   yield* Stream.runForEach(running, (job) => Console.log(job.job_id, job.agent))
+   * })
+   * ```
+   */
   readonly listJobs: (
     filter?: JobFilter & { readonly pageSize?: number | undefined }
   ) => Stream.Stream<JobInfo, ArcpError | ClientError>
-  /** Observes a job that was submitted elsewhere, or earlier (§7.6). */
+  /**
+   * Observes a job that was submitted elsewhere, or earlier (§7.6).
+   *
+   * @example
+   * ```ts
+   * import { Console, Effect, Stream } from "effect"
+   * import { ArcpClient } from "effect-arcp/client"
+   *
+   * const observe = (jobId: string) =>
+   *   Effect.gen(function* () {
+   *     const client = yield* ArcpClient
+   *     const job = yield* client.subscribe(jobId, { history: true })
+   *     yield* Stream.runForEach(job.events, (event) => Console.log(event.kind))
+   *   })
+   * ```
+   */
   readonly subscribe: <Out = unknown, OutWire = unknown, Err = never, ErrWire = never, Events = {}>(
     jobId: string,
     options?: SubscribeOptions<Out, OutWire, Err, ErrWire, Events>
@@ -52,19 +111,50 @@ export interface ArcpClientService {
   ) => Effect.Effect<JobHandle<Out, Err, AgentEvent<Events>>, ArcpError | ClientError>
   /** Ends an observation; its events end. */
   readonly unsubscribe: (jobId: string) => Effect.Effect<void, ArcpError | ClientError>
-  /** Bytes that the runtime keeps for this principal; beyond the specification, where the runtime offers it. */
+  /**
+   * Bytes that the runtime keeps for this principal; beyond the specification, where the runtime offers it.
+   *
+   * @example
+   * ```ts
+   * import { Effect } from "effect"
+   * import { ArcpClient } from "effect-arcp/client"
+   *
+   * const program = Effect.gen(function* () {
+   *   const { artifacts } = yield* ArcpClient
+   *   const { uri } = yield* artifacts.put(new TextEncoder().encode("a,b\n1,2\n"), { contentType: "text/csv" })
+   *   return yield* artifacts.fetch(uri)
+   * })
+   * ```
+   */
   readonly artifacts: ClientArtifacts
   /** Pings the runtime; returns the round-trip time (§6.4). */
   readonly ping: Effect.Effect<Duration.Duration, ArcpError | ClientError>
-  /** What the connection is doing, current state first. */
+  /**
+   * What the connection is doing, current state first.
+   *
+   * @example
+   * ```ts
+   * import { Console, Effect, Stream } from "effect"
+   * import { ArcpClient } from "effect-arcp/client"
+   *
+   * const watch = Effect.flatMap(ArcpClient, (client) =>
+   *   Stream.runForEach(client.status, (status) =>
+   *     status._tag === "Reconnecting" ? Console.log(`attempt ${status.attempt}`) : Console.log(status._tag)
+   *   )
+   * )
+   * ```
+   */
   readonly status: Stream.Stream<ClientStatus>
   /** Waits for a session; fails when there will be none. */
   readonly connected: Effect.Effect<void, ArcpError | ClientError>
   /** The runtime's agents, as of the last welcome. */
   readonly agents: Effect.Effect<
     ReadonlyArray<{
+      /** The agent's name. */
       readonly name: string
+      /** The versions that the runtime names; empty where it names none. */
       readonly versions: ReadonlyArray<string>
+      /** The version that a bare name means; absent where the runtime does not say. */
       readonly default?: string | undefined
     }>,
     ArcpError | ClientError

@@ -16,18 +16,30 @@ import { decodeBase64 } from "./internal/base64.js"
 import type { Call } from "./internal/call.js"
 import { reading } from "./internal/encode.js"
 
-/** An artifact's bytes do not have the digest that was told, or they could not be read or digested at all. */
+/**
+ * An artifact's bytes do not have the digest that was told, or they could not be read or digested at all.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ArtifactInvalid extends Schema.TaggedError<ArtifactInvalid>()("ArtifactInvalid", {
   /** Undefined where the artifact has no id yet. */
   artifactId: Schema.optional(Schema.String),
   message: Schema.String
 }) {}
 
-/** What is known of an artifact that was put. */
+/**
+ * What is known of an artifact that was put.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ArtifactInfo {
+  /** Its id, by which it is fetched and released. */
   readonly artifactId: string
   /** `arcp://artifact/<id>`. */
   readonly uri: string
+  /** The media type with its parameters. */
   readonly contentType: string
   /** Bytes. */
   readonly byteSize: number
@@ -37,15 +49,29 @@ export interface ArtifactInfo {
   readonly expiresAt: number | undefined
 }
 
-/** An artifact with its bytes, whose digest has been checked. */
+/**
+ * An artifact with its bytes, whose digest has been checked.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface FetchedArtifact {
+  /** Its id. */
   readonly artifactId: string
+  /** The media type with its parameters. */
   readonly contentType: string
+  /** 64 lower-case hex digits. */
   readonly sha256: string
+  /** The bytes. */
   readonly bytes: Uint8Array
 }
 
-/** Options of a put. */
+/**
+ * Options of a put.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface PutOptions {
   /** A media type with its parameters, such as `text/csv; charset=utf-8`. */
   readonly contentType: string
@@ -55,7 +81,12 @@ export interface PutOptions {
   readonly sha256?: string | undefined
 }
 
-/** The calls on artifacts. */
+/**
+ * The calls on artifacts.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface ClientArtifacts {
   /**
    * Stores bytes. A put that is in flight during a drop is repeated and may be stored twice; the copy that nobody knows

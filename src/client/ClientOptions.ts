@@ -16,7 +16,12 @@ import type * as Trace from "../protocol/Trace.js"
 import type { LostConnection } from "./ClientStatus.js"
 import type { SessionFacts } from "./SessionFacts.js"
 
-/** How a client behaves. Every option has a default. */
+/**
+ * How a client behaves. Every option has a default.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ClientOptions {
   /** Name and version in the hello. Default `effect-arcp` and the version of this package. */
   readonly client?: { readonly name: string; readonly version: string } | undefined
@@ -26,7 +31,9 @@ export interface ClientOptions {
    */
   readonly auth?:
     | {
+        /** How the token is presented. Default `bearer`. */
         readonly scheme?: string | undefined
+        /** The token, or an Effect that gets one for each connection. */
         readonly token: Redacted.Redacted<string> | Effect.Effect<Redacted.Redacted<string>>
       }
     | undefined
@@ -95,7 +102,12 @@ export interface ClientOptions {
   readonly resume?: SessionFacts | undefined
 }
 
-/** Options of a submit (§7.1). */
+/**
+ * Options of a submit (§7.1).
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface SubmitOptions {
   /** The capabilities that the job asks for (§9.2). */
   readonly lease?: LeaseRequest | undefined
@@ -113,7 +125,12 @@ export interface SubmitOptions {
   readonly priority?: Priority | undefined
 }
 
-/** Options of a subscription (§7.6). */
+/**
+ * Options of a subscription (§7.6).
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface SubscribeOptions<Out, OutWire, Err = never, ErrWire = never, Events = {}> {
   /** Whether to see what came before. Default false. */
   readonly history?: boolean | undefined
@@ -127,7 +144,12 @@ export interface SubscribeOptions<Out, OutWire, Err = never, ErrWire = never, Ev
   readonly agent?: AgentTypes<Out, OutWire, Err, ErrWire, Events> | undefined
 }
 
-/** Options of `ArcpClientService.attach`. */
+/**
+ * Options of `ArcpClientService.attach`.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface AttachOptions<Out, OutWire, Err = never, ErrWire = never, Events = {}> {
   /**
    * Whether to see all of the job's history. Default false: events that the facts of {@link ClientOptions.resume} list as processed

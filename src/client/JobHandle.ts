@@ -39,28 +39,46 @@ import {
 } from "./internal/jobStreams.js"
 import { textOf } from "./internal/text.js"
 
-/** A provisioned credential (ARCP 1.1 §9.8); its value is never printed. */
+/**
+ * A provisioned credential (ARCP 1.1 §9.8); its value is never printed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Credential {
+  /** Its id; the same before and after a rotation. */
   readonly id: string
+  /** How it is presented, such as `bearer`. */
   readonly scheme: string
+  /** The secret. */
   readonly value: Redacted.Redacted<string>
+  /** The base URL at which it is valid. */
   readonly endpoint: string
+  /** Which API is spoken there, such as `openai`; advisory. */
   readonly profile: string | undefined
 }
 
 /**
  * What an observer sees of a job (ARCP 1.1 §7.6). `Err` is what its agent declares to fail with, `Event` what it emits: both are known
  * where the agent is.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export interface ObservedJob<Out, Err = never, Event = JobEvent> {
+  /** The job's id. */
   readonly jobId: JobId
   /** `name@version`, as resolved. */
   readonly agent: string
+  /** The effective lease (§9): what was granted. */
   readonly lease: WireLease
+  /** The effective constraints (§9.5); undefined where there are none. */
   readonly leaseConstraints: WireLeaseConstraints | undefined
   /** Counters as they were when the job was accepted or subscribed to. */
   readonly budget: WireBudget | undefined
+  /** Its trace (§11); undefined where the runtime does not say. */
   readonly traceId: string | undefined
+  /** The job that delegated it (§10); undefined where a client submitted it. */
   readonly parentJobId: string | undefined
   /**
    * Every event once, in order, from the first that this client received, however often the connection drops; ends with
@@ -105,7 +123,12 @@ export interface ObservedJob<Out, Err = never, Event = JobEvent> {
   readonly bytes: Stream.Stream<Uint8Array, ArcpError | ClientError>
 }
 
-/** How a stream of events behaves. */
+/**
+ * How a stream of events behaves.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface EventsOptions {
   /** What happens where events are gone: `fail` with `EventsMissed` (default), or `mark` with an {@link EventsGap} and go on. */
   readonly onGap?: "fail" | "mark" | undefined
@@ -116,19 +139,50 @@ export interface EventsOptions {
   readonly chunkSize?: number | undefined
 }
 
-/** Stands where events are gone, in a stream with `onGap: "mark"`; the fields are those of `EventsMissed`. */
+/**
+ * Stands where events are gone, in a stream with `onGap: "mark"`; the fields are those of `EventsMissed`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface EventsGap {
   readonly _tag: "gap"
+  /** The job. */
   readonly jobId: JobId
+  /** The first number that is gone. */
   readonly from: number
+  /** The last number that is gone. */
   readonly to: number
+  /** How many events are gone, at most. */
   readonly missed: number
 }
 
-/** A job that this client submitted, or attached to. */
+/**
+ * A job that this client submitted, or attached to.
+ *
+ * @example
+ * ```ts
+ * import { Console, Effect, Stream } from "effect"
+ * import type { JobHandle } from "effect-arcp/client"
+ *
+ * const follow = (job: JobHandle<string>) =>
+ *   Effect.gen(function* () {
+ *     yield* Effect.fork(Stream.runForEach(job.events, (event) => Console.log(event.seq, event.kind)))
+ *     return yield* job.result.pipe(
+ *       Effect.timeout("1 minute"),
+ *       Effect.tapErrorTag("TimeoutException", () => job.cancel("took too long")),
+ *       Effect.catchTag("BudgetExhausted", (error) => Effect.succeed(`no money left: ${error.message}`))
+ *     )
+ *   })
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobHandle<Out, Err = never, Event = JobEvent> extends ObservedJob<Out, Err, Event> {
   /** The key under which it was submitted: given, or generated (§7.2). Empty for an attached job. */
   readonly idempotencyKey: string
+  /** The credentials that were provisioned for the job (§9.8), as it was accepted; empty where there are none. */
   readonly credentials: ReadonlyArray<Credential>
   /** Cancels the job (§7.4) and returns when that is acknowledged; `result` fails with `CANCELLED` once it has unwound. */
   readonly cancel: (reason?: string) => Effect.Effect<void, ArcpError | ClientError>

@@ -1,18 +1,17 @@
 /**
  * What another process needs to go on with a client's session (ARCP 1.1 §6.3): the session, its token, and what was processed.
- *
- * @example
- * // Stored at every change, as JSON that holds the token: keep it like a password.
- * yield* client.sessionChanges.pipe(
- *   Stream.mapEffect(Schema.encode(SessionFactsJson)),
- *   Stream.runForEach((text) => fs.writeFileString("session.json", text)))
  */
 import * as Schema from "effect/Schema"
 import { JobId, SessionId } from "../protocol/Ids.js"
 
 const Count = Schema.Int.pipe(Schema.nonNegative())
 
-/** How far the streams of one job came. {@link SessionFacts} carries it from one process to the next. */
+/**
+ * How far the streams of one job came. {@link SessionFacts} carries it from one process to the next.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const JobFacts = Schema.Struct({
   jobId: Schema.String.pipe(Schema.fromBrand(JobId)),
   /** The number of the last event that each of its streams has processed, in the session of the facts. */
@@ -29,9 +28,21 @@ export const JobFacts = Schema.Struct({
   /** The first chunk of a streamed result that was not processed, where a stream owned the result (§8.4). */
   chunk: Schema.optionalWith(Schema.Struct({ resultId: Schema.String, seq: Count }), { exact: true })
 })
+
+/**
+ * How far the streams of one job came. {@link SessionFacts} carries it from one process to the next.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobFacts extends Schema.Schema.Type<typeof JobFacts> {}
 
-/** What identifies a session; enough to go on with it in another process. The token is a secret. */
+/**
+ * What identifies a session; enough to go on with it in another process. The token is a secret.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const SessionFacts = Schema.Struct({
   sessionId: Schema.String.pipe(Schema.fromBrand(SessionId)),
   /** Changes with every connection: facts from before the last welcome soon count no more. */
@@ -45,7 +56,43 @@ export const SessionFacts = Schema.Struct({
   /** Jobs of this session that the program has read, the latest 1,024. {@link ArcpClientService.attach} goes on from there. */
   jobs: Schema.optionalWith(Schema.Array(JobFacts), { exact: true })
 })
+
+/**
+ * What identifies a session; enough to go on with it in another process. The token is a secret.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface SessionFacts extends Schema.Schema.Type<typeof SessionFacts> {}
 
-/** {@link SessionFacts} as JSON text, for storage. */
+/**
+ * {@link SessionFacts} as JSON text, for storage.
+ *
+ * @example
+ * ```ts
+ * import { FileSystem } from "@effect/platform"
+ * import { Effect, Schema, Stream } from "effect"
+ * import { ArcpClient, SessionFactsJson } from "effect-arcp/client"
+ *
+ * // Stored at every change, as JSON that holds the token: keep it like a password.
+ * const keep = Effect.gen(function* () {
+ *   const client = yield* ArcpClient
+ *   const fs = yield* FileSystem.FileSystem
+ *   yield* client.sessionChanges.pipe(
+ *     Stream.mapEffect(Schema.encode(SessionFactsJson)),
+ *     Stream.runForEach((text) => fs.writeFileString("session.json", text))
+ *   )
+ * })
+ *
+ * // The next process goes on with it.
+ * const resumed = Effect.gen(function* () {
+ *   const fs = yield* FileSystem.FileSystem
+ *   const resume = yield* Schema.decode(SessionFactsJson)(yield* fs.readFileString("session.json"))
+ *   return ArcpClient.layer({ resume })
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const SessionFactsJson = Schema.parseJson(SessionFacts)

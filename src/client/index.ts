@@ -1,4 +1,9 @@
-/** Driving agents: `ArcpClient`, job handles, and a session that outlives its connections. Runs in a browser too. */
+/**
+ * Driving agents: `ArcpClient`, job handles, and a session that outlives its connections. Runs in a browser too.
+ *
+ * @module
+ */
+
 export * from "./ArcpClient.js"
 export type { ArcpClientService } from "./ArcpClientService.js"
 export { ArtifactInvalid } from "./Artifacts.js"

@@ -7,6 +7,9 @@ import { Id, optional, PositiveInt, Seq, ShortText } from "./Fields.js"
 /**
  * Bytes of the largest artifact that fits a frame of 4 MiB, the default limit of every transport: 4,000,000 characters of
  * base64, and room for the envelope around them. Runtimes and clients hold to it unless they are told otherwise.
+ *
+ * @since 0.1.0
+ * @category constants
  */
 export const defaultMaxBytes = 3_000_000
 
@@ -15,10 +18,20 @@ export const base64Length = (bytes: number): number => Math.ceil(bytes / 3) * 4
 
 const uriPrefix = "arcp://artifact/"
 
-/** The URI of an artifact. */
+/**
+ * The URI of an artifact.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const toUri = (artifactId: string): string => uriPrefix + artifactId
 
-/** The id in `arcp://artifact/<id>`, or the id itself. Ids are 1 to 256 letters, digits and `.`, `_`, `~`, `-`. */
+/**
+ * The id in `arcp://artifact/<id>`, or the id itself. Ids are 1 to 256 letters, digits and `.`, `_`, `~`, `-`.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
 export const parseId = (idOrUri: string): Either.Either<string, InvalidRequest> => {
   const id = idOrUri.startsWith(uriPrefix) ? idOrUri.slice(uriPrefix.length) : idOrUri
   return id.length <= 256 && /^[A-Za-z0-9._~-]+$/.test(id)
@@ -29,50 +42,143 @@ export const parseId = (idOrUri: string): Either.Either<string, InvalidRequest> 
 const contentType =
   /^[!#$%&'*+.^_`|~0-9A-Za-z-]+\/[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+=(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t \x21-\x7e])*"))*$/
 
-/** Whether a text is a media type with its parameters (RFC 9110 §8.3.1), of at most 256 characters of ASCII. */
+/**
+ * Whether a text is a media type with its parameters (RFC 9110 §8.3.1), of at most 256 characters of ASCII.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isContentType = (text: string): boolean => text.length <= 256 && contentType.test(text)
 
 const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/, { description: "64 lower-case hex digits" }))
 
-/** `artifact.put`: `data` is base64, `retain_seconds` is how long the artifact should be kept. */
+/**
+ * `artifact.put`: `data` is base64, `retain_seconds` is how long the artifact should be kept.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Put = Schema.Struct({
+  /** A media type with its parameters, of at most 256 characters. */
   content_type: ShortText,
+  /** The bytes in base64. */
   data: Schema.String,
+  /** What the digest of the bytes should be: 64 lower-case hex digits. */
   sha256: optional(Sha256),
+  /** Seconds for which it should be kept. */
   retain_seconds: optional(PositiveInt)
 })
+
+/**
+ * `artifact.put`: `data` is base64, `retain_seconds` is how long the artifact should be kept.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Put = typeof Put.Type
 
-/** `artifact.ref`: the answer to a put. */
+/**
+ * `artifact.ref`: the answer to a put.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Ref = Schema.Struct({
+  /** The `id` of the message that this answers. */
   request_id: optional(Id),
+  /** The artifact's id. */
   artifact_id: Id,
+  /** `arcp://artifact/<id>`. */
   uri: Schema.String,
+  /** A media type with its parameters. */
   content_type: Schema.String,
+  /** Bytes. */
   byte_size: Seq,
+  /** The digest of the bytes: 64 lower-case hex digits. */
   sha256: Schema.String,
+  /** ISO 8601, UTC. */
   expires_at: optional(Schema.String)
 })
+
+/**
+ * `artifact.ref`: the answer to a put.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Ref = typeof Ref.Type
 
-/** `artifact.fetch`. */
+/**
+ * `artifact.fetch`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Fetch = Schema.Struct({ artifact_id: Id })
+
+/**
+ * `artifact.fetch`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Fetch = typeof Fetch.Type
 
-/** `artifact.data`: the answer to a fetch; `data` is base64. */
+/**
+ * `artifact.data`: the answer to a fetch; `data` is base64.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Data = Schema.Struct({
+  /** The `id` of the message that this answers. */
   request_id: optional(Id),
+  /** The artifact's id. */
   artifact_id: Id,
+  /** A media type with its parameters. */
   content_type: Schema.String,
+  /** The bytes in base64. */
   data: Schema.String,
+  /** The digest of the bytes: 64 lower-case hex digits. */
   sha256: Schema.String
 })
+
+/**
+ * `artifact.data`: the answer to a fetch; `data` is base64.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Data = typeof Data.Type
 
-/** `artifact.release`. */
+/**
+ * `artifact.release`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Release = Schema.Struct({ artifact_id: Id })
+
+/**
+ * `artifact.release`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Release = typeof Release.Type
 
-/** `artifact.released`: the answer to a release. */
+/**
+ * `artifact.released`: the answer to a release.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Released = Schema.Struct({ request_id: optional(Id), artifact_id: Id })
+
+/**
+ * `artifact.released`: the answer to a release.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Released = typeof Released.Type

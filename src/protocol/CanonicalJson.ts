@@ -1,4 +1,9 @@
-/** JSON in one spelling (RFC 8785): equal values have equal texts, whatever their key order and number spelling. */
+/**
+ * JSON in one spelling (RFC 8785): equal values have equal texts, whatever their key order and number spelling.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const canonicalize = (value: unknown): string => {
   if (Array.isArray(value)) return `[${value.map((item) => canonicalize(item ?? null)).join(",")}]`
   if (typeof value === "object" && value !== null) {

@@ -9,58 +9,124 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "./Errors.js"
 
-/** What is emitted as `arcp`. */
+/**
+ * What is emitted as `arcp`.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const version = "1.1"
 
-/** What an envelope's `priority` may be, the least urgent first. */
+/**
+ * What an envelope's `priority` may be, the least urgent first.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const priorities = ["low", "normal", "high", "critical"] as const
 
 /**
  * How urgent a message is to its sender: a hint for people and programs that look at it. Nothing is scheduled by it (ARCP 1.1 §1.2
  * leaves that out). Absent means what `normal` means.
+ *
+ * @since 0.1.0
+ * @category schemas
  */
 export const Priority = Schema.Literal(...priorities)
+
+/**
+ * How urgent a message is to its sender: a hint for people and programs that look at it. Nothing is scheduled by it (ARCP 1.1 §1.2
+ * leaves that out). Absent means what `normal` means.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Priority = typeof Priority.Type
 
-/** Whether a value is a {@link Priority}. */
+/**
+ * Whether a value is a {@link Priority}.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isPriority = (value: unknown): value is Priority => (priorities as ReadonlyArray<unknown>).includes(value)
 
-/** The priority of an envelope; undefined where it has none, or one that is not known. */
+/**
+ * The priority of an envelope; undefined where it has none, or one that is not known.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const priorityOf = (envelope: { readonly priority?: unknown }): Priority | undefined =>
   isPriority(envelope.priority) ? envelope.priority : undefined
 
-/** A JSON object, undecoded. */
+/**
+ * A JSON object, undecoded.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Json = { readonly [key: string]: unknown }
 
-/** An envelope whose head has been checked and whose payload has not; unknown fields are kept. */
+/**
+ * An envelope whose head has been checked and whose payload has not; unknown fields are kept.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface RawEnvelope {
+  /** The protocol version, such as `1.1`. */
   readonly arcp: string
+  /** The message's id, 1 to 256 characters; replies name it as `request_id`. */
   readonly id: string
+  /** The message's type, such as `job.submit`. */
   readonly type: string
+  /** The session; absent before the welcome. */
   readonly session_id?: string | undefined
+  /** 32 hex digits or a `traceparent` (§11), as it came. */
   readonly trace_id?: string | undefined
+  /** The job that the message is about. */
   readonly job_id?: string | undefined
+  /** The number of the event in the session (§8.3). */
   readonly event_seq?: number | undefined
   /** A {@link Priority}, or what another implementation has there: see {@link priorityOf}. */
   readonly priority?: unknown
   /** Metadata by extension name, carried and never required. */
   readonly extensions?: Json | undefined
+  /** The payload, undecoded. */
   readonly payload: Json
   readonly [key: string]: unknown
 }
 
-/** Bounds of what is read from a peer. */
+/**
+ * Bounds of what is read from a peer.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ReadLimits {
   /** How deep objects and arrays may nest. */
   readonly maxDepth: number
 }
 
-/** {@link ReadLimits} where none are given: 64 levels. */
+/**
+ * {@link ReadLimits} where none are given: 64 levels.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const defaultReadLimits: ReadLimits = { maxDepth: 64 }
 
-/** Why a frame is no envelope, with the sender's `id` where it could be read, to answer to. */
+/**
+ * Why a frame is no envelope, with the sender's `id` where it could be read, to answer to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Unreadable {
+  /** What is wrong: the field, and what it should be. */
   readonly error: InvalidRequest
+  /** The `id` of the message that could not be read. */
   readonly requestId: string | undefined
 }
 
@@ -85,7 +151,24 @@ const tooDeep = (text: string, maxDepth: number): boolean => {
   return false
 }
 
-/** Reads JSON text from a peer. Duplicate keys: the last counts; `__proto__` is a plain key. */
+/**
+ * Reads JSON text from a peer. Duplicate keys: the last counts; `__proto__` is a plain key.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Envelope, Message } from "effect-arcp/protocol"
+ *
+ * const read = (text: string) =>
+ *   Either.flatMap(
+ *     Either.mapLeft(Envelope.fromText(text), ({ error }) => error),
+ *     Message.decodeClient
+ *   )
+ * ```
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
 export const fromText = (
   text: string,
   limits: ReadLimits = defaultReadLimits
@@ -106,10 +189,20 @@ const stringField = (value: Json, field: string, maximum: number): "absent" | "o
   return typeof v === "string" && v.length > 0 && v.length <= maximum ? "ok" : "bad"
 }
 
-/** Whether `version` is one that this implementation speaks: `1` or any `1.x`. */
+/**
+ * Whether `version` is one that this implementation speaks: `1` or any `1.x`.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isSupportedVersion = (version: string): boolean => /^1(\.[0-9]{1,9})?$/.test(version)
 
-/** Checks the head of an already parsed message. */
+/**
+ * Checks the head of an already parsed message.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
 export const fromUnknown = (value: unknown): Either.Either<RawEnvelope, Unreadable> => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return refuse("message: must be an object")
   const object = value as Json
@@ -157,5 +250,10 @@ const withoutNulls = (object: Json): RawEnvelope => {
   return copy as unknown as RawEnvelope
 }
 
-/** The text of an envelope; fields that are undefined are left out. */
+/**
+ * The text of an envelope; fields that are undefined are left out.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const toText = (envelope: RawEnvelope): string => JSON.stringify(envelope)

@@ -9,7 +9,12 @@ import * as Schema from "effect/Schema"
 import { JsonObject } from "./Fields.js"
 import * as Text from "./Text.js"
 
-/** The codes of ARCP 1.1 §12 with what a naive retry can achieve and what each means. */
+/**
+ * The codes of ARCP 1.1 §12 with what a naive retry can achieve and what each means.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const errorTable = {
   PERMISSION_DENIED: { retryable: false, meaning: "operation rejected by lease enforcement or policy" },
   LEASE_SUBSET_VIOLATION: { retryable: false, meaning: "delegation request expanded beyond the parent's lease" },
@@ -28,16 +33,36 @@ export const errorTable = {
   INTERNAL_ERROR: { retryable: true, meaning: "unrecoverable runtime fault" }
 } as const satisfies Record<string, { readonly retryable: boolean; readonly meaning: string }>
 
-/** A code of ARCP 1.1 §12. */
+/**
+ * A code of ARCP 1.1 §12.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type ErrorCode = keyof typeof errorTable
 
-/** All codes, in the order of the specification's table. */
+/**
+ * All codes, in the order of the specification's table.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const errorCodes = Object.keys(errorTable) as ReadonlyArray<ErrorCode>
 
-/** Whether `code` is one of the fifteen codes of §12. */
+/**
+ * Whether `code` is one of the fifteen codes of §12.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code)
 
-/** Error messages on the wire are one line of at most this many characters. */
+/**
+ * Error messages on the wire are one line of at most this many characters.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxMessageLength = 512
 
 /**
@@ -54,136 +79,266 @@ export const oneLine = (text: string): string => {
   return Text.wellFormed(line.length <= maxMessageLength ? line : `${line.slice(0, maxMessageLength - 1)}…`)
 }
 
-/** Details that an error may carry: a JSON object, specific to the code. */
+/**
+ * Details that an error may carry: a JSON object, specific to the code.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ErrorDetails = JsonObject
+
+/**
+ * Details that an error may carry: a JSON object, specific to the code.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type ErrorDetails = typeof ErrorDetails.Type
 
-/** The error payload of ARCP 1.0 §12: `session.error`, and the `error` of a `tool_result`. */
+/**
+ * The error payload of ARCP 1.0 §12: `session.error`, and the `error` of a `tool_result`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ErrorPayload = Schema.Struct({
+  /** A code of §12, or a vendor's. */
   code: Schema.NonEmptyString,
+  /** For people, one line. */
   message: Schema.String,
+  /** Whether a naive retry can succeed. */
   retryable: Schema.Boolean,
+  /** A JSON object, specific to the code. */
   details: Schema.optional(ErrorDetails)
 })
+
+/**
+ * The error payload of ARCP 1.0 §12: `session.error`, and the `error` of a `tool_result`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type ErrorPayload = typeof ErrorPayload.Type
 
 const fields = <C extends ErrorCode>(code: C) => ({
+  /** For people, one line. */
   message: Schema.String,
+  /** Whether a naive retry can succeed. Default: what the table says of the code. */
   retryable: Schema.optionalWith(Schema.Boolean, { default: () => errorTable[code].retryable }),
+  /** A JSON object, specific to the code. */
   details: Schema.optional(ErrorDetails)
 })
 
-/** ARCP 1.1 §12 `PERMISSION_DENIED`. */
+/**
+ * ARCP 1.1 §12 `PERMISSION_DENIED`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class PermissionDenied extends Schema.TaggedError<PermissionDenied>()(
   "PermissionDenied",
   fields("PERMISSION_DENIED")
 ) {
+  /** The code on the wire. */
   readonly code = "PERMISSION_DENIED"
 }
 
-/** ARCP 1.1 §12 `LEASE_SUBSET_VIOLATION`. */
+/**
+ * ARCP 1.1 §12 `LEASE_SUBSET_VIOLATION`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class LeaseSubsetViolation extends Schema.TaggedError<LeaseSubsetViolation>()(
   "LeaseSubsetViolation",
   fields("LEASE_SUBSET_VIOLATION")
 ) {
+  /** The code on the wire. */
   readonly code = "LEASE_SUBSET_VIOLATION"
 }
 
-/** ARCP 1.1 §12 `JOB_NOT_FOUND`. */
+/**
+ * ARCP 1.1 §12 `JOB_NOT_FOUND`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class JobNotFound extends Schema.TaggedError<JobNotFound>()("JobNotFound", fields("JOB_NOT_FOUND")) {
+  /** The code on the wire. */
   readonly code = "JOB_NOT_FOUND"
 }
 
-/** ARCP 1.1 §12 `DUPLICATE_KEY`. */
+/**
+ * ARCP 1.1 §12 `DUPLICATE_KEY`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class DuplicateKey extends Schema.TaggedError<DuplicateKey>()("DuplicateKey", fields("DUPLICATE_KEY")) {
+  /** The code on the wire. */
   readonly code = "DUPLICATE_KEY"
 }
 
-/** ARCP 1.1 §12 `AGENT_NOT_AVAILABLE`. */
+/**
+ * ARCP 1.1 §12 `AGENT_NOT_AVAILABLE`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class AgentNotAvailable extends Schema.TaggedError<AgentNotAvailable>()(
   "AgentNotAvailable",
   fields("AGENT_NOT_AVAILABLE")
 ) {
+  /** The code on the wire. */
   readonly code = "AGENT_NOT_AVAILABLE"
 }
 
-/** ARCP 1.1 §12 `AGENT_VERSION_NOT_AVAILABLE`. */
+/**
+ * ARCP 1.1 §12 `AGENT_VERSION_NOT_AVAILABLE`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class AgentVersionNotAvailable extends Schema.TaggedError<AgentVersionNotAvailable>()(
   "AgentVersionNotAvailable",
   fields("AGENT_VERSION_NOT_AVAILABLE")
 ) {
+  /** The code on the wire. */
   readonly code = "AGENT_VERSION_NOT_AVAILABLE"
 }
 
-/** ARCP 1.1 §12 `CANCELLED`. */
+/**
+ * ARCP 1.1 §12 `CANCELLED`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", fields("CANCELLED")) {
+  /** The code on the wire. */
   readonly code = "CANCELLED"
 }
 
-/** ARCP 1.1 §12 `TIMEOUT`. */
+/**
+ * ARCP 1.1 §12 `TIMEOUT`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", fields("TIMEOUT")) {
+  /** The code on the wire. */
   readonly code = "TIMEOUT"
 }
 
-/** ARCP 1.1 §12 `RESUME_WINDOW_EXPIRED`. */
+/**
+ * ARCP 1.1 §12 `RESUME_WINDOW_EXPIRED`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ResumeWindowExpired extends Schema.TaggedError<ResumeWindowExpired>()(
   "ResumeWindowExpired",
   fields("RESUME_WINDOW_EXPIRED")
 ) {
+  /** The code on the wire. */
   readonly code = "RESUME_WINDOW_EXPIRED"
 }
 
-/** ARCP 1.1 §12 `HEARTBEAT_LOST`. */
+/**
+ * ARCP 1.1 §12 `HEARTBEAT_LOST`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class HeartbeatLost extends Schema.TaggedError<HeartbeatLost>()("HeartbeatLost", fields("HEARTBEAT_LOST")) {
+  /** The code on the wire. */
   readonly code = "HEARTBEAT_LOST"
 }
 
-/** ARCP 1.1 §12 `LEASE_EXPIRED`. Never retryable. */
+/**
+ * ARCP 1.1 §12 `LEASE_EXPIRED`. Never retryable.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class LeaseExpired extends Schema.TaggedError<LeaseExpired>()("LeaseExpired", fields("LEASE_EXPIRED")) {
+  /** The code on the wire. */
   readonly code = "LEASE_EXPIRED"
 }
 
-/** ARCP 1.1 §12 `BUDGET_EXHAUSTED`. Never retryable. */
+/**
+ * ARCP 1.1 §12 `BUDGET_EXHAUSTED`. Never retryable.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class BudgetExhausted extends Schema.TaggedError<BudgetExhausted>()(
   "BudgetExhausted",
   fields("BUDGET_EXHAUSTED")
 ) {
+  /** The code on the wire. */
   readonly code = "BUDGET_EXHAUSTED"
 }
 
-/** ARCP 1.1 §12 `INVALID_REQUEST`. */
+/**
+ * ARCP 1.1 §12 `INVALID_REQUEST`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("InvalidRequest", fields("INVALID_REQUEST")) {
+  /** The code on the wire. */
   readonly code = "INVALID_REQUEST"
 }
 
-/** ARCP 1.1 §12 `UNAUTHENTICATED`. */
+/**
+ * ARCP 1.1 §12 `UNAUTHENTICATED`.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()(
   "Unauthenticated",
   fields("UNAUTHENTICATED")
 ) {
+  /** The code on the wire. */
   readonly code = "UNAUTHENTICATED"
 }
 
 /**
  * ARCP 1.1 §12 `INTERNAL_ERROR`. Always retryable on the wire (§12); where a repeat would fail in the same way, `details.permanent` is
  * true (1.0 §14): see {@link permanentError}.
+ *
+ * @since 0.1.0
+ * @category errors
  */
 export class InternalError extends Schema.TaggedError<InternalError>()("InternalError", fields("INTERNAL_ERROR")) {
+  /** The code on the wire. */
   readonly code = "INTERNAL_ERROR"
 }
 
-/** An `INTERNAL_ERROR` that a naive retry cannot change, such as a result over its limit: `details.permanent` is true (1.0 §14). */
+/**
+ * An `INTERNAL_ERROR` that a naive retry cannot change, such as a result over its limit: `details.permanent` is true (1.0 §14).
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const permanentError = (message: string, details?: ErrorDetails): InternalError =>
   new InternalError({ message, details: { ...details, permanent: true } })
 
 /**
  * An error whose code is not in the table of §12: an agent's own failure with a vendor-specific code, or a code that a
  * later version of the protocol added. It passes through unchanged.
+ *
+ * @since 0.1.0
+ * @category errors
  */
 export class VendorError extends Schema.TaggedError<VendorError>()("VendorError", {
+  /** The code: none of the table of §12. */
   code: Schema.NonEmptyString,
   message: Schema.String,
+  /** Whether a naive retry can succeed. Default false. */
   retryable: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  /** A JSON object, specific to the code. */
   details: Schema.optional(ErrorDetails)
 }) {}
 
@@ -194,12 +349,18 @@ const agentFailureCode = "AGENT_FAILURE"
  * `AGENT_FAILURE`: an agent failed with an error that has no code of its own (1.0 §12 leaves codes of agents to vendors). `details.error`
  * is the error's tag; `details.encoded` the error, where the agent declares its type; else `details.fields` its fields that are JSON,
  * bounded.
+ *
+ * @since 0.1.0
+ * @category errors
  */
 export class AgentFailure extends Schema.TaggedError<AgentFailure>()("AgentFailure", {
   message: Schema.String,
+  /** Whether a naive retry can succeed. Default false. */
   retryable: Schema.optionalWith(Schema.Boolean, { default: () => false }),
+  /** `error`, and `encoded` or `fields`. */
   details: Schema.optional(ErrorDetails)
 }) {
+  /** The code on the wire: `AGENT_FAILURE`. */
   readonly code = agentFailureCode
 }
 
@@ -225,7 +386,12 @@ const classes = {
   ) => ProtocolError & { readonly code: C }
 }
 
-/** Any of the errors that ARCP knows: the fifteen of §12. */
+/**
+ * Any of the errors that ARCP knows: the fifteen of §12.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type ProtocolError =
   | PermissionDenied
   | LeaseSubsetViolation
@@ -243,10 +409,20 @@ export type ProtocolError =
   | Unauthenticated
   | InternalError
 
-/** Any error that can arrive over the wire. */
+/**
+ * Any error that can arrive over the wire.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export type ArcpError = ProtocolError | VendorError | AgentFailure
 
-/** Whether `u` is one of this module's errors. False for any value that cannot be asked, such as a revoked proxy. */
+/**
+ * Whether `u` is one of this module's errors. False for any value that cannot be asked, such as a revoked proxy.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isArcpError = (u: unknown): u is ArcpError =>
   Text.attempt(
     () =>
@@ -261,6 +437,9 @@ const maxCodeLength = 128
  * The payload that goes over the wire: plain data, made by a total function. The error may come from user code, with getters that
  * throw or fields of other types. `retryable` of `LEASE_EXPIRED` and `BUDGET_EXHAUSTED` is always false, that of `INTERNAL_ERROR` always
  * true (§12): one that says otherwise gets `details.permanent`.
+ *
+ * @since 0.1.0
+ * @category encoding
  */
 export const toWire = (error: ArcpError): ErrorPayload => {
   const code = Text.textProperty(error, "code", maxCodeLength) ?? "INTERNAL_ERROR"
@@ -282,7 +461,12 @@ export const toWire = (error: ArcpError): ErrorPayload => {
 /** @internal The same error as plain data: reading it cannot throw, and returns the same values each time. */
 export const plain = (error: ArcpError): ArcpError => fromWire(toWire(error))
 
-/** Details are at most this long as JSON, in UTF-16 code units; longer ones are left out. */
+/**
+ * Details are at most this long as JSON, in UTF-16 code units; longer ones are left out.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxDetailsLength = 65_536
 
 // An agent's error may carry anything; what cannot be told must not keep the error from being told.
@@ -298,11 +482,20 @@ const tellable = (details: unknown): ErrorDetails => {
     : (JSON.parse(json.text) as ErrorDetails)
 }
 
-/** The error that a payload from the wire stands for; an unknown code other than `AGENT_FAILURE` becomes a {@link VendorError}. */
+/**
+ * The error that a payload from the wire stands for; an unknown code other than `AGENT_FAILURE` becomes a {@link VendorError}.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
 export const fromWire = (payload: {
+  /** The code: one of the table, or any other. */
   readonly code: string
+  /** For people; made one line and bounded. */
   readonly message: string
+  /** Whether a naive retry can succeed. Default: what the table says of the code; false for others. */
   readonly retryable?: boolean | undefined
+  /** A JSON object, specific to the code. */
   readonly details?: ErrorDetails | undefined
 }): ArcpError => {
   const { code } = payload

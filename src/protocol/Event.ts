@@ -11,9 +11,20 @@ import { type CoreEventKind, coreEventKinds } from "./ExtensionName.js"
 import { JobId } from "./Ids.js"
 import { Finite, Id, JsonObject, NonNegative, optional, Seq, WireLease, WireLeaseConstraints } from "./Fields.js"
 
-/** The levels of a log event, as they go out. Any case is accepted. */
+/**
+ * The levels of a log event, as they go out. Any case is accepted.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const logLevels = ["debug", "info", "warn", "error"] as const
-/** A level of a `log` event (§8.2). */
+
+/**
+ * A level of a `log` event (§8.2).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type LogLevel = (typeof logLevels)[number]
 
 const LogLevelIn = Schema.String.pipe(
@@ -23,65 +34,159 @@ const LogLevelIn = Schema.String.pipe(
   })
 )
 
-/** `log`. A line of Effect's logger brings its annotations and spans (milliseconds) as objects; from other implementations they may be anything. */
+/**
+ * `log`. A line of Effect's logger brings its annotations and spans (milliseconds) as objects; from other implementations they may be anything.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Log = Schema.Struct({
+  /** One of {@link logLevels}, in any case. */
   level: LogLevelIn,
+  /** The line. */
   message: Schema.String,
+  /** The annotations of a line of Effect's logger: an object. */
   annotations: Schema.optional(Schema.Unknown),
+  /** The spans of a line of Effect's logger: name to milliseconds. */
   spans: Schema.optional(Schema.Unknown)
 })
-/** `thought`. */
+
+/**
+ * `thought`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Thought = Schema.Struct({ text: Schema.String })
-/** `tool_call`. */
+
+/**
+ * `tool_call`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ToolCall = Schema.Struct({ tool: Schema.String, args: Schema.optional(Schema.Unknown), call_id: Id })
-/** `tool_result`: a result or an error. */
+
+/**
+ * `tool_result`: a result or an error.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ToolResult = Schema.Struct({
+  /** Joins a `tool_call` to its `tool_result`. */
   call_id: Id,
+  /** What the call returned, where it did not fail. */
   result: Schema.optional(Schema.Unknown),
+  /** The error, where the call failed. */
   error: optional(Schema.Struct({ ...ErrorPayload.fields, retryable: optional(Schema.Boolean) }))
 })
-/** `status`. */
+
+/**
+ * `status`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Status = Schema.Struct({ phase: Schema.String, message: optional(Schema.String) })
-/** `metric`. */
+
+/**
+ * `metric`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Metric = Schema.Struct({
+  /** The name; one that begins with `cost.` is a charge (§9.6). */
   name: Schema.NonEmptyString,
+  /** A finite number. */
   value: Finite,
+  /** The unit; for a charge its currency. */
   unit: optional(Schema.String),
+  /** What the value is broken down by. */
   dimensions: optional(JsonObject)
 })
-/** `artifact_ref`. */
+
+/**
+ * `artifact_ref`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ArtifactRef = Schema.Struct({
+  /** Where the artifact is: any URI. */
   uri: Schema.String,
+  /** A media type with its parameters. */
   content_type: Schema.String,
+  /** Bytes. */
   byte_size: optional(Seq),
+  /** The digest of the bytes: 64 lower-case hex digits. */
   sha256: optional(Schema.String)
 })
-/** `delegate` (§10). */
+
+/**
+ * `delegate` (§10).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Delegate = Schema.Struct({
+  /** The delegation's id (§10). */
   delegate_id: Id,
+  /** The child, where it was started. */
   child_job_id: optional(Id),
+  /** `name`, or `name@version`. */
   agent: Schema.String,
+  /** Any JSON; absent counts as no input. */
   input: Schema.optional(Schema.Unknown),
+  /** The capabilities that are asked for (§9.2). */
   lease_request: optional(WireLease),
+  /** The constraints (§9.5). */
   lease_constraints: optional(WireLeaseConstraints)
 })
-/** `progress` (§8.2.1). */
+
+/**
+ * `progress` (§8.2.1).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Progress = Schema.Struct({
+  /** 0 or more. */
   current: NonNegative,
+  /** 0 or more; absent: not known. */
   total: optional(NonNegative),
+  /** What is counted. */
   units: optional(Schema.String),
+  /** What is done at the moment, for people. */
   message: optional(Schema.String)
 })
-/** `result_chunk` (§8.4). */
+
+/**
+ * `result_chunk` (§8.4).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ResultChunk = Schema.Struct({
+  /** The stream of chunks that is the result (§8.4). */
   result_id: Id,
+  /** Its place in the stream, from 0 on. */
   chunk_seq: Seq,
+  /** The text, or the bytes in base64. */
   data: Schema.String,
+  /** How `data` is to be read. */
   encoding: Schema.Literal("utf8", "base64"),
+  /** Whether chunks follow. */
   more: Schema.Boolean
 })
 
-/** The body schema of each core kind. */
+/**
+ * The body schema of each core kind.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const bodies = {
   log: Log,
   thought: Thought,
@@ -95,18 +200,43 @@ export const bodies = {
   result_chunk: ResultChunk
 } as const satisfies Record<CoreEventKind, Schema.Schema.Any>
 
-/** The body type of each core kind. */
+/**
+ * The body type of each core kind.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type Bodies = { readonly [K in CoreEventKind]: (typeof bodies)[K]["Type"] }
 
-/** The payload of `job.event` (§8.1). */
+/**
+ * The payload of `job.event` (§8.1).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const EventPayload = Schema.Struct({
+  /** The kind (§8.2). */
   kind: Schema.NonEmptyString,
+  /** When it was emitted: ISO 8601, UTC. */
   ts: optional(Schema.String),
+  /** The body, by its kind. */
   body: Schema.optional(Schema.Unknown)
 })
+
+/**
+ * The payload of `job.event` (§8.1).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type EventPayload = typeof EventPayload.Type
 
-/** What every event has. */
+/**
+ * What every event has.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface EventBase {
   /** The job that emitted it. */
   readonly jobId: JobId
@@ -118,7 +248,12 @@ export interface EventBase {
   readonly priority?: Priority | undefined
 }
 
-/** An event of a core kind. */
+/**
+ * An event of a core kind.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type CoreEvent = {
   readonly [K in CoreEventKind]: EventBase & { readonly _tag: K; readonly kind: K; readonly body: Bodies[K] }
 }[CoreEventKind]
@@ -126,22 +261,40 @@ export type CoreEvent = {
 /**
  * An event of any other kind, or of a kind whose body breaks its schema (`malformed`), be it a core one or one that the agent declares:
  * passed through as data, never an error (ARCP 1.0 §8.2).
+ *
+ * @since 0.1.0
+ * @category models
  */
 export interface OtherEvent extends EventBase {
   readonly _tag: "other"
+  /** The kind as it came. */
   readonly kind: string
+  /** The body as it came, unchecked. */
   readonly body: unknown
+  /** Whether the kind is known and the body breaks its schema. */
   readonly malformed: boolean
 }
 
-/** What a job emits, as a client sees it. Branch on `_tag`. */
+/**
+ * What a job emits, as a client sees it. Branch on `_tag`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type JobEvent = CoreEvent | OtherEvent
 
-/** An event of a kind that the job's agent declares, its body decoded. */
+/**
+ * An event of a kind that the job's agent declares, its body decoded.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type VendorEvent<Events> = {
   readonly [K in keyof Events & string]: EventBase & {
     readonly _tag: K
+    /** The declared kind; the same as `_tag`. */
     readonly kind: K
+    /** The body, decoded by the agent's Schema. */
     readonly body: Events[K] extends Schema.Schema.AnyNoContext ? Schema.Schema.Type<Events[K]> : unknown
   }
 }[keyof Events & string]
@@ -223,10 +376,20 @@ export const delegateBody = (body: unknown): unknown =>
     ? { ...body, delegate_id: body.child_job_id }
     : body
 
-/** Whether `kind` is one of the ten kinds of §8.2. */
+/**
+ * Whether `kind` is one of the ten kinds of §8.2.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isCoreKind = (kind: string): kind is CoreEventKind => coreKinds.has(kind)
 
-/** The event that a `job.event` payload stands for, with its envelope's priority. Never fails: what does not fit is an {@link OtherEvent}. */
+/**
+ * The event that a `job.event` payload stands for, with its envelope's priority. Never fails: what does not fit is an {@link OtherEvent}.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
 export const fromWire = (id: string, seq: number, payload: EventPayload, priority?: unknown): JobEvent => {
   const jobId = JobId(id)
   if (priority !== undefined && isPriority(priority)) return { ...fromWire(jobId, seq, payload), priority }

@@ -6,13 +6,28 @@
  */
 import { coreFeatures, extendedFeatures } from "./Features.js"
 
-/** What a name is. */
+/**
+ * What a name is.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Classification = "core" | "experimental" | "vendor" | "malformed"
 
-/** Names are at most this long. */
+/**
+ * Names are at most this long.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const maxLength = 200
 
-/** The message types of ARCP 1.1, those that 1.0 supplies, and the artifact messages. */
+/**
+ * The message types of ARCP 1.1, those that 1.0 supplies, and the artifact messages.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const coreMessageTypes = [
   "session.hello",
   "session.resume",
@@ -45,10 +60,20 @@ export const coreMessageTypes = [
   "artifact.released"
 ] as const
 
-/** A message type of this implementation. */
+/**
+ * A message type of this implementation.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type CoreMessageType = (typeof coreMessageTypes)[number]
 
-/** The event kinds of ARCP 1.1 §8.2. */
+/**
+ * The event kinds of ARCP 1.1 §8.2.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const coreEventKinds = [
   "log",
   "thought",
@@ -62,10 +87,20 @@ export const coreEventKinds = [
   "result_chunk"
 ] as const
 
-/** An event kind of ARCP 1.1 §8.2. */
+/**
+ * An event kind of ARCP 1.1 §8.2.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type CoreEventKind = (typeof coreEventKinds)[number]
 
-/** The capabilities of ARCP 1.1 §9.2. */
+/**
+ * The capabilities of ARCP 1.1 §9.2.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const coreCapabilities = [
   "fs.read",
   "fs.write",
@@ -76,7 +111,12 @@ export const coreCapabilities = [
   "model.use"
 ] as const
 
-/** A capability of ARCP 1.1 §9.2. */
+/**
+ * A capability of ARCP 1.1 §9.2.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type CoreCapability = (typeof coreCapabilities)[number]
 
 const core: ReadonlySet<string> = new Set<string>([
@@ -93,7 +133,12 @@ const versionedType = /^([a-z][a-z0-9-]*)(\.[a-z0-9][a-z0-9_-]*)+\.v[1-9][0-9]*$
 // Namespaces of the protocol itself cannot be a vendor's.
 const reserved = /^(session|job|artifact|arcp|cost|fs|net|tool|agent|model)\./
 
-/** Classifies a name. `x-vendor` alone or without a name behind the vendor is malformed. */
+/**
+ * Classifies a name. `x-vendor` alone or without a name behind the vendor is malformed.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const classify = (name: string): Classification => {
   if (core.has(name)) return "core"
   if (name.length > maxLength) return "malformed"
@@ -102,12 +147,22 @@ export const classify = (name: string): Classification => {
   return versionedType.test(name) && !reserved.test(name) ? "vendor" : "malformed"
 }
 
-/** Whether an unknown name may be ignored: it is a vendor's or experimental. */
+/**
+ * Whether an unknown name may be ignored: it is a vendor's or experimental.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isExtension = (name: string): boolean => {
   const kind = classify(name)
   return kind === "vendor" || kind === "experimental"
 }
 
-/** Whether a name is one that a vendor may give to its event kinds: `x-vendor.<vendor>.<name>`, and not this implementation's own. */
+/**
+ * Whether a name is one that a vendor may give to its event kinds: `x-vendor.<vendor>.<name>`, and not this implementation's own.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isVendorKind = (name: string): name is `x-vendor.${string}` =>
   name.startsWith("x-vendor.") && !name.startsWith("x-vendor.effect-arcp.") && classify(name) === "vendor"

@@ -7,52 +7,107 @@ import type * as AST from "effect/SchemaAST"
 /** @internal An optional field; `null` from the wire counts as absent. */
 export const optional = <A, I, R>(schema: Schema.Schema<A, I, R>) => Schema.optionalWith(schema, { nullable: true })
 
-/** The message of an error; one that is missing is empty. */
+/**
+ * The message of an error; one that is missing is empty.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Message = Schema.optionalWith(Schema.String, { nullable: true, default: () => "" })
 
 const text = (maximum: number) =>
   Schema.String.pipe(Schema.maxLength(maximum, { description: `a string of at most ${maximum} characters` }))
 
-/** An identifier: one to 256 characters. */
+/**
+ * An identifier: one to 256 characters.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Id = Schema.String.pipe(
   Schema.filter((s) => s.length > 0 && s.length <= 256, { description: "a string of 1 to 256 characters" })
 )
 
-/** A short text, such as a name or a version. */
+/**
+ * A short text, such as a name or a version.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ShortText = text(256)
 
-/** A reason in the words of the client: it is stored, and comes back. */
+/**
+ * A reason in the words of the client: it is stored, and comes back.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Reason = text(1024)
 
-/** A secret on the wire; its length is bounded so that nobody hashes megabytes. */
+/**
+ * A secret on the wire; its length is bounded so that nobody hashes megabytes.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Token = text(16384)
 
-/** A sequence number: a whole number, 0 or greater. */
+/**
+ * A sequence number: a whole number, 0 or greater.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Seq = Schema.Number.pipe(
   Schema.filter((n) => Number.isSafeInteger(n) && n >= 0, { description: "a whole number, 0 or greater" })
 )
 
-/** A resume point: a whole number; -1 and 0 both mean "from the start". */
+/**
+ * A resume point: a whole number; -1 and 0 both mean "from the start".
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const ResumePoint = Schema.Number.pipe(
   Schema.filter((n) => Number.isSafeInteger(n) && n >= -1, { description: "a whole number, -1 or greater" })
 )
 
-/** A whole number, 1 or greater. */
+/**
+ * A whole number, 1 or greater.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const PositiveInt = Schema.Number.pipe(
   Schema.filter((n) => Number.isSafeInteger(n) && n >= 1, { description: "a whole number, 1 or greater" })
 )
 
-/** A number that is neither NaN nor infinite. */
+/**
+ * A number that is neither NaN nor infinite.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Finite = Schema.Number.pipe(Schema.filter((n) => Number.isFinite(n), { description: "a finite number" }))
 
-/** A number, 0 or greater. */
+/**
+ * A number, 0 or greater.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const NonNegative = Schema.Number.pipe(
   Schema.filter((n) => Number.isFinite(n) && n >= 0, { description: "a number, 0 or greater" })
 )
 
 const iso = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/
 
-/** Milliseconds since the epoch of an ISO 8601 time with a zone, or undefined where it is no such time. */
+/**
+ * Milliseconds since the epoch of an ISO 8601 time with a zone, or undefined where it is no such time.
+ *
+ * @since 0.1.0
+ * @category decoding
+ */
 export const parseTimestamp = (text: string): number | undefined => {
   if (!iso.test(text)) return undefined
   const millis = Date.parse(text)
@@ -62,7 +117,12 @@ export const parseTimestamp = (text: string): number | undefined => {
 let lastMillis = Number.NaN
 let lastIso = ""
 
-/** ISO 8601 in UTC with milliseconds. The last answer is kept: a busy runtime formats the same millisecond many times. */
+/**
+ * ISO 8601 in UTC with milliseconds. The last answer is kept: a busy runtime formats the same millisecond many times.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const formatTimestamp = (millis: number): string => {
   if (millis !== lastMillis) {
     // edge: formatting a given time, not reading the clock
@@ -72,7 +132,12 @@ export const formatTimestamp = (millis: number): string => {
   return lastIso
 }
 
-/** An ISO 8601 time with a zone. */
+/**
+ * An ISO 8601 time with a zone.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const Timestamp = Schema.String.pipe(
   Schema.filter((s) => parseTimestamp(s) !== undefined, { description: "an ISO 8601 time with a time zone" })
 )
@@ -112,16 +177,36 @@ const record = <A>(value: Schema.Schema<A>): Schema.Schema<{ readonly [key: stri
   )
 }
 
-/** Names to values of any kind. */
+/**
+ * Names to values of any kind.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const JsonObject = record(Schema.Unknown)
 
-/** A lease on the wire: capability to patterns (ARCP 1.1 §9.2). Its grammar is the concern of `effect-arcp/authority`. */
+/**
+ * A lease on the wire: capability to patterns (ARCP 1.1 §9.2). Its grammar is the concern of `effect-arcp/authority`.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const WireLease = record(Schema.Array(Schema.String))
+
+/**
+ * A lease on the wire: capability to patterns (ARCP 1.1 §9.2). Its grammar is the concern of `effect-arcp/authority`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type WireLease = typeof WireLease.Type
 
 /**
  * A lease's constraints on the wire (ARCP 1.1 §9.5). `expiresAt` is read as `expires_at`; of both, the earlier counts. What is unknown is kept and not dropped, so that a lease is refused that
  * is to be bounded in a way that nobody here understands.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type WireLeaseConstraints = { readonly expires_at?: string | undefined; readonly [key: string]: unknown }
 
@@ -153,6 +238,12 @@ const readConstraints = (
   return Either.right(Object.fromEntries(expiresAt === undefined ? others : [["expires_at", expiresAt], ...others]))
 }
 
+/**
+ * A lease's constraints on the wire (ARCP 1.1 §9.5): the Schema of the type of that name.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const WireLeaseConstraints: Schema.Schema<WireLeaseConstraints> = Schema.declare(
   [],
   { decode: () => readConstraints, encode: () => readConstraints },
@@ -200,7 +291,12 @@ const readBudget = (
   return Either.right(Object.fromEntries(entries))
 }
 
-/** Budget counters on the wire: currency to amount (ARCP 1.1 §9.6). */
+/**
+ * Budget counters on the wire: currency to amount (ARCP 1.1 §9.6).
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const WireBudget: Schema.Schema<{ readonly [currency: string]: number }> = Schema.declare(
   [],
   { decode: () => readBudget, encode: () => readBudget },
@@ -210,14 +306,32 @@ export const WireBudget: Schema.Schema<{ readonly [currency: string]: number }> 
       fc.dictionary(fc.string({ minLength: 1 }), fc.double({ noNaN: true, noDefaultInfinity: true }))
   }
 )
+
+/**
+ * Budget counters on the wire: currency to amount (ARCP 1.1 §9.6).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type WireBudget = typeof WireBudget.Type
 
-/** A provisioned credential on the wire (ARCP 1.1 §9.8.1). `value` is a secret. */
+/**
+ * A provisioned credential on the wire (ARCP 1.1 §9.8.1). `value` is a secret.
+ *
+ * @since 0.1.0
+ * @category schemas
+ */
 export const WireCredential = Schema.Struct({
+  /** Its id; the same before and after a rotation. */
   id: Id,
+  /** How it is presented, such as `bearer`. */
   scheme: Schema.String,
+  /** The secret. */
   value: Schema.String,
+  /** The base URL at which it is valid. */
   endpoint: Schema.String,
+  /** Which API is spoken there; advisory. */
   profile: optional(Schema.String),
+  /** What the upstream itself enforces of the lease. */
   constraints: optional(JsonObject)
 })

@@ -10,19 +10,52 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 
-/** The id of a job (ARCP 1.1 §7.1). Opaque: a runtime made it, and its form says nothing. */
+/**
+ * The id of a job (ARCP 1.1 §7.1). Opaque: a runtime made it, and its form says nothing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type JobId = Brand.Branded<string, "JobId">
-/** Brands a text as the id of a job, where it enters the program. */
+
+/**
+ * Brands a text as the id of a job, where it enters the program.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const JobId = Brand.nominal<JobId>()
 
-/** The id of a session (ARCP 1.1 §6.2). Opaque, and no secret: it resumes nothing without its token. */
+/**
+ * The id of a session (ARCP 1.1 §6.2). Opaque, and no secret: it resumes nothing without its token.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type SessionId = Brand.Branded<string, "SessionId">
-/** Brands a text as the id of a session, where it enters the program. */
+
+/**
+ * Brands a text as the id of a session, where it enters the program.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const SessionId = Brand.nominal<SessionId>()
 
-/** The id of a principal (ARCP 1.1 §6.1): the one that an authenticator found for a credential. Jobs belong to it. */
+/**
+ * The id of a principal (ARCP 1.1 §6.1): the one that an authenticator found for a credential. Jobs belong to it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type PrincipalId = Brand.Branded<string, "PrincipalId">
-/** Brands a text as the id of a principal, where an authenticator makes it. */
+
+/**
+ * Brands a text as the id of a principal, where an authenticator makes it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const PrincipalId = Brand.nominal<PrincipalId>()
 
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -53,7 +86,12 @@ const encodeTime = (millis: number): string => {
   return out
 }
 
-/** Fills an array with random bytes. */
+/**
+ * Fills an array with random bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type RandomBytes = (length: number) => Uint8Array
 
 /** A generator of strictly increasing ULIDs over a source of randomness. */
@@ -104,7 +142,12 @@ const base64url = (bytes: Uint8Array): string =>
     .replace(/\//g, "_")
     .replace(/=+$/, "")
 
-/** What an {@link Ids} service offers. */
+/**
+ * What an {@link Ids} service offers.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface IdsService {
   /** A ULID of the current time, greater than every one before it. */
   readonly ulid: Effect.Effect<string>
@@ -170,7 +213,15 @@ const seededRandom = (seed: number): RandomBytes => {
  * Makes ids and secrets.
  *
  * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Ids } from "effect-arcp/protocol"
+ *
  * const id = Effect.flatMap(Ids, (ids) => ids.ulid)
+ * ```
+ *
+ * @since 0.1.0
+ * @category services
  */
 export class Ids extends Context.Tag("effect-arcp/protocol/Ids")<Ids, IdsService>() {
   /** From the platform's cryptographic source of randomness. */

@@ -7,7 +7,18 @@ import type { CoreCapability } from "./ExtensionName.js"
  * can be asked for as it is, and the runtime judges its names.
  *
  * @example
- * const lease: LeaseRequest = { "fs.read": ["/data/**"], "cost.budget": ["USD:1.00"], "x-vendor.acme.thing": ["*"] }
+ * ```ts
+ * import type { LeaseRequest } from "effect-arcp/protocol"
+ *
+ * const lease: LeaseRequest = {
+ *   "fs.read": ["/data/**"],
+ *   "cost.budget": ["USD:1.00"],
+ *   "x-vendor.acme.thing": ["*"]
+ * }
+ * ```
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type LeaseRequest = {
   readonly [Name in CoreCapability | `x-vendor.${string}`]?: ReadonlyArray<string>

@@ -13,7 +13,12 @@ import * as Event from "./Event.js"
 import * as Job from "./Job.js"
 import * as Session from "./Session.js"
 
-/** What a client sends: message type to payload schema. */
+/**
+ * What a client sends: message type to payload schema.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const clientMessages = {
   "session.hello": Session.Hello,
   "session.resume": Session.Resume,
@@ -32,7 +37,12 @@ export const clientMessages = {
   "artifact.release": Artifact.Release
 } as const
 
-/** What a runtime sends: message type to payload schema. */
+/**
+ * What a runtime sends: message type to payload schema.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const runtimeMessages = {
   "session.welcome": Session.Welcome,
   "session.ping": Session.Ping,
@@ -53,29 +63,69 @@ export const runtimeMessages = {
   "artifact.released": Artifact.Released
 } as const
 
-/** A decoded message of each type of a table, with its envelope's fields. */
+/**
+ * A decoded message of each type of a table, with its envelope's fields.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type Messages<Table extends Record<string, Schema.Schema.Any>> = {
   readonly [K in keyof Table]: {
+    /** The message's type, such as `job.submit`. */
     readonly type: K
+    /** The envelope that it came in. */
     readonly envelope: Envelope.RawEnvelope
+    /** The payload, decoded. */
     readonly payload: Schema.Schema.Type<Table[K]>
   }
 }[keyof Table]
 
-/** A decoded message from a client. Branch on `type`. */
+/**
+ * A decoded message from a client. Branch on `type`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type ClientMessage = Messages<typeof clientMessages>
-/** The type of a message from a client. */
+
+/**
+ * The type of a message from a client.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type ClientMessageType = ClientMessage["type"]
 
-/** A decoded message from a runtime. Branch on `type`. */
+/**
+ * A decoded message from a runtime. Branch on `type`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type RuntimeMessage = Messages<typeof runtimeMessages>
-/** The type of a message from a runtime. */
+
+/**
+ * The type of a message from a runtime.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type RuntimeMessageType = RuntimeMessage["type"]
 
-/** The payload of a client's message. */
+/**
+ * The payload of a client's message.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type ClientPayload<T extends ClientMessageType> = Schema.Schema.Type<(typeof clientMessages)[T]>
 
-/** The payload of a runtime's message. */
+/**
+ * The payload of a runtime's message.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type RuntimePayload<T extends RuntimeMessageType> = Schema.Schema.Type<(typeof runtimeMessages)[T]>
 
 type Decoder = (u: unknown) => Either.Either<unknown, ParseResult.ParseError>
@@ -91,10 +141,20 @@ const compile = (table: Record<string, Schema.Schema.Any>): ReadonlyMap<string, 
 const clientDecoders = compile(clientMessages)
 const runtimeDecoders = compile(runtimeMessages)
 
-/** Whether a client sends messages of this type. */
+/**
+ * Whether a client sends messages of this type.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isClientType = (type: string): type is ClientMessageType => clientDecoders.has(type)
 
-/** Whether a runtime sends messages of this type. */
+/**
+ * Whether a runtime sends messages of this type.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isRuntimeType = (type: string): type is RuntimeMessageType => runtimeDecoders.has(type)
 
 const decodeWith = (
@@ -116,6 +176,9 @@ const decodeWith = (
 /**
  * Decodes what a client sent; an unknown type, a payload that breaks its schema or an unknown priority is `INVALID_REQUEST` naming the
  * field.
+ *
+ * @since 0.1.0
+ * @category decoding
  */
 export const decodeClient = (envelope: Envelope.RawEnvelope): Either.Either<ClientMessage, InvalidRequest> => {
   const { priority } = envelope
@@ -127,6 +190,9 @@ export const decodeClient = (envelope: Envelope.RawEnvelope): Either.Either<Clie
 /**
  * Decodes what a runtime sent; an unknown type or a payload that breaks its schema is `INVALID_REQUEST` naming the field. An unknown
  * priority is left to `Envelope.priorityOf`, which ignores it.
+ *
+ * @since 0.1.0
+ * @category decoding
  */
 export const decodeRuntime = (envelope: Envelope.RawEnvelope): Either.Either<RuntimeMessage, InvalidRequest> =>
   decodeWith(runtimeDecoders, envelope) as Either.Either<RuntimeMessage, InvalidRequest>
@@ -205,14 +271,26 @@ export const describe = (error: ParseResult.ParseError, root: string): string =>
   return oneLine(`${where}: ${text}`)
 }
 
-/** The head fields of an envelope that is made here. */
+/**
+ * The head fields of an envelope that is made here.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Head {
+  /** The message's id, 1 to 256 characters. */
   readonly id: string
+  /** The session; absent before the welcome. */
   readonly session_id?: string | undefined
+  /** 32 lower-case hex digits (§11). */
   readonly trace_id?: string | undefined
+  /** The job that the message is about. */
   readonly job_id?: string | undefined
+  /** The number of the event in the session (§8.3). */
   readonly event_seq?: number | undefined
+  /** How urgent the sender says it is: a hint. */
   readonly priority?: Envelope.Priority | undefined
+  /** Metadata by extension name. */
   readonly extensions?: Envelope.Json | undefined
 }
 
@@ -229,14 +307,24 @@ const make = (type: string, head: Head, payload: object): Envelope.RawEnvelope =
   payload: payload as Envelope.Json
 })
 
-/** A client's message as an envelope. */
+/**
+ * A client's message as an envelope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const client = <T extends ClientMessageType>(
   type: T,
   head: Head,
   payload: ClientPayload<T>
 ): Envelope.RawEnvelope => make(type, head, payload)
 
-/** A runtime's message as an envelope. */
+/**
+ * A runtime's message as an envelope.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const runtime = <T extends RuntimeMessageType>(
   type: T,
   head: Head,

@@ -2,16 +2,28 @@
 import * as Either from "effect/Either"
 import { InvalidRequest } from "./Errors.js"
 
-/** The key of `extensions` under which an incoming `tracestate` and parent span ride. */
+/**
+ * The key of `extensions` under which an incoming `tracestate` and parent span ride.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const traceContextExtension = "x-vendor.opentelemetry.tracecontext"
 
-/** A trace: its id and, where the peer gave them, the calling span, the sampling flags and the `tracestate`. */
+/**
+ * A trace: its id and, where the peer gave them, the calling span, the sampling flags and the `tracestate`.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface TraceContext {
   /** 32 lowercase hex digits, never all zero. */
   readonly traceId: string
   /** 16 lowercase hex digits. */
   readonly parentSpanId?: string | undefined
+  /** The sampling flag of a `traceparent`; absent where a bare id came. */
   readonly sampled?: boolean | undefined
+  /** The W3C `tracestate`, at most 512 characters. */
   readonly traceState?: string | undefined
 }
 
@@ -21,6 +33,9 @@ const traceParent = /^([0-9a-f]{2})-((?!0{32})[0-9a-f]{32})-((?!0{16})[0-9a-f]{1
 /**
  * Reads an envelope's `trace_id`: 32 hex digits, or a whole `traceparent`, with the `tracestate` out of `extensions`.
  * Anything else is `INVALID_REQUEST`.
+ *
+ * @since 0.1.0
+ * @category decoding
  */
 export const parse = (
   value: string,
@@ -61,7 +76,12 @@ const stateOf = (
   }
 }
 
-/** The `extensions` that forward a trace's `tracestate` and calling span, or undefined where there is nothing to forward. */
+/**
+ * The `extensions` that forward a trace's `tracestate` and calling span, or undefined where there is nothing to forward.
+ *
+ * @since 0.1.0
+ * @category encoding
+ */
 export const toExtensions = (trace: TraceContext): Readonly<Record<string, unknown>> | undefined =>
   trace.traceState === undefined && trace.parentSpanId === undefined
     ? undefined

@@ -1,13 +1,5 @@
 /**
  * The runtime: every concern's Layer, wired.
- *
- * @example
- * const Main = ArcpRuntime.layer({ name: "demo" }).pipe(
- *   Layer.provide(SummarizeLive),
- *   Layer.provide(WebSocketServer.layer({ port: 7777 })),
- *   Layer.provide(Authenticator.layerBearer({ "secret": "alice" })),
- *   Layer.provide(SqliteStore.layer({ filename: "arcp.db" }))
- * )
  */
 import * as Layer from "effect/Layer"
 import type { Authenticator } from "../auth/Authenticator.js"
@@ -33,10 +25,20 @@ export type {
   RuntimeOptions
 } from "./RuntimeOptions.js"
 
-/** The runtime's concerns, as a program may use them beside it. */
+/**
+ * The runtime's concerns, as a program may use them beside it.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type Concerns = Artifacts | Budgets | Credentials | JobScheduler | Leases | Sessions | Subscriptions
 
-/** The layer of a runtime with what its replacements add: what they fail with, and what they need. */
+/**
+ * The layer of a runtime with what its replacements add: what they fail with, and what they need.
+ *
+ * @since 0.1.0
+ * @category types
+ */
 export type RuntimeLayer<Out, In, P extends Replacements> = Layer.Layer<Out, ReplaceError<P>, In | ReplaceContext<P>>
 
 /**
@@ -47,6 +49,30 @@ export type RuntimeLayer<Out, In, P extends Replacements> = Layer.Layer<Out, Rep
  * the store cannot be read, when two layers host one version of an agent, and when another runtime of the program has its store
  * or its server: several runtimes in one program share nothing but what is given to each of them. Every concern is built anew each time
  * that the layer is built.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { Authenticator } from "effect-arcp/auth"
+ * import { ArcpRuntime } from "effect-arcp/runtime"
+ * import { SqliteStore } from "effect-arcp/store/sqlite"
+ * import { WebSocketServer } from "effect-arcp/transport/ws"
+ *
+ * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
+ *
+ * const Main = ArcpRuntime.layer({ name: "demo" }).pipe(
+ *   Layer.provide(EchoLive),
+ *   Layer.provide(WebSocketServer.layer({ port: 7777 })),
+ *   Layer.provide(Authenticator.layerBearer({ secret: "alice" })),
+ *   Layer.provide(SqliteStore.layer({ filename: "arcp.db" }))
+ * )
+ *
+ * const program = Layer.launch(Main)
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer = <const P extends Replacements = {}>(
   options: ReplacingOptions<P> = {}
@@ -55,13 +81,31 @@ export const layer = <const P extends Replacements = {}>(
 /**
  * As {@link layer}, and hands out the runtime's concerns: `Credentials`, with which operators see and retry what an upstream
  * refused to revoke and rotate what is live, `Artifacts`, `JobScheduler` with its counts, and the others, or what replaces them.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { ArcpRuntime, JobScheduler } from "effect-arcp/runtime"
+ *
+ * const counts = Effect.map(JobScheduler, (scheduler) => scheduler.counts()).pipe(
+ *   Effect.provide(ArcpRuntime.layerWithConcerns({ name: "demo" }))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerWithConcerns = <const P extends Replacements = {}>(
   options: ReplacingOptions<P> = {}
 ): RuntimeLayer<Concerns, Server | Store | Authenticator, P> =>
   Layer.provide(running(options) as RuntimeLayer<Concerns, Ids | Server | Store | Authenticator, P>, Ids.layer)
 
-/** As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run. */
+/**
+ * As {@link layer}, with the ids given: a seeded layer makes every id of a test the same in every run.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerNoIds = <const P extends Replacements = {}>(
   options: ReplacingOptions<P> = {}
 ): RuntimeLayer<never, Ids | Server | Store | Authenticator, P> =>

@@ -1,13 +1,38 @@
-/** Hosting agents: `ArcpRuntime.layer`, the concerns that it is made of, and what a deployment decides. */
+/**
+ * Hosting agents: `ArcpRuntime.layer`, the concerns that it is made of, and what a deployment decides.
+ *
+ * @module
+ */
+
+/**
+ * The runtime as one layer.
+ *
+ * @since 0.1.0
+ * @category modules
+ */
 export * as ArcpRuntime from "./ArcpRuntime.js"
 export * from "./artifacts/Artifacts.js"
 export * from "./credentials/CredentialProvisioner.js"
 export * from "./credentials/Credentials.js"
+
+/**
+ * A provisioner of credentials at a LiteLLM gateway (ARCP 1.1 §9.8).
+ *
+ * @since 0.1.0
+ * @category modules
+ */
 export * as LiteLlm from "./credentials/LiteLlm.js"
 export * from "./jobs/Budgets.js"
 export * from "./jobs/JobScheduler.js"
 export * from "./jobs/Leases.js"
 export * from "./kernel/Limits.js"
+
+/**
+ * The metrics of a runtime.
+ *
+ * @since 0.1.0
+ * @category modules
+ */
 export * as Metrics from "./kernel/Metrics.js"
 export * from "./kernel/Policies.js"
 export type { Asking, Reply } from "./kernel/Reply.js"

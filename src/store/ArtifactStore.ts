@@ -18,44 +18,81 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { StoreError } from "./Store.js"
 
-/** What is known of an artifact. Times are milliseconds since the epoch. */
+/**
+ * What is known of an artifact. Times are milliseconds since the epoch.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ArtifactRecord {
   /** `art_` and a ULID. */
   readonly artifactId: string
   /** Whose it is. */
   readonly principalId: string
+  /** The media type with its parameters. */
   readonly contentType: string
   /** Bytes. */
   readonly byteSize: number
   /** Of the bytes: 64 lower-case hex digits. */
   readonly sha256: string
+  /** When it was put. */
   readonly createdAt: number
+  /** When it expires: a sweep removes it after this time. */
   readonly expiresAt: number
   /** The job that made it; undefined where a client did. */
   readonly jobId: string | undefined
 }
 
-/** An artifact with its bytes. */
+/**
+ * An artifact with its bytes.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface StoredArtifact {
+  /** What is known of it. */
   readonly record: ArtifactRecord
   /** The caller's own: a change of it changes nothing in the store. */
   readonly data: Uint8Array
 }
 
-/** An artifact as a sweep needs it: damage to anything else must not keep it from going. */
+/**
+ * An artifact as a sweep needs it: damage to anything else must not keep it from going.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type ArtifactEntry = Pick<ArtifactRecord, "artifactId" | "principalId" | "byteSize">
 
-/** What one principal has in the store. */
+/**
+ * What one principal has in the store.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ArtifactTotals {
+  /** Whose they are. */
   readonly principalId: string
+  /** How many artifacts. */
   readonly count: number
+  /** Bytes of all of them. */
   readonly bytes: number
 }
 
-/** Whether a text is an artifact's id: `art_` and a ULID, the only ids that a store ever makes a name of. */
+/**
+ * Whether a text is an artifact's id: `art_` and a ULID, the only ids that a store ever makes a name of.
+ *
+ * @since 0.1.0
+ * @category predicates
+ */
 export const isArtifactId = (text: string): boolean => /^art_[0-9A-HJKMNP-TV-Z]{26}$/.test(text)
 
-/** What cannot be put, in words; undefined where all is well. */
+/**
+ * What cannot be put, in words; undefined where all is well.
+ *
+ * @since 0.1.0
+ * @category functions
+ */
 export const putProblem = (record: ArtifactRecord, data: Uint8Array): string | undefined =>
   !isArtifactId(record.artifactId)
     ? "the id is not art_ and a ULID"
@@ -63,7 +100,12 @@ export const putProblem = (record: ArtifactRecord, data: Uint8Array): string | u
       ? `${record.artifactId} has ${data.length} bytes, and its record says ${record.byteSize}`
       : undefined
 
-/** Keeps artifacts. */
+/**
+ * Keeps artifacts.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class ArtifactStore extends Context.Tag("effect-arcp/store/ArtifactStore")<
   ArtifactStore,
   {

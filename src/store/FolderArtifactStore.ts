@@ -19,7 +19,12 @@ import { type ArtifactRecord, ArtifactStore, earliest, putProblem, totalsOf } fr
 import * as Sealing from "./Sealer.js"
 import { StoreError } from "./Store.js"
 
-/** Where and how. */
+/**
+ * Where and how.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface FolderOptions {
   /** The folder's path; made (for this user only) when it is not there. */
   readonly directory: string
@@ -51,7 +56,12 @@ const canary = "effect-arcp"
 
 const name = /^(art_[0-9A-HJKMNP-TV-Z]{26})\.(bin|json)(\.tmp)?$/
 
-/** Makes the store over a folder; sweeps what a crash has left. */
+/**
+ * Makes the store over a folder; sweeps what a crash has left.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (
   options: FolderOptions
 ): Effect.Effect<typeof ArtifactStore.Service, StoreError, FileSystem.FileSystem> =>
@@ -205,6 +215,22 @@ export const make = (
     })
   })
 
-/** Artifacts in a folder. Fails when it cannot be read and written, or is encrypted with another key. */
+/**
+ * Artifacts in a folder. Fails when it cannot be read and written, or is encrypted with another key.
+ *
+ * @example
+ * ```ts
+ * import { NodeFileSystem } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { FolderArtifactStore } from "effect-arcp/store"
+ *
+ * const ArtifactsLive = FolderArtifactStore.layer({ directory: "/var/lib/arcp/artifacts" }).pipe(
+ *   Layer.provide(NodeFileSystem.layer)
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer = (options: FolderOptions): Layer.Layer<ArtifactStore, StoreError, FileSystem.FileSystem> =>
   Layer.effect(ArtifactStore, make(options))

@@ -170,6 +170,9 @@ const make = () => {
  * A store, a ledger of credentials and artifacts, in memory. Each layer that it is provided to gets a new, empty one, also within one
  * program: layers are otherwise shared by reference, and two runtimes would share their jobs. To look at a runtime's store beside it,
  * build the layer once and provide what it has built.
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer: Layer.Layer<Store | CredentialLedger | ArtifactStore> = Layer.fresh(
   Layer.mergeAll(Layer.sync(Store, make), Layer.sync(CredentialLedger, makeMemoryLedger), ArtifactStore.layerMemory)

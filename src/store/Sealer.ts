@@ -6,9 +6,16 @@ import { Buffer } from "node:buffer"
 import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from "node:crypto"
 import * as Redacted from "effect/Redacted"
 
-/** Seals and opens texts. `about` binds a text to its row: a sealed text that was moved to another row does not open. */
+/**
+ * Seals and opens texts. `about` binds a text to its row: a sealed text that was moved to another row does not open.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface Sealer {
+  /** Whether sealed texts cannot be read without a key. */
   readonly encrypts: boolean
+  /** The sealed text; what {@link Sealer.open} turns back. */
   readonly seal: (text: string, about: string) => string
   /** Undefined where the text was not sealed with this key for this row. */
   readonly open: (sealed: string, about: string) => string | undefined
@@ -23,7 +30,12 @@ export interface Sealer {
   readonly openBytes: (sealed: Uint8Array, about: string) => Uint8Array | undefined
 }
 
-/** Keeps texts as they are. */
+/**
+ * Keeps texts as they are.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const none: Sealer = {
   encrypts: false,
   seal: (text) => text,
@@ -36,6 +48,9 @@ export const none: Sealer = {
 /**
  * AES-256-GCM with a random nonce per text. The key is derived from the secret by SHA-256, so give a secret of at least
  * 32 random bytes (in any spelling), not a password.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const aesGcm = (secret: Redacted.Redacted<string>): Sealer => {
   const key = createHash("sha256").update(Redacted.value(secret), "utf8").digest()

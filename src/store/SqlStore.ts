@@ -28,7 +28,12 @@ import { sweeps } from "./internal/sqlSweeps.js"
 import * as Sealing from "./Sealer.js"
 import { Store, type StoreError } from "./Store.js"
 
-/** Makes the store over the database that `SqlClient` is connected to; runs the migrations first. */
+/**
+ * Makes the store over the database that `SqlClient` is connected to; runs the migrations first.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (
   sealer: Sealing.Sealer = Sealing.none
 ): Effect.Effect<typeof Store.Service, StoreError, SqlClient> =>
@@ -45,9 +50,26 @@ export const make = (
     })
   })
 
-/** The stores over a `SqlClient`, optionally encrypting payloads, inputs, claims, artifacts and credential handles. */
+/**
+ * The stores over a `SqlClient`, optionally encrypting payloads, inputs, claims, artifacts and credential handles.
+ *
+ * @example
+ * ```ts
+ * import { SqliteClient } from "@effect/sql-sqlite-node"
+ * import { Layer, Redacted } from "effect"
+ * import { Sealer, SqlStore } from "effect-arcp/store/sql"
+ *
+ * const StoreLive = SqlStore.layer({ sealer: Sealer.aesGcm(Redacted.make("32 random bytes, in any spelling")) }).pipe(
+ *   Layer.provide(SqliteClient.layer({ filename: "arcp.db" }))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer = (
   options: {
+    /** Encrypts what is stored. Default: nothing is encrypted. */
     readonly sealer?: Sealing.Sealer | undefined
     /** Whether the database outlives the process. Default true. */
     readonly durable?: boolean | undefined

@@ -20,7 +20,12 @@ import * as Sealing from "./Sealer.js"
 import * as SqlStore from "./SqlStore.js"
 import { type Store, StoreError } from "./Store.js"
 
-/** Where and how. */
+/**
+ * Where and how.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface SqliteOptions {
   /** The file's path; made when it is not there. `:memory:` for a database that ends with the process. */
   readonly filename: string
@@ -99,6 +104,16 @@ const purge = (sql: SqlClient): Effect.Effect<void, StoreError> =>
 /**
  * The store, the ledger of credentials and the artifacts in a SQLite file. Fails when the file is damaged, in use, newer than
  * this version, or sealed with another key.
+ *
+ * @example
+ * ```ts
+ * import { SqliteStore } from "effect-arcp/store/sqlite"
+ *
+ * const StoreLive = SqliteStore.layer({ filename: "/var/lib/arcp/arcp.db", synchronous: "FULL" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLedger | ArtifactStore, StoreError> => {
   const { encryptionKey, filename } = options
@@ -154,6 +169,9 @@ const configured = Configured.all({
  * | `ARCP_SQLITE_FILENAME` | required |
  * | `ARCP_SQLITE_SYNCHRONOUS`, `NORMAL` or `FULL` | `NORMAL` |
  * | `ARCP_SQLITE_ENCRYPTION_KEY` (secret) | nothing is encrypted |
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerConfig = (
   options: Partial<SqliteOptions> = {}

@@ -16,8 +16,14 @@ import type * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { JobStatus } from "../protocol/Session.js"
 
-/** The store could not read or write. `operation` says what was tried; nothing of a failed commit is there. */
+/**
+ * The store could not read or write. `operation` says what was tried; nothing of a failed commit is there.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
+  /** What was tried, such as `commit`. */
   operation: Schema.String,
   message: Schema.String,
   /** Set where a newer version has written the store: the schema that was found, and the newest that this version knows. */
@@ -25,20 +31,33 @@ export class StoreError extends Schema.TaggedError<StoreError>()("StoreError", {
   cause: Schema.optional(Schema.Defect)
 }) {}
 
-/** A session (ARCP 1.1 §6). Tokens are stored as hashes only. Times are milliseconds since the epoch. */
+/**
+ * A session (ARCP 1.1 §6). Tokens are stored as hashes only. Times are milliseconds since the epoch.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface SessionRecord {
+  /** The session's id; the key of the row. */
   readonly sessionId: string
+  /** Whose session it is, as the authenticator said. */
   readonly principal: {
+    /** The principal's id. */
     readonly id: string
+    /** Whether no authenticator vouches for it. */
     readonly anonymous: boolean
+    /** What the authenticator knows besides, as plain JSON. */
     readonly claims: Readonly<Record<string, unknown>>
   }
+  /** Name and version of the client's program, as it names itself. */
   readonly client: { readonly name?: string | undefined; readonly version?: string | undefined }
   /** The effective features. */
   readonly features: ReadonlyArray<string>
+  /** The hash of the resume token: SHA-256 in hex. */
   readonly tokenHash: string
   /** The token before the last rotation, valid until the client has shown that it holds the new one. */
   readonly previousTokenHash: string | undefined
+  /** When it was opened. */
   readonly createdAt: number
   /** The last message in either direction, as last written. */
   readonly lastSeenAt: number
@@ -50,36 +69,61 @@ export interface SessionRecord {
   readonly floorSeq: number
 }
 
-/** What never changes of a job (ARCP 1.1 §7.1). */
+/**
+ * What never changes of a job (ARCP 1.1 §7.1).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobRecord {
+  /** The job's id; the key of the row. Ids sort by the time of their creation. */
   readonly jobId: string
+  /** Who submitted it. */
   readonly principalId: string
+  /** The agent's name. */
   readonly agent: string
+  /** The agent's version, as resolved. */
   readonly version: string
   /** The input as JSON text; `null` where there was none. */
   readonly input: string
   /** The effective lease and constraints, as JSON text. */
   readonly lease: string
+  /** The effective constraints, as JSON text; undefined where there are none. */
   readonly leaseConstraints: string | undefined
+  /** The key of its submit (§7.2); undefined for a delegated job, and where the client gave none. */
   readonly idempotencyKey: string | undefined
+  /** Seconds after which it is stopped; undefined where the submit set no limit. */
   readonly maxRuntimeSec: number | undefined
+  /** Its trace: 32 hex digits (§11). */
   readonly traceId: string
   /** `parentSpanId`, `sampled` and `traceState` as JSON text. */
   readonly traceContext: string | undefined
+  /** The job that delegated it (§10); undefined where a client submitted it. */
   readonly parentJobId: string | undefined
+  /** The delegation's id in the parent's `delegate` event; undefined where a client submitted it. */
   readonly delegateId: string | undefined
+  /** When it was accepted, in milliseconds since the epoch. */
   readonly createdAt: number
   /** The payload of `job.accepted` as first sent, without `request_id` and credentials, as JSON text. */
   readonly accepted: string
 }
 
-/** What changes of a job. */
+/**
+ * What changes of a job.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobState {
+  /** The job's id; the key of the row. */
   readonly jobId: string
+  /** Where it stands (§7.3). */
   readonly status: JobStatus
   /** The first owner: the session whose numbers are the job's (ARCP 1.1 §6.6). */
   readonly ownerSessionId: string
+  /** When its handler started, in milliseconds since the epoch; undefined while it is pending. */
   readonly startedAt: number | undefined
+  /** When it ended, in milliseconds since the epoch; undefined while it has not. */
   readonly endedAt: number | undefined
   /** The number of the job's last event in the job itself, as last written; segments may be ahead of it. */
   readonly lastJobSeq: number
@@ -93,9 +137,16 @@ export interface JobState {
   readonly cancelled: string | undefined
 }
 
-/** A job with its state. */
+/**
+ * A job with its state.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface StoredJob {
+  /** What never changes of it. */
   readonly record: JobRecord
+  /** What changes of it, as last written. */
   readonly state: JobState
   /** The sessions that own it beside `state.ownerSessionId` ({@link OwnerRecord}), in the order in which they came. */
   readonly otherOwners: ReadonlyArray<string>
@@ -104,59 +155,114 @@ export interface StoredJob {
 /**
  * What a segment holds: plain events, events of a kind that must be negotiated (`progress`, `result_chunk`), or the
  * terminal message.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export type SegmentClass = "event" | "progress" | "chunk" | "result" | "error"
 
-/** A run of consecutive events of one job and one class. */
+/**
+ * A run of consecutive events of one job and one class.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Segment {
+  /** The job that emitted the events. */
   readonly jobId: string
+  /** The first event's number in the job. */
   readonly firstSeq: number
+  /** The last event's number in the job. */
   readonly lastSeq: number
+  /** What all of its events are. */
   readonly class: SegmentClass
   /** The payloads as JSON texts; `payloads.length === lastSeq - firstSeq + 1`. JSON text has no raw newline. */
   readonly payloads: ReadonlyArray<string>
 }
 
-/** A segment without its payloads. */
+/**
+ * A segment without its payloads.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type SegmentHead = Omit<Segment, "payloads">
 
-/** The session numbers `firstSeq..lastSeq` are the job's events from `firstJobSeq` on. */
+/**
+ * The session numbers `firstSeq..lastSeq` are the job's events from `firstJobSeq` on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Delivery {
+  /** The session that was given the numbers. */
   readonly sessionId: string
+  /** The first session number. */
   readonly firstSeq: number
+  /** The last session number. */
   readonly lastSeq: number
+  /** The job whose events they are. */
   readonly jobId: string
+  /** The number in the job of the event at `firstSeq`; the others follow. */
   readonly firstJobSeq: number
 }
 
-/** An observer of a job (ARCP 1.1 §7.6). */
+/**
+ * An observer of a job (ARCP 1.1 §7.6).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface SubscriptionRecord {
+  /** The session that observes. */
   readonly sessionId: string
+  /** The job that is observed. */
   readonly jobId: string
 }
 
 /**
  * A session that owns a job beside its first owner: it has submitted the job again with its key (ARCP 1.1 §7.2). The first owner is in
  * {@link JobState} and has no such record.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export interface OwnerRecord {
+  /** The session that owns the job too. */
   readonly sessionId: string
+  /** The job that is owned. */
   readonly jobId: string
 }
 
-/** An idempotency key (ARCP 1.1 §7.2). `parametersHash` is a digest of the canonical parameters. */
+/**
+ * An idempotency key (ARCP 1.1 §7.2). `parametersHash` is a digest of the canonical parameters.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface KeyRecord {
+  /** Whose key it is: keys of different principals have nothing to do with each other. */
   readonly principalId: string
+  /** The key as the client gave it. */
   readonly key: string
+  /** The job that was submitted under it. */
   readonly jobId: string
+  /** A digest of the submit's canonical parameters; a repeat with another one is `DUPLICATE_KEY`. */
   readonly parametersHash: string
   /** Milliseconds since the epoch. */
   readonly expiresAt: number
 }
 
-/** The recorded result of a durable step. */
+/**
+ * The recorded result of a durable step.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface StepRecord {
+  /** The job whose step it is. */
   readonly jobId: string
+  /** The step's name; one record for each name of a job. */
   readonly name: string
   /** A digest of the step's schema, so that a changed one is noticed. */
   readonly fingerprint: string
@@ -164,7 +270,12 @@ export interface StepRecord {
   readonly value: string
 }
 
-/** One atomic change. Applied in the order of the fields; every field may be empty. */
+/**
+ * One atomic change. Applied in the order of the fields; every field may be empty.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Batch {
   /** Inserted or replaced. */
   readonly sessions: ReadonlyArray<SessionRecord>
@@ -174,12 +285,17 @@ export interface Batch {
   readonly jobStates: ReadonlyArray<JobState>
   /** Inserted or replaced. */
   readonly keys: ReadonlyArray<KeyRecord>
+  /** Added; their numbers follow those that are there. */
   readonly segments: ReadonlyArray<Segment>
+  /** Added; their numbers follow those that are there. */
   readonly deliveries: ReadonlyArray<Delivery>
+  /** Added; one that is there already stays as it is. */
   readonly subscriptions: ReadonlyArray<SubscriptionRecord>
   /** Added after the owners that a job has, in this order; an owner that is already there keeps its place. */
   readonly owners: ReadonlyArray<OwnerRecord>
+  /** Inserted; the runtime records each name of a job once. */
   readonly steps: ReadonlyArray<StepRecord>
+  /** Removed; one that is not there is passed over. */
   readonly subscriptionsRemoved: ReadonlyArray<SubscriptionRecord>
   /** The other owners keep their order. */
   readonly ownersRemoved: ReadonlyArray<OwnerRecord>
@@ -197,30 +313,50 @@ export interface Batch {
   readonly jobsRemoved: ReadonlyArray<string>
 }
 
-/** What a runtime needs at its start. */
+/**
+ * What a runtime needs at its start.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Recovered {
   /** `lastSeq` as of the deliveries. */
   readonly sessions: ReadonlyArray<SessionRecord>
   /** The jobs that have not ended, with `lastJobSeq` and `lastOwnerSeq` as of the segments and deliveries, in the order of their ids. */
   readonly jobs: ReadonlyArray<StoredJob>
+  /** Every subscription of a session and a job that are there. */
   readonly subscriptions: ReadonlyArray<SubscriptionRecord>
 }
 
-/** Which jobs to list, in the order of their ids (which is that of their creation). */
+/**
+ * Which jobs to list, in the order of their ids (which is that of their creation).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobQuery {
   /** The owners whose jobs may be seen; undefined for all. */
   readonly principalIds: ReadonlyArray<string> | undefined
+  /** Only jobs in one of these states; undefined for all. */
   readonly statuses: ReadonlyArray<JobStatus> | undefined
+  /** Only jobs of the agent with this name; undefined for all. */
   readonly agent: string | undefined
+  /** Only jobs of this version of the agent; undefined for all. */
   readonly version: string | undefined
   /** Created strictly later than this, in milliseconds since the epoch. */
   readonly createdAfter: number | undefined
   /** Only ids greater than this one. */
   readonly afterJobId: string | undefined
+  /** At most this many jobs. */
   readonly limit: number
 }
 
-/** Which ended jobs may stay; what is over any bound goes, the oldest end first. */
+/**
+ * Which ended jobs may stay; what is over any bound goes, the oldest end first.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Retention {
   /** Jobs that ended before this time go; milliseconds since the epoch. */
   readonly endedBefore: number
@@ -230,7 +366,12 @@ export interface Retention {
   readonly maxBytes: number
 }
 
-/** The durable store. */
+/**
+ * The durable store.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Store extends Context.Tag("effect-arcp/store/Store")<
   Store,
   {
@@ -249,8 +390,11 @@ export class Store extends Context.Tag("effect-arcp/store/Store")<
     readonly commit: (batch: Batch) => Effect.Effect<void, StoreError>
     /** Everything that a starting runtime must know. */
     readonly recover: Effect.Effect<Recovered, StoreError>
+    /** A job by its id. */
     readonly job: (jobId: string) => Effect.Effect<Option.Option<StoredJob>, StoreError>
+    /** The jobs that the query asks for, in the order of their ids. */
     readonly jobs: (query: JobQuery) => Effect.Effect<ReadonlyArray<StoredJob>, StoreError>
+    /** An idempotency key of a principal; one that has expired and is not yet removed is returned too. */
     readonly key: (principalId: string, key: string) => Effect.Effect<Option.Option<KeyRecord>, StoreError>
     /** Segments of a job that overlap `fromSeq..toSeq`, in order, up to about `maxBytes` (at least one where there is one). */
     readonly segments: (
@@ -277,6 +421,7 @@ export class Store extends Context.Tag("effect-arcp/store/Store")<
     readonly deliveredTo: (
       jobId: string
     ) => Effect.Effect<ReadonlyArray<{ readonly sessionId: string; readonly lastSeq: number }>, StoreError>
+    /** The recorded result of a step, by its name. */
     readonly step: (jobId: string, name: string) => Effect.Effect<Option.Option<StepRecord>, StoreError>
     /** The ids of ended jobs that retention lets go, at most `limit`, oldest end first. */
     readonly expiredJobs: (retention: Retention, limit: number) => Effect.Effect<ReadonlyArray<string>, StoreError>
@@ -290,7 +435,12 @@ export class Store extends Context.Tag("effect-arcp/store/Store")<
   }
 >() {}
 
-/** A batch without any change. */
+/**
+ * A batch without any change.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const emptyBatch: Batch = {
   sessions: [],
   jobs: [],

@@ -9,7 +9,18 @@ type Operation = (...args: ReadonlyArray<never>) => Effect.Effect<unknown, Store
  * The service with `around` about each of its operations; what is not an operation, such as `durable`, stays as it is.
  *
  * @example
- * decorate(store, (operation, run) => Effect.withSpan(run, `store.${operation}`))
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { decorate, MemoryStore, Store } from "effect-arcp/store"
+ *
+ * const Traced = Layer.effect(
+ *   Store,
+ *   Effect.map(Store, (store) => decorate(store, (operation, run) => Effect.withSpan(run, `store.${operation}`)))
+ * ).pipe(Layer.provide(MemoryStore.layer))
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const decorate = <S extends object>(
   service: S,

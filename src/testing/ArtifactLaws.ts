@@ -238,9 +238,17 @@ const outlives = <E>(place: Effect.Effect<Layer.Layer<ArtifactStore, E>>): Rule<
 /**
  * The laws of an artifact store. Each builds `layer` anew and expects it to be empty.
  *
+ * @example
  * ```ts
- * for (const law of artifactLaws(MyBucket.layer)) it.scopedLive(law.name, () => law.check)
+ * import { it } from "@effect/vitest"
+ * import { ArtifactStore } from "effect-arcp/store"
+ * import { artifactLaws } from "effect-arcp/testing"
+ *
+ * for (const law of artifactLaws(ArtifactStore.layerMemory)) it.scopedLive(law.name, () => law.check)
  * ```
+ *
+ * @since 0.1.0
+ * @category laws
  */
 export const artifactLaws = <E>(
   layer: Layer.Layer<ArtifactStore, E>,

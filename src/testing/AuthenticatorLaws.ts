@@ -11,7 +11,12 @@ import * as Text from "../protocol/Text.js"
 import { Broken, ensure, failing, laws, type Rule, rule, same, show } from "./internal/check.js"
 import type { Law, LawOptions } from "./Law.js"
 
-/** What a hello presents. */
+/**
+ * What a hello presents.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Credential {
   /** `auth.token`; absent: the hello has none. */
   readonly token?: string | undefined
@@ -19,13 +24,23 @@ export interface Credential {
   readonly scheme?: string | undefined
 }
 
-/** A valid credential, and its principal. */
+/**
+ * A valid credential, and its principal.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface AcceptedCredential extends Credential {
   /** The principal's id. Absent: any. */
   readonly principal?: string | undefined
 }
 
-/** The credentials that the laws try. */
+/**
+ * The credentials that the laws try.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface AuthenticatorLawOptions extends LawOptions {
   /** At least one. */
   readonly accepted: readonly [AcceptedCredential, ...ReadonlyArray<AcceptedCredential>]
@@ -256,11 +271,19 @@ const apart = (options: AuthenticatorLawOptions): Rule<Authenticator> =>
 /**
  * The laws of an authenticator, tried with the given credentials.
  *
+ * @example
  * ```ts
- * for (const law of authenticatorLaws(MyDirectory.layer, { accepted: [{ token: "t-1", principal: "alice" }] })) {
- *   it.scopedLive(law.name, () => law.check)
- * }
+ * import { it } from "@effect/vitest"
+ * import { Authenticator } from "effect-arcp/auth"
+ * import { authenticatorLaws } from "effect-arcp/testing"
+ *
+ * const Mine = Authenticator.layerBearer({ "t-1": "alice" })
+ * const laws = authenticatorLaws(Mine, { accepted: [{ token: "t-1", principal: "alice" }] })
+ * for (const law of laws) it.scopedLive(law.name, () => law.check)
  * ```
+ *
+ * @since 0.1.0
+ * @category laws
  */
 export const authenticatorLaws = <E>(
   layer: Layer.Layer<Authenticator, E>,

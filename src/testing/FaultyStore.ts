@@ -1,14 +1,6 @@
 /**
  * A store that breaks on command: wraps the store, the ledger and the artifacts below it, and lets their operations fail or
  * hang. Nothing happens by itself; a test asks for each fault through {@link StoreFaults}.
- *
- * @example
- * Effect.gen(function* () {
- *   const faults = yield* StoreFaults
- *   yield* faults.stall("commit")
- *   const submitting = yield* Effect.fork(client.submit(Summarize, input))
- *   yield* faults.heal
- * }).pipe(Effect.provide(runtime.pipe(Layer.provideMerge(FaultyStore.layer), Layer.provide(MemoryStore.layer))))
  */
 import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
@@ -19,10 +11,20 @@ import { CredentialLedger } from "../store/CredentialLedger.js"
 import { decorate } from "../store/decorate.js"
 import { Store, StoreError } from "../store/Store.js"
 
-/** Which operations: commits of the store, every other operation of it, those of the ledger, those on artifacts. */
+/**
+ * Which operations: commits of the store, every other operation of it, those of the ledger, those on artifacts.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type StorePart = "commit" | "read" | "credentials" | "artifacts"
 
-/** The faults that a test can ask for. */
+/**
+ * The faults that a test can ask for.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface StoreFaultsService {
   /** Operations of these parts fail from now on, before they do anything; without a part, all. */
   readonly fail: (...parts: ReadonlyArray<StorePart>) => Effect.Effect<void>
@@ -34,7 +36,12 @@ export interface StoreFaultsService {
   readonly counts: (part: StorePart) => Effect.Effect<{ readonly failed: number; readonly stalled: number }>
 }
 
-/** Controls the faults of the stores beside it. */
+/**
+ * Controls the faults of the stores beside it.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class StoreFaults extends Context.Tag("effect-arcp/testing/StoreFaults")<StoreFaults, StoreFaultsService>() {}
 
 const everyPart: ReadonlyArray<StorePart> = ["commit", "read", "credentials", "artifacts"]
@@ -104,7 +111,28 @@ const make = Effect.gen(function* () {
   )
 })
 
-/** Puts faults between a runtime and the stores below it. */
+/**
+ * Puts faults between a runtime and the stores below it.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { FaultyStore } from "effect-arcp/testing"
+ *
+ * const StoreLive = FaultyStore.layer.pipe(Layer.provide(MemoryStore.layer))
+ *
+ * const outage = Effect.gen(function* () {
+ *   const faults = yield* FaultyStore.StoreFaults
+ *   yield* faults.stall("commit")
+ *   yield* Effect.sleep("5 seconds")
+ *   yield* faults.heal
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<
   Store | CredentialLedger | ArtifactStore | StoreFaults,
   never,

@@ -22,7 +22,12 @@ import {
   TransportError
 } from "../transport/Connection.js"
 
-/** The faults that a test can ask for, and what has passed so far. */
+/**
+ * The faults that a test can ask for, and what has passed so far.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface FaultsService {
   /** Ends the connection of the moment as if the network had broken. What is under way is lost. */
   readonly cut: Effect.Effect<void>
@@ -34,6 +39,7 @@ export interface FaultsService {
   readonly refuseConnects: (n: number) => Effect.Effect<void>
   /** Holds inbound frames back until {@link release}. */
   readonly hold: Effect.Effect<void>
+  /** Delivers what was held back, and holds nothing back any more. */
   readonly release: Effect.Effect<void>
   /** Delivers every inbound chunk this much later; zero switches it off. */
   readonly delay: (duration: Duration.DurationInput) => Effect.Effect<void>
@@ -43,19 +49,35 @@ export interface FaultsService {
   readonly swapInbound: Effect.Effect<void>
   /** Connections opened, cuts made, frames that passed in each direction. */
   readonly counts: Effect.Effect<{
+    /** Connections opened. */
     readonly connects: number
+    /** Connections cut. */
     readonly cuts: number
+    /** Frames delivered to the client. */
     readonly inbound: number
+    /** Frames sent by the client. */
     readonly outbound: number
   }>
 }
 
-/** Controls the faults of the `Connector` beside it. */
+/**
+ * Controls the faults of the `Connector` beside it.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Faults extends Context.Tag("effect-arcp/testing/Faults")<Faults, FaultsService>() {}
 
-/** A frame that has passed: whom it goes to, and its JSON text (the envelope itself on a transport that passes references). */
+/**
+ * A frame that has passed.
+ *
+ * @since 0.2.0
+ * @category models
+ */
 export interface Passed {
+  /** Whom it goes to. */
   readonly to: "client" | "runtime"
+  /** Its JSON text; the envelope itself on a transport that passes references. */
   readonly frame: Frame
 }
 
@@ -64,10 +86,23 @@ export interface Passed {
  * hold tokens and the values of credentials.
  *
  * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { ArcpClient } from "effect-arcp/client"
+ * import { FaultyTransport, TestArcp } from "effect-arcp/testing"
+ *
+ * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
  * const frames: Array<FaultyTransport.Passed> = []
- * const program = Effect.provide(test, TestArcp.layer(agents)).pipe(
+ *
+ * const program = Effect.flatMap(ArcpClient, (client) => client.submit("echo", 1)).pipe(
+ *   Effect.provide(TestArcp.layer(EchoLive)),
  *   Effect.provideService(FaultyTransport.Tap, (passed) => void frames.push(passed))
  * )
+ * ```
+ *
+ * @since 0.2.0
+ * @category services
  */
 export class Tap extends Context.Reference<Tap>()("effect-arcp/testing/Tap", {
   defaultValue: (): ((passed: Passed) => void) => () => {}
@@ -187,7 +222,33 @@ const make = (inner: Context.Tag.Service<Connector>, tap: (passed: Passed) => vo
   return Context.make(Connector, { connect, address: inner.address }).pipe(Context.add(Faults, faults))
 }
 
-/** Puts faults between a client and the connector below it. */
+/**
+ * Puts faults between a client and the connector below it.
+ *
+ * @example
+ * ```ts
+ * import { it } from "@effect/vitest"
+ * import { Effect } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { ArcpClient } from "effect-arcp/client"
+ * import { FaultyTransport, TestArcp } from "effect-arcp/testing"
+ *
+ * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
+ *
+ * it.effect("survives a drop", () =>
+ *   Effect.gen(function* () {
+ *     const client = yield* ArcpClient
+ *     const faults = yield* FaultyTransport.Faults
+ *     const job = yield* client.submit("echo", "hello")
+ *     yield* faults.cut
+ *     return yield* job.result
+ *   }).pipe(Effect.provide(TestArcp.layer(EchoLive)))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Connector | Faults, never, Connector> = Layer.effectContext(
   Effect.zipWith(Connector, Tap, make)
 )

@@ -10,7 +10,12 @@ import { ledgerRecord } from "./internal/rows.js"
 import type { Law } from "./Law.js"
 import type { StoreLawOptions } from "./StoreLaws.js"
 
-/** The options of the laws of ledgers. */
+/**
+ * The options of the laws of ledgers.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface LedgerLawOptions<E> extends StoreLawOptions<CredentialLedger, E> {
   /** What `durable` of the ledger must say. Default: either. */
   readonly durable?: boolean | undefined
@@ -177,9 +182,17 @@ const outlives = <E>(place: Effect.Effect<Layer.Layer<CredentialLedger, E>>): Ru
 /**
  * The laws of a credential ledger. Each builds `layer` anew and expects it to be empty.
  *
+ * @example
  * ```ts
- * for (const law of ledgerLaws(MyStore.layer, { durable: true })) it.scopedLive(law.name, () => law.check)
+ * import { it } from "@effect/vitest"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { ledgerLaws } from "effect-arcp/testing"
+ *
+ * for (const law of ledgerLaws(MemoryStore.layer)) it.scopedLive(law.name, () => law.check)
  * ```
+ *
+ * @since 0.1.0
+ * @category laws
  */
 export const ledgerLaws = <E>(
   layer: Layer.Layer<CredentialLedger, E>,

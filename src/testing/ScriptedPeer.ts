@@ -4,11 +4,6 @@
  * As a client it dials a runtime; as a runtime it accepts a client. It keeps everything that came, hands it out in
  * order, and fails with what did come when something else was expected. It does nothing by itself: no heartbeat, no
  * acknowledgement.
- *
- * @example
- * const peer = yield* ScriptedPeer.dial
- * yield* peer.send("session.hello", { auth: { token: "secret" } })
- * const welcome = yield* peer.expect("session.welcome")
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -27,18 +22,32 @@ import {
   type TransportError
 } from "../transport/Connection.js"
 
-/** What was expected did not come. `seen` names what did. */
+/**
+ * What was expected did not come. `seen` names what did.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class UnexpectedFrame extends Data.TaggedError("UnexpectedFrame")<{
+  /** The type that was waited for. */
   readonly expected: string
+  /** The types of all frames that came, in order. */
   readonly seen: ReadonlyArray<string>
 }> {
+  /** One line with what was expected and what came. */
   override get message(): string {
     return `expected ${this.expected}, the connection ended after: ${this.seen.join(", ") || "nothing"}`
   }
 }
 
-/** A connection under a test's command. */
+/**
+ * A connection under a test's command.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface ScriptedPeer {
+  /** The connection under command. */
   readonly connection: Connection
   /** Everything received so far, in order. */
   readonly seen: () => ReadonlyArray<Envelope.RawEnvelope>
@@ -56,10 +65,16 @@ export interface ScriptedPeer {
   ) => Effect.Effect<Envelope.RawEnvelope, UnexpectedFrame>
   /** Waits for the end of the connection. */
   readonly ended: Effect.Effect<CloseInfo>
+  /** Ends the connection with this code and reason. */
   readonly close: (code: number, reason: string) => Effect.Effect<void>
 }
 
-/** Takes a connection under command. */
+/**
+ * Takes a connection under command.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (connection: Connection): Effect.Effect<ScriptedPeer, never, Scope.Scope | Ids> =>
   Effect.gen(function* () {
     const ids = yield* Ids
@@ -120,13 +135,48 @@ export const make = (connection: Connection): Effect.Effect<ScriptedPeer, never,
     }
   })
 
-/** Dials, as a client. */
+/**
+ * Dials, as a client.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { ScriptedPeer } from "effect-arcp/testing"
+ *
+ * const greet = Effect.gen(function* () {
+ *   const peer = yield* ScriptedPeer.dial
+ *   yield* peer.send("session.hello", { auth: { token: "secret" } })
+ *   return yield* peer.expect("session.welcome")
+ * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const dial: Effect.Effect<ScriptedPeer, TransportError, Connector | Ids | Scope.Scope> = Effect.flatMap(
   Connector,
   (connector) => Effect.flatMap(connector.connect, make)
 )
 
-/** Every client that connects, as a runtime. */
+/**
+ * Every client that connects, as a runtime.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Stream } from "effect"
+ * import { ScriptedPeer } from "effect-arcp/testing"
+ *
+ * const runtime = Stream.runForEach(ScriptedPeer.accept, (peer) =>
+ *   Effect.gen(function* () {
+ *     yield* peer.expect("session.hello")
+ *     yield* peer.send("session.welcome", { resume_token: "token", capabilities: {} }, { session_id: "sess_1" })
+ *   })
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const accept: Stream.Stream<ScriptedPeer, never, Server | Ids | Scope.Scope> = Stream.unwrap(
   Effect.map(Server, ({ connections }) => Stream.mapEffect(connections, make))
 )

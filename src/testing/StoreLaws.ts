@@ -11,7 +11,12 @@ import { sessionRecord } from "./internal/rows.js"
 import { commit, delivery, everyJob, job, segment, state } from "./internal/storeBatches.js"
 import type { Law, LawOptions } from "./Law.js"
 
-/** The options of the laws of stores. */
+/**
+ * The options of the laws of stores.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StoreLawOptions<S, E> extends LawOptions {
   /**
    * Names a new place, such as a file, and returns the layer that opens it: built again, it finds what the one before has left. Give it
@@ -384,9 +389,17 @@ const outlives = <E>(place: Effect.Effect<Layer.Layer<Store, E>>): Rule<never> =
  * The laws of a store. Each builds `layer` anew and expects it to be empty: for a store in a file, `layer` names a new file whenever it is
  * built.
  *
+ * @example
  * ```ts
- * for (const law of storeLaws(MyStore.layer)) it.scopedLive(law.name, () => law.check)
+ * import { it } from "@effect/vitest"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { storeLaws } from "effect-arcp/testing"
+ *
+ * for (const law of storeLaws(MemoryStore.layer)) it.scopedLive(law.name, () => law.check)
  * ```
+ *
+ * @since 0.1.0
+ * @category laws
  */
 export const storeLaws = <E>(
   layer: Layer.Layer<Store, E>,

@@ -3,14 +3,6 @@
  *
  * Everything passes through the encoder, as over a network. Time is `Clock`'s, so `TestClock` drives every timer; ids
  * come from a seed, so a test sees the same ids in every run. Not covered: real sockets, real files, crashes.
- *
- * @example
- * it.effect("summarizes", () =>
- *   Effect.gen(function*() {
- *     const client = yield* ArcpClient
- *     const job = yield* client.submit(Summarize, { path: "/a.txt" })
- *     expect(yield* job.result).toEqual({ summary: "…" })
- *   }).pipe(Effect.provide(TestArcp.layer(SummarizeLive))))
  */
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
@@ -22,8 +14,14 @@ import { MemoryStore } from "../store/index.js"
 import * as MemoryTransport from "../transport/MemoryTransport.js"
 import * as FaultyTransport from "./FaultyTransport.js"
 
-/** How the pair is set up. */
+/**
+ * How the pair is set up.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface TestOptions<P extends ArcpRuntime.Replacements = {}> {
+  /** Options of the client. Default: the test's token. */
   readonly client?: ClientOptions | undefined
   /** `drainTime` is 0 here: nobody moves the clock once a test has ended. */
   readonly runtime?: ArcpRuntime.RuntimeOptions | undefined
@@ -33,7 +31,31 @@ export interface TestOptions<P extends ArcpRuntime.Replacements = {}> {
   readonly seed?: number | undefined
 }
 
-/** A client of a runtime that hosts the given agents, and the faults of the connection between them. */
+/**
+ * A client of a runtime that hosts the given agents, and the faults of the connection between them.
+ *
+ * @example
+ * ```ts
+ * import { expect, it } from "@effect/vitest"
+ * import { Effect } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { ArcpClient } from "effect-arcp/client"
+ * import { TestArcp } from "effect-arcp/testing"
+ *
+ * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
+ *
+ * it.effect("echoes", () =>
+ *   Effect.gen(function* () {
+ *     const client = yield* ArcpClient
+ *     const job = yield* client.submit("echo", { text: "hello" })
+ *     expect(yield* job.result).toEqual({ text: "hello" })
+ *   }).pipe(Effect.provide(TestArcp.layer(EchoLive)))
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer = <E, R, const P extends ArcpRuntime.Replacements = {}>(
   agents: Layer.Layer<never, E, R>,
   options: TestOptions<P> = {}

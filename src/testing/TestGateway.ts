@@ -4,11 +4,6 @@
  *
  * Nothing goes wrong by itself; a test asks for each fault. Refusals have the status and body of LiteLLM's. Not covered: a
  * network, spending that is counted late, more than one node.
- *
- * @example
- * const gateway = yield* TestGateway
- * yield* gateway.failRevokes(2)
- * yield* gateway.call(credential.value, { model: "tier-fast/a", cost: "0.83 USD" })
  */
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
@@ -30,22 +25,38 @@ import {
   RevokeError
 } from "../runtime/index.js"
 
-/** What the gateway answers to a call that it refuses: like an HTTP client's error. */
+/**
+ * What the gateway answers to a call that it refuses: like an HTTP client's error.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class GatewayError extends Schema.TaggedError<GatewayError>()("GatewayError", {
+  /** The HTTP status. */
   status: Schema.Number,
+  /** The body, as LiteLLM's. */
   body: Schema.Struct({
     error: Schema.Struct({ message: Schema.String, type: Schema.String, param: Schema.String, code: Schema.String })
   })
 }) {
+  /** One line with the status and the error's type. */
   override get message(): string {
     return `the gateway answered ${this.status}: ${this.body.error.type}`
   }
 }
 
-/** What is known of a key. */
+/**
+ * What is known of a key.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface GatewayKey {
+  /** What revokes it. */
   readonly handle: string
+  /** The job that it was issued for. */
   readonly jobId: string
+  /** Whether it is valid. */
   readonly live: boolean
   /** How often it went from valid to revoked: once at most. */
   readonly revocations: number
@@ -55,7 +66,12 @@ export interface GatewayKey {
   readonly remaining: Amount.Amounts
 }
 
-/** How the gateway behaves. */
+/**
+ * How the gateway behaves.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface TestGatewayOptions {
   /** Default `https://gateway.test/v1`. */
   readonly endpoint?: string | undefined
@@ -70,7 +86,12 @@ export interface TestGatewayOptions {
   readonly reclaim?: boolean | undefined
 }
 
-/** Controls the gateway, and is what an agent calls. */
+/**
+ * Controls the gateway, and is what an agent calls.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface TestGatewayService {
   /** Uses a key. The cost is counted exactly; a key is refused once its counter is at zero or below. */
   readonly call: (
@@ -93,6 +114,7 @@ export interface TestGatewayService {
   readonly hangRevokes: (hang: boolean) => Effect.Effect<void>
   /** Every key that was ever made, in the order of making. */
   readonly keys: Effect.Effect<ReadonlyArray<GatewayKey>>
+  /** The keys that are valid, in the order of making. */
   readonly liveKeys: Effect.Effect<ReadonlyArray<GatewayKey>>
   /** Keys made and keys revoked. */
   readonly counts: Effect.Effect<{ readonly issued: number; readonly revoked: number }>
@@ -318,7 +340,28 @@ const make = (options: TestGatewayOptions, ids: Context.Tag.Service<Ids>) => {
   return { gateway, provisioner }
 }
 
-/** A gateway for tests, and what mints its keys. */
+/**
+ * A gateway for tests, and what mints its keys.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Ids } from "effect-arcp/protocol"
+ * import { TestGateway } from "effect-arcp/testing"
+ *
+ * const GatewayLive = TestGateway.layer({ keysPerJob: 1 }).pipe(Layer.provide(Ids.layerSeeded(1)))
+ *
+ * const spend = (key: string) =>
+ *   Effect.gen(function* () {
+ *     const gateway = yield* TestGateway
+ *     yield* gateway.failRevokes(2)
+ *     yield* gateway.call(key, { model: "tier-fast/a", cost: "0.83 USD" })
+ *   })
+ * ```
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class TestGateway extends Context.Tag("effect-arcp/testing/TestGateway")<TestGateway, TestGatewayService>() {
   /** A new gateway without keys; its values come from `Ids`, so that a seed makes them the same in every run. */
   static readonly layer = (

@@ -28,7 +28,12 @@ import {
 } from "./internal/frames.js"
 import type { Law, LawOptions } from "./Law.js"
 
-/** What a transport cannot do, which the laws then do not ask for. */
+/**
+ * What a transport cannot do, which the laws then do not ask for.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface TransportLawOptions extends LawOptions {
   /** Whether close codes and reasons reach the peer; if not, the peer of a clean end sees 1000. Default: true. */
   readonly codes?: boolean | undefined
@@ -419,9 +424,17 @@ const serverCloses = <E>(layer: Layer.Layer<Both, E>, codes: boolean, single: bo
 /**
  * The laws of a transport: `layer` is a server and a connector to it.
  *
+ * @example
  * ```ts
- * for (const law of transportLaws(MyTransport.layer)) it.scopedLive(law.name, () => law.check)
+ * import { it } from "@effect/vitest"
+ * import { transportLaws } from "effect-arcp/testing"
+ * import { MemoryTransport } from "effect-arcp/transport"
+ *
+ * for (const law of transportLaws(MemoryTransport.layerEncoded)) it.scopedLive(law.name, () => law.check)
  * ```
+ *
+ * @since 0.1.0
+ * @category laws
  */
 export const transportLaws = <E>(
   layer: Layer.Layer<Server | Connector, E>,

@@ -14,25 +14,44 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { pullOf } from "./internal/pulls.js"
 
-/** One message: its JSON text, or the envelope itself on a transport that passes references. */
+/**
+ * One message: its JSON text, or the envelope itself on a transport that passes references.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Frame = string | RawEnvelope
 
 /**
  * A frame that the transport received and could not read as text: a binary frame, invalid UTF-8. It is answered with
  * `INVALID_REQUEST`, and the connection lives on.
+ *
+ * @since 0.1.0
+ * @category models
  */
 export class BadFrame {
   readonly _tag = "BadFrame"
+  /** What was wrong with it, in words for people. */
   readonly reason: string
   constructor(reason: string) {
     this.reason = reason
   }
 }
 
-/** What arrives. */
+/**
+ * What arrives.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Inbound = Frame | BadFrame
 
-/** WebSocket close codes (RFC 6455 §7.4.1) that ARCP uses; other transports carry them as far as they can. */
+/**
+ * WebSocket close codes (RFC 6455 §7.4.1) that ARCP uses; other transports carry them as far as they can.
+ *
+ * @since 0.1.0
+ * @category constants
+ */
 export const closeCodes = {
   /** A clean end. */
   normal: 1000,
@@ -52,35 +71,62 @@ export const closeCodes = {
   tryAgainLater: 1013
 } as const
 
-/** How a connection ended. */
+/**
+ * How a connection ended.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CloseInfo {
+  /** A WebSocket close code (RFC 6455 §7.4.1), see {@link closeCodes}. */
   readonly code: number
+  /** Why, in words; empty where no reason was given. */
   readonly reason: string
 }
 
-/** The connection has ended, so nothing can be sent. */
+/**
+ * The connection has ended, so nothing can be sent.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ConnectionClosed extends Schema.TaggedError<ConnectionClosed>()("ConnectionClosed", {
+  /** The close code (RFC 6455 §7.4.1), see {@link closeCodes}. */
   code: Schema.Number,
+  /** Why, in words; empty where no reason was given. */
   reason: Schema.String
 }) {
+  /** One line with the code and the reason. */
   override get message(): string {
     return `the connection is closed (${this.code}${this.reason === "" ? "" : `, ${this.reason}`})`
   }
 }
 
-/** A connection could not be opened, or a server could not listen. */
+/**
+ * A connection could not be opened, or a server could not listen.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class TransportError extends Schema.TaggedError<TransportError>()("TransportError", {
+  /** What was tried. */
   operation: Schema.Literal("connect", "listen", "spawn"),
   message: Schema.String,
   cause: Schema.optional(Schema.Defect)
 }) {}
 
-/** Both directions to one peer. */
+/**
+ * Both directions to one peer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Connection {
   /** The transport's name. A transport outside this package chooses its own. */
   readonly transport: "memory" | "websocket" | "stdio" | (string & {})
   /** Whether the bytes are safe from eavesdroppers: TLS, or they never leave the machine's memory or pipes. */
   readonly secure: boolean
+  /** The peer's network address; undefined where the transport has none. */
   readonly remoteAddress: string | undefined
   /**
    * What the peer sends, in chunks of as much as has arrived. Consume it once. It ends when the connection has ended,
@@ -107,7 +153,12 @@ export interface Connection {
   readonly admit?: Effect.Effect<void>
 }
 
-/** How a server treats peers that have not been authenticated. */
+/**
+ * How a server treats peers that have not been authenticated.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Restrictions {
   /**
    * Bytes of one frame until {@link Connection.admit}; a larger one ends the connection with 1009. The transport's own limit holds
@@ -140,6 +191,9 @@ export const readChunks = <E, R>(
  * Accepts connections: what a runtime listens on.
  *
  * Closing the layer's scope stops listening and closes what is still open with 1001.
+ *
+ * @since 0.1.0
+ * @category services
  */
 export class Server extends Context.Tag("effect-arcp/transport/Server")<
   Server,
@@ -158,10 +212,19 @@ export class Server extends Context.Tag("effect-arcp/transport/Server")<
   }
 >() {}
 
-/** Opens connections: what a client dials with. Each call opens a new one, which the scope closes. */
+/**
+ * Opens connections: what a client dials with. Each call opens a new one, which the scope closes.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Connector extends Context.Tag("effect-arcp/transport/Connector")<
   Connector,
   {
+    /**
+     * Opens a connection, within the transport's connect time-out. Fails with {@link TransportError} where it cannot be
+     * opened.
+     */
     readonly connect: Effect.Effect<Connection, TransportError, Scope.Scope>
     /** Where it connects to, without secrets. */
     readonly address: string

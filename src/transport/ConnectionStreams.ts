@@ -4,7 +4,12 @@ import type * as Sink from "effect/Sink"
 import type * as Stream from "effect/Stream"
 import type { CloseInfo, Connection, Inbound } from "./Connection.js"
 
-/** What is known of the peer of a connection. */
+/**
+ * What is known of the peer of a connection.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface PeerFacts {
   /**
    * The transport's name, such as `"quic"`. A runtime applies its limits for peers that have not been authenticated to every transport
@@ -13,10 +18,16 @@ export interface PeerFacts {
   readonly transport: Connection["transport"]
   /** Whether the bytes are safe from eavesdroppers: TLS, or they never leave the machine's memory or pipes. */
   readonly secure: boolean
+  /** The peer's network address, such as `10.0.0.7`; absent where it has none. */
   readonly remoteAddress?: string | undefined
 }
 
-/** Both directions to one peer, as a Stream and a Sink. */
+/**
+ * Both directions to one peer, as a Stream and a Sink.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ConnectionStreams<E = never, R = never> {
   /**
    * What the peer sends: one element is one frame, whatever the chunks. A frame that could not be read as text is a `BadFrame`.
@@ -37,5 +48,6 @@ export interface ConnectionStreams<E = never, R = never> {
    * gone through `outbound`, and abandoned after the close time-out. Its failures are ignored. Default: nothing is done.
    */
   readonly close?: ((info: CloseInfo) => Effect.Effect<unknown, unknown, R>) | undefined
+  /** What is known of the peer; the connection shows it. */
   readonly peer: PeerFacts
 }

@@ -16,7 +16,12 @@ import { closeCodes, type Connection, Connector, type Frame, Server, TransportEr
 import { Acceptor } from "./internal/Acceptor.js"
 import { Endpoint, frameText } from "./internal/Endpoint.js"
 
-/** How a memory transport behaves. */
+/**
+ * How a memory transport behaves.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface MemoryOptions {
   /** Whether object frames pass through their JSON text. Default: false. */
   readonly encoded?: boolean | undefined
@@ -66,12 +71,22 @@ const link = (options: MemoryOptions): readonly [client: Endpoint, server: Endpo
   return [client, server]
 }
 
-/** Two linked connections: what one sends the other receives. */
+/**
+ * Two linked connections: what one sends the other receives.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const makePair = (
   options: MemoryOptions = {}
 ): Effect.Effect<readonly [client: Connection, server: Connection]> => Effect.sync(() => link(checked(options)))
 
-/** A server and a connector of that server. */
+/**
+ * A server and a connector of that server.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (
   options: MemoryOptions = {}
 ): Effect.Effect<Context.Context<Server | Connector>, never, Scope.Scope> =>
@@ -99,11 +114,44 @@ export const make = (
     }).pipe(Context.add(Connector, { connect, address: "memory:" }))
   })
 
-/** {@link make} as a layer. */
+/**
+ * {@link make} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerWith = (options: MemoryOptions): Layer.Layer<Server | Connector> => Layer.scopedContext(make(options))
 
-/** A server and its connector; frames are handed over as they are. */
+/**
+ * A server and its connector; frames are handed over as they are.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layer: Layer.Layer<Server | Connector> = layerWith({})
 
-/** A server and its connector; every object frame passes through its JSON text. */
+/**
+ * A server and its connector; every object frame passes through its JSON text.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Layer } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { Authenticator } from "effect-arcp/auth"
+ * import { ArcpClient } from "effect-arcp/client"
+ * import { ArcpRuntime } from "effect-arcp/runtime"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { MemoryTransport } from "effect-arcp/transport"
+ *
+ * const Both = ArcpClient.layer().pipe(
+ *   Layer.provide(ArcpRuntime.layer()),
+ *   Layer.provide(Agent.untyped("echo", (input) => Effect.succeed(input))),
+ *   Layer.provide(MemoryTransport.layerEncoded),
+ *   Layer.provide([Authenticator.layerAnonymous, MemoryStore.layer])
+ * )
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerEncoded: Layer.Layer<Server | Connector> = layerWith({ encoded: true })

@@ -10,6 +10,9 @@ import { Server } from "./Connection.js"
 /**
  * One server made of several: it yields the connections of all, stops all, and its address names all, separated by
  * `", "`. Its connections end when those of every part have.
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const combine = (servers: ReadonlyArray<typeof Server.Service>): typeof Server.Service => ({
   connections: Stream.mergeAll(
@@ -27,12 +30,16 @@ export const combine = (servers: ReadonlyArray<typeof Server.Service>): typeof S
 /**
  * A layer that listens on all of `layers` at once. If one of them cannot listen, none does.
  *
+ * @example
  * ```ts
- * const Listen = Servers.mergeAll(
- *   WebSocketServer.layer({ port: 7777 }),
- *   StdioTransport.layerServer()
- * )
+ * import { Servers } from "effect-arcp/transport"
+ * import { StdioTransport, WebSocketServer } from "effect-arcp/transport/node"
+ *
+ * const Listen = Servers.mergeAll(WebSocketServer.layer({ port: 7777 }), StdioTransport.layerServer())
  * ```
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const mergeAll = <
   Layers extends readonly [Layer.Layer<Server, unknown, unknown>, ...Array<Layer.Layer<Server, unknown, unknown>>]

@@ -4,10 +4,16 @@ import type * as Effect from "effect/Effect"
 import type * as Redacted from "effect/Redacted"
 import type { LineOptions } from "./LineOptions.js"
 
-/** How to start a child runtime. */
+/**
+ * How to start a child runtime.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface SpawnOptions extends LineOptions {
   /** The program: a path, or a name that is looked up on `PATH`. No shell is involved. */
   readonly command: string
+  /** The program's arguments. Default: none. */
   readonly args?: ReadonlyArray<string> | undefined
   /** Set on top of this process's environment. */
   readonly env?: { readonly [name: string]: string | Redacted.Redacted<string> } | undefined

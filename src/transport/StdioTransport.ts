@@ -34,15 +34,27 @@ import type { SpawnOptions } from "./SpawnOptions.js"
 export type { LineOptions } from "./LineOptions.js"
 export type { SpawnOptions } from "./SpawnOptions.js"
 
-/** What both sides can be told. */
+/**
+ * What both sides can be told.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StreamOptions extends LineOptions {
   /** How long flushing may take on a close. Default: 5 seconds. */
   readonly closeTimeout?: Duration.DurationInput | undefined
 }
 
-/** A pair of byte streams to a peer. They belong to the connection: its end destroys them. */
+/**
+ * A pair of byte streams to a peer. They belong to the connection: its end destroys them.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Streams {
+  /** What the peer sends, as bytes of UTF-8. */
   readonly input: Readable
+  /** What is sent to the peer. */
   readonly output: Writable
 }
 
@@ -86,7 +98,12 @@ const open = ({ input, output }: Streams, options: StreamOptions): Endpoint => {
   return endpoint
 }
 
-/** A connection over byte streams that are there already: a pipe, a socket, an SSH channel. The scope closes it. */
+/**
+ * A connection over byte streams that are there already: a pipe, a socket, an SSH channel. The scope closes it.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const fromStreams = (
   streams: Streams,
   options: StreamOptions = {}
@@ -96,7 +113,12 @@ export const fromStreams = (
     (endpoint) => endpoint.close(closeCodes.normal, "")
   )
 
-/** A server's options. Default streams: the process's stdin, and its stdout as {@link takeStdout} returns it. */
+/**
+ * A server's options. Default streams: the process's stdin, and its stdout as {@link takeStdout} returns it.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ServerOptions extends StreamOptions, Partial<Streams> {}
 
 /**
@@ -105,6 +127,9 @@ export interface ServerOptions extends StreamOptions, Partial<Streams> {}
  *
  * {@link layerServer} does this by itself. Call it earlier where code runs before that which may print, such as modules that are loaded.
  * Out of reach are writes to file descriptor 1 itself (`fs.writeSync(1, …)`) and child processes that inherit it.
+ *
+ * @since 0.1.0
+ * @category functions
  */
 export const takeStdout: Effect.Effect<Writable> = Effect.sync(stdout.take)
 
@@ -112,9 +137,15 @@ export const takeStdout: Effect.Effect<Writable> = Effect.sync(stdout.take)
  * A server of exactly one connection, which is there from the start. Its `connections` ends when that connection has ended:
  * then the process has nothing left to do.
  *
+ * @example
  * ```ts
- * StdioTransport.layerServer() // process.stdin and process.stdout
+ * import { StdioTransport } from "effect-arcp/transport/stdio"
+ *
+ * const Listen = StdioTransport.layerServer() // process.stdin and process.stdout
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerServer = (options: ServerOptions = {}): Layer.Layer<Server> =>
   Layer.scoped(
@@ -191,7 +222,12 @@ const attempt = (options: SpawnOptions) =>
     return endpoint
   })
 
-/** A connector whose every connection is a new child process. Closing the connection, or its scope, ends the child. */
+/**
+ * A connector whose every connection is a new child process. Closing the connection, or its scope, ends the child.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const makeClient = (options: SpawnOptions): typeof Connector.Service => {
   checkOptions("StdioTransport", options, optionKinds)
   return connector(options)
@@ -209,16 +245,22 @@ const connector = (options: SpawnOptions): typeof Connector.Service => ({
 /**
  * Spawns a child runtime and talks to it over its stdin and stdout.
  *
- * ```ts
- * StdioTransport.layerClient({ command: "arcp", args: ["serve", "--stdio", "--demo"] })
- * ```
- *
  * The child runs in a process group of its own. When the scope closes: its stdin is closed; if it does not exit in `exitTimeout` it gets
  * SIGTERM, and after `killTimeout` its group gets SIGKILL. What it has started and left behind is ended with it, unless it has left the
  * group (`setsid`).
  *
  * Lines of text before the first frame are passed on as frames, which a client ignores. A byte-order mark, text without a line end, or a
  * frame without one end the connection with 1002 and a reason that quotes them.
+ *
+ * @example
+ * ```ts
+ * import { StdioTransport } from "effect-arcp/transport/stdio"
+ *
+ * const Child = StdioTransport.layerClient({ command: "arcp", args: ["serve", "--stdio", "--demo"] })
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerClient = (options: SpawnOptions): Layer.Layer<Connector> =>
   Layer.succeed(Connector, makeClient(options))

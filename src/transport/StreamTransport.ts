@@ -23,7 +23,12 @@ import { dial } from "./internal/dial.js"
 import * as streamsEndpoint from "./internal/streamsEndpoint.js"
 import { Connection as Connections, settings, type StreamsOptions } from "./Streams.js"
 
-/** How a connector opens pairs of Streams. */
+/**
+ * How a connector opens pairs of Streams.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ClientOptions<E, R> extends StreamsOptions {
   /**
    * Opens a new pair. What it acquires is released when the connection's scope closes. Its failures and defects become a
@@ -42,7 +47,12 @@ const connectError = (address: string, why: string, cause: unknown): TransportEr
 const asTransportError = (address: string, cause: unknown): TransportError =>
   Text.isInstance(cause, TransportError) ? cause : connectError(address, Text.ofUnknown(cause, 256), cause)
 
-/** A connector whose every connection is a new pair of Streams. */
+/**
+ * A connector whose every connection is a new pair of Streams.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const makeClient = <E, R>(
   options: ClientOptions<E, R>
 ): Effect.Effect<typeof Connector.Service, never, Exclude<R, Scope.Scope>> =>
@@ -68,15 +78,28 @@ export const makeClient = <E, R>(
 /**
  * A connector whose every connection is a new pair of Streams.
  *
+ * @example
  * ```ts
- * StreamTransport.layerClient({ open: openSerialPort, address: "serial:/dev/ttyUSB0" })
+ * import type { Effect } from "effect"
+ * import { type ConnectionStreams, StreamTransport } from "effect-arcp/transport"
+ *
+ * declare const openSerialPort: Effect.Effect<ConnectionStreams, Error>
+ * const Dial = StreamTransport.layerClient({ open: openSerialPort, address: "serial:/dev/ttyUSB0" })
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerClient = <E, R>(
   options: ClientOptions<E, R>
 ): Layer.Layer<Connector, never, Exclude<R, Scope.Scope>> => Layer.effect(Connector, makeClient(options))
 
-/** How a server takes pairs of Streams, or connections. */
+/**
+ * How a server takes pairs of Streams, or connections.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ServerOptions<E, R> extends StreamsOptions {
   /**
    * Each peer that connects, as a pair of Streams or as a connection. The server stops accepting when it ends or fails; a failure is
@@ -129,9 +152,17 @@ const taking = <E, R>(options: ServerOptions<E, R>, acceptor: Acceptor, alive: S
  *
  * Each `Connection` is run as a pair of Streams too, so that the bounds of this server hold for it, and {@link Server} restricts it.
  *
+ * @example
  * ```ts
- * StreamTransport.layerServer({ peers: Stream.fromQueue(dialled), address: "quic://0.0.0.0:7777" })
+ * import { type Queue, Stream } from "effect"
+ * import { type ConnectionStreams, StreamTransport } from "effect-arcp/transport"
+ *
+ * declare const dialled: Queue.Dequeue<ConnectionStreams>
+ * const Listen = StreamTransport.layerServer({ peers: Stream.fromQueue(dialled), address: "quic://0.0.0.0:7777" })
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerServer = <E, R>(options: ServerOptions<E, R>): Layer.Layer<Server, never, Exclude<R, Scope.Scope>> =>
   Layer.scoped(

@@ -26,7 +26,12 @@ import { bytes } from "./internal/bounds.js"
 import { invalid, joinLines, type Line, LineSplitter, tooLong } from "./internal/LineSplitter.js"
 import * as streamsEndpoint from "./internal/streamsEndpoint.js"
 
-/** The bounds of a connection made of Streams. */
+/**
+ * The bounds of a connection made of Streams.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface StreamsOptions {
   /**
    * The largest text frame that is read, in UTF-8 bytes; a larger one closes the connection with 1009. Frames that arrive as objects are
@@ -75,8 +80,17 @@ export const settings = (owner: string, options: StreamsOptions): streamsEndpoin
  * `send` returns once its frames are queued, and waits while `highWaterBytes` wait already: interrupted while it waits, it has sent
  * nothing. What is queued and has not gone through the Sink is lost where the connection ends by itself.
  *
+ * @example
  * ```ts
- * Connection.fromStreams({
+ * import type { Effect, Sink, Stream } from "effect"
+ * import { Connection } from "effect-arcp/transport"
+ *
+ * declare const port: {
+ *   readonly bytes: Stream.Stream<Uint8Array>
+ *   readonly sink: Sink.Sink<void, Uint8Array>
+ *   readonly hangUp: Effect.Effect<void>
+ * }
+ * const connection = Connection.fromStreams({
  *   inbound: Connection.readLines(port.bytes),
  *   outbound: Connection.writeLines(port.sink),
  *   close: () => port.hangUp,
@@ -90,12 +104,18 @@ const fromStreams = <E = never, R = never>(
 ): Effect.Effect<ConnectionType, never, Scope.Scope | R> =>
   Effect.suspend(() => streamsEndpoint.scoped(streams, settings("Connection.fromStreams", options)))
 
-/** A connection as a Stream and a Sink. */
+/**
+ * A connection as a Stream and a Sink.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface FromConnection extends ConnectionStreams<ConnectionClosed> {
   /** What the peer sends. Consume it once. Ends where the connection ended with 1000, and fails where it ended otherwise. */
   readonly inbound: Stream.Stream<Inbound, ConnectionClosed>
   /** Sends each chunk as one batch. The end of its input does not close the connection. */
   readonly outbound: Sink.Sink<void, Frame, never, ConnectionClosed>
+  /** Ends the connection with this code and reason, after what was sent has left; harmless when it has ended. */
   readonly close: (info: CloseInfo) => Effect.Effect<void>
   /** Waits for the end and returns its code and reason. */
   readonly closed: Effect.Effect<CloseInfo>
@@ -160,8 +180,19 @@ const writeLines = <A, L, E, R>(output: Sink.Sink<A, Uint8Array, L, E, R>): Sink
     Chunk.of(encoder.encode(joinLines(Chunk.toReadonlyArray(texts))))
   )
 
-/** Both directions to one peer. */
+/**
+ * Both directions to one peer.
+ *
+ * @interface
+ * @since 0.1.0
+ * @category models
+ */
 export type Connection = ConnectionType
 
-/** Makes connections from Streams, and Streams from connections. */
+/**
+ * Makes connections from Streams, and Streams from connections.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const Connection = { fromStreams, toStreams, readLines, writeLines }

@@ -31,16 +31,27 @@ import * as wsEndpoint from "./internal/wsEndpoint.js"
 
 export { layer as layerGlobal } from "./WebSocketGlobal.js"
 
-/** TLS of a client, as Node takes it, with its secrets wrapped. */
+/**
+ * TLS of a client, as Node takes it, with its secrets wrapped.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ClientTls
   extends Pick<Tls.SecureContextOptions, "ca" | "cert" | "ciphers" | "minVersion" | "maxVersion">,
     Pick<Tls.ConnectionOptions, "servername" | "rejectUnauthorized"> {
   /** The client certificate's private key, PEM. */
   readonly key?: string | Redacted.Redacted<string> | undefined
+  /** Opens the private key, where that is encrypted. */
   readonly passphrase?: Redacted.Redacted<string> | undefined
 }
 
-/** How a connection is dialled, and its bounds. */
+/**
+ * How a connection is dialled, and its bounds.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** `ws://` or `wss://`; a runtime usually listens on the path `/arcp`. */
   readonly url: string
@@ -48,6 +59,7 @@ export interface Options {
   readonly headers?: { readonly [name: string]: string | Redacted.Redacted<string> } | undefined
   /** Sub-protocols to offer. A server that takes none of them is refused. Default: none. */
   readonly protocols?: ReadonlyArray<string> | undefined
+  /** TLS of a `wss://` connection. Default: Node's authorities, without a client certificate. */
   readonly tls?: ClientTls | undefined
   /** How long opening may take, from the look-up of the name to the upgrade. Default: 10 seconds. */
   readonly connectTimeout?: Duration.DurationInput | undefined
@@ -121,7 +133,12 @@ const attempt = (options: Options, target: Address.Target) =>
     return endpoint
   })
 
-/** A connector to `options.url`. */
+/**
+ * A connector to `options.url`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (options: Options): typeof Connector.Service => {
   checkOptions("WebSocketClient", options, optionKinds)
   return connector(options)
@@ -151,9 +168,15 @@ const connector = (options: Options): typeof Connector.Service => ({
 /**
  * Dials with `ws`.
  *
+ * @example
  * ```ts
- * WebSocketClient.layer({ url: "wss://agents.example/arcp" })
+ * import { WebSocketClient } from "effect-arcp/transport/ws"
+ *
+ * const Dial = WebSocketClient.layer({ url: "wss://agents.example/arcp" })
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer = (options: Options): Layer.Layer<Connector> => Layer.succeed(Connector, make(options))
 
@@ -180,6 +203,9 @@ const configured = Configured.all({
  * | `ARCP_CLIENT_MAX_FRAME_BYTES` | `4194304` |
  * | `ARCP_CLIENT_TLS_CA`, PEM | the usual authorities |
  * | `ARCP_CLIENT_TLS_CERT`, PEM; `ARCP_CLIENT_TLS_KEY`, PEM, and `ARCP_CLIENT_TLS_PASSPHRASE` (secrets) | no client certificate |
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerConfig = (options: Partial<Options> = {}): Layer.Layer<Connector, ConfigError.ConfigError> =>
   Layer.unwrapEffect(

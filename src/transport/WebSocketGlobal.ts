@@ -21,20 +21,39 @@ import * as connectError from "./internal/connectError.js"
 import { dial } from "./internal/dial.js"
 import { Endpoint, frameText } from "./internal/Endpoint.js"
 
-/** What is needed of a WebSocket: the standard's interface, of which `ws` has the same. */
+/**
+ * What is needed of a WebSocket: the standard's interface, of which `ws` has the same.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface WebSocketLike {
+  /** 1 while it is open, as the standard says. */
   readonly readyState: number
+  /** Bytes that wait to be sent. */
   readonly bufferedAmount: number
+  /** Set to `"arraybuffer"`, so that binary frames come synchronously. */
   binaryType: string
+  /** Called when it has opened. */
   onopen: ((event: never) => void) | null
+  /** Called with each message; its `data` is a string for a text frame. */
   onmessage: ((event: never) => void) | null
+  /** Called when it has failed; a close follows. */
   onerror: ((event: never) => void) | null
+  /** Called once when it has ended, with `code` and `reason`. */
   onclose: ((event: never) => void) | null
+  /** Sends a text frame. */
   send(data: string): void
+  /** Begins the closing handshake. */
   close(code?: number, reason?: string): void
 }
 
-/** How a connection is dialled, and its bounds. */
+/**
+ * How a connection is dialled, and its bounds.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface Options {
   /** `ws://` or `wss://`. Pages that came by https may use `wss://` only. */
   readonly url: string
@@ -203,7 +222,12 @@ const close =
       })
     )
 
-/** A connector to `options.url`. */
+/**
+ * A connector to `options.url`.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (options: Options): typeof Connector.Service => {
   checkOptions("WebSocketGlobal", options, optionKinds)
   return connector(options)
@@ -234,8 +258,14 @@ const connector = (options: Options): typeof Connector.Service => ({
 /**
  * Dials with the global `WebSocket`.
  *
+ * @example
  * ```ts
- * WebSocketGlobal.layer({ url: "wss://agents.example/arcp" })
+ * import { WebSocketGlobal } from "effect-arcp/transport"
+ *
+ * const Dial = WebSocketGlobal.layer({ url: "wss://agents.example/arcp" })
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer = (options: Options): Layer.Layer<Connector> => Layer.succeed(Connector, make(options))

@@ -7,11 +7,7 @@
  * end of the application's fibers cannot write an HTTP answer into the WebSocket.
  *
  * Middleware runs before the route. If it waits (a session look-up), wrap the Node server in {@link guardUpgrades}, so that
- * a reset meanwhile is not an uncaught error:
- *
- * ```ts
- * NodeHttpServer.layer(() => WebSocketRoute.guardUpgrades(createServer()), { port: 3000 })
- * ```
+ * a reset meanwhile is not an uncaught error.
  */
 import { IncomingMessage, type Server as HttpServer, type ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
@@ -30,7 +26,12 @@ import type { WebSocketServerOptions } from "./WebSocketServerOptions.js"
 
 export type { ProxyOptions, WebSocketServerOptions } from "./WebSocketServerOptions.js"
 
-/** As for any WebSocket server, but for the path, which is the route's. */
+/**
+ * As for any WebSocket server, but for the path, which is the route's.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export type Options = Omit<WebSocketServerOptions, "path">
 
 /** The bytes that came in one packet with the request, which `@effect/platform` does not hand on. */
@@ -39,6 +40,18 @@ const heads = new WeakMap<IncomingMessage, Buffer>()
 /**
  * Prepares a Node server for upgrades: their sockets get an error listener at once, and what came in one packet with the
  * request is kept for the route. Returns the server.
+ *
+ * @example
+ * ```ts
+ * import { NodeHttpServer } from "@effect/platform-node"
+ * import { WebSocketRoute } from "effect-arcp/transport/platform"
+ * import { createServer } from "node:http"
+ *
+ * const HttpLive = NodeHttpServer.layer(() => WebSocketRoute.guardUpgrades(createServer()), { port: 3000 })
+ * ```
+ *
+ * @since 0.1.0
+ * @category combinators
  */
 export const guardUpgrades = <S extends HttpServer>(server: S): S => {
   server.prependListener("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -51,7 +64,12 @@ export const guardUpgrades = <S extends HttpServer>(server: S): S => {
 const plain = (status: number, message: string): HttpServerResponse.HttpServerResponse =>
   HttpServerResponse.text(`${message}\n`, { status, headers: status === 426 ? { upgrade: "websocket" } : {} })
 
-/** A server, and the application to mount at the path of your choice. It answers a request that is no upgrade with 426. */
+/**
+ * A server, and the application to mount at the path of your choice. It answers a request that is no upgrade with 426.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (
   options: Options & { readonly path?: string | undefined } = {}
 ): Effect.Effect<{ readonly server: typeof Server.Service; readonly app: HttpApp.Default }, never, Scope.Scope> =>
@@ -90,10 +108,21 @@ const takeSocket = (request: IncomingMessage, response: ServerResponse): void =>
 /**
  * A server on a route of the application's `HttpLayerRouter`.
  *
+ * @example
  * ```ts
+ * import { HttpLayerRouter } from "@effect/platform"
+ * import { NodeHttpServer } from "@effect/platform-node"
+ * import { Layer } from "effect"
+ * import { ArcpRuntime } from "effect-arcp/runtime"
+ * import { WebSocketRoute } from "effect-arcp/transport/platform"
+ * import { createServer } from "node:http"
+ *
  * const Arcp = ArcpRuntime.layer({ name: "demo" }).pipe(Layer.provide(WebSocketRoute.layer("/arcp")))
- * HttpLayerRouter.serve(Layer.mergeAll(Pages, Arcp)).pipe(Layer.provide(NodeHttpServer.layer(createServer, { port: 3000 })))
+ * const Main = HttpLayerRouter.serve(Arcp).pipe(Layer.provide(NodeHttpServer.layer(createServer, { port: 3000 })))
  * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer = (
   path: HttpLayerRouter.PathInput,

@@ -30,19 +30,35 @@ import { timerMillis } from "../protocol/Options.js"
 
 export type { ProxyOptions, WebSocketServerOptions } from "./WebSocketServerOptions.js"
 
-/** What every WebSocket server can be told. */
+/**
+ * What every WebSocket server can be told.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export type Options = WebSocketServerOptions
 
-/** TLS of a server, as Node takes it, with its secrets wrapped. */
+/**
+ * TLS of a server, as Node takes it, with its secrets wrapped.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ServerTls extends Omit<Tls.TlsOptions, "key" | "passphrase"> {
   /** The private key, PEM. */
   readonly key: string | Uint8Array | Redacted.Redacted<string>
   /** The certificate chain, PEM. */
   readonly cert: string | Buffer | Array<string | Buffer>
+  /** Opens the private key, where that is encrypted. */
   readonly passphrase?: Redacted.Redacted<string> | undefined
 }
 
-/** A stand-alone server's options. */
+/**
+ * A stand-alone server's options.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface LayerOptions extends Options {
   /** The address to bind. Default: `127.0.0.1`, which only this machine reaches. */
   readonly host?: string | undefined
@@ -103,7 +119,12 @@ const answerPlain =
     response.end(body)
   }
 
-/** Listens on a server of its own until the scope closes. */
+/**
+ * Listens on a server of its own until the scope closes.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (options: LayerOptions): Effect.Effect<typeof Server.Service, TransportError, Scope.Scope> =>
   Effect.gen(function* () {
     const host = options.host ?? "127.0.0.1"
@@ -169,11 +190,17 @@ export const make = (options: LayerOptions): Effect.Effect<typeof Server.Service
 /**
  * Listens on a server of its own.
  *
+ * Fails with {@link TransportError} (`operation: "listen"`), which says what to do.
+ *
+ * @example
  * ```ts
- * WebSocketServer.layer({ port: 7777 })
+ * import { WebSocketServer } from "effect-arcp/transport/ws"
+ *
+ * const Listen = WebSocketServer.layer({ port: 7777 }) // ws://127.0.0.1:7777/arcp
  * ```
  *
- * Fails with {@link TransportError} (`operation: "listen"`), which says what to do.
+ * @since 0.1.0
+ * @category layers
  */
 export const layer = (options: LayerOptions): Layer.Layer<Server, TransportError> => Layer.scoped(Server, make(options))
 
@@ -181,6 +208,9 @@ export const layer = (options: LayerOptions): Layer.Layer<Server, TransportError
  * Serves one path of an HTTP server until the scope closes. Other upgrades are left to the server's other listeners, or
  * answered with 404 where there are none. The server itself, its TLS, its time limits and its end stay with its owner;
  * `requestTimeout` and `headersTimeout` of `node:http` bound the handshake.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const attach = (
   server: Http.Server | Https.Server,
@@ -249,6 +279,9 @@ const configured = Configured.all({
  * | `ARCP_SERVER_HANDSHAKE_TIMEOUT` | `10 seconds` |
  * | `ARCP_SERVER_CLOSE_TIMEOUT` | `5 seconds` |
  * | `ARCP_SERVER_TLS_CERT`, PEM; `ARCP_SERVER_TLS_KEY`, PEM, and `ARCP_SERVER_TLS_PASSPHRASE` (secrets) | no TLS |
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layerConfig = (
   options: Partial<LayerOptions> = {}
@@ -270,6 +303,11 @@ export const layerConfig = (
     })
   )
 
-/** {@link attach} as a layer. */
+/**
+ * {@link attach} as a layer.
+ *
+ * @since 0.1.0
+ * @category layers
+ */
 export const layerFromServer = (server: Http.Server | Https.Server, options: Options = {}): Layer.Layer<Server> =>
   Layer.scoped(Server, attach(server, options))

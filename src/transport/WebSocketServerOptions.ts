@@ -2,7 +2,12 @@
 import type * as Duration from "effect/Duration"
 import type { PerMessageDeflateOptions } from "ws"
 
-/** Which proxies are trusted, and which header they write. */
+/**
+ * Which proxies are trusted, and which header they write.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface ProxyOptions {
   /**
    * Proxies in front of the server that are trusted to name a peer's address: addresses and networks (`"10.0.0.7"`,
@@ -14,7 +19,12 @@ export interface ProxyOptions {
   readonly forwardedHeader?: "x-forwarded-for" | "forwarded" | undefined
 }
 
-/** The options of every WebSocket server. */
+/**
+ * The options of every WebSocket server.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface WebSocketServerOptions extends ProxyOptions {
   /** The URL path that is served. Default: `/arcp`. */
   readonly path?: string | undefined

@@ -353,6 +353,29 @@ describe("sizes", () => {
     expect(find(files(450), "file-size")).toEqual([])
     expect(find(files(451), "file-size").map(({ figure, key }) => [key, figure])).toEqual([["src/a.ts", 451]])
   })
+
+  it("does not count the frames of docstrings and the tags of exports, and counts all else", () => {
+    const sizeOf = (text: string) => find({ "src/a.ts": text }, "file-size").map(({ figure }) => figure)
+    const block = "/**\n * What it is.\n *\n * @since 0.1.0\n * @category models\n */\nexport const a"
+    const exports = (count: number) => Array.from({ length: count }, (_, i) => `${block}${i} = 1`).join("\n")
+    expect(sizeOf(exports(225))).toEqual([])
+    expect(sizeOf(exports(226))).toEqual([452])
+    // members have docstrings too
+    const member = "  /**\n   * What it is.\n   */\n  readonly a"
+    const members = (count: number) => Array.from({ length: count }, (_, i) => `${member}${i}: 1`).join("\n")
+    expect(sizeOf(`export interface A {\n${members(224)}\n}`)).toEqual([])
+    expect(sizeOf(`export interface A {\n${members(225)}\n}`)).toEqual([452])
+    for (const text of [
+      `/**\n${lines(451, " * words")}\n */`,
+      lines(451, "/** words */"),
+      `/**\n * A.\n${lines(450, " * @example words")}\n */`,
+      `/*\n * A.\n${lines(448, " *")}\n */`,
+      `const text = \`\n/**\n${lines(448, " * @since 0.1.0")}\n */\``,
+      lines(451, "// @since 0.1.0")
+    ]) {
+      expect(sizeOf(`${text}\nexport {}`), text.slice(0, 40)).toEqual([452])
+    }
+  })
 })
 
 describe("import circles", () => {

@@ -1,9 +1,10 @@
-/** A package of declarations in memory, for the tests of what reads the public surface. */
+/** A package in memory, for the tests of what reads the public surface from its declarations or its sources. */
 import ts from "typescript"
 import type { Manifest } from "../../scripts/manifest.js"
 import { surfaceOf, surfaceOptions } from "../../scripts/surface.js"
 
-const root = "/house/"
+/** Where the package is. */
+export const root = "/house/"
 
 const entry = (path: string) => ({ types: `./dist/${path}.d.ts`, default: `./dist/${path}.js` })
 
@@ -19,12 +20,12 @@ export const manifest: Manifest = {
   }
 }
 
-/** The surface of a package of declarations in memory, by their paths from `dist`. */
-export const surface = (files: Readonly<Record<string, string>>) => {
+/** A program over files in memory, by their paths from the package. */
+export const program = (files: Readonly<Record<string, string>>): ts.Program => {
   const options: ts.CompilerOptions = { ...surfaceOptions, lib: ["lib.es5.d.ts"], types: [] }
   const base = ts.createCompilerHost(options)
   const textOf = (name: string) =>
-    name === `${root}package.json` ? '{ "type": "module" }' : files[name.slice(`${root}dist/`.length)]
+    name === `${root}package.json` ? '{ "type": "module" }' : files[name.slice(root.length)]
   const isOurs = (name: string) => name.startsWith(root)
   const host: ts.CompilerHost = {
     ...base,
@@ -38,8 +39,17 @@ export const surface = (files: Readonly<Record<string, string>>) => {
       return text === undefined ? base.getSourceFile(name, version) : ts.createSourceFile(name, text, version, true)
     }
   }
-  const paths = Object.keys(files).map((path) => `${root}dist/${path}`)
-  return surfaceOf(ts.createProgram(paths, options, host), root, manifest)
+  return ts.createProgram(
+    Object.keys(files).map((path) => root + path),
+    options,
+    host
+  )
+}
+
+/** The surface of a package of declarations in memory, by their paths from `dist`. */
+export const surface = (files: Readonly<Record<string, string>>) => {
+  const built = Object.fromEntries(Object.entries(files).map(([path, text]) => [`dist/${path}`, text]))
+  return surfaceOf(program(built), root, manifest)
 }
 
 /** Both entries, without a name. */

@@ -7,5 +7,8 @@ export type { ArtifactPut, ArtifactsService, ArtifactUsage } from "./ArtifactsSe
 /**
  * Keeps artifacts for principals, over the `ArtifactStore` that the program provides; without one it is not
  * {@link ArtifactsService.available}.
+ *
+ * @since 0.1.0
+ * @category services
  */
 export class Artifacts extends Context.Tag("effect-arcp/runtime/Artifacts")<Artifacts, ArtifactsService>() {}

@@ -4,10 +4,16 @@ import type * as Artifact from "../../protocol/Artifact.js"
 import type { InternalError, InvalidRequest, JobNotFound } from "../../protocol/Errors.js"
 import type { StoredArtifact } from "../../store/ArtifactStore.js"
 
-/** What is to be stored. */
+/**
+ * What is to be stored.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ArtifactPut {
   /** A media type with its parameters. */
   readonly contentType: string
+  /** The bytes. */
   readonly data: Uint8Array
   /** What the digest should be: 64 lower-case hex digits. */
   readonly sha256?: string | undefined
@@ -17,13 +23,25 @@ export interface ArtifactPut {
   readonly jobId?: string | undefined
 }
 
-/** What the artifacts of a principal, or of all, amount to. */
+/**
+ * What the artifacts of a principal, or of all, amount to.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ArtifactUsage {
+  /** How many artifacts. */
   readonly count: number
+  /** Bytes of all of them. */
   readonly bytes: number
 }
 
-/** What `Artifacts` offers. */
+/**
+ * What `Artifacts` offers.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface ArtifactsService {
   /** Whether there is a store to keep artifacts in. */
   readonly available: boolean

@@ -14,7 +14,12 @@ import * as Schema from "effect/Schema"
 import type { Amounts } from "../../authority/Amount.js"
 import type { Lease } from "../../authority/Lease.js"
 
-/** The upstream did not give a credential. */
+/**
+ * The upstream did not give a credential.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class ProvisionError extends Schema.TaggedError<ProvisionError>()("ProvisionError", {
   /** One line for operators, without secrets. */
   message: Schema.String,
@@ -29,7 +34,12 @@ export class ProvisionError extends Schema.TaggedError<ProvisionError>()("Provis
   explanation: Schema.optional(Schema.String)
 }) {}
 
-/** The upstream did not revoke a credential. */
+/**
+ * The upstream did not revoke a credential.
+ *
+ * @since 0.1.0
+ * @category errors
+ */
 export class RevokeError extends Schema.TaggedError<RevokeError>()("RevokeError", {
   /** One line for operators, without secrets. */
   message: Schema.String,
@@ -37,17 +47,25 @@ export class RevokeError extends Schema.TaggedError<RevokeError>()("RevokeError"
   permanent: Schema.Boolean
 }) {}
 
-/** What a credential is for, and what must bound it (§9.8.3). */
+/**
+ * What a credential is for, and what must bound it (§9.8.3).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ProvisionRequest {
   /**
    * Names what this call makes, and nothing made before or after it. It is in the ledger before the call, so an upstream
    * key that is named by it can be found again when its answer was lost.
    */
   readonly reference: string
+  /** The job that gets it. */
   readonly jobId: JobId
+  /** Who submitted the job. */
   readonly principalId: PrincipalId
   /** `name@version`. */
   readonly agent: string
+  /** The job that delegated it (§10); undefined where a client submitted it. */
   readonly parentJobId: JobId | undefined
   /** The job's effective lease. */
   readonly lease: Lease
@@ -59,25 +77,39 @@ export interface ProvisionRequest {
   readonly expiresAt: number | undefined
 }
 
-/** The lease restrictions that the upstream itself enforces, as on the wire (§9.8.1). What is not enforced is left out. */
+/**
+ * The lease restrictions that the upstream itself enforces, as on the wire (§9.8.1). What is not enforced is left out.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Constraints {
+  /** The cap that is enforced, as `CUR:decimal`. */
   readonly "cost.budget"?: ReadonlyArray<string> | undefined
+  /** The models that are let through, as the lease's patterns. */
   readonly "model.use"?: ReadonlyArray<string> | undefined
   /** ISO 8601, UTC. */
   readonly expires_at?: string | undefined
 }
 
-/** A credential that the upstream has made. */
+/**
+ * A credential that the upstream has made.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Issued {
   /** What revokes it: the upstream's name for it, at most 1024 characters. Not a secret, and not the value. */
   readonly handle: string
   /** Default `bearer`, the one scheme that the specification defines. */
   readonly scheme?: string | undefined
+  /** The secret that is presented at `endpoint`. */
   readonly value: Redacted.Redacted<string>
   /** The base URL at which it is valid, without user information. */
   readonly endpoint: string
   /** Which API is spoken there, such as `openai`; advisory. */
   readonly profile?: string | undefined
+  /** What the upstream itself enforces. Default: nothing. */
   readonly constraints?: Constraints | undefined
 }
 
@@ -85,12 +117,28 @@ export interface Issued {
  * Mints, revokes and, where the upstream can, rotates credentials.
  *
  * @example
+ * ```ts
+ * import { Effect, Layer, Redacted } from "effect"
+ * import type { Amount } from "effect-arcp/authority"
+ * import { CredentialProvisioner, type ProvisionError, type RevokeError } from "effect-arcp/runtime"
+ *
+ * declare const mint: (
+ *   name: string,
+ *   cap: Amount.Amounts
+ * ) => Effect.Effect<{ readonly id: string; readonly secret: string }, ProvisionError>
+ * declare const remove: (id: string) => Effect.Effect<void, RevokeError>
+ *
  * const Provisioner = Layer.succeed(CredentialProvisioner, {
- *   issue: ({ reference, remaining }) => Effect.map(mint(reference, remaining), (key) => [
- *     { handle: key.id, value: Redacted.make(key.secret), endpoint: "https://search.example/v1" }
- *   ]),
+ *   issue: ({ reference, remaining }) =>
+ *     Effect.map(mint(reference, remaining), (key) => [
+ *       { handle: key.id, value: Redacted.make(key.secret), endpoint: "https://search.example/v1" }
+ *     ]),
  *   revoke: (handle) => remove(handle)
  * })
+ * ```
+ *
+ * @since 0.1.0
+ * @category services
  */
 export class CredentialProvisioner extends Context.Tag("effect-arcp/runtime/CredentialProvisioner")<
   CredentialProvisioner,

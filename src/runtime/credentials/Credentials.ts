@@ -50,7 +50,12 @@ import { Meter } from "../kernel/Metrics.js"
 
 export type { IssueRequest, JobCredential } from "./JobCredential.js"
 
-/** How long things may take, and how long they are kept. */
+/**
+ * How long things may take, and how long they are kept.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface CredentialsOptions {
   /** How long an issue or a rotation may take before it fails; what comes later is revoked. Default 10 seconds. */
   readonly issueTimeout?: Duration.DurationInput | undefined
@@ -84,7 +89,12 @@ const optionKinds = {
   retainRevoked: "duration"
 } as const
 
-/** The credentials of the jobs. */
+/**
+ * The credentials of the jobs.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
   Credentials,
   {
@@ -155,7 +165,13 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
    * response bodies as objects or text, and their causes. Nothing of the upstream's text is repeated.
    *
    * @example
-   * callModel.pipe(Effect.mapError((error) => Credentials.translate(error) ?? error))
+   * ```ts
+   * import { Effect } from "effect"
+   * import { Credentials } from "effect-arcp/runtime"
+   *
+   * declare const callModel: Effect.Effect<string, Error>
+   * const call = callModel.pipe(Effect.mapError((error) => Credentials.translate(error) ?? error))
+   * ```
    */
   static readonly translate: (error: unknown) => BudgetExhausted | PermissionDenied | undefined = translate
 }

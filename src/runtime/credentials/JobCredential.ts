@@ -5,21 +5,39 @@ import type { Amounts } from "../../authority/Amount.js"
 import type { Lease } from "../../authority/Lease.js"
 import type { Constraints } from "./CredentialProvisioner.js"
 
-/** A credential of a job. Its value is in memory only, and prints as redacted. */
+/**
+ * A credential of a job. Its value is in memory only, and prints as redacted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobCredential {
   /** `cred_<ulid>`; the same before and after a rotation. */
   readonly id: string
+  /** The job that it was issued for. */
   readonly jobId: string
+  /** How it is presented, such as `bearer`. */
   readonly scheme: string
+  /** The secret. */
   readonly value: Redacted.Redacted<string>
+  /** The base URL at which it is valid. */
   readonly endpoint: string
+  /** Which API is spoken there; undefined where the upstream gave none. */
   readonly profile: string | undefined
+  /** What the upstream itself enforces; undefined where it enforces nothing. */
   readonly constraints: Constraints | undefined
 }
 
-/** For which job credentials are wanted. */
+/**
+ * For which job credentials are wanted.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface IssueRequest {
+  /** The job. */
   readonly jobId: string
+  /** Who submitted it. */
   readonly principalId: string
   /** `name@version`. */
   readonly agent: string

@@ -34,7 +34,12 @@ import {
 } from "./CredentialProvisioner.js"
 import { toLiteLlm } from "./internal/liteLlmModels.js"
 
-/** Where the proxy is, and how leases are put into its terms. */
+/**
+ * Where the proxy is, and how leases are put into its terms.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface LiteLlmOptions {
   /** The base URL of the proxy, to which `/key/generate` is appended. */
   readonly url: string
@@ -213,7 +218,12 @@ const constraintsOf = (
   ...(seconds === undefined || expires === undefined ? {} : { expires_at: formatTimestamp(now + seconds * 1000) })
 })
 
-/** Makes the provisioner. */
+/**
+ * Makes the provisioner.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
 export const make = (
   options: LiteLlmOptions
 ): Effect.Effect<Context.Tag.Service<CredentialProvisioner>, never, HttpClient.HttpClient> =>
@@ -310,9 +320,20 @@ export const make = (
  * Credentials from a LiteLLM proxy.
  *
  * @example
- * LiteLlm.layer({ url: "https://litellm.example", masterKey, models: ["tier-fast/a", "tier-fast/b"] }).pipe(
- *   Layer.provide(FetchHttpClient.layer)
- * )
+ * ```ts
+ * import { FetchHttpClient } from "@effect/platform"
+ * import { Layer, Redacted } from "effect"
+ * import { LiteLlm } from "effect-arcp/runtime"
+ *
+ * const ProvisionerLive = LiteLlm.layer({
+ *   url: "https://litellm.example",
+ *   masterKey: Redacted.make("sk-master"),
+ *   models: ["tier-fast/a", "tier-fast/b"]
+ * }).pipe(Layer.provide(FetchHttpClient.layer))
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
  */
 export const layer = (options: LiteLlmOptions): Layer.Layer<CredentialProvisioner, never, HttpClient.HttpClient> =>
   Layer.effect(CredentialProvisioner, make(options))

@@ -10,6 +10,9 @@ import type { JobId } from "../../protocol/Ids.js"
  *
  * Each function decides, and returns what the counters are then; the runtime reports and stores that, in the same synchronous step. So
  * there is no log and no clock here, and none of them may wait. What one throws ends the job that it was called for.
+ *
+ * @since 0.1.0
+ * @category services
  */
 export interface BudgetsService {
   /**
@@ -41,7 +44,12 @@ export interface BudgetsService {
   readonly close: (jobId: JobId) => ClosedBudget
 }
 
-/** What the end of a job has changed. */
+/**
+ * What the end of a job has changed.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ClosedBudget {
   /** What went back to the job's parent; empty where none did. */
   readonly returned: Amount.Amounts
@@ -49,5 +57,10 @@ export interface ClosedBudget {
   readonly parent: Amount.Amounts
 }
 
-/** Keeps the counters of the jobs. */
+/**
+ * Keeps the counters of the jobs.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Budgets extends Context.Tag("effect-arcp/runtime/Budgets")<Budgets, BudgetsService>() {}

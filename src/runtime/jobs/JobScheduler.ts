@@ -8,8 +8,14 @@ import type { Accepted, Submit } from "../../protocol/Job.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import type { Asking, Reply } from "../kernel/Reply.js"
 
-/** A submit (ARCP 1.1 §7.1). */
+/**
+ * A submit (ARCP 1.1 §7.1).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface SubmitRequest extends Asking {
+  /** What was submitted. */
   readonly payload: Submit
   /** The trace that it continues (§11); a job without one begins its own. */
   readonly trace: TraceContext | undefined
@@ -17,22 +23,42 @@ export interface SubmitRequest extends Asking {
   readonly priority?: Priority | undefined
 }
 
-/** A cancel (ARCP 1.1 §7.4). */
+/**
+ * A cancel (ARCP 1.1 §7.4).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface CancelRequest extends Asking {
+  /** The job. */
   readonly jobId: JobId
+  /** Why, as the client says; undefined where it gives none. */
   readonly reason: string | undefined
 }
 
-/** A job that has been accepted, as the session that asks is told of it. */
+/**
+ * A job that has been accepted, as the session that asks is told of it.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobAccepted {
+  /** The job's id. */
   readonly jobId: JobId
+  /** Its trace: 32 hex digits (§11). */
   readonly traceId: string
+  /** The payload of `job.accepted`, without `request_id`. */
   readonly payload: Accepted
   /** Of the envelope of the answer. */
   readonly priority?: Priority | undefined
 }
 
-/** Takes jobs in, and ends them on request. */
+/**
+ * Takes jobs in, and ends them on request.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface JobSchedulerService {
   /**
    * Takes a submit, or a repeat of one (§7.2). The reply is called once the job is durable, and before its first event can be sent. A
@@ -45,7 +71,12 @@ export interface JobSchedulerService {
   readonly counts: () => { readonly pending: number; readonly running: number }
 }
 
-/** Accepts and cancels jobs. */
+/**
+ * Accepts and cancels jobs.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class JobScheduler extends Context.Tag("effect-arcp/runtime/JobScheduler")<
   JobScheduler,
   JobSchedulerService

@@ -10,26 +10,46 @@ import type { InvalidRequest } from "../../protocol/Errors.js"
 import type { WireLease, WireLeaseConstraints } from "../../protocol/Fields.js"
 import type { JobId, PrincipalId } from "../../protocol/Ids.js"
 
-/** The lease that a submit asks for. */
+/**
+ * The lease that a submit asks for.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface LeaseRequest {
+  /** The capabilities that are asked for; undefined for none. */
   readonly lease: WireLease | undefined
+  /** The constraints that are asked for; undefined for none. */
   readonly constraints: WireLeaseConstraints | undefined
   /** What the session negotiated (§6.2). */
   readonly features: ReadonlySet<string>
+  /** Who asks. */
   readonly principal: Principal
   /** Milliseconds since the epoch. */
   readonly now: number
 }
 
-/** A job that wants to do something now. */
+/**
+ * A job that wants to do something now.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface LeaseHolder {
+  /** The job. */
   readonly jobId: JobId
+  /** Its effective lease. */
   readonly lease: Lease.Lease
   /** Milliseconds since the epoch. */
   readonly now: number
 }
 
-/** What jobs may do (ARCP 1.1 §9): synchronous decisions, without any event. What one throws ends the job that it was called for. */
+/**
+ * What jobs may do (ARCP 1.1 §9): synchronous decisions, without any event. What one throws ends the job that it was called for.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface LeasesService {
   /**
    * The effective lease of a submit, or `INVALID_REQUEST`: an unknown capability, a pattern that breaks the
@@ -53,5 +73,10 @@ export interface LeasesService {
   readonly checkState: (job: LeaseHolder) => Either.Either<void, Denial>
 }
 
-/** Admits leases and checks operations against them. */
+/**
+ * Admits leases and checks operations against them.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Leases extends Context.Tag("effect-arcp/runtime/Leases")<Leases, LeasesService>() {}

@@ -16,6 +16,9 @@ import * as Text from "../../protocol/Text.js"
 /**
  * The bounds as the runtime reads them; {@link LimitsOptions} is what a program writes. Times are milliseconds, sizes are bytes of UTF-8 (counted as UTF-16 code units where that is cheaper and nothing is sent
  * of it).
+ *
+ * @since 0.1.0
+ * @category options
  */
 export interface LimitsShape {
   /** Time for the first frame of a connection; then it is closed (1008). */
@@ -173,7 +176,12 @@ export interface LimitsShape {
   readonly storeTime: number
 }
 
-/** The names of the bounds that are times. */
+/**
+ * The names of the bounds that are times.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type TimeLimit =
   | "handshakeTimeout"
   | "idleSession"
@@ -200,7 +208,12 @@ const times: { readonly [Name in TimeLimit]: "duration" | "interval" } = {
   storeTime: "interval"
 }
 
-/** Changes of the bounds: counts and sizes are numbers, times are durations (a number counts as milliseconds). */
+/**
+ * Changes of the bounds: counts and sizes are numbers, times are durations (a number counts as milliseconds).
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export type LimitsOptions = {
   readonly [Name in keyof LimitsShape]?: (Name extends TimeLimit ? Duration.DurationInput : number) | undefined
 }
@@ -271,7 +284,19 @@ export const frameHeadroom = 1_024
 /** An error without details fits such a frame, whatever it answers. */
 const leastFrameBytes = 4_096
 
-/** The bounds that hold. */
+/**
+ * The bounds that hold.
+ *
+ * @example
+ * ```ts
+ * import { Limits } from "effect-arcp/runtime"
+ *
+ * const LimitsLive = Limits.layer({ handshakeTimeout: "5 seconds" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category references
+ */
 export class Limits extends Context.Reference<Limits>()("effect-arcp/runtime/Limits", {
   defaultValue: (): LimitsShape => defaults
 }) {

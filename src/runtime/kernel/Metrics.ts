@@ -20,36 +20,107 @@ import type { LimitsShape } from "./Limits.js"
 const counter = (name: string, description: string) => Metric.counter(name, { description, incremental: true })
 const gauge = (name: string, description: string) => Metric.gauge(name, { description })
 
-/** Sessions that are connected or can be resumed. */
+/**
+ * Sessions that are connected or can be resumed.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const sessions = gauge("arcp_sessions", "Sessions that are connected or can be resumed")
-/** Connections that have a session. */
+
+/**
+ * Connections that have a session.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const connections = gauge("arcp_connections", "Connections that have a session")
-/** Resumes that found their session (§6.3). */
+
+/**
+ * Resumes that found their session (§6.3).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const resumes = counter("arcp_session_resumes", "Resumes that found their session")
-/** Messages that could not be read, or were none for a runtime; answered with `INVALID_REQUEST`. */
+
+/**
+ * Messages that could not be read, or were none for a runtime; answered with `INVALID_REQUEST`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const badMessages = counter("arcp_bad_messages", "Messages that could not be read, or were none for a runtime")
-/** Connections given up for want of heartbeats (§6.4). */
+
+/**
+ * Connections given up for want of heartbeats (§6.4).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const heartbeatsLost = counter("arcp_heartbeats_lost", "Connections given up for want of heartbeats")
-/** Jobs that run. */
+
+/**
+ * Jobs that run.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const runningJobs = gauge("arcp_jobs_running", "Jobs that run")
-/** Jobs that wait for a slot. */
+
+/**
+ * Jobs that wait for a slot.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const pendingJobs = gauge("arcp_jobs_pending", "Jobs that wait for a slot")
-/** Changes and events that wait for the store, as of the last batch. */
+
+/**
+ * Changes and events that wait for the store, as of the last batch.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const journalQueue = gauge("arcp_journal_queue", "Changes and events in the batch that was written last")
-/** Events that have been stored. */
+
+/**
+ * Events that have been stored.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const events = counter("arcp_events_stored", "Events that have been stored")
-/** How long the store takes for a batch, in milliseconds. */
+
+/**
+ * How long the store takes for a batch, in milliseconds.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const commitTime = Metric.histogram(
   "arcp_commit_milliseconds",
   MetricBoundaries.exponential({ start: 0.25, factor: 2, count: 16 }),
   "How long the store takes for a batch, in milliseconds"
 )
-/** Batches that the store refused, and those that it has not answered to in `storeTime`. */
+
+/**
+ * Batches that the store refused, and those that it has not answered to in `storeTime`.
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const storeFailures = counter(
   "arcp_store_failures",
   "Batches that the store refused or did not answer to in time"
 )
-/** Episodes in which a consumer's lag slowed agents or ended its connection (§6.5). */
+
+/**
+ * Episodes in which a consumer's lag slowed agents or ended its connection (§6.5).
+ *
+ * @since 0.1.0
+ * @category metrics
+ */
 export const slowConsumers = counter("arcp_slow_consumers", "Episodes in which a consumer's lag slowed its agents")
 
 const jobsEnded = counter("arcp_jobs_ended", "Jobs that have ended, by status")
@@ -57,7 +128,12 @@ const limitReached = counter("arcp_limit_reached", "How often a bound was reache
 
 type Labels = ReadonlyArray<MetricLabel.MetricLabel>
 
-/** What the metrics of one runtime are updated with. Its operations need no `this`. */
+/**
+ * What the metrics of one runtime are updated with. Its operations need no `this`.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface MeterShape {
   /** Counts one, or so many. */
   readonly count: (metric: Metric.Metric.Counter<number>, by?: number) => void
@@ -76,6 +152,9 @@ export interface MeterShape {
 /**
  * The meter of the runtime with this name. A metric finds its place in the registry by the identity of the labels: they are made
  * once, so that an update builds no key.
+ *
+ * @since 0.1.0
+ * @category constructors
  */
 export const makeMeter = (runtime: string): MeterShape => {
   const labels: Labels = [MetricLabel.make("runtime", runtime)]
@@ -104,7 +183,12 @@ export const makeMeter = (runtime: string): MeterShape => {
   }
 }
 
-/** The meter of the runtime at hand; `ArcpRuntime` provides it under the runtime's name. */
+/**
+ * The meter of the runtime at hand; `ArcpRuntime` provides it under the runtime's name.
+ *
+ * @since 0.1.0
+ * @category references
+ */
 export class Meter extends Context.Reference<Meter>()("effect-arcp/runtime/Meter", {
   defaultValue: (): MeterShape => makeMeter("effect-arcp")
 }) {

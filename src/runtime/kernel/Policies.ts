@@ -6,10 +6,20 @@ import * as Layer from "effect/Layer"
 import { compile, type Lease } from "../../authority/Lease.js"
 import type { Principal } from "../../auth/Principal.js"
 
-/** What a principal may know of a job: observe it, know that it exists, or neither. */
+/**
+ * What a principal may know of a job: observe it, know that it exists, or neither.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type Visibility = "observe" | "know" | "nothing"
 
-/** Decides on observation. */
+/**
+ * Decides on observation.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface ObservationPolicyShape {
   /** What `principal` may know of a job that `owner` (a principal's id) submitted. Owners may always observe. */
   readonly visibility: (principal: Principal, owner: PrincipalId) => Visibility
@@ -17,18 +27,36 @@ export interface ObservationPolicyShape {
   readonly listed: (principal: Principal) => ReadonlyArray<PrincipalId> | "all"
 }
 
-/** Who may observe whose jobs. Without a layer: only the same principal (§14). */
+/**
+ * Who may observe whose jobs. Without a layer: only the same principal (§14).
+ *
+ * @example
+ * ```ts
+ * import { ObservationPolicy } from "effect-arcp/runtime"
+ *
+ * const EveryoneMayWatch = ObservationPolicy.layer({ visibility: () => "observe", listed: () => "all" })
+ * ```
+ *
+ * @since 0.1.0
+ * @category references
+ */
 export class ObservationPolicy extends Context.Reference<ObservationPolicy>()("effect-arcp/runtime/ObservationPolicy", {
   defaultValue: (): ObservationPolicyShape => ({
     visibility: (principal, owner) => (principal.id === owner ? "observe" : "nothing"),
     listed: (principal) => [principal.id]
   })
 }) {
+  /** Puts a policy in the place of the default one. */
   static readonly layer = (policy: ObservationPolicyShape): Layer.Layer<never> =>
     Layer.succeed(ObservationPolicy, policy) as Layer.Layer<never>
 }
 
-/** Decides on authority, beyond what a client asks for (ARCP 1.1 §9). */
+/**
+ * Decides on authority, beyond what a client asks for (ARCP 1.1 §9).
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface LeasePolicyShape {
   /**
    * The most that a principal's jobs may be granted; undefined for no limit. A requested lease is narrowed to it and never
@@ -64,6 +92,19 @@ export const grantsAnonymousToolsOnly = (policy: LeasePolicyShape): boolean => p
  * What jobs may be granted. Without a layer: what was asked for, but no system folder, and to anonymous principals `tool.call` only;
  * models only as named; a spent budget is not fatal. A runtime that admits anonymous principals without a policy's `allowed` logs a
  * warning at its start.
+ *
+ * @example
+ * ```ts
+ * import { Either } from "effect"
+ * import { Lease } from "effect-arcp/authority"
+ * import { LeasePolicy } from "effect-arcp/runtime"
+ *
+ * const most = Either.getOrThrow(Lease.compile({ "fs.read": ["/data/**"], "cost.budget": ["USD:5.00"] }))
+ * const PolicyLive = LeasePolicy.layer({ allowed: (principal) => (principal.claims.admin === true ? undefined : most) })
+ * ```
+ *
+ * @since 0.1.0
+ * @category references
  */
 export class LeasePolicy extends Context.Reference<LeasePolicy>()("effect-arcp/runtime/LeasePolicy", {
   defaultValue: () => defaults

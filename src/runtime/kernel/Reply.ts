@@ -4,9 +4,16 @@ import type { Principal } from "../../auth/Principal.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { SessionId } from "../../protocol/Ids.js"
 
-/** Who asks: a session that is connected. */
+/**
+ * Who asks: a session that is connected.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Asking {
+  /** The session. */
   readonly sessionId: SessionId
+  /** Whose session it is. */
   readonly principal: Principal
   /** What the session negotiated (§6.2). */
   readonly features: ReadonlySet<string>
@@ -15,6 +22,9 @@ export interface Asking {
 /**
  * Answers a request: called once, with the answer or with its refusal, at the answer's place in the log. What is durable behind it is sent
  * behind it. Further calls are ignored, and so is one whose connection has ended.
+ *
+ * @since 0.1.0
+ * @category types
  */
 export type Reply<A> = (answer: Either.Either<A, ArcpError>) => void
 

@@ -35,7 +35,12 @@ import * as Metrics from "../kernel/Metrics.js"
 /** What takes a job's events, and what slows the job down. */
 export type Emitting = EventLog | BackPressure
 
-/** What happens to a session whose acknowledgements are further behind than `Limits.ackLag`. */
+/**
+ * What happens to a session whose acknowledgements are further behind than `Limits.ackLag`.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface SlowConsumersShape {
   /**
    * - `throttle`: its agents wait in `emit` until it has caught up to half the mark.
@@ -51,7 +56,12 @@ export interface SlowConsumersShape {
   readonly patience: number
 }
 
-/** Changes of the policy for slow consumers. */
+/**
+ * Changes of the policy for slow consumers.
+ *
+ * @since 0.1.0
+ * @category options
+ */
 export interface SlowConsumersOptions {
   /** Default `"throttle"`. */
   readonly policy?: SlowConsumersShape["policy"] | undefined
@@ -62,7 +72,12 @@ export interface SlowConsumersOptions {
 /** Agents wait, at most ten minutes for a reader that does not move. */
 const defaults: SlowConsumersShape = { policy: "throttle", patience: 600_000 }
 
-/** What to do about slow consumers (§6.5). Without a layer: `throttle`, with a patience of ten minutes. */
+/**
+ * What to do about slow consumers (§6.5). Without a layer: `throttle`, with a patience of ten minutes.
+ *
+ * @since 0.1.0
+ * @category references
+ */
 export class SlowConsumers extends Context.Reference<SlowConsumers>()("effect-arcp/runtime/SlowConsumers", {
   defaultValue: (): SlowConsumersShape => defaults
 }) {

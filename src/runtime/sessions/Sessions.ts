@@ -6,20 +6,37 @@ import type { ArcpError } from "../../protocol/Errors.js"
 import type { SessionId } from "../../protocol/Ids.js"
 import type { Connection } from "../../transport/Connection.js"
 
-/** What a connection shows of its peer. */
+/**
+ * What a connection shows of its peer.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export type SessionPeer = Pick<Connection, "transport" | "secure" | "remoteAddress">
 
-/** An authenticated client that wants a session (ARCP 1.1 §6.2). */
+/**
+ * An authenticated client that wants a session (ARCP 1.1 §6.2).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface OpenSession {
+  /** Who the client is. */
   readonly principal: Principal
   /** As it names itself. */
   readonly client: { readonly name?: string | undefined; readonly version?: string | undefined }
   /** What is negotiated. */
   readonly features: ReadonlySet<string>
+  /** What its connection shows. */
   readonly peer: SessionPeer
 }
 
-/** A session that may be opened. */
+/**
+ * A session that may be opened.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface OpenedSession {
   /** Of no other session; 1 to 256 characters. */
   readonly sessionId: SessionId
@@ -31,19 +48,33 @@ export interface OpenedSession {
   readonly replaces?: ReadonlyArray<SessionId> | undefined
 }
 
-/** An authenticated client that wants its session back (ARCP 1.1 §6.3). */
+/**
+ * An authenticated client that wants its session back (ARCP 1.1 §6.3).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ResumeSession {
+  /** Who the client is. */
   readonly principal: Principal
   /** Some clients name the token alone. */
   readonly sessionId: SessionId | undefined
+  /** The resume token that it shows: a secret. */
   readonly token: string
   /** The last event that it has. */
   readonly cursor: number
+  /** What its connection shows. */
   readonly peer: SessionPeer
 }
 
-/** A session that may be resumed, where its log still has all that the client has not seen. */
+/**
+ * A session that may be resumed, where its log still has all that the client has not seen.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ResumedSession {
+  /** The session that is meant. */
   readonly sessionId: SessionId
   /** What resumes it from now on. The one that was shown stays valid until {@link SessionsService.confirm}. */
   readonly token: string
@@ -53,15 +84,24 @@ export interface ResumedSession {
   readonly stored?: (() => void) | undefined
 }
 
-/** A session of an earlier process. Times are in milliseconds since the epoch. */
+/**
+ * A session of an earlier process. Times are in milliseconds since the epoch.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface KeptSession {
+  /** Its id. */
   readonly sessionId: SessionId
+  /** Whose it is. */
   readonly principal: Principal
   /** The hash of its token: SHA-256 in hex. */
   readonly tokenHash: string
   /** Of the token before, where the client has not shown yet that it has the new one. */
   readonly previousTokenHash: string | undefined
+  /** When it was opened. */
   readonly createdAt: number
+  /** The last message in either direction, as last written. */
   readonly lastSeenAt: number
 }
 
@@ -71,6 +111,9 @@ export interface KeptSession {
  *
  * A decision that is not there within `Limits.handshakeTimeout`, that is no session's, or that is a defect, refuses the client with
  * `INTERNAL_ERROR`. What the functions throw that return nothing is logged, and changes nothing.
+ *
+ * @since 0.1.0
+ * @category services
  */
 export interface SessionsService {
   /**
@@ -96,5 +139,10 @@ export interface SessionsService {
   readonly adopt: (session: KeptSession) => number | undefined
 }
 
-/** Decides on sessions. */
+/**
+ * Decides on sessions.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Sessions extends Context.Tag("effect-arcp/runtime/Sessions")<Sessions, SessionsService>() {}

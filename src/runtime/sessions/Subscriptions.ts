@@ -7,34 +7,64 @@ import type { Subscribed } from "../../protocol/Job.js"
 import type { ListJobs } from "../../protocol/Session.js"
 import type { Asking, Reply } from "../kernel/Reply.js"
 
-/** A subscribe (ARCP 1.1 §7.6). */
+/**
+ * A subscribe (ARCP 1.1 §7.6).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface SubscribeRequest extends Asking {
+  /** The job that is to be observed. */
   readonly jobId: JobId
   /** The number behind which history is asked for; 0: all of it. */
   readonly from: number
+  /** Whether what came before is asked for. */
   readonly history: boolean
 }
 
-/** An unsubscribe (ARCP 1.1 §7.6). */
+/**
+ * An unsubscribe (ARCP 1.1 §7.6).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface UnsubscribeRequest extends Asking {
+  /** The job that is observed. */
   readonly jobId: JobId
 }
 
-/** A listing (ARCP 1.1 §6.6). */
+/**
+ * A listing (ARCP 1.1 §6.6).
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface ListRequest extends Asking {
+  /** The filter, the page's size and the cursor. */
   readonly payload: ListJobs
   /** How many bytes the rows may have together, where they are more than one. */
   readonly bytes: number
 }
 
-/** A job that is observed from now on. */
+/**
+ * A job that is observed from now on.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface JobSubscribed {
+  /** The payload of `job.subscribed`, without `request_id`. */
   readonly payload: Subscribed
   /** The number of the session's event behind which the answer belongs; undefined: before all that has not been sent. */
   readonly behind?: number | undefined
 }
 
-/** A page of a listing. */
+/**
+ * A page of a listing.
+ *
+ * @since 0.1.0
+ * @category models
+ */
 export interface Listed {
   /** Each the JSON text of a `JobInfo`. */
   readonly rows: ReadonlyArray<string>
@@ -42,7 +72,12 @@ export interface Listed {
   readonly nextCursor: string | null
 }
 
-/** Who observes what. */
+/**
+ * Who observes what.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export interface SubscriptionsService {
   /**
    * Attaches the session to a job. The reply is called before anything can be sent that the subscribe brings. A refusal is the failure of
@@ -55,7 +90,12 @@ export interface SubscriptionsService {
   readonly list: (request: ListRequest) => Effect.Effect<Listed, ArcpError>
 }
 
-/** Attaches observers to jobs and lists jobs. */
+/**
+ * Attaches observers to jobs and lists jobs.
+ *
+ * @since 0.1.0
+ * @category services
+ */
 export class Subscriptions extends Context.Tag("effect-arcp/runtime/Subscriptions")<
   Subscriptions,
   SubscriptionsService
