@@ -1,8 +1,10 @@
 /**
  * Runs scripts of `package.json` in lanes side by side, each lane one script after the other: `tsx scripts/stages.ts check,lint -- test:unit`
- * has two lanes. A script's output is printed as a whole when it ends, so that lanes do not mix. The first failure ends all.
+ * has two lanes. `!test:install` runs a script that begins with a build without that build, where one has just been made. A script's output
+ * is printed as a whole when it ends, so that lanes do not mix. The first failure ends all.
  */
 import { type ChildProcess, spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -12,6 +14,22 @@ const lanes = process.argv
   .split(" -- ")
   .map((lane) => lane.split(/[,\s]+/).filter((name) => name !== ""))
 if (lanes.flat().length === 0) throw new Error("name the scripts to run, for example: check,lint -- test:unit")
+
+const { scripts } = JSON.parse(readFileSync(`${root}/package.json`, "utf8")) as {
+  readonly scripts: Readonly<Record<string, string>>
+}
+const build = "npm run build && "
+
+/** The arguments of npm that run a script, or what it does after its build. */
+const commandOf = (name: string): ReadonlyArray<string> => {
+  const script = name.startsWith("!") ? name.slice(1) : name
+  const command = scripts[script]
+  if (command === undefined) throw new Error(`there is no script ${script} in package.json`)
+  if (script === name) return ["run", "--silent", script]
+  if (!command.startsWith(build)) throw new Error(`${script} does not begin with a build`)
+  return ["exec", "--call", command.slice(build.length)]
+}
+const commands = new Map(lanes.flat().map((name) => [name, commandOf(name)]))
 
 const running = new Set<ChildProcess>()
 let failed = false
@@ -33,7 +51,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, stop)
 const run = (script: string): Promise<void> =>
   new Promise((resolve) => {
     const started = performance.now()
-    const child = spawn("npm", ["run", "--silent", script], {
+    const child = spawn("npm", [...commands.get(script)!], {
       cwd: root,
       detached: true,
       stdio: ["ignore", "pipe", "pipe"]
