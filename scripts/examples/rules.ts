@@ -15,6 +15,13 @@ export interface Broken {
 
 export const rules: ReadonlyArray<Broken> = [
   {
+    example: "resumability",
+    rule: "§6.3 a resumed session is sent every event after the last one that its client has seen",
+    file: "dist/runtime/sessions/internal/opening.js",
+    from: "{ connection, peer, cursor, token, tokenHash }",
+    to: "{ connection, peer, cursor: cursor + 1, token, tokenHash }"
+  },
+  {
     example: "submit-and-stream",
     rule: "§8.3 the events of a session are numbered without a gap",
     file: "dist/runtime/log/SessionLog.js",
