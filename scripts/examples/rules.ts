@@ -15,6 +15,13 @@ export interface Broken {
 
 export const rules: ReadonlyArray<Broken> = [
   {
+    example: "job-subscribe",
+    rule: "§7.6 the history that an observer gets begins with the job's first event",
+    file: "dist/runtime/sessions/internal/observation.js",
+    from: "const first = Math.max(after, live.trimmedTo) + 1;",
+    to: "const first = Math.max(after, live.trimmedTo) + 2;"
+  },
+  {
     example: "resumability",
     rule: "§6.3 a resumed session is sent every event after the last one that its client has seen",
     file: "dist/runtime/sessions/internal/opening.js",
