@@ -15,6 +15,13 @@ export interface Broken {
 
 export const rules: ReadonlyArray<Broken> = [
   {
+    example: "cost-budget",
+    rule: "§9.6 what is left of a budget is computed in exact decimals",
+    file: "dist/authority/Amount.js",
+    from: "BigDecimal.normalize(BigDecimal.subtract(a, b))",
+    to: "BigDecimal.unsafeFromNumber(BigDecimal.unsafeToNumber(a) - BigDecimal.unsafeToNumber(b))"
+  },
+  {
     example: "job-subscribe",
     rule: "§7.6 the history that an observer gets begins with the job's first event",
     file: "dist/runtime/sessions/internal/observation.js",
