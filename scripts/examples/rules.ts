@@ -22,6 +22,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "BigDecimal.unsafeFromNumber(BigDecimal.unsafeToNumber(a) - BigDecimal.unsafeToNumber(b))"
   },
   {
+    example: "delegation",
+    rule: "§9.4 a child's lease is within its parent's",
+    file: "dist/authority/Delegated.js",
+    from: 'if (answer._tag === "NotSubset") {',
+    to: "if (false) {"
+  },
+  {
     example: "job-subscribe",
     rule: "§7.6 the history that an observer gets begins with the job's first event",
     file: "dist/runtime/sessions/internal/observation.js",
