@@ -7,11 +7,15 @@ import * as Path from "@effect/platform/Path"
 import { Agent, Job } from "effect-arcp/agent"
 import { VendorError } from "effect-arcp/protocol"
 import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { Ship, TooHeavy } from "./typed-client/contract.js"
+
+export { Ship }
 
 const Count = Schema.Int.pipe(Schema.between(0, 10_000_000, { description: "a whole number from 0 to 10000000" }))
 const Millis = Schema.Number.pipe(Schema.between(0, 86_400_000, { description: "milliseconds, from 0 to a day" }))
@@ -79,13 +83,18 @@ export const StreamBytesLive = StreamBytes.toLayer(({ bytes, chunk_bytes, encodi
   )
 )
 
-/** Sleeps for `ms` milliseconds. */
+/** Sleeps for `ms` milliseconds; logs when it is woken early. */
 export class Sleep extends Agent.make("sleep", {
   input: Schema.Struct({ ms: Millis }),
   output: Schema.Struct({ slept_ms: Schema.Number })
 }) {}
 
-export const SleepLive = Sleep.toLayer(({ ms }) => Effect.as(Effect.sleep(ms), { slept_ms: ms }))
+export const SleepLive = Sleep.toLayer(({ ms }) =>
+  Effect.sleep(ms).pipe(
+    Effect.as({ slept_ms: ms }),
+    Effect.onInterrupt(() => Effect.ignore(Job.log("woken early")))
+  )
+)
 
 /** Fails in the way that it is asked to. */
 export class Fail extends Agent.make("fail", {
@@ -343,6 +352,17 @@ export const ArtifactLive = Artifact.toLayer(({ text }) =>
   )
 )
 
+/** Packs parcels of at most 30 kg; the contract is shared with clients (`typed-client`). */
+export const ShipLive = Ship.toLayer(({ leaves, parcels }) =>
+  Effect.gen(function* () {
+    for (const parcel of parcels) {
+      if (parcel.kilos > 30) return yield* new TooHeavy({ ...parcel, limit: 30 })
+      yield* Ship.emit("x-vendor.demo.packed", parcel)
+    }
+    return { arrives: DateTime.add(leaves, { days: 1 }) }
+  })
+)
+
 /** All of them. They need a file system, paths and an HTTP client. */
 export const DemoAgents = Layer.mergeAll(
   EchoLive,
@@ -358,5 +378,6 @@ export const DemoAgents = Layer.mergeAll(
   ModelLive,
   DelegateLive,
   ReportLive,
-  ArtifactLive
+  ArtifactLive,
+  ShipLive
 )

@@ -48,5 +48,12 @@ export const rules: ReadonlyArray<Broken> = [
     file: "dist/runtime/log/SessionLog.js",
     from: "this.given += count;",
     to: "this.given += count + 1;"
+  },
+  {
+    example: "typed-client",
+    rule: "§7.1 input that does not fit the agent's Schema is rejected before it is sent",
+    file: "dist/client/internal/submit.js",
+    from: "yield* encodeInput(spec.input, input)",
+    to: "input"
   }
 ]
