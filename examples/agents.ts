@@ -4,7 +4,7 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Path from "@effect/platform/Path"
-import { Agent, Job } from "effect-arcp/agent"
+import { Agent, Job, Tool } from "effect-arcp/agent"
 import { VendorError } from "effect-arcp/protocol"
 import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
@@ -363,6 +363,40 @@ export const ShipLive = Ship.toLayer(({ leaves, parcels }) =>
   })
 )
 
+/** Adds numbers. */
+class Add extends Tool.make("calc.add", {
+  input: Schema.Struct({ numbers: Schema.Array(Schema.Number) }),
+  output: Schema.Number
+}) {}
+
+/** Divides a number, but not by zero. */
+class Divide extends Tool.make("calc.divide", {
+  input: Schema.Struct({ number: Schema.Number, by: Schema.Number }),
+  output: Schema.Number
+}) {}
+
+/** The mean of some numbers, by the tools `calc.add` and `calc.divide` (`tool.call`). */
+export class Mean extends Agent.make("mean", {
+  input: Schema.Struct({ numbers: Schema.Array(Schema.Number) }),
+  output: Schema.Struct({ mean: Schema.Number })
+}) {}
+
+/** The agent, and the tools that it calls. */
+export const MeanLive = Layer.mergeAll(
+  Add.toLayer(({ numbers }) => Effect.succeed(numbers.reduce((sum, number) => sum + number, 0))),
+  Divide.toLayer(({ by, number }) =>
+    by === 0
+      ? Effect.fail(new VendorError({ code: "DIVISION_BY_ZERO", message: "nothing can be divided by zero" }))
+      : Effect.succeed(number / by)
+  ),
+  Mean.toLayer(({ numbers }) =>
+    Effect.gen(function* () {
+      const number = yield* Add.call({ numbers })
+      return { mean: yield* Divide.call({ number, by: numbers.length }) }
+    })
+  )
+)
+
 /** All of them. They need a file system, paths and an HTTP client. */
 export const DemoAgents = Layer.mergeAll(
   EchoLive,
@@ -379,5 +413,6 @@ export const DemoAgents = Layer.mergeAll(
   DelegateLive,
   ReportLive,
   ArtifactLive,
-  ShipLive
+  ShipLive,
+  MeanLive
 )

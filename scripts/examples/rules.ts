@@ -50,6 +50,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "this.given += count + 1;"
   },
   {
+    example: "tools",
+    rule: "§9.2 a tool is called where the lease names it",
+    file: "dist/runtime/jobs/handler/jobAuthority.js",
+    from: '() => check(engine, running, "tool.call", name)',
+    to: "() => Either.void"
+  },
+  {
     example: "typed-client",
     rule: "§7.1 input that does not fit the agent's Schema is rejected before it is sent",
     file: "dist/client/internal/submit.js",
