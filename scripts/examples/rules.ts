@@ -36,6 +36,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "const first = Math.max(after, live.trimmedTo) + 2;"
   },
   {
+    example: "list-jobs",
+    rule: "§6.6 a listing has the jobs in the states that its filter names",
+    file: "dist/store/MemoryStore.js",
+    from: "query.statuses.includes(state.status)",
+    to: "query.statuses.length > 0"
+  },
+  {
     example: "resumability",
     rule: "§6.3 a resumed session is sent every event after the last one that its client has seen",
     file: "dist/runtime/sessions/internal/opening.js",
