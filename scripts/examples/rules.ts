@@ -15,6 +15,13 @@ export interface Broken {
 
 export const rules: ReadonlyArray<Broken> = [
   {
+    example: "cancel",
+    rule: "§7.4 a cancelled job ends when its agent has unwound",
+    file: "dist/runtime/jobs/Ending.js",
+    from: "this.endAfterGrace(running, stopped(reason));",
+    to: "this.endNow(running, stopped(reason));"
+  },
+  {
     example: "cost-budget",
     rule: "§9.6 what is left of a budget is computed in exact decimals",
     file: "dist/authority/Amount.js",
