@@ -36,6 +36,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "if (false) {"
   },
   {
+    example: "idempotent-retry",
+    rule: "§7.2 a submit under a known key is answered with the job of that key",
+    file: "dist/runtime/jobs/Idempotency.js",
+    from: "Option.isSome(found) && found.value.expiresAt > deadlines.now()",
+    to: "Option.isSome(found) && found.value.expiresAt < 0"
+  },
+  {
     example: "job-subscribe",
     rule: "§7.6 the history that an observer gets begins with the job's first event",
     file: "dist/runtime/sessions/internal/observation.js",
