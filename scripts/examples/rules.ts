@@ -50,6 +50,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "const first = Math.max(after, live.trimmedTo) + 2;"
   },
   {
+    example: "lease-violation",
+    rule: "§9.3 an operation that the lease does not cover is refused",
+    file: "dist/runtime/jobs/LeaseChecks.js",
+    from: 'if (decision._tag !== "Allowed") {',
+    to: "if (false) {"
+  },
+  {
     example: "list-jobs",
     rule: "§6.6 a listing has the jobs in the states that its filter names",
     file: "dist/store/MemoryStore.js",
