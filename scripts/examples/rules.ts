@@ -15,6 +15,13 @@ export interface Broken {
 
 export const rules: ReadonlyArray<Broken> = [
   {
+    example: "artifacts",
+    rule: "an artifact that was released is gone",
+    file: "dist/runtime/artifacts/internal/serving.js",
+    from: "remove(keeper, record)",
+    to: "Effect.succeed(true)"
+  },
+  {
     example: "cancel",
     rule: "§7.4 a cancelled job ends when its agent has unwound",
     file: "dist/runtime/jobs/Ending.js",
