@@ -397,6 +397,28 @@ export const MeanLive = Layer.mergeAll(
   )
 )
 
+/** Tries doors, and opens those that its lease names: a capability, and an event, of a vendor's own. */
+export class Doors extends Agent.make("doors", {
+  input: Schema.Struct({ doors: Schema.Array(Schema.String) }),
+  output: Schema.Struct({ opened: Schema.Array(Schema.String) }),
+  events: { "x-vendor.demo.tried": Schema.Struct({ door: Schema.String, opened: Schema.Boolean }) }
+}) {}
+
+export const DoorsLive = Doors.toLayer(({ doors }) =>
+  Effect.gen(function* () {
+    const tried = yield* Effect.forEach(doors, (door) =>
+      Effect.gen(function* () {
+        const { _tag } = yield* Effect.either(Job.authorize("x-vendor.demo.door", door))
+        yield* Doors.emit("x-vendor.demo.tried", { door, opened: _tag === "Right" })
+        return { door, opened: _tag === "Right" }
+      })
+    )
+    // of a kind that the contract does not declare
+    yield* Job.event("x-vendor.demo.weather", { wind: "north" })
+    return { opened: tried.filter(({ opened }) => opened).map(({ door }) => door) }
+  })
+)
+
 /** All of them. They need a file system, paths and an HTTP client. */
 export const DemoAgents = Layer.mergeAll(
   EchoLive,
@@ -414,5 +436,6 @@ export const DemoAgents = Layer.mergeAll(
   ReportLive,
   ArtifactLive,
   ShipLive,
-  MeanLive
+  MeanLive,
+  DoorsLive
 )
