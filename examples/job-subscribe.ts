@@ -11,7 +11,7 @@ import { Counter, CounterLive } from "./agents.js"
 import { claim } from "./support/claim.js"
 import { token, transport } from "./support/runtime.js"
 
-const count = 60
+const count = 100
 
 /** What both clients see of a job's events; their numbers differ, since each session counts its own. */
 const texts = (job: ObservedJob<unknown>) =>
@@ -22,7 +22,7 @@ const program = Effect.gen(function* () {
   const owner = yield* ArcpClient.make({ auth: { token } })
   const observer = yield* ArcpClient.make({ auth: { token } })
 
-  const job = yield* owner.submit(Counter, { count, kind: "progress", delay_ms: 10 })
+  const job = yield* owner.submit(Counter, { count, kind: "progress", delay_ms: 20 })
   yield* Console.log(`the owner's job is ${job.jobId}`)
   const owned: Array<string> = []
   const half = yield* Deferred.make<void>()

@@ -5,7 +5,13 @@
  * which another client goes on where the first one stopped. A faulty transport stands between the client and its socket.
  */
 import { NodeRuntime } from "@effect/platform-node"
-import { ArcpClient, type ClientStatus, type JobHandle, SessionFactsJson } from "effect-arcp/client"
+import {
+  ArcpClient,
+  type ArcpClientService,
+  type ClientStatus,
+  type JobHandle,
+  SessionFactsJson
+} from "effect-arcp/client"
 import { FaultyTransport } from "effect-arcp/testing"
 import { Console, Effect, Layer, Schema, Stream } from "effect"
 import { Counter, CounterLive } from "./agents.js"
@@ -29,7 +35,7 @@ const follow = (status: ClientStatus) => {
 }
 
 /** Reads until there are so many lines, and cuts the connection on the way. */
-const read = (job: JobHandle<unknown>, until: number) =>
+const read = (arcp: ArcpClientService, job: JobHandle<unknown>, until: number) =>
   Effect.flatMap(FaultyTransport.Faults, (faults) =>
     // an event counts as processed when the next one is asked for; one at a time makes that exact
     job.eventsWith({ chunkSize: 1 }).pipe(
@@ -37,7 +43,8 @@ const read = (job: JobHandle<unknown>, until: number) =>
       Stream.runForEach((event) => {
         if (event._tag !== "log") return Effect.void
         lines.push(event.body.message)
-        return cutsAfter.includes(lines.length) ? faults.cut : Effect.void
+        // a call waits for the connection that comes next
+        return cutsAfter.includes(lines.length) ? Effect.zipRight(faults.cut, arcp.ping) : Effect.void
       })
     )
   )
@@ -47,7 +54,7 @@ const first = Effect.gen(function* () {
   yield* Effect.forkScoped(Stream.runForEach(arcp.status, follow))
   const job = yield* arcp.submit(Counter, { count, kind: "log", delay_ms: 5 })
   yield* Console.log(`the first client submitted ${job.jobId} and reads ${stopAfter} lines`)
-  yield* read(job, stopAfter)
+  yield* read(arcp, job, stopAfter)
   const facts = yield* arcp.session
   if (facts === undefined) return yield* Effect.dieMessage("there is no session")
   // a program stores this text where its next process finds it; it holds the session's token
@@ -61,7 +68,7 @@ const second = ({ jobId, text }: { readonly jobId: string; readonly text: string
     yield* Effect.forkScoped(Stream.runForEach(arcp.status, follow))
     yield* Console.log("the second client has nothing but the facts, and reads the rest")
     const job = yield* arcp.attach(jobId, { agent: Counter })
-    yield* read(job, Number.POSITIVE_INFINITY)
+    yield* read(arcp, job, Number.POSITIVE_INFINITY)
     return yield* job.result
   }).pipe(Effect.scoped)
 
