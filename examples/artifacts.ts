@@ -1,5 +1,5 @@
 /**
- * Keeps bytes with the runtime: a client puts some, an agent puts some, both are fetched, checked and released.
+ * Keeps bytes of a client and of an agent with the runtime, fetches them from another session, checks them and releases them.
  *
  * It shows: artifacts, which this implementation has beyond ARCP 1.1, and the event `artifact_ref` (§8.2) by which an agent names one.
  * A put with a wrong digest is rejected, and what was released is gone for every client.

@@ -1,5 +1,5 @@
 /**
- * Gives a job a budget and lets it spend: the counter falls by exact amounts, and once it is at zero the next call is refused.
+ * Gives a job a budget that falls by exact amounts, until it is spent and the next call is refused.
  *
  * It shows: `cost.budget` in a lease (ARCP 1.1 §9.6), the counter as the client sees it in `cost.budget.remaining`, and exact decimals.
  * With binary fractions 0.40 - 0.10 - 0.20 - 0.10 leaves a little more than nothing, and another call would go out.

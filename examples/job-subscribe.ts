@@ -1,5 +1,5 @@
 /**
- * Lets a second client of the same principal observe a job that runs: it gets the job's whole history, then its live events.
+ * Lets a second client of the same principal observe a job that runs, from the first event of its history to its end.
  *
  * It shows: a subscription with history (ARCP 1.1 §7.6), that no event is missed or repeated where the history ends and live events
  * begin, and that an observer cannot cancel the job (§7.4).

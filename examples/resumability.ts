@@ -1,8 +1,8 @@
 /**
- * Reads a job's events while the network breaks three times and the client's process is replaced once: each event comes exactly once.
+ * Reads each event of a job exactly once, while the network breaks three times and another client goes on where the first one stopped.
  *
  * It shows: a client that reconnects and resumes its session by itself (ARCP 1.1 §6.3), and the facts of a session, as JSON text, with
- * which another client goes on where the first one stopped. A faulty transport stands between the client and its socket.
+ * which another process can go on. A faulty transport stands between the client and its socket.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import {

@@ -3,6 +3,7 @@
  *
  * It shows: events that an agent declares, decoded at the client; events of any other vendor kind, as data (1.0 §8.2); a vendor's
  * capability in a lease (ARCP 1.1 §9.2); and that a runtime ignores features and messages of vendors that it does not know (§6.2).
+ * `arcp serve` grants no vendor's capability unless it is told to, and all doors stay shut.
  */
 import { NodeRuntime } from "@effect/platform-node"
 import { ArcpClient } from "effect-arcp/client"

@@ -1,5 +1,5 @@
 /**
- * Hosts ordinary code as an agent: what it reads, fetches and writes is what the client's lease names, and everything else is refused.
+ * Hosts ordinary code as an agent, and refuses what it tries to read, fetch or write beyond its client's lease.
  *
  * It shows: `ordinary.ts`, which imports nothing of this package and uses the platform's `FileSystem` and `HttpClient`. Each path, link,
  * page and redirect is checked against the lease (ARCP 1.1 §9.3). A refusal is an event for the client, and for the code a failure of

@@ -1,5 +1,5 @@
 /**
- * Drives an agent by its contract alone: input, events, result and errors are typed, and wrong input is never sent.
+ * Drives an agent by a contract that types its input, events, result and errors, and never sends input that does not fit.
  *
  * It shows: `contract.ts`, which the client and the runtime (`../agents.ts`) both import. Values are checked and converted by its
  * Schemas on both sides of the wire, and the agent's own error arrives as the class that the agent failed with.
