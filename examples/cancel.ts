@@ -1,5 +1,5 @@
 /**
- * Cancels a job that runs: its agent is interrupted, its finalizers run, and it ends once, as cancelled.
+ * Cancels a job that runs, whose agent is interrupted, runs its finalizers, and ends once, as cancelled.
  *
  * It shows: `job.cancel` (ARCP 1.1 §7.4), the error `CANCELLED` with which the result fails, and that cancelling a job again is harmless.
  */
