@@ -4,14 +4,18 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Path from "@effect/platform/Path"
-import { Agent, Job } from "effect-arcp/agent"
+import { Agent, Job, Tool } from "effect-arcp/agent"
 import { VendorError } from "effect-arcp/protocol"
 import * as Data from "effect/Data"
+import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
+import { Ship, TooHeavy } from "./typed-client/contract.js"
+
+export { Ship }
 
 const Count = Schema.Int.pipe(Schema.between(0, 10_000_000, { description: "a whole number from 0 to 10000000" }))
 const Millis = Schema.Number.pipe(Schema.between(0, 86_400_000, { description: "milliseconds, from 0 to a day" }))
@@ -79,13 +83,18 @@ export const StreamBytesLive = StreamBytes.toLayer(({ bytes, chunk_bytes, encodi
   )
 )
 
-/** Sleeps for `ms` milliseconds. */
+/** Sleeps for `ms` milliseconds; logs when it is woken early. */
 export class Sleep extends Agent.make("sleep", {
   input: Schema.Struct({ ms: Millis }),
   output: Schema.Struct({ slept_ms: Schema.Number })
 }) {}
 
-export const SleepLive = Sleep.toLayer(({ ms }) => Effect.as(Effect.sleep(ms), { slept_ms: ms }))
+export const SleepLive = Sleep.toLayer(({ ms }) =>
+  Effect.sleep(ms).pipe(
+    Effect.as({ slept_ms: ms }),
+    Effect.onInterrupt(() => Effect.ignore(Job.log("woken early")))
+  )
+)
 
 /** Fails in the way that it is asked to. */
 export class Fail extends Agent.make("fail", {
@@ -343,6 +352,73 @@ export const ArtifactLive = Artifact.toLayer(({ text }) =>
   )
 )
 
+/** Packs parcels of at most 30 kg; the contract is shared with clients (`typed-client`). */
+export const ShipLive = Ship.toLayer(({ leaves, parcels }) =>
+  Effect.gen(function* () {
+    for (const parcel of parcels) {
+      if (parcel.kilos > 30) return yield* new TooHeavy({ ...parcel, limit: 30 })
+      yield* Ship.emit("x-vendor.demo.packed", parcel)
+    }
+    return { arrives: DateTime.add(leaves, { days: 1 }) }
+  })
+)
+
+/** Adds numbers. */
+class Add extends Tool.make("calc.add", {
+  input: Schema.Struct({ numbers: Schema.Array(Schema.Number) }),
+  output: Schema.Number
+}) {}
+
+/** Divides a number, but not by zero. */
+class Divide extends Tool.make("calc.divide", {
+  input: Schema.Struct({ number: Schema.Number, by: Schema.Number }),
+  output: Schema.Number
+}) {}
+
+/** The mean of some numbers, by the tools `calc.add` and `calc.divide` (`tool.call`). */
+export class Mean extends Agent.make("mean", {
+  input: Schema.Struct({ numbers: Schema.Array(Schema.Number) }),
+  output: Schema.Struct({ mean: Schema.Number })
+}) {}
+
+/** The agent, and the tools that it calls. */
+export const MeanLive = Layer.mergeAll(
+  Add.toLayer(({ numbers }) => Effect.succeed(numbers.reduce((sum, number) => sum + number, 0))),
+  Divide.toLayer(({ by, number }) =>
+    by === 0
+      ? Effect.fail(new VendorError({ code: "DIVISION_BY_ZERO", message: "nothing can be divided by zero" }))
+      : Effect.succeed(number / by)
+  ),
+  Mean.toLayer(({ numbers }) =>
+    Effect.gen(function* () {
+      const number = yield* Add.call({ numbers })
+      return { mean: yield* Divide.call({ number, by: numbers.length }) }
+    })
+  )
+)
+
+/** Tries doors, and opens those that its lease names: a capability, and an event, of a vendor's own. */
+export class Doors extends Agent.make("doors", {
+  input: Schema.Struct({ doors: Schema.Array(Schema.String) }),
+  output: Schema.Struct({ opened: Schema.Array(Schema.String) }),
+  events: { "x-vendor.demo.tried": Schema.Struct({ door: Schema.String, opened: Schema.Boolean }) }
+}) {}
+
+export const DoorsLive = Doors.toLayer(({ doors }) =>
+  Effect.gen(function* () {
+    const tried = yield* Effect.forEach(doors, (door) =>
+      Effect.gen(function* () {
+        const { _tag } = yield* Effect.either(Job.authorize("x-vendor.demo.door", door))
+        yield* Doors.emit("x-vendor.demo.tried", { door, opened: _tag === "Right" })
+        return { door, opened: _tag === "Right" }
+      })
+    )
+    // of a kind that the contract does not declare
+    yield* Job.event("x-vendor.demo.weather", { wind: "north" })
+    return { opened: tried.filter(({ opened }) => opened).map(({ door }) => door) }
+  })
+)
+
 /** All of them. They need a file system, paths and an HTTP client. */
 export const DemoAgents = Layer.mergeAll(
   EchoLive,
@@ -358,5 +434,8 @@ export const DemoAgents = Layer.mergeAll(
   ModelLive,
   DelegateLive,
   ReportLive,
-  ArtifactLive
+  ArtifactLive,
+  ShipLive,
+  MeanLive,
+  DoorsLive
 )

@@ -9,7 +9,7 @@ import { ArcpRuntime } from "effect-arcp/runtime"
 import { MemoryStore } from "effect-arcp/store"
 import { type Connector, Server } from "effect-arcp/transport"
 import { WebSocketClient, WebSocketServer } from "effect-arcp/transport/node"
-import { Config, Console, Effect, Layer, Option, Redacted } from "effect"
+import { Config, Console, Effect, Layer, Logger, LogLevel, Option, Redacted } from "effect"
 
 const ownToken = "example-token"
 
@@ -27,7 +27,9 @@ const own = <E>(agents: Layer.Layer<never, E, NodeContext.NodeContext>) =>
       Layer.unwrapEffect(Effect.map(token, (own) => Authenticator.layerBearer({ [Redacted.value(own)]: "you" })))
     ),
     Layer.provide(MemoryStore.layer),
-    Layer.provide(NodeContext.layer)
+    Layer.provide(NodeContext.layer),
+    // an example says itself what happens; of the runtime's log it shows what goes wrong
+    Layer.provide(Logger.minimumLogLevel(LogLevel.Warning))
   )
 
 /** The way to the runtime at `ARCP_URL`, or to one in this process that hosts these agents. */

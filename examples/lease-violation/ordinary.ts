@@ -1,6 +1,6 @@
 /**
  * Ordinary code: it reads files and fetches pages with the services of `@effect/platform`, and knows nothing of agents, jobs or
- * leases. Run by itself it may do whatever its process may; `lease.ts` runs it as an agent.
+ * leases. Run by itself it may do whatever its process may; `main.ts` runs it as an agent.
  */
 import { FileSystem, HttpClient } from "@effect/platform"
 import { Effect } from "effect"
