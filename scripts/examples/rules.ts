@@ -15,6 +15,13 @@ export interface Broken {
 
 export const rules: ReadonlyArray<Broken> = [
   {
+    example: "provisioned-credentials",
+    rule: "§9.8.2 the credentials of a job are revoked when it ends",
+    file: "dist/runtime/credentials/internal/live.js",
+    from: "for (const { held } of entry.live.values())",
+    to: "for (const { held } of [])"
+  },
+  {
     example: "submit-and-stream",
     rule: "§8.3 the events of a session are numbered without a gap",
     file: "dist/runtime/log/SessionLog.js",
