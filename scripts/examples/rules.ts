@@ -15,6 +15,13 @@ export interface Broken {
 
 export const rules: ReadonlyArray<Broken> = [
   {
+    example: "handoff",
+    rule: "§11 a job belongs to the trace that its submit names",
+    file: "dist/runtime/jobs/Admission.js",
+    from: "traceId: trace?.traceId ?? ids.unsafeTraceId(),",
+    to: "traceId: ids.unsafeTraceId(),"
+  },
+  {
     example: "provisioned-credentials",
     rule: "§9.8.2 the credentials of a job are revoked when it ends",
     file: "dist/runtime/credentials/internal/live.js",
