@@ -29,6 +29,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "for (const { held } of [])"
   },
   {
+    example: "stdio",
+    rule: "1.0 §4.2 stdout carries frames and nothing else",
+    file: "dist/transport/StdioTransport.js",
+    from: "options.output ?? stdout.take()",
+    to: "options.output ?? process.stdout"
+  },
+  {
     example: "submit-and-stream",
     rule: "§8.3 the events of a session are numbered without a gap",
     file: "dist/runtime/log/SessionLog.js",
