@@ -22,6 +22,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "traceId: ids.unsafeTraceId(),"
   },
   {
+    example: "http-server",
+    rule: "1.0 §4.1 the runtime takes the upgrades of its own path and no other",
+    file: "dist/transport/internal/upgrade.js",
+    from: "return query < 0 ? url : url.slice(0, query);",
+    to: 'return "/arcp";'
+  },
+  {
     example: "provisioned-credentials",
     rule: "§9.8.2 the credentials of a job are revoked when it ends",
     file: "dist/runtime/credentials/internal/live.js",
