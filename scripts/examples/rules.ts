@@ -15,6 +15,13 @@ export interface Broken {
 
 export const rules: ReadonlyArray<Broken> = [
   {
+    example: "custom-auth",
+    rule: "§6.1 a credential that was judged and refused is not presented again",
+    file: "dist/client/internal/succession.js",
+    from: "if (error.retryable)",
+    to: "if (true)"
+  },
+  {
     example: "handoff",
     rule: "§11 a job belongs to the trace that its submit names",
     file: "dist/runtime/jobs/Admission.js",
@@ -27,6 +34,13 @@ export const rules: ReadonlyArray<Broken> = [
     file: "dist/transport/internal/upgrade.js",
     from: "return query < 0 ? url : url.slice(0, query);",
     to: 'return "/arcp";'
+  },
+  {
+    example: "jwt-auth",
+    rule: "§6.1 a token that was made for another audience is refused",
+    file: "dist/auth/JwtAuthenticator.js",
+    from: "(options.audience === undefined ? {} : { audience: options.audience })",
+    to: "{}"
   },
   {
     example: "provisioned-credentials",
