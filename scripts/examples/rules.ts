@@ -22,6 +22,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "if (true)"
   },
   {
+    example: "durable-steps",
+    rule: "a step that was recorded does not run again in the next attempt",
+    file: "dist/runtime/jobs/handler/steps.js",
+    from: "recorded.has(name) || live.attempt > 1",
+    to: "recorded.has(name)"
+  },
+  {
     example: "handoff",
     rule: "§11 a job belongs to the trace that its submit names",
     file: "dist/runtime/jobs/Admission.js",
