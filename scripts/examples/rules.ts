@@ -69,5 +69,12 @@ export const rules: ReadonlyArray<Broken> = [
     file: "dist/runtime/log/SessionLog.js",
     from: "this.given += count;",
     to: "this.given += count + 1;"
+  },
+  {
+    example: "two-runtimes",
+    rule: "each runtime of a program builds its concerns anew",
+    file: "dist/runtime/internal/wiring.js",
+    from: "Layer.provideMerge(concerns(options)), Layer.fresh);",
+    to: "Layer.provideMerge(concerns(options)));"
   }
 ]
