@@ -71,6 +71,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "this.given += count + 1;"
   },
   {
+    example: "tracing",
+    rule: "1.0 §10.3 a delegated job is a span below its parent's",
+    file: "dist/runtime/jobs/Delegation.js",
+    from: "{ ...inherited, traceId: parent.live.traceId, parentSpanId: spanId }",
+    to: "inherited"
+  },
+  {
     example: "two-runtimes",
     rule: "each runtime of a program builds its concerns anew",
     file: "dist/runtime/internal/wiring.js",
