@@ -15,6 +15,13 @@ export interface Broken {
 
 export const rules: ReadonlyArray<Broken> = [
   {
+    example: "browser-client",
+    rule: "the client and its WebSocket need no module of Node",
+    file: "dist/transport/WebSocketGlobal.js",
+    from: 'import * as Layer from "effect/Layer";',
+    to: 'import * as Layer from "effect/Layer"; import "node:net";'
+  },
+  {
     example: "custom-auth",
     rule: "§6.1 a credential that was judged and refused is not presented again",
     file: "dist/client/internal/succession.js",
@@ -57,6 +64,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "for (const { held } of [])"
   },
   {
+    example: "quickstart",
+    rule: "§6.3 a session goes on over a new connection",
+    file: "dist/runtime/sessions/internal/resuming.js",
+    from: "isCurrent || isPrevious ? Either.right(known)",
+    to: "false ? Either.right(known)"
+  },
+  {
     example: "stdio",
     rule: "1.0 §4.2 stdout carries frames and nothing else",
     file: "dist/transport/StdioTransport.js",
@@ -69,6 +83,13 @@ export const rules: ReadonlyArray<Broken> = [
     file: "dist/runtime/log/SessionLog.js",
     from: "this.given += count;",
     to: "this.given += count + 1;"
+  },
+  {
+    example: "testing-with-mock-layers",
+    rule: "a concern that is replaced is the one that the runtime uses",
+    file: "dist/runtime/internal/wiring.js",
+    from: "replaced(Accounts.layer, by.budgets)",
+    to: "Accounts.layer"
   },
   {
     example: "tracing",
