@@ -28,6 +28,6 @@ const Main = ArcpRuntime.layer({ name: "child" }).pipe(
   Layer.provide(MemoryStore.layer)
 )
 
-// Its one client is gone when its input ends: then this process ends too.
-const inputEnds = Effect.async<void>((resume) => void process.stdin.once("end", () => resume(Effect.void)))
-NodeRuntime.runMain(Effect.raceFirst(Layer.launch(Main), inputEnds))
+// Its one client is gone when its input is closed: then this process ends too.
+const inputCloses = Effect.async<void>((resume) => void process.stdin.once("close", () => resume(Effect.void)))
+NodeRuntime.runMain(Effect.raceFirst(Layer.launch(Main), inputCloses))
