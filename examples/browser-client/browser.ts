@@ -3,7 +3,7 @@ import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { delimiter, join } from "node:path"
 import { createContext, runInContext } from "node:vm"
-import { Effect } from "effect"
+import { Console, Effect } from "effect"
 import { WebSocket } from "ws"
 
 /** The Chromium that is installed, or that `CHROME_PATH` names. */
@@ -25,7 +25,7 @@ const inChromium = (path: string, url: string, profile: string) =>
       Effect.async<void>((resume) => {
         child.once("exit", () => resume(Effect.void))
         // the whole group: a browser is many processes
-        if (child.exitCode !== null || child.pid === undefined) resume(Effect.void)
+        if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) resume(Effect.void)
         else process.kill(-child.pid, "SIGKILL")
       })
   )
@@ -41,11 +41,19 @@ const inRealm = (script: string, url: string) =>
     runInContext(script, createContext(realm))
   })
 
-/** Runs the page, whose script is this, and says where. */
+/** Runs the page, whose script this is, until the scope ends, and says where. */
 export const open = (url: string, script: string, profile: string) =>
-  Effect.suspend(() => {
+  Effect.gen(function* () {
     const path = chromium()
-    return path === undefined
-      ? Effect.as(inRealm(script, url), "no Chromium is installed: a realm of Node runs the page")
-      : Effect.as(inChromium(path, url, profile), `${path} runs the page`)
+    if (path === undefined) {
+      yield* Console.log("no Chromium is installed: a realm of Node runs the page")
+      return yield* inRealm(script, url)
+    }
+    const browser = yield* inChromium(path, url, profile)
+    yield* Console.log(`${path} runs the page`)
+    const ends = Effect.async<void>((resume) => {
+      for (const event of ["exit", "error"]) browser.once(event, () => resume(Effect.void))
+    })
+    const instead = Effect.zipRight(Console.log("  it cannot: a realm of Node does"), inRealm(script, url))
+    yield* Effect.forkScoped(Effect.zipRight(ends, instead))
   })

@@ -83,7 +83,7 @@ const program = Effect.gen(function* () {
 
   const fs = yield* FileSystem.FileSystem
   const profile = yield* fs.makeTempDirectoryScoped({ prefix: "arcp-browser-" })
-  yield* Console.log(yield* open(`http://127.0.0.1:${port}/?token=page-token`, code, profile))
+  yield* open(`http://127.0.0.1:${port}/?token=page-token`, code, profile)
   const { by, events, result } = yield* Effect.flatMap(Deferred.await(told), Schema.decode(Outcome))
   yield* Console.log(`${by}: ${result.join(", ")}`)
 
