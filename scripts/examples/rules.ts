@@ -22,6 +22,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "Effect.succeed(true)"
   },
   {
+    example: "browser-client",
+    rule: "the client and its WebSocket need no module of Node",
+    file: "dist/transport/WebSocketGlobal.js",
+    from: 'import * as Layer from "effect/Layer";',
+    to: 'import * as Layer from "effect/Layer"; import "node:net";'
+  },
+  {
     example: "cancel",
     rule: "§7.4 a cancelled job ends when its agent has unwound",
     file: "dist/runtime/jobs/Ending.js",
@@ -36,11 +43,39 @@ export const rules: ReadonlyArray<Broken> = [
     to: "BigDecimal.unsafeFromNumber(BigDecimal.unsafeToNumber(a) - BigDecimal.unsafeToNumber(b))"
   },
   {
+    example: "custom-auth",
+    rule: "§6.1 a credential that was judged and refused is not presented again",
+    file: "dist/client/internal/succession.js",
+    from: "if (error.retryable)",
+    to: "if (true)"
+  },
+  {
     example: "delegation",
     rule: "§9.4 a child's lease is within its parent's",
     file: "dist/authority/Delegated.js",
     from: 'if (answer._tag === "NotSubset") {',
     to: "if (false) {"
+  },
+  {
+    example: "durable-steps",
+    rule: "a step that was recorded does not run again in the next attempt",
+    file: "dist/runtime/jobs/handler/steps.js",
+    from: "recorded.has(name) || live.attempt > 1",
+    to: "recorded.has(name)"
+  },
+  {
+    example: "handoff",
+    rule: "§11 a job belongs to the trace that its submit names",
+    file: "dist/runtime/jobs/Admission.js",
+    from: "traceId: trace?.traceId ?? ids.unsafeTraceId(),",
+    to: "traceId: ids.unsafeTraceId(),"
+  },
+  {
+    example: "http-server",
+    rule: "1.0 §4.1 the runtime takes the upgrades of its own path and no other",
+    file: "dist/transport/internal/upgrade.js",
+    from: "return query < 0 ? url : url.slice(0, query);",
+    to: 'return "/arcp";'
   },
   {
     example: "idempotent-retry",
@@ -57,6 +92,13 @@ export const rules: ReadonlyArray<Broken> = [
     to: "const first = Math.max(after, live.trimmedTo) + 2;"
   },
   {
+    example: "jwt-auth",
+    rule: "§6.1 a token that was made for another audience is refused",
+    file: "dist/auth/JwtAuthenticator.js",
+    from: "(options.audience === undefined ? {} : { audience: options.audience })",
+    to: "{}"
+  },
+  {
     example: "lease-violation",
     rule: "§9.3 an operation that the lease does not cover is refused",
     file: "dist/runtime/jobs/LeaseChecks.js",
@@ -71,11 +113,32 @@ export const rules: ReadonlyArray<Broken> = [
     to: "query.statuses.length > 0"
   },
   {
+    example: "provisioned-credentials",
+    rule: "§9.8.2 the credentials of a job are revoked when it ends",
+    file: "dist/runtime/credentials/internal/live.js",
+    from: "for (const { held } of entry.live.values())",
+    to: "for (const { held } of [])"
+  },
+  {
+    example: "quickstart",
+    rule: "§6.3 a session goes on over a new connection",
+    file: "dist/runtime/sessions/internal/resuming.js",
+    from: "isCurrent || isPrevious ? Either.right(known)",
+    to: "false ? Either.right(known)"
+  },
+  {
     example: "resumability",
     rule: "§6.3 a resumed session is sent every event after the last one that its client has seen",
     file: "dist/runtime/sessions/internal/opening.js",
     from: "{ connection, peer, cursor, token, tokenHash }",
     to: "{ connection, peer, cursor: cursor + 1, token, tokenHash }"
+  },
+  {
+    example: "stdio",
+    rule: "1.0 §4.2 stdout carries frames and nothing else",
+    file: "dist/transport/StdioTransport.js",
+    from: "options.output ?? stdout.take()",
+    to: "options.output ?? process.stdout"
   },
   {
     example: "submit-and-stream",
@@ -85,11 +148,32 @@ export const rules: ReadonlyArray<Broken> = [
     to: "this.given += count + 1;"
   },
   {
+    example: "testing-with-mock-layers",
+    rule: "a concern that is replaced is the one that the runtime uses",
+    file: "dist/runtime/internal/wiring.js",
+    from: "replaced(Accounts.layer, by.budgets)",
+    to: "Accounts.layer"
+  },
+  {
     example: "tools",
     rule: "§9.2 a tool is called where the lease names it",
     file: "dist/runtime/jobs/handler/jobAuthority.js",
     from: '() => check(engine, running, "tool.call", name)',
     to: "() => Either.void"
+  },
+  {
+    example: "tracing",
+    rule: "1.0 §10.3 a delegated job is a span below its parent's",
+    file: "dist/runtime/jobs/Delegation.js",
+    from: "{ ...inherited, traceId: parent.live.traceId, parentSpanId: spanId }",
+    to: "inherited"
+  },
+  {
+    example: "two-runtimes",
+    rule: "each runtime of a program builds its concerns anew",
+    file: "dist/runtime/internal/wiring.js",
+    from: "Layer.provideMerge(concerns(options)), Layer.fresh);",
+    to: "Layer.provideMerge(concerns(options)));"
   },
   {
     example: "typed-client",

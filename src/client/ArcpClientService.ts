@@ -147,6 +147,11 @@ export interface ArcpClientService {
   readonly status: Stream.Stream<ClientStatus>
   /** Waits for a session; fails when there will be none. */
   readonly connected: Effect.Effect<void, ArcpError | ClientError>
+  /** What the runtime calls itself, as of the last welcome (§6.2). It is not proven: only TLS says which host answers. */
+  readonly runtime: Effect.Effect<
+    { readonly name?: string | undefined; readonly version?: string | undefined },
+    ArcpError | ClientError
+  >
   /** The runtime's agents, as of the last welcome. */
   readonly agents: Effect.Effect<
     ReadonlyArray<{

@@ -588,6 +588,31 @@ describe("tokens", () => {
   )
 })
 
+describe("§6.2 what the runtime calls itself", () => {
+  it.scoped("is what the last welcome says, and nothing where that says nothing", () =>
+    Effect.gen(function* () {
+      const arcp = yield* ArcpClient
+      const next = yield* accepting
+      const asked = yield* Effect.fork(arcp.runtime)
+      const first = yield* greet(next, all, { runtime: { name: "one", version: "1" } })
+      expect(yield* Fiber.join(asked)).toEqual({ name: "one", version: "1" })
+      yield* first.close(1001, "bye")
+      const second = yield* greet(next, all, { runtime: { name: "two" } })
+      yield* ticking(
+        arcp.status.pipe(
+          Stream.filter(({ _tag }) => _tag === "Resumed"),
+          Stream.runHead
+        )
+      )
+      expect(yield* arcp.runtime).toEqual({ name: "two" })
+      yield* second.close(1001, "bye")
+      yield* greet(next, all)
+      yield* ticking(Effect.repeat(arcp.runtime, { until: ({ name }) => name === undefined }))
+      expect(yield* arcp.runtime).toEqual({})
+    }).pipe(Effect.provide(clientOf()))
+  )
+})
+
 describe("§6.2 what was not negotiated", () => {
   it.scoped("fails with NotNegotiated and is not sent", () =>
     Effect.gen(function* () {

@@ -82,6 +82,7 @@ export const start = (given: ClientOptions): Effect.Effect<ArcpClientService, ne
       ping: makePing(call, ids, now),
       status: session.status,
       connected: session.connected,
+      runtime: Effect.map(session.connected, () => ({ ...core.terms.runtime })),
       agents: Effect.map(session.connected, () =>
         core.terms.agents.map((agent) => ({ name: agent.name, versions: agent.versions ?? [], default: agent.default }))
       ),

@@ -1,8 +1,10 @@
 /** What the client reads from a welcome about the runtime and the session (ARCP 1.1 §6.2). */
 import { intersect } from "../../protocol/Features.js"
-import type { AgentInfo, Welcome } from "../../protocol/Session.js"
+import type { AgentInfo, Peer, Welcome } from "../../protocol/Session.js"
 
 export interface Terms {
+  /** What the runtime calls itself. */
+  readonly runtime: Peer
   /** The features that both sides have. */
   readonly features: ReadonlySet<string>
   readonly agents: ReadonlyArray<AgentInfo>
@@ -13,6 +15,7 @@ export interface Terms {
 
 /** Before the first welcome. */
 export const noTerms: Terms = {
+  runtime: {},
   features: new Set(),
   agents: [],
   heartbeatMillis: 30_000,
@@ -24,6 +27,7 @@ export const termsOf = (payload: Welcome, wanted: ReadonlyArray<string>, previou
   const offered = payload.capabilities?.features ?? []
   const { heartbeat_interval_sec: heartbeat } = payload
   return {
+    runtime: payload.runtime ?? {},
     features: new Set(intersect(wanted, offered)),
     agents: (payload.capabilities?.agents ?? []).map((agent) => (typeof agent === "string" ? { name: agent } : agent)),
     heartbeatMillis: heartbeat !== undefined && heartbeat > 0 ? heartbeat * 1000 : previous.heartbeatMillis,
