@@ -21,7 +21,7 @@ export interface TraceContext {
   readonly traceId: string
   /** 16 lowercase hex digits. */
   readonly parentSpanId?: string | undefined
-  /** The sampling flag of a `traceparent`; absent where a bare id came. */
+  /** Whether spans of this trace are recorded: the flag of a `traceparent` or of the extension. Absent where neither says so: they are. */
   readonly sampled?: boolean | undefined
   /** The W3C `tracestate`, at most 512 characters. */
   readonly traceState?: string | undefined
@@ -61,33 +61,36 @@ export const parse = (
 
 const stateOf = (
   extensions: Readonly<Record<string, unknown>> | undefined
-): { readonly traceState?: string; readonly parentSpanId?: string } => {
+): { readonly traceState?: string; readonly parentSpanId?: string; readonly sampled?: boolean } => {
   const raw =
     extensions !== undefined && Object.hasOwn(extensions, traceContextExtension)
       ? extensions[traceContextExtension]
       : undefined
   if (typeof raw !== "object" || raw === null) return {}
-  const { parent_span_id, tracestate } = raw as { readonly [key: string]: unknown }
+  const { parent_span_id, sampled, tracestate } = raw as { readonly [key: string]: unknown }
   return {
     ...(typeof tracestate === "string" && tracestate.length <= 512 ? { traceState: tracestate } : {}),
     ...(typeof parent_span_id === "string" && /^(?!0{16})[0-9a-f]{16}$/.test(parent_span_id)
       ? { parentSpanId: parent_span_id }
-      : {})
+      : {}),
+    ...(typeof sampled === "boolean" ? { sampled } : {})
   }
 }
 
 /**
- * The `extensions` that forward a trace's `tracestate` and calling span, or undefined where there is nothing to forward.
+ * The `extensions` that forward a trace's `tracestate`, its calling span, and that it is not sampled; undefined where there is nothing to
+ * forward.
  *
  * @since 0.1.0
  * @category encoding
  */
 export const toExtensions = (trace: TraceContext): Readonly<Record<string, unknown>> | undefined =>
-  trace.traceState === undefined && trace.parentSpanId === undefined
+  trace.traceState === undefined && trace.parentSpanId === undefined && trace.sampled !== false
     ? undefined
     : {
         [traceContextExtension]: {
           ...(trace.traceState === undefined ? {} : { tracestate: trace.traceState }),
-          ...(trace.parentSpanId === undefined ? {} : { parent_span_id: trace.parentSpanId })
+          ...(trace.parentSpanId === undefined ? {} : { parent_span_id: trace.parentSpanId }),
+          ...(trace.sampled === false ? { sampled: false } : {})
         }
       }

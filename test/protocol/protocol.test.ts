@@ -438,6 +438,14 @@ describe("§11 traces", () => {
     expect(read).toEqual({ traceId: id, traceState: "a=1", parentSpanId: "00f067aa0ba902b7" })
     expect(Trace.toExtensions(read)).toEqual(extensions)
     expect(Trace.toExtensions({ traceId: id })).toBeUndefined()
+    // Recorded is what a trace is unless somebody says that it is not.
+    expect(Trace.toExtensions({ traceId: id, sampled: true })).toBeUndefined()
+    const unsampled = Trace.toExtensions({ traceId: id, sampled: false })
+    expect(Either.getOrThrow(Trace.parse(id, unsampled))).toEqual({ traceId: id, sampled: false })
+    expect(Either.getOrThrow(Trace.parse(`00-${id}-00f067aa0ba902b7-01`, unsampled))).toMatchObject({ sampled: true })
+    expect(Either.getOrThrow(Trace.parse(id, { [Trace.traceContextExtension]: { sampled: "no" } }))).toEqual({
+      traceId: id
+    })
   })
 })
 

@@ -66,6 +66,23 @@ describe("§11 traces", () => {
     })
   )
 
+  it.scopedLive("the parent of a job's span says whether its trace is sampled, also where no traceparent came", () =>
+    Effect.gen(function* () {
+      const { layer, spans } = yield* recording
+      yield* Effect.gen(function* () {
+        const peer = yield* hello()
+        for (const sampled of [false, true]) {
+          const extensions = { "x-vendor.opentelemetry.tracecontext": { sampled } }
+          const id = yield* peer.send("job.submit", { agent: "payer" }, { trace_id: traceId, extensions })
+          const accepted = yield* peer.reply(id)
+          yield* peer.terminal(accepted.job_id!)
+        }
+      }).pipe(Effect.provide(Layer.provide(world({ agents }), layer)))
+      const parents = spans.filter((span) => span.name === "arcp.job").map((span) => Option.getOrThrow(span.parent))
+      expect(parents.map(({ sampled }) => sampled)).toEqual([false, true])
+    })
+  )
+
   it.scopedLive("a child's parent is the span of the handler that delegates it, unless that is of another trace", () =>
     Effect.gen(function* () {
       const { layer, spans } = yield* recording

@@ -245,9 +245,9 @@ describe("effect-arcp/transport", () => {
     const visit = (file: string): void => {
       if (seen.has(file)) return
       seen.add(file)
-      for (const [, from] of readFileSync(file, "utf8").matchAll(
-        /^(?:import|export)\s(?!type\s)[^"]*?from "([^"]+)"/gm
-      )) {
+      for (const [, from] of readFileSync(file, "utf8")
+        .replace(/\/\*[\s\S]*?\*\//g, "")
+        .matchAll(/^(?:import|export)\s(?!type\s)[^"]*?from "([^"]+)"/gm)) {
         if (from!.startsWith(".")) {
           const target = resolve(dirname(file), from!.replace(/\.js$/, ".ts"))
           expect(existsSync(target)).toBe(true)

@@ -53,7 +53,12 @@ const readSubmit = (agent: string | AnySpec, options: SubmitOptions) => {
     trace:
       trace === undefined
         ? undefined
-        : { traceId: trace.traceId, parentSpanId: trace.parentSpanId, traceState: trace.traceState }
+        : {
+            traceId: trace.traceId,
+            parentSpanId: trace.parentSpanId,
+            sampled: trace.sampled,
+            traceState: trace.traceState
+          }
   }
 }
 
@@ -87,7 +92,7 @@ const currentTrace: Effect.Effect<TraceContext | undefined> = Effect.map(
     onNone: () => undefined,
     onSome: (span) =>
       /^[0-9a-f]{32}$/.test(span.traceId) && /^[0-9a-f]{16}$/.test(span.spanId)
-        ? { traceId: span.traceId, parentSpanId: span.spanId }
+        ? { traceId: span.traceId, parentSpanId: span.spanId, sampled: span.sampled }
         : undefined
   })
 )
