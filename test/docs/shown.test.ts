@@ -96,10 +96,10 @@ describe("the reader of pages", () => {
   })
 
   it("finds links that lead nowhere", () => {
-    const page = "# A title: of `x`\n\n[a](README.md) [b](#a-title-of-x) [c](no.md) [d](#nowhere) [e](https://x.y/z)\n"
+    const page = "# A title: of `x`\n\n[a](gone.md) [b](#a-title-of-x) [c](no.md) [d](#nowhere) [e](https://x.y/z)\n"
     expect(anchorsOf(page)).toEqual(new Set(["a-title-of-x"]))
     expect(brokenLinks("docs/x.md", page.replace("#a-title-of-x", "../README.md"))).toEqual([
-      "docs/x.md: README.md does not exist",
+      "docs/x.md: gone.md does not exist",
       "docs/x.md: no.md does not exist",
       expect.stringContaining("docs/x.md: #nowhere")
     ])

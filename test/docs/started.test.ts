@@ -9,8 +9,7 @@ import ts from "typescript"
 import { ended, filesOf, freePort, installed, manifest, start } from "./installed.js"
 import { blocksOf } from "./pages.js"
 
-const path = "docs/getting-started.md"
-const page = readFileSync(path, "utf8")
+const page = readFileSync("docs/getting-started.md", "utf8")
 const files = filesOf(page)
 
 /** What the page says that a program prints. */
@@ -43,7 +42,7 @@ const installs = new Map(
   [...page.matchAll(/(@?[a-z][a-z0-9/-]*)@(\^[0-9.]+)/g)].map(([, name = "", range = ""]) => [name, range])
 )
 
-describe(path, () => {
+describe("docs/getting-started.md", () => {
   it("names the ranges of package.json", () => {
     const named = Object.entries(manifest.peerDependencies ?? {})
     expect(named.length).toBeGreaterThan(5)
@@ -51,12 +50,11 @@ describe(path, () => {
   })
 
   it("has files whose first line is their name", () => {
-    for (const [name, text] of files) if (name.endsWith(".ts")) expect(text.split("\n")[0]).toBe(`// ${name}`)
+    const named = [...files].filter(([name]) => name.endsWith(".ts"))
+    expect(named.map(([, text]) => text.split("\n")[0])).toEqual(named.map(([name]) => `// ${name}`))
   })
 
-  it("its files compile; the host serves, the client and the test print what the page says", {
-    timeout: 300_000
-  }, async () => {
+  it("its files compile; the host serves, the client and the test print what the page says", async () => {
     const port = await freePort()
     const folder = installed(files, port)
     expect(problems(folder)).toEqual([])
@@ -79,5 +77,5 @@ describe(path, () => {
     const tested = await ended(start(folder, ["node_modules/vitest/vitest.mjs", "run"]))
     expect(tested.out).toMatch(/Tests +2 passed/)
     expect(tested.code).toBe(0)
-  })
+  }, 300_000)
 })
