@@ -34,7 +34,7 @@ export const installed = (files: ReadonlyMap<string, string>, port: number): str
   for (const [name, text] of files) {
     writeFileSync(
       join(folder, name),
-      text.replace(/(:|port: )7777\b/g, (_, before: string) => `${before}${port}`)
+      text.replace(/(:|port: |listen\()7777\b/g, (_, before: string) => `${before}${port}`)
     )
   }
   if (!files.has("package.json")) writeFileSync(join(folder, "package.json"), '{"type": "module"}')
