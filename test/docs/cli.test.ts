@@ -59,6 +59,7 @@ const run = (text: string) =>
 const spelled = (text: string): string =>
   text
     .replace(/^job_[0-9A-Z]{26}/gm, "JOB")
+    .replace(/is given: [a-z-]+(?:, [a-z-]+)+$/m, "is given: NAMES")
     .replace(/fs\.read \/\S+\/\*\*/, "fs.read FOLDER/**")
     .replace(/127\.0\.0\.1:\d+/, "127.0.0.1:7777")
 
