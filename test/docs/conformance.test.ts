@@ -1,6 +1,7 @@
 /** Pages name the tests that show what they promise: each file exists, and has each title that is quoted from it. */
 import { describe, expect, it } from "@effect/vitest"
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs"
+import { version } from "../../src/protocol/Envelope.js"
 
 const page = readFileSync("docs/conformance.md", "utf8")
 
@@ -61,6 +62,29 @@ describe("docs/conformance.md", () => {
   it("has no row twice", () => {
     const rules = rows.map(({ rule }) => rule)
     expect(rules.filter((rule, i) => rules.indexOf(rule) !== i)).toEqual([])
+  })
+})
+
+describe("CONFORMANCE.md", () => {
+  it("has the version of the protocol, and the sums of docs/conformance.md", () => {
+    const sums = readFileSync("CONFORMANCE.md", "utf8")
+    expect(sums).toContain(`**${version}**`)
+    const rowsUnder = (heading: string) =>
+      page
+        .split(`\n## ${heading}\n`)[1]!
+        .split("\n## ")[0]!
+        .match(/^\| .* \|$/gm)!.length - 2
+    const [deferred, beyond] = [rowsUnder("Deferred"), rowsUnder("Beyond the specification")]
+    const last = rows.slice(-(deferred + beyond))
+    const shown = rows.filter((row) => !last.includes(row) && /`(?:test|src|scripts)\//.test(row.shown)).length
+    const rules = rows.length - last.length
+    expect(Array.from(sums.matchAll(/^\| .* \| (\d+) \|$/gm), ([, sum]) => Number(sum))).toEqual([
+      rules,
+      shown,
+      rules - shown,
+      deferred,
+      beyond
+    ])
   })
 })
 

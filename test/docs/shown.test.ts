@@ -16,11 +16,14 @@ describe("pages", () => {
       ...modules,
       { name: "good.md", text: 'import { Agent } from "effect-arcp/agent"\nconst a: unknown = Agent\n' },
       { name: "bad.md", text: "const a: number = 1\nconst b: string = a\n" },
-      { name: "missing.md", text: 'import { NoSuch } from "effect-arcp/agent"\n' }
+      { name: "missing.md", text: 'import { NoSuch } from "effect-arcp/agent"\n' },
+      { name: "files.md:1", text: "export const a = 1\n", file: "shown-files/a.ts" },
+      { name: "files.md:2", text: 'import { a } from "./a.js"\nconst b: string = a\n', file: "shown-files/b.ts" }
     ])
     expect(found).toEqual([
       expect.stringMatching(/^bad\.md: Type 'number' .*\n {2}in: const b: string = a$/),
-      expect.stringMatching(/^missing\.md: .*NoSuch/)
+      expect.stringMatching(/^missing\.md: .*NoSuch/),
+      expect.stringMatching(/^files\.md:2: Type 'number' .*\n {2}in: const b: string = a$/)
     ])
   })
 
@@ -54,10 +57,11 @@ describe("the reader of pages", () => {
   const fence = "```"
 
   it("takes a page's blocks together, and others alone", () => {
-    const page = `<!-- ts\nhidden()\n-->\n${fence}ts\nconst a = 1\n${fence}\n${fence}sh\nls\n${fence}\n${fence}ts alone\nb()\n${fence}\n${fence}ts\na\n${fence}\n`
+    const page = `<!-- ts\nhidden()\n-->\n${fence}ts\nconst a = 1\n${fence}\n${fence}sh\nls\n${fence}\n${fence}ts alone\nb()\n${fence}\n${fence}ts\na\n${fence}\n${fence}ts file c.ts\nc()\n${fence}\n`
     expect(shownBy("p.md", page)).toEqual([
       { name: "p.md", text: "hidden()\n\nconst a = 1\n\na\n" },
-      { name: "p.md:3", text: "b()\n" }
+      { name: "p.md:3", text: "b()\n" },
+      { name: "p.md:5", text: "c()\n", file: "shown-p-md/c.ts" }
     ])
     expect(() => shownBy("p.md", `${fence}ts ignore\n${fence}\n`)).toThrow("and not ignore")
   })
@@ -94,10 +98,10 @@ describe("the reader of pages", () => {
   })
 
   it("finds links that lead nowhere", () => {
-    const page = "# A title: of `x`\n\n[a](README.md) [b](#a-title-of-x) [c](no.md) [d](#nowhere) [e](https://x.y/z)\n"
+    const page = "# A title: of `x`\n\n[a](gone.md) [b](#a-title-of-x) [c](no.md) [d](#nowhere) [e](https://x.y/z)\n"
     expect(anchorsOf(page)).toEqual(new Set(["a-title-of-x"]))
     expect(brokenLinks("docs/x.md", page.replace("#a-title-of-x", "../README.md"))).toEqual([
-      "docs/x.md: README.md does not exist",
+      "docs/x.md: gone.md does not exist",
       "docs/x.md: no.md does not exist",
       expect.stringContaining("docs/x.md: #nowhere")
     ])

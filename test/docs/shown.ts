@@ -2,13 +2,13 @@
  * The code of pages: compiled, and run where it is a program.
  *
  * A block of `ts` is part of its page's program, which is all such blocks in their order, after what the page has in comments that begin
- * with `<!-- ts` (imports that a reader need not see again). `ts alone` is a module by itself, and `ts run`
- * one that ends with `NodeRuntime.runMain(…)` and is run. What such a program prints may follow in a block of `text printed`, and the
+ * with `<!-- ts` (imports that a reader need not see again). `ts alone` is a module by itself, `ts file NAME` one that the page's other
+ * files import by its name, and `ts run` one that ends with `NodeRuntime.runMain(…)` and is run. What such a program prints may follow in a block of `text printed`, and the
  * frames that pass between its client and its runtime in one or more blocks of `jsonc frames`, all of them or those of the types that
  * the block names (`job.event/log` for the events of a kind). Both are compared with what really happens; `npm run docs:write` writes them.
  */
 import { mkdirSync, rmSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { Clock, Console, Effect } from "effect"
 import ts from "typescript"
 import { FaultyTransport } from "../../src/testing/index.js"
@@ -21,6 +21,8 @@ export interface Shown {
   readonly text: string
   /** Only where it is run. */
   readonly block?: Block
+  /** Only where other modules of its page import it: its page's folder and its name. */
+  readonly file?: string
 }
 
 /** The modules of a page. */
@@ -29,12 +31,14 @@ export const shownBy = (path: string, page: string): ReadonlyArray<Shown> => {
   const modules: Array<Shown> = []
   for (const [i, block] of blocksOf(page).entries()) {
     if (block.language !== "ts") continue
-    const [mode] = block.words
+    const [mode, file] = block.words
     const name = `${path}:${i + 1}`
     if (mode === undefined) together.push(block.text)
     else if (mode === "alone") modules.push({ name, text: block.text })
     else if (mode === "run") modules.push({ name, text: block.text, block })
-    else throw new Error(`${name}: a block of ts is alone, run or part of its page, and not ${mode}`)
+    else if (mode === "file")
+      modules.push({ name, text: block.text, file: `shown-${path.replace(/\W/g, "-")}/${file}` })
+    else throw new Error(`${name}: a block of ts is alone, file, run or part of its page, and not ${mode}`)
   }
   return [
     ...(together.length === 0 ? [] : [{ name: path, text: [...hiddenIn(page), ...together].join("\n") }]),
@@ -53,9 +57,12 @@ export const problemsOf = (modules: ReadonlyArray<Shown>): ReadonlyArray<string>
   // What a snippet defines is for its reader.
   const options = { ...config.options, noUnusedLocals: false, noUnusedParameters: false }
   const host = ts.createCompilerHost(options)
-  const { fileExists, getSourceFile } = host
+  const { directoryExists, fileExists, getSourceFile } = host
   // Beside the examples, which pages may import.
-  const files = new Map(modules.map((shown, i) => [join(process.cwd(), `examples/shown-${i}.ts`), shown]))
+  const at = (shown: Shown, i: number) => join(process.cwd(), "examples", shown.file ?? `shown-${i}.ts`)
+  const files = new Map(modules.map((shown, i) => [at(shown, i), shown]))
+  const folders = new Set([...files.keys()].map((path) => dirname(path)))
+  host.directoryExists = (path) => folders.has(path) || directoryExists?.(path) !== false
   host.fileExists = (path) => files.has(path) || fileExists(path)
   host.getSourceFile = (path, ...rest) => {
     const shown = files.get(path)

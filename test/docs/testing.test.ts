@@ -10,8 +10,8 @@ const strangers = (page: string, program: string): ReadonlyArray<string> =>
     .map(([, block = ""]) => block)
     .filter((block) => !program.includes(block))
 
-describe("docs/guides/testing.md", () => {
-  const page = read("docs/guides/testing.md")
+describe("docs/testing.md", () => {
+  const page = read("docs/testing.md")
   const example = read("examples/testing-with-mock-layers.ts")
 
   it("shows code of examples/testing-with-mock-layers.ts only", () => {

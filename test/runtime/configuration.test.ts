@@ -221,7 +221,7 @@ describe("keys of the configuration", () => {
 })
 
 describe("the guide", () => {
-  const guide = readFileSync(new URL("../../docs/guides/configuration.md", import.meta.url), "utf8")
+  const guide = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8")
 
   it("lists every key", () => {
     for (const [name, part] of Object.entries(parts)) {
