@@ -39,7 +39,7 @@ const kilobytes = (text: string): number => gzipSync(text).length / 1000
 const browser = `
 import { WebSocket } from "ws"
 const out = { textContent: "" }
-process.on("exit", () => process.stdout.write(out.textContent))
+process.once("exit", () => process.stdout.write(out.textContent))
 globalThis.WebSocket = WebSocket
 globalThis.document = { querySelector: () => out }
 globalThis.fetch = async () => new Response("secret")
