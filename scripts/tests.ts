@@ -28,12 +28,15 @@ const slow = [
   "docs/nginx",
   "docs/started",
   "model/model",
+  "runtime/backPressure",
   "runtime/credentialSafety",
   "runtime/delegationTrees",
   "runtime/historyOrder",
   "runtime/memory",
   "runtime/reverts",
+  "runtime/sessionView",
   "scripts/paths",
+  "store/upgrade",
   "transport/StdioTransport",
   "transport/children"
 ].map((name) => `test/${name}.test.ts`)
