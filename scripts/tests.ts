@@ -54,7 +54,6 @@ const quick = [
   "test/runtime/delegation.test.ts",
   "test/runtime/jobs.test.ts",
   "test/runtime/leases.test.ts",
-  "test/store/suite.test.ts",
   "test/transport/MemoryTransport.test.ts"
 ]
 

@@ -1,5 +1,5 @@
 /** The README as a reader follows it: its host, its client and its test run as they stand, in a folder of their own. */
-import { describe, expect, it } from "@effect/vitest"
+import { describe, expect, it } from "@ffect/vitest"
 import { readFileSync } from "node:fs"
 import { ended, filesOf, freePort, installed, start } from "./installed.js"
 
@@ -21,7 +21,7 @@ describe("README.md", () => {
       expect([client.code, client.err]).toEqual([0, ""])
       const kinds = ["status", "progress", "tool_call", "tool_result", "metric", "metric"]
       const events = kinds.map((kind, i) => `${i + 1} ${kind}\n`).join("")
-      expect(client.out).toBe(`${events}{ summary: '// host.ts\\nimport { FileSystem } from "@e' }\n`)
+      expect(client.out).toBe(`${events}{ summary: '// host.ts\\nimport { FileSystem } from "@' }\n`)
     } finally {
       host.kill("SIGTERM")
     }
