@@ -1,5 +1,5 @@
 /** The README as a reader follows it: its host, its client and its test run as they stand, in a folder of their own. */
-import { describe, expect, it } from "@ffect/vitest"
+import { describe, expect, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import { ended, filesOf, freePort, installed, start } from "./installed.js"
 
