@@ -35,6 +35,7 @@ const slow = [
   "runtime/historyOrder",
   "runtime/hostileValues",
   "runtime/memory",
+  "runtime/regressions",
   "runtime/reverts",
   "runtime/sessionView",
   "scripts/paths",

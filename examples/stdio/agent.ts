@@ -23,11 +23,9 @@ const WordsLive = Words.toLayer(({ text }) =>
 
 const Main = ArcpRuntime.layer({ name: "child" }).pipe(
   Layer.provide(WordsLive),
-  Layer.provide(StdioTransport.layerServer()),
   Layer.provide(Authenticator.layerBearerConfig()), // the variable ARCP_TOKENS, which the parent sets
   Layer.provide(MemoryStore.layer)
 )
 
-// Its one client is gone when its input is closed: then this process ends too.
-const inputCloses = Effect.async<void>((resume) => void process.stdin.once("close", () => resume(Effect.void)))
-NodeRuntime.runMain(Effect.raceFirst(Layer.launch(Main), inputCloses))
+// Its one client is at the other end; when it has gone, this process ends too.
+NodeRuntime.runMain(StdioTransport.launch(Main))

@@ -213,7 +213,7 @@ const reason = (error: unknown): string =>
   error instanceof jose.errors.JWTExpired
     ? "has expired"
     : error instanceof jose.errors.JWTClaimValidationFailed
-      ? `has a ${error.claim} that is missing or not accepted`
+      ? `has no ${error.claim} that is accepted`
       : error instanceof jose.errors.JOSEAlgNotAllowed || error instanceof jose.errors.JOSENotSupported
         ? "has an algorithm that is not accepted"
         : error instanceof jose.errors.JWKSNoMatchingKey || error instanceof jose.errors.JWKSMultipleMatchingKeys

@@ -3,14 +3,11 @@ import * as Command from "@effect/cli/Command"
 import * as Options from "@effect/cli/Options"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
-import * as Context from "effect/Context"
-import * as Deferred from "effect/Deferred"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import * as Stream from "effect/Stream"
 import { anonymous, Authenticator, type AuthenticatorService, bearer } from "../auth/Authenticator.js"
 import { Ids } from "../protocol/Ids.js"
 import * as Text from "../protocol/Text.js"
@@ -100,16 +97,6 @@ export const serveOptions = {
   demo: Options.boolean("demo").pipe(Options.withDescription("host the demo agents, also beside --agents")),
   logLevel
 }
-
-/** The same server, telling when its connections have ended. */
-const untilGone = (server: Layer.Layer<Server>, gone: Deferred.Deferred<void>): Layer.Layer<Server> =>
-  Layer.map(server, (context) => {
-    const inner = Context.get(context, Server)
-    return Context.make(Server, {
-      ...inner,
-      connections: Stream.ensuring(inner.connections, Deferred.succeed(gone, undefined))
-    })
-  })
 
 const listen = (options: LayerOptions) =>
   Layer.unwrapEffect(Effect.map(webSocket, ({ WebSocketServer }) => WebSocketServer.layer(options)))
@@ -201,8 +188,6 @@ export const serve = Command.make("serve", serveOptions, (args) =>
       ...(tokens.size === 0 ? [] : [bearer(tokens)]),
       ...(args.anonymous ? [anonymous] : [])
     ]
-    const gone = yield* Deferred.make<void>()
-    const server = args.stdio ? untilGone(StdioTransport.layerServer(), gone) : listen({ host, port, path })
     const store = Option.match(args.store, {
       onNone: () => MemoryStore.layer,
       onSome: (filename) =>
@@ -213,11 +198,13 @@ export const serve = Command.make("serve", serveOptions, (args) =>
       Layer.provide(hosting(agents)),
       Layer.provide(Layer.provide(Authenticator.layerFirstOf(ways), Ids.layer)),
       Layer.provide(store),
-      Layer.provide(server),
       Layer.provide(LeasePolicy.layer({ allowed: policy.allowed }))
     )
     // With --stdio the program ends with its one client.
-    return yield* Effect.raceFirst(Layer.launch(runtime), Deferred.await(gone)).pipe(
+    const serving = args.stdio
+      ? StdioTransport.launch(runtime)
+      : Layer.launch(Layer.provide(runtime, listen({ host, port, path })))
+    return yield* serving.pipe(
       Effect.mapError((error) =>
         error instanceof Exit
           ? error

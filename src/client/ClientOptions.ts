@@ -50,8 +50,8 @@ export interface ClientOptions {
   /** The longest wait between reconnects. Default 10 seconds. */
   readonly maxBackoff?: Duration.DurationInput | undefined
   /**
-   * Connections in a row that bring nothing before the client ends for good: that fail, or end after their welcome without an event,
-   * an answer, or ten seconds of life. Default: no limit.
+   * How often in a row it connects again before it ends for good, where a connection brings nothing: it fails, or ends after its welcome
+   * without an event, an answer, or ten seconds of life. 0: it does not connect again. Default: no limit.
    */
   readonly maxAttempts?: number | undefined
   /**

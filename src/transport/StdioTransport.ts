@@ -13,8 +13,10 @@
  * A server on the process's own stdout takes it from everything else in the process: see {@link takeStdout}.
  */
 import type { Readable, Writable } from "node:stream"
+import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { check as checkOptions, timerMillis } from "../protocol/Options.js"
@@ -133,21 +135,8 @@ export interface ServerOptions extends StreamOptions, Partial<Streams> {}
  */
 export const takeStdout: Effect.Effect<Writable> = Effect.sync(stdout.take)
 
-/**
- * A server of exactly one connection, which is there from the start. Its `connections` ends when that connection has ended:
- * then the process has nothing left to do.
- *
- * @example
- * ```ts
- * import { StdioTransport } from "effect-arcp/transport/stdio"
- *
- * const Listen = StdioTransport.layerServer() // process.stdin and process.stdout
- * ```
- *
- * @since 0.1.0
- * @category layers
- */
-export const layerServer = (options: ServerOptions = {}): Layer.Layer<Server> =>
+/** The server of one connection; `onGone` is called when that has ended. */
+const serverOf = (options: ServerOptions, onGone: () => void): Layer.Layer<Server> =>
   Layer.scoped(
     Server,
     Effect.gen(function* () {
@@ -159,7 +148,10 @@ export const layerServer = (options: ServerOptions = {}): Layer.Layer<Server> =>
             options
           )
           acceptor.accept(endpoint)
-          endpoint.onEnd(() => acceptor.stop())
+          endpoint.onEnd(() => {
+            acceptor.stop()
+            onGone()
+          })
         }),
         () => acceptor.shutdown
       )
@@ -171,6 +163,59 @@ export const layerServer = (options: ServerOptions = {}): Layer.Layer<Server> =>
       }
     })
   )
+
+/**
+ * A server of exactly one connection, which is there from the start. Its `connections` ends when that connection has ended:
+ * then the process has nothing left to do. {@link launch} serves until then; with `Layer.launch` the process stays.
+ *
+ * @example
+ * ```ts
+ * import { StdioTransport } from "effect-arcp/transport/stdio"
+ *
+ * const Listen = StdioTransport.layerServer() // process.stdin and process.stdout
+ * ```
+ *
+ * @since 0.1.0
+ * @category layers
+ */
+export const layerServer = (options: ServerOptions = {}): Layer.Layer<Server> => serverOf(options, () => {})
+
+/**
+ * Serves the one client at the other end of stdin and stdout, and ends when it has gone: launches a layer that needs a server with
+ * {@link layerServer}. When the connection has ended, the layer is released as at any end: jobs get the runtime's `drainTime`.
+ *
+ * @example
+ * ```ts
+ * import { NodeRuntime } from "@effect/platform-node"
+ * import { Effect, Layer } from "effect"
+ * import { Agent } from "effect-arcp/agent"
+ * import { Authenticator } from "effect-arcp/auth"
+ * import { ArcpRuntime } from "effect-arcp/runtime"
+ * import { MemoryStore } from "effect-arcp/store"
+ * import { StdioTransport } from "effect-arcp/transport/stdio"
+ *
+ * const EchoLive = Agent.untyped("echo", (input) => Effect.succeed(input))
+ *
+ * const Main = ArcpRuntime.layer().pipe(
+ *   Layer.provide(EchoLive),
+ *   Layer.provide(Authenticator.layerAnonymous),
+ *   Layer.provide(MemoryStore.layer)
+ * )
+ *
+ * NodeRuntime.runMain(StdioTransport.launch(Main))
+ * ```
+ *
+ * @since 0.2.0
+ * @category functions
+ */
+export const launch = <A, E, R>(
+  runtime: Layer.Layer<A, E, R>,
+  options: ServerOptions = {}
+): Effect.Effect<void, E, Exclude<R, Server>> =>
+  Effect.flatMap(Deferred.make<void>(), (gone) => {
+    const server = serverOf(options, () => Deferred.unsafeDone(gone, Exit.void))
+    return Effect.raceFirst(Layer.launch(Layer.provide(runtime, server)), Deferred.await(gone))
+  })
 
 const spawnError = (command: string, cause: NodeJS.ErrnoException): TransportError =>
   new TransportError({

@@ -1,7 +1,7 @@
 /** What `arcp serve` lets jobs do. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { readFileSync, realpathSync, writeFileSync } from "node:fs"
+import { realpathSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { arcp, programs, type Served, serve } from "./processes.js"
 import { scratch } from "../support/scratch.js"
@@ -169,33 +169,6 @@ describe("arcp serve: what jobs may be granted", () => {
         })
         for (const capability of ["fs.read", "model.use", "net.fetch"]) {
           expect(ran.err).toContain(`the runtime narrowed the lease: ${capability}:`)
-        }
-      }),
-    120_000
-  )
-
-  it.scopedLive(
-    "the README's commands do as they are written",
-    () =>
-      Effect.gen(function* () {
-        const [, block] = /## The `arcp` program\n\n```sh\n(.*?)```/s.exec(readFileSync("README.md", "utf8"))!
-        // Each is run as it stands but for the port, which is a free one.
-        const commands = [...block!.matchAll(/^(?:([A-Z_]+)=(\S+) )?node dist\/cli\/bin\.js (.*)$/gm)].map(
-          ([, name, value, rest]) => ({
-            env: name === undefined ? {} : { [name]: value! },
-            args: [...rest!.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!)
-          })
-        )
-        const [first, ...others] = commands
-        expect(first!.args[0]).toBe("serve")
-        const store = first!.args.map((arg) => (arg.endsWith(".db") ? join(folder, arg) : arg))
-        const { url } = yield* serve(store.slice(1), first!.env)
-        const [, exported, secret] = /^export ([A-Z_]+)=(\S+)/m.exec(block!)!
-        expect(others.map(({ args }) => args[0])).toEqual(["submit", "submit", "version"])
-        for (const { args } of others) {
-          const to = args[0] === "submit" ? [args[0], "--url", url, ...args.slice(1)] : args
-          const ran = yield* arcp(to, { [exported!]: secret! })
-          expect([args, ran.code, ran.err.includes("narrowed")]).toEqual([args, 0, false])
         }
       }),
     120_000

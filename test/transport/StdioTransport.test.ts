@@ -153,6 +153,26 @@ describe("stdio, the child's side", () => {
     })
   )
 
+  it.scopedLive("§4 launch serves until its client has gone, then releases what it serves with", () =>
+    Effect.gen(function* () {
+      const [input, output] = [new PassThrough(), new PassThrough()]
+      const order: Array<string> = []
+      const note = (text: string) => Effect.sync(() => void order.push(text))
+      const serving = Layer.scopedDiscard(
+        Effect.gen(function* () {
+          yield* Effect.acquireRelease(note("serves"), () => note("released"))
+          const connection = yield* accept
+          yield* Effect.forkScoped(Stream.runForEach(connection.inbound, (frame) => note(String(frame))))
+        })
+      )
+      const launched = yield* Effect.fork(StdioTransport.launch(serving, { input, output }))
+      input.write('{"a":1}\n{"b":2}\n')
+      input.end()
+      yield* Fiber.join(launched)
+      expect(order).toEqual(["serves", '{"a":1}', '{"b":2}', "released"])
+    })
+  )
+
   it.scopedLive("§4 a broken pipe ends the connection and nothing else", () =>
     Effect.gen(function* () {
       const input = new PassThrough()
