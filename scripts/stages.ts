@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
+import { delimiter } from "node:path"
 import { fileURLToPath } from "node:url"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
@@ -20,14 +21,14 @@ const { scripts } = JSON.parse(readFileSync(`${root}/package.json`, "utf8")) as 
 }
 const build = "npm run build && "
 
-/** The arguments of npm that run a script, or what it does after its build. */
-const commandOf = (name: string): ReadonlyArray<string> => {
+/** The shell's command that runs a script, or what the script does after its build. */
+const commandOf = (name: string): string => {
   const script = name.startsWith("!") ? name.slice(1) : name
   const command = scripts[script]
   if (command === undefined) throw new Error(`there is no script ${script} in package.json`)
-  if (script === name) return ["run", "--silent", script]
+  if (script === name) return `npm run --silent ${script}`
   if (!command.startsWith(build)) throw new Error(`${script} does not begin with a build`)
-  return ["exec", "--call", command.slice(build.length)]
+  return command.slice(build.length)
 }
 const commands = new Map(lanes.flat().map((name) => [name, commandOf(name)]))
 
@@ -51,8 +52,10 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, stop)
 const run = (script: string): Promise<void> =>
   new Promise((resolve) => {
     const started = performance.now()
-    const child = spawn("npm", [...commands.get(script)!], {
+    const child = spawn(commands.get(script)!, {
       cwd: root,
+      env: { ...process.env, PATH: `${root}/node_modules/.bin${delimiter}${process.env["PATH"]}` },
+      shell: true,
       detached: true,
       stdio: ["ignore", "pipe", "pipe"]
     })
