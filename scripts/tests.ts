@@ -1,5 +1,5 @@
 /**
- * Runs parts of the tests: `tsx scripts/tests.ts unit`, `slow` or `quick`. What follows goes to vitest. `npx vitest run test/a.test.ts` runs
+ * Runs parts of the tests: `tsx scripts/tests.ts unit`, `slow`, `alone` or `quick`. What follows goes to vitest. `npx vitest run test/a.test.ts` runs
  * one file, whichever part it is of.
  */
 import { spawnSync } from "node:child_process"
@@ -14,7 +14,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
  */
 const slow = [
   "agent/GuardedFileSystem.races",
-  "attack/attack",
+  "agent/fileRaces",
   "cli/endings",
   "cli/modules",
   "cli/peers",
@@ -32,6 +32,7 @@ const slow = [
   "runtime/backPressure",
   "runtime/credentialSafety",
   "runtime/delegationTrees",
+  "runtime/frameBytes",
   "runtime/historyOrder",
   "runtime/hostileValues",
   "runtime/memory",
@@ -42,8 +43,12 @@ const slow = [
   "store/artifacts",
   "store/upgrade",
   "transport/StdioTransport",
+  "transport/WebSocket",
   "transport/children"
 ].map((name) => `test/${name}.test.ts`)
+
+/** Attacks have bounds in seconds, and start many processes: nothing else runs beside them. */
+const alone = ["test/attack/attack.test.ts"]
 
 /** What a change of the protocol, of a lease or of a job's life breaks first. */
 const quick = [
@@ -59,8 +64,9 @@ const quick = [
 ]
 
 const parts: Readonly<Record<string, ReadonlyArray<string>>> = {
-  unit: slow.flatMap((file) => ["--exclude", file]),
+  unit: [...slow, ...alone].flatMap((file) => ["--exclude", file]),
   slow,
+  alone,
   quick
 }
 
@@ -68,7 +74,7 @@ const [name = "", ...more] = process.argv.slice(2)
 const part = parts[name]
 if (part === undefined) throw new Error(`name one of these parts: ${Object.keys(parts).join(", ")}`)
 // A file that has moved would be in no part, or in the wrong one.
-const gone = [...slow, ...quick].filter((file) => !existsSync(`${root}/${file}`))
+const gone = [...slow, ...alone, ...quick].filter((file) => !existsSync(`${root}/${file}`))
 if (gone.length > 0) throw new Error(`scripts/tests.ts names files that do not exist: ${gone.join(", ")}`)
 const { status } = spawnSync(process.execPath, ["node_modules/vitest/vitest.mjs", "run", ...part, ...more], {
   cwd: root,
