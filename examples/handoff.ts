@@ -98,7 +98,8 @@ const program = Effect.gen(function* () {
   )
   const weak = yield* job.result
   yield* Console.log(`  "${weak.text}", sure to ${weak.confidence}; it says: go on at ${to?.runtime}`)
-  if (to === undefined || job.traceId === undefined) return yield* Effect.dieMessage("nobody said where to go on")
+  if (to === undefined || job.traceId === undefined)
+    return yield* Effect.dieMessage("the first runtime did not name another one")
 
   const { bytes } = yield* cheap.artifacts.fetch(to.transcript)
   const transcript = new TextDecoder().decode(bytes)

@@ -29,7 +29,7 @@ const AskLive = Ask.toLayer(({ then }) =>
     const [key] = yield* Job.credentials
     if (key === undefined) return yield* Effect.dieMessage("this job has no key")
     yield* Effect.logInfo("it has a key", key)
-    // It tries more than it may, and asks nobody: it is the gateway that refuses.
+    // It tries more than it may, without a check of its own: the gateway refuses.
     const answers = yield* Effect.forEach(["large/a", "small/a", "small/b", "small/a"], (model) =>
       Effect.match(gateway.call(key.value, { model, cost: "0.30 USD" }), {
         onFailure: ({ body }) => `${model}: ${body.error.type}`,

@@ -1,7 +1,8 @@
 /**
  * A user's program against the package as it is published: `test/package`, and a file that imports every entry, are compiled with
- * `skipLibCheck: false` over the packed files, as Node resolves modules and as bundlers do, and the program runs. It implements each of the runtime's concerns and a transport from nothing but the public entries. What is reported are its own
- * problems and those of this package's declarations; those of other packages are theirs.
+ * `skipLibCheck: false` over the packed files, as Node resolves modules and as bundlers do, and the program runs. It implements each of
+ * the runtime's concerns and a transport from nothing but the public entries. What is reported are its own problems and those of this
+ * package's declarations; those of other packages are theirs.
  */
 import { spawnSync } from "node:child_process"
 import {

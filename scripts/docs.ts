@@ -8,6 +8,7 @@
  */
 import ts from "typescript"
 import { entriesOf, type Manifest } from "./manifest.js"
+import { renamed } from "./surface.js"
 
 /** Where the reference lists an export: the only values of `@category`. */
 export const categories = [
@@ -159,15 +160,6 @@ const membersOf = (
   }
   ts.forEachChild(declaration, (child) => each(child, []))
 }
-
-/** The type that a declaration only gives another name. */
-const renamed = (declaration: ts.Declaration): ts.Node | undefined =>
-  ts.isTypeAliasDeclaration(declaration) &&
-  declaration.typeParameters === undefined &&
-  ts.isTypeReferenceNode(declaration.type) &&
-  declaration.type.typeArguments === undefined
-    ? declaration.type.typeName
-    : undefined
 
 /** Every error has them, and their names say all. */
 const ofEveryError: ReadonlySet<string> = new Set(["message", "cause"])

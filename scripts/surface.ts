@@ -155,7 +155,7 @@ const isBaseOfClass = (declaration: ts.Node, name: ts.Identifier): boolean =>
   ts.isHeritageClause(name.parent.parent)
 
 /** The type that a declaration only gives another name. */
-const renamed = (declaration: ts.Declaration): ts.EntityName | undefined =>
+export const renamed = (declaration: ts.Declaration): ts.EntityName | undefined =>
   ts.isTypeAliasDeclaration(declaration) &&
   declaration.typeParameters === undefined &&
   ts.isTypeReferenceNode(declaration.type) &&

@@ -2,7 +2,7 @@
 import { Agent } from "effect-arcp/agent"
 import * as Schema from "effect/Schema"
 
-/** A parcel that nobody can carry: the agent's own error. */
+/** A parcel that is too heavy: the agent's own error. */
 export class TooHeavy extends Schema.TaggedError<TooHeavy>()("TooHeavy", {
   to: Schema.String,
   kilos: Schema.Number,

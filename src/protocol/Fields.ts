@@ -45,7 +45,7 @@ export const ShortText = text(256)
 export const Reason = text(1024)
 
 /**
- * A secret on the wire; its length is bounded so that nobody hashes megabytes.
+ * A secret on the wire; its length is bounded, since it is hashed.
  *
  * @since 0.1.0
  * @category schemas

@@ -68,6 +68,25 @@ export const start = (
     killSignal: "SIGKILL"
   })
 
+/** Starts `host.ts`, runs `client.ts` once the host has printed a line, and then the folder's tests; the host is stopped. */
+export const walked = async (
+  folder: string
+): Promise<{ readonly said: string; readonly client: Ran; readonly tested: Ran }> => {
+  const host = start(folder, ["--import", "tsx", "host.ts"])
+  let listening: (out: string) => void = () => {}
+  const heard = new Promise<string>((resolve) => (listening = (out) => void (out.includes("\n") && resolve(out))))
+  const stopped = ended(host, listening)
+  try {
+    const said = await Promise.race([heard, stopped.then(({ err, out }) => `the host ended: ${out}${err}`)])
+    const client = await ended(start(folder, ["--import", "tsx", "client.ts"]))
+    const tested = await ended(start(folder, ["node_modules/vitest/vitest.mjs", "run"]))
+    return { said, client, tested }
+  } finally {
+    host.kill("SIGTERM")
+    await stopped
+  }
+}
+
 export interface Ran {
   readonly code: number | null
   readonly out: string

@@ -6,7 +6,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import ts from "typescript"
-import { ended, filesOf, freePort, installed, manifest, start } from "./installed.js"
+import { filesOf, freePort, installed, manifest, walked } from "./installed.js"
 import { blocksOf } from "./pages.js"
 
 const page = readFileSync("docs/getting-started.md", "utf8")
@@ -59,22 +59,9 @@ describe("docs/getting-started.md", () => {
     const folder = installed(files, port)
     expect(problems(folder)).toEqual([])
 
-    const host = start(folder, ["--import", "tsx", "host.ts"])
-    let listening: (out: string) => void = () => {}
-    const heard = new Promise<string>((resolve) => (listening = (out) => void (out.includes("\n") && resolve(out))))
-    const stopped = ended(host, listening)
-    try {
-      const said = await Promise.race([heard, stopped.then(({ err, out }) => `the host ended: ${out}${err}`)])
-      expect(said.replace(String(port), "7777")).toBe(printedBy("host.ts"))
-
-      const client = await ended(start(folder, ["--import", "tsx", "client.ts"]))
-      expect(client).toEqual({ code: 0, out: printedBy("client.ts"), err: "" })
-    } finally {
-      host.kill("SIGTERM")
-    }
-    expect((await stopped).code).not.toBeNull()
-
-    const tested = await ended(start(folder, ["node_modules/vitest/vitest.mjs", "run"]))
+    const { client, said, tested } = await walked(folder)
+    expect(said.replace(String(port), "7777")).toBe(printedBy("host.ts"))
+    expect(client).toEqual({ code: 0, out: printedBy("client.ts"), err: "" })
     expect(tested.out).toMatch(/Tests +2 passed/)
     expect(tested.code).toBe(0)
   }, 300_000)
