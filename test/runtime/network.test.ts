@@ -26,6 +26,11 @@ const get = (url: unknown) =>
     Effect.scoped
   )
 
+/** Takes the thread for longer than a turn of the event loop lasts. */
+const spend = Effect.sync(() => {
+  for (const end = performance.now() + 20; performance.now() < end; );
+})
+
 /** A name, not `localhost`, that this machine resolves to an address that is not public. */
 const [ownName] = await Promise.all(
   [hostname(), "ip6-localhost"].map((name) =>
@@ -40,6 +45,12 @@ const inside = Layer.succeed(Resolver, { resolve: () => Effect.succeed(["127.0.0
 
 const agents = Layer.mergeAll(
   Agent.untyped("get", get).pipe(Layer.provide(NodeHttpClient.layer)),
+  Agent.untyped("get-late", (url) => Effect.zipRight(spend, get(url))).pipe(Layer.provide(NodeHttpClient.layer)),
+  Layer.unwrapEffect(
+    Effect.map(HttpClient.HttpClient, (client) =>
+      Agent.untyped("get-captured", (url) => Effect.zipRight(spend, Effect.scoped(client.get(String(url)))))
+    )
+  ).pipe(Layer.provide(NodeHttpClient.layer)),
   Agent.untyped("get-pinned", get).pipe(Layer.provide(PinnedHttpClient.layer())),
   Agent.untyped("get-named", get).pipe(Layer.provide([PinnedHttpClient.layer(), inside])),
   Agent.untyped("authorize", (url) => Job.authorize("net.fetch", String(url))),
@@ -106,6 +117,19 @@ describe("the network's inside", () => {
         )
         const end = yield* run(peer, "get-named", url, lease(`http://intranet.test:${port}/**`))
         expect(end.payload.result).toBe("GET /secret")
+      }).pipe(Effect.provide(main))
+  )
+
+  it.scopedLive(
+    "a refused connection is noticed after a turn that is over, by a guarded client and by one of a tool's",
+    () =>
+      Effect.gen(function* () {
+        const peer = yield* hello({ features })
+        const url = "http://127.0.0.1:1/nobody"
+        for (const agent of ["get-late", "get-captured"]) {
+          const end = yield* run(peer, agent, url, lease("http://127.0.0.1:1/**"))
+          expect(end.payload).toMatchObject({ code: "AGENT_FAILURE" })
+        }
       }).pipe(Effect.provide(main))
   )
 

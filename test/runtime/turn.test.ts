@@ -1,6 +1,7 @@
 /** Turns of the event loop: order, liveness, and what a task that throws does to the others. What is counted is tasks, never time. */
 import { afterEach, beforeEach, expect, it, vi } from "@effect/vitest"
-import { Effect, FastCheck as fc, Scheduler } from "effect"
+import { HttpClient, HttpClientResponse } from "@effect/platform"
+import { Effect, FastCheck as fc, Layer, Scheduler } from "effect"
 import {
   defer,
   fewestOps,
@@ -8,6 +9,7 @@ import {
   nextTurn,
   pause,
   promptScheduler,
+  scheduled,
   turnMillis,
   workingScheduler
 } from "../../src/runtime/kernel/Turn.js"
@@ -191,5 +193,59 @@ it.live("these operations are more than what to give way takes: it gets on, and 
     )
     yield* until(() => done === 10 || runs > 1_000)
     expect(done).toBe(10)
+  })
+)
+
+/** A client of the platform that does `sent` for each request. */
+const request = (sent: Effect.Effect<void>) =>
+  HttpClient.make((asked) => Effect.as(sent, HttpClientResponse.fromWeb(asked, new Response()))).get(
+    "http://localhost/"
+  )
+
+/** Runs an effect as a runtime's own fibers run, or as its agents' do. */
+const inside = <A, E>(scheduler: Scheduler.Scheduler, effect: Effect.Effect<A, E>) =>
+  Effect.zipRight(Effect.yieldNow(), effect).pipe(
+    Effect.withScheduler(scheduler),
+    Layer.effectDiscard,
+    scheduled,
+    Layer.build,
+    Effect.scoped
+  )
+
+it.live("the loop does not turn between the step that opens a request's socket and the fibers that listen to it", () =>
+  Effect.gen(function* () {
+    for (const scheduler of [promptScheduler, workingScheduler]) {
+      const seen: Array<string> = []
+      const opened = Effect.sync(() => {
+        setTimeout(() => seen.push("event"), 0)
+        burn()
+      })
+      const listens = (name: string) => Effect.sync(() => void seen.push(name))
+      yield* inside(
+        scheduler,
+        request(Effect.zipRight(opened, Effect.zipRight(listens("body"), listens("response"), { concurrent: true })))
+      )
+      yield* until(() => seen.length === 3)
+      expect(seen).toEqual(["body", "response", "event"])
+    }
+  })
+)
+
+it.live("a request that is never done with opening its socket does not keep the loop", () =>
+  Effect.gen(function* () {
+    let turns = 0
+    const turn = () => {
+      turns++
+      if (turns < 3) setImmediate(turn)
+    }
+    setImmediate(turn)
+    const endless: Effect.Effect<void> = Effect.suspend(() =>
+      turns < 3 ? Effect.zipRight(fork, endless) : Effect.void
+    )
+    const fork = Effect.forkDaemon(
+      Effect.whileLoop({ while: () => turns < 3, body: () => Effect.void, step: () => {} })
+    )
+    yield* inside(workingScheduler, request(endless))
+    expect(turns).toBe(3)
   })
 )

@@ -12,9 +12,13 @@
  * prompt; a part of each turn belongs to what works, and at least one task of it runs in each. So a ping waits for one item of
  * one agent, however many agents are busy, and no flood of requests stops the agents.
  *
+ * Clients of the platform's `HttpClient` open a socket in one step and listen to it in fibers that they fork in a later one. What happens to the
+ * socket between the two is lost, and the request would wait for ever. So no turn ends between them ({@link hold}).
+ *
  * A fiber that is not on these schedulers (a program may bring its own) still waits for real turns in {@link pause}. Under a test's clock
  * nothing is cut by time.
  */
+import * as HttpClient from "@effect/platform/HttpClient"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
@@ -40,6 +44,10 @@ const mostOps = 32
  * before they are done would give way without end.
  */
 export const fewestOps = 12
+
+/** Operations, and milliseconds, for which a task keeps the turn to begin a request. */
+const heldOps = 512
+const heldMillis = 100
 
 interface Deferred {
   readonly run: () => void
@@ -93,6 +101,12 @@ let armed = false
 let endsAt = 0
 /** Whether a microtask will run what waits. */
 let soon = false
+/** Whether a task of a lane is running, the operations for which it keeps the turn, and until when at most. */
+let running = false
+let held = 0
+let heldUntil = 0
+/** The fibers that it forks while it keeps the turn. */
+const born: Array<() => void> = []
 
 /** Operations until the clock is looked at, how many there were between the last two looks, and when the last was. */
 let opsLeft = mostOps
@@ -124,9 +138,41 @@ const drain = (lane: Lane, atLeastOne: boolean): void => {
     must = false
     // A fiber that gives way by time does so within a few operations of its own, which it must get behind it each time.
     if (opsLeft < fewestOps) opsLeft = fewestOps
-    guarded(lane.take())
+    begin(lane.take())
   }
 }
+
+/** Runs a task, and behind it what it has forked while it kept the turn. */
+const begin = (run: () => void): void => {
+  running = true
+  held = 0
+  guarded(run)
+  for (let at = 0; at < born.length; at++) guarded(born[at]!)
+  born.length = 0
+  running = false
+}
+
+/** Keeps the turn for the running task: a few operations later it, or a fiber that it forks, listens to a socket that it opens now. */
+const hold = (): void => {
+  if (!running) return
+  held = heldOps
+  heldUntil = now() + heldMillis
+}
+
+const isHeld = (): boolean => held > 0 && now() < heldUntil
+
+/** Puts a fiber's task in its lane, or behind the running task where this forks the fiber and keeps the turn. */
+const enqueue =
+  (lane: Lane): Scheduler.Scheduler["scheduleTask"] =>
+  (task, priority, fiber) => {
+    // A fiber that has done nothing yet.
+    if (held > 0 && running && fiber?.currentOpCount === 0 && isHeld()) {
+      born.push(task)
+      return
+    }
+    lane.push(task, priority)
+    again()
+  }
 
 /** What one task throws is its own: the others are run, and the loop goes on. */
 const guarded = (run: () => void): void => {
@@ -208,25 +254,21 @@ const looked = (): boolean => {
   lookedAt = at
   opsStep = perOp >= 0.1 ? 1 : Math.min(mostOps, opsStep * 2)
   opsLeft = opsStep
+  if (held > 0) {
+    held -= opsStep
+    if (at < heldUntil) return false
+  }
   return at >= endsAt
 }
 
 /** For the runtime's own fibers. They give way to others where they say so ({@link pause}), and wait in their lane. */
-export const promptScheduler: Scheduler.Scheduler = Scheduler.make((task, priority) => {
-  prompt.push(task, priority)
-  again()
-})
+export const promptScheduler: Scheduler.Scheduler = Scheduler.make(enqueue(prompt))
 
 /** For agents' handlers, which do not know of turns, and for what of the runtime takes long: they give way by time. */
-export const workingScheduler: Scheduler.Scheduler = Scheduler.make(
-  (task, priority) => {
-    working.push(task, priority)
-    again()
-  },
-  (fiber) =>
-    --opsLeft > 0 || !looked()
-      ? Scheduler.defaultShouldYield(fiber)
-      : fiber.getFiberRef(FiberRef.currentSchedulingPriority)
+export const workingScheduler: Scheduler.Scheduler = Scheduler.make(enqueue(working), (fiber) =>
+  --opsLeft > 0 || !looked()
+    ? Scheduler.defaultShouldYield(fiber)
+    : fiber.getFiberRef(FiberRef.currentSchedulingPriority)
 )
 
 /** Continues in a later turn of the event loop, after waiting I/O has been seen to. */
@@ -275,6 +317,13 @@ export const forHandlers = (runtime: Runtime.Runtime<never>): Scheduler.Schedule
     ? workingScheduler
     : undefined
 
+/** What a client asks about each request just before it opens a socket, in the fiber that asks for it. */
+const holdForRequests = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
+  Layer.locallyWith(layer, HttpClient.currentTracerDisabledWhen, (isDisabled) => (request) => {
+    hold()
+    return isDisabled(request)
+  })
+
 /**
  * Puts the fibers of a layer's services on the prompt scheduler, unless the program has chosen one of its own, or a clock that a test
  * moves: there what can run has run before the clock is moved on.
@@ -283,7 +332,7 @@ export const scheduled = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, 
   Layer.unwrapEffect(
     Effect.map(Effect.clock, (clock) =>
       isReal(clock)
-        ? Layer.locallyWith(layer, FiberRef.currentScheduler, (current) =>
+        ? Layer.locallyWith(holdForRequests(layer), FiberRef.currentScheduler, (current) =>
             current === Scheduler.defaultScheduler ? promptScheduler : current
           )
         : layer
