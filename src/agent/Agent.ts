@@ -12,6 +12,7 @@ import type { AgentSpec, EventSchemas } from "../protocol/AgentSpec.js"
 import { InvalidRequest } from "../protocol/Errors.js"
 import * as Message from "../protocol/Message.js"
 import { type AgentRegistration, hosting, type OnRestart } from "./AgentRegistry.js"
+import { isWhole } from "./CallContext.js"
 import { declaring } from "./Declared.js"
 import { ambient } from "./Guard.js"
 import { called } from "./internal/called.js"
@@ -225,6 +226,9 @@ export const untyped = <E, R>(
     handler
   })
 
+/** Whether a schema lets every value through as it is. */
+const isUnknown = (schema: Schema.Schema.All): boolean => schema.ast === Schema.Unknown.ast
+
 const layer = <In, InWire, Out, OutWire, Err, ErrWire, E, R>(
   agent: HostOptions & {
     readonly name: string
@@ -242,6 +246,12 @@ const layer = <In, InWire, Out, OutWire, Err, ErrWire, E, R>(
     const handler = Effect.suspend(() => called(() => agent.handler(input as In)))
     return declared === undefined ? handler : declared(handler)
   }
+  const encoded = (handler: Effect.Effect<Out | Streamed, unknown, R>): Effect.Effect<unknown, unknown, R> =>
+    isUnknown(agent.output)
+      ? handler
+      : Effect.flatMap(handler, (out) =>
+          out instanceof Streamed ? Effect.succeed<unknown>(out) : Effect.orDie(encodeOutput(out))
+        )
   return hosting(
     agent.name,
     agent.version,
@@ -266,17 +276,17 @@ const layer = <In, InWire, Out, OutWire, Err, ErrWire, E, R>(
             return Either.left(new InvalidRequest({ message: "payload.input: the agent's schema failed unexpectedly" }))
           }
         },
-        run: (input, guard) =>
-          handled(input).pipe(
-            Effect.flatMap((out) =>
-              out instanceof Streamed ? Effect.succeed<unknown>(out) : Effect.orDie(encodeOutput(out))
-            ),
+        run: (input, guard) => {
+          const handler = encoded(handled(input))
+          const own = guard(services as Context.Context<never>)
+          // The runtime runs it in this very context.
+          if (isWhole(own)) return handler as Effect.Effect<unknown, unknown>
+          return Effect.mapInputContext(
+            handler,
             // What its fiber merely inherited is sifted: nothing that reaches outside comes in that way.
-            Effect.mapInputContext(
-              (job: Context.Context<Job | Scope.Scope>) =>
-                handlerContext(guard(services as Context.Context<never>), ambient(job)) as Context.Context<R>
-            )
+            (job: Context.Context<Job | Scope.Scope>) => handlerContext(own, ambient(job)) as Context.Context<R>
           )
+        }
       })
     )
   )

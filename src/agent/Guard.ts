@@ -26,6 +26,7 @@ import * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { PermissionDenied } from "../protocol/Errors.js"
+import { Guarded } from "./CallContext.js"
 import { platformDenied } from "./Denied.js"
 import type { Gate } from "./Gate.js"
 import * as GuardedFileSystem from "./GuardedFileSystem.js"
@@ -151,6 +152,15 @@ const refusingExecutor: CommandExecutor.CommandExecutor = CommandExecutor.makeEx
  * @category combinators
  */
 export const guard = (services: Context.Context<never>, gate: Gate, options?: GuardOptions): Context.Context<never> => {
+  const kept = new Map<string, unknown>()
+  for (const [key, service] of guardedBy(services, options)) {
+    kept.set(key, service instanceof Guarded ? service.make(gate) : service)
+  }
+  return Context.unsafeMake(kept)
+}
+
+/** As {@link guard}, for all jobs of an agent at once: what has to be bounded by a job's gate says how. */
+export const guardedBy = (services: Context.Context<never>, options?: GuardOptions): Map<string, unknown> => {
   const open = new Set(options?.unguarded?.map(({ key }) => key))
   const kept = new Map<string, unknown>()
   const ofClient = new Map<string, unknown>()
@@ -159,29 +169,30 @@ export const guard = (services: Context.Context<never>, gate: Gate, options?: Gu
     if (clientKeys.includes(key)) ofClient.set(key, service)
     if (open.has(key) || !withheld.has(key)) kept.set(key, service)
   }
-  const replace = <I, S>(tag: Context.Tag<I, S>, by: (service: S) => S) => {
+  const replace = <I, S extends object>(tag: Context.Tag<I, S>, by: (service: S) => Guarded | S) => {
     if (kept.has(tag.key) && !open.has(tag.key)) kept.set(tag.key, by(kept.get(tag.key) as S))
   }
   replace(
     FileSystem.FileSystem,
     (fs) =>
-      options?.drivers?.fileSystem?.(fs, gate, options.fileSystem) ??
-      GuardedFileSystem.make(fs, gate, options?.fileSystem)
+      new Guarded(
+        (gate) =>
+          options?.drivers?.fileSystem?.(fs, gate, options.fileSystem) ??
+          GuardedFileSystem.make(fs, gate, options?.fileSystem)
+      )
   )
-  replace(HttpClient.HttpClient, (client) =>
-    GuardedHttpClient.make(
-      HttpClient.transformResponse(
-        client,
-        Effect.mapInputContext((context: Context.Context<never>) =>
-          Context.unsafeMake(new Map([...ofClient, ...context.unsafeMap]))
-        )
-      ),
-      gate,
-      { ...options?.http, resolver: services.unsafeMap.get(Resolver.key) ?? options?.http?.resolver }
+  replace(HttpClient.HttpClient, (client) => {
+    const mine = HttpClient.transformResponse(
+      client,
+      Effect.mapInputContext((context: Context.Context<never>) =>
+        Context.unsafeMake(new Map([...ofClient, ...context.unsafeMap]))
+      )
     )
-  )
+    const http = { ...options?.http, resolver: services.unsafeMap.get(Resolver.key) ?? options?.http?.resolver }
+    return new Guarded((gate) => GuardedHttpClient.make(mine, gate, http))
+  })
   replace(CommandExecutor.CommandExecutor, () => refusingExecutor)
-  return Context.unsafeMake(kept)
+  return kept
 }
 
 const guardedKeys: ReadonlyArray<string> = [

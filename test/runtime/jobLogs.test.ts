@@ -41,11 +41,11 @@ const leftOut = ({ level, message }: LogBody): number =>
 /** The logs of a handler without a job: what becomes of its lines. */
 const alone = (upstream: () => unknown) => {
   const bodies: Array<unknown> = []
-  const { logged } = JobLogs.make({
-    running: { agent: { name: "a", version: "1" }, live: { jobId: "j", attempt: 1 } },
-    events: { hasRoom: () => true, queue: (_: string, body: unknown) => void bodies.push(body) },
-    upstream
-  } as never)
+  const running = { agent: { name: "a", version: "1" }, live: { jobId: "j", attempt: 1 } }
+  const events = { hasRoom: () => true, queue: (_: string, body: unknown) => void bodies.push(body) }
+  const logs = JobLogs.make(running as never, () => ({ running, events, upstream }) as never)
+  const logged = <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+    handler.pipe(Effect.locally(JobLogs.logging, { logs }), Effect.provide(Logger.add(JobLogs.jobLogger)))
   return { bodies, logged }
 }
 

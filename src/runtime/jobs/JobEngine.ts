@@ -56,12 +56,14 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
   const runtime = yield* Effect.runtime<never>()
   const guards = { withhold: store.over ?? [], drivers: yield* nodeDrivers, fileBytes: limits.fileBytes }
   const fork = Runtime.runFork(runtime)
+  const deadlines = yield* Deadlines
+  const ids = yield* Ids
   return {
     store,
     eventLog: yield* EventLog,
     backPressure: yield* BackPressure,
-    deadlines: yield* Deadlines,
-    ids: yield* Ids,
+    deadlines,
+    ids,
     limits,
     meter: yield* Meter,
     leasePolicy: yield* LeasePolicy,
@@ -72,7 +74,10 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
     agents: yield* AgentRegistry,
     tools: yield* ToolRegistry,
     guards,
-    startHandler: makeStarter(runtime, guards.withhold),
+    startHandler: makeStarter(runtime, guards, {
+      now: deadlines.now,
+      spanId: () => ids.unsafeTraceId().slice(16)
+    }),
     scope: yield* Effect.scope,
     fork: (effect) => void fork(effect)
   }

@@ -11,15 +11,12 @@
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
-import { Job } from "../../agent/Job.js"
 import * as Text from "../../protocol/Text.js"
 import { upstreamOf } from "../credentials/UpstreamErrors.js"
 import { eventPayload } from "../kernel/Payload.js"
 import type { Batch } from "../log/Batch.js"
 import type { Change } from "../log/EventLog.js"
-import { handlerServices } from "./handler/handlerServices.js"
-import * as JobServices from "./handler/jobService.js"
-import { inSpan } from "./handler/jobSpan.js"
+import { HandlerCall } from "./handler/handlerCall.js"
 import { internal, outcomeOf, runtimeEnd, tooLong } from "./handler/outcomes.js"
 import { expired } from "./internal/authority.js"
 import type { Engine, Runs } from "./internal/engine.js"
@@ -136,22 +133,14 @@ export class Run implements Runs {
   }
 
   private runHandler(running: Running): void {
-    const { budgets, ending, fork, guards, startHandler } = this.engine
+    const { ending, fork, startHandler } = this.engine
     const { agent } = running
-    const { gate, logs, service } = JobServices.make(running, this.engine)
-    const handler = Effect.suspend(() =>
-      agent.run(running.input, (context) => handlerServices(context, gate, agent, guards))
-    ).pipe(
-      Effect.scoped,
-      Effect.provideService(Job, service),
-      inSpan(running, () => budgets.counters(running.live.jobId)),
-      logs.logged
-    )
+    const call = new HandlerCall(running, this.engine)
     running.begin()
-    startHandler(handler, {
+    startHandler(call, {
       started: (fiber) => running.runIn(fiber),
       exited: (exit) => {
-        logs.ended()
+        call.over()
         this.exited(running, exit)
       },
       lost: (defect) => {

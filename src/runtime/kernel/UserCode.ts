@@ -1,9 +1,11 @@
 /** Loggers and tracers of the program, made total: what they and any step of user code throw cannot take a fiber of the runtime down. */
 import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
 import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
+import * as HashMap from "effect/HashMap"
 import * as HashSet from "effect/HashSet"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
@@ -38,7 +40,7 @@ const total = (logger: AnyLogger): AnyLogger => {
 }
 
 /** What Effect can look into: it asks thrown values for a property of its own, which throws for a revoked proxy. */
-const readable = (thrown: unknown): unknown => {
+export const readable = (thrown: unknown): unknown => {
   try {
     Predicate.hasProperty(thrown, "_tag")
     return thrown
@@ -46,6 +48,8 @@ const readable = (thrown: unknown): unknown => {
     return new Error(Text.ofUnknown(thrown))
   }
 }
+
+const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 const totals = new WeakMap<Tracer.Tracer, Tracer.Tracer>()
 
@@ -59,7 +63,7 @@ const guarding = (tracer: Tracer.Tracer): Tracer.Tracer => {
   const made = Tracer.make({
     span: (...args) => tracer.span(...args),
     context:
-      tracer === Context.get(DefaultServices.liveServices, Tracer.Tracer)
+      tracer === native
         ? // Effect's own does no more than run the step, and this is on the path of every event.
           (run) => {
             try {
@@ -80,6 +84,20 @@ const guarding = (tracer: Tracer.Tracer): Tracer.Tracer => {
   })
   totals.set(tracer, made)
   return made
+}
+
+/**
+ * Whether somebody looks at the spans of a runtime's fibers: a tracer that is not Effect's own, which keeps none, or what is to be added to
+ * spans or kept from them.
+ */
+export const isTraced = ({ fiberRefs }: Runtime.Runtime<never>): boolean => {
+  const tracer = Context.get(FiberRefs.getOrDefault(fiberRefs, DefaultServices.currentServices), Tracer.Tracer)
+  return (
+    (tracer !== native && tracer !== totals.get(native)) ||
+    !FiberRefs.getOrDefault(fiberRefs, FiberRef.currentTracerEnabled) ||
+    HashMap.size(FiberRefs.getOrDefault(fiberRefs, FiberRef.currentTracerSpanAnnotations)) > 0 ||
+    Chunk.size(FiberRefs.getOrDefault(fiberRefs, FiberRef.currentTracerSpanLinks)) > 0
+  )
 }
 
 /**

@@ -12,17 +12,18 @@
  *
  * A handler that logs nothing pays for two fields of its fiber.
  */
-import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import * as HashMap from "effect/HashMap"
-import * as HashSet from "effect/HashSet"
 import * as List from "effect/List"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import { InvalidRequest } from "../../../protocol/Errors.js"
 import type { LogLevel as WireLevel } from "../../../protocol/Event.js"
 import * as Text from "../../../protocol/Text.js"
+import type { Running } from "../Running.js"
 import { nameOf } from "../Slots.js"
+import type { Logging } from "./handlerRun.js"
 import type { JobCalls } from "./jobCalls.js"
 
 /** Bytes of a line's message, and of its annotations and its spans, as JSON. */
@@ -80,13 +81,13 @@ const bodyOf = ({ annotations, cause, date, logLevel, message, spans }: Line, te
 })
 
 /** The lines of one job. */
-class JobLines {
-  private readonly calls: JobCalls
+export class JobLines {
+  private readonly calls: () => JobCalls
   private readonly least: LogLevel.LogLevel
   private left = 0
   private busy = false
 
-  constructor(calls: JobCalls, least: LogLevel.LogLevel) {
+  constructor(calls: () => JobCalls, least: LogLevel.LogLevel) {
     this.calls = calls
     this.least = least
   }
@@ -109,17 +110,18 @@ class JobLines {
     if (this.left === 0) return
     const message = `${this.left} lines of the agent's log were left out: it logs faster than they are written or read`
     this.left = 0
-    this.calls.events.queue("log", { level: "warn", message })
+    this.calls().events.queue("log", { level: "warn", message })
   }
 
   private queue(line: Line): void {
-    const { events } = this.calls
+    const calls = this.calls()
+    const { events } = calls
     if (!events.hasRoom()) {
       this.left++
       return
     }
     this.report()
-    const hide = this.calls.upstream()?.hide
+    const hide = calls.upstream()?.hide
     const body = bodyOf(line, hide ?? ((text) => text))
     // Where events are small, a part of the message is what fits.
     if (!(events.queue("log", body) instanceof InvalidRequest)) return
@@ -128,41 +130,27 @@ class JobLines {
   }
 }
 
-/** What a handler logs. */
-export interface JobLogs {
-  /** Runs a handler, at the bottom of its own fiber, so that what it logs is the job's. */
-  readonly logged: <A, E, R>(handler: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
-  /** The handler has ended: reports the lines that have been left out. */
-  readonly ended: () => void
+/** The lines of a run of an agent's handler, from the agent's level on; undefined where it keeps them to the program's loggers. */
+export const make = ({ agent }: Running, calls: () => JobCalls): JobLines | undefined => {
+  const level = agent.logEvents ?? "Info"
+  return level === "None" ? undefined : new JobLines(calls, LogLevel.fromLiteral(level))
 }
 
-/** Makes them: lines are annotated, and become events from the agent's level on. */
-export const make = (calls: JobCalls): JobLogs => {
-  const { agent, live } = calls.running
-  const level = agent.logEvents ?? "Info"
-  const lines = level === "None" ? undefined : new JobLines(calls, LogLevel.fromLiteral(level))
-  const annotated = FiberRef.update(FiberRef.currentLogAnnotations, (annotations) =>
-    HashMap.mutate(annotations, (own) => {
-      HashMap.set(own, "job_id", live.jobId)
-      HashMap.set(own, "agent", nameOf(agent))
-      HashMap.set(own, "attempt", live.attempt)
-    })
-  )
-  const begin =
-    lines === undefined
-      ? annotated
-      : Effect.zipRight(
-          annotated,
-          FiberRef.update(FiberRef.currentLoggers, (loggers) =>
-            HashSet.add(
-              loggers,
-              Logger.make<unknown, void>((line) => lines.add(line))
-            )
-          )
-        )
-  return {
-    // Nothing of it has to be undone: the fiber is the handler's own.
-    logged: (handler) => Effect.zipRight(begin, handler),
-    ended: () => lines?.report()
-  }
-}
+/** The run that a fiber belongs to: the handler's own, and those that it forks. */
+export const logging: FiberRef.FiberRef<Logging | undefined> = FiberRef.unsafeMake<Logging | undefined>(undefined)
+
+/** Makes events of what the handlers of a runtime log: for their fibers, beside the program's loggers. */
+export const jobLogger: Logger.Logger<unknown, void> = Logger.make((line) => {
+  FiberRefs.getOrDefault(line.context, logging)?.logs?.add(line)
+})
+
+/** What every line of a job is annotated with, beside what is there. */
+export const annotated = (
+  annotations: HashMap.HashMap<string, unknown>,
+  { agent, live }: Running
+): HashMap.HashMap<string, unknown> =>
+  HashMap.mutate(annotations, (own) => {
+    HashMap.set(own, "job_id", live.jobId)
+    HashMap.set(own, "agent", nameOf(agent))
+    HashMap.set(own, "attempt", live.attempt)
+  })

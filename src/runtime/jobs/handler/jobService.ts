@@ -4,7 +4,7 @@
  * Responsibility: the calls that only check their arguments are here; events are emitted by `jobEvents`, calls that need authority are in
  * `jobAuthority` and `costs`, streamed results in `streamedResult`, durable steps in `steps`.
  *
- * Made once for each job: the service is written property by property, since an object with this many properties that is spread into
+ * Made once for each run of a handler, when it is first asked for: the service is written property by property, since an object with this many properties that is spread into
  * another becomes a dictionary, which is slow to make.
  */
 import * as Effect from "effect/Effect"
@@ -22,7 +22,6 @@ import * as Costs from "./costs.js"
 import * as JobAuthority from "./jobAuthority.js"
 import { JobCalls } from "./jobCalls.js"
 import { JobEvents } from "./jobEvents.js"
-import * as JobLogs from "./jobLogs.js"
 import { withPriority } from "./priorities.js"
 import { make as makeSteps } from "./steps.js"
 import * as StreamedResult from "./streamedResult.js"
@@ -36,7 +35,7 @@ export interface HandlerService {
   readonly service: JobService
   /** What the job's other services are guarded by. */
   readonly gate: Gate
-  readonly logs: JobLogs.JobLogs
+  readonly calls: JobCalls
 }
 
 /** Makes the service, and what goes with it. */
@@ -87,7 +86,7 @@ export const make = (running: Running, engine: Engine): HandlerService => {
     streamResult: StreamedResult.make(events),
     step: makeSteps(running, engine)
   }
-  return { service, gate: JobAuthority.makeGate(calls), logs: JobLogs.make(calls) }
+  return { service, gate: JobAuthority.makeGate(calls), calls }
 }
 
 const makeMetric =

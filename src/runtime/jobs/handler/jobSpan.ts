@@ -1,5 +1,8 @@
 /** The span of a job's handler (ARCP 1.1 §11, 1.0 §11): a child of the caller's, where the submit brought one. */
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import type { Amounts } from "../../../authority/Amount.js"
@@ -7,30 +10,116 @@ import { toText } from "../BudgetText.js"
 import type { Running } from "../Running.js"
 import { nameOf } from "../Slots.js"
 
-/** Runs the handler in its span, which has at its end what `counters` says is left of the budget. */
-export const inSpan =
-  ({ agent, lease, live }: Running, counters: () => Amounts) =>
-  <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Tracer.ParentSpan>> => {
-    const { traceContext: trace } = live.values
-    const left = Effect.suspend(() =>
-      Option.match(Option.fromNullable(toText(counters())), {
-        onNone: () => Effect.void,
-        onSome: (text) => Effect.annotateCurrentSpan("arcp.budget.remaining", text)
-      })
-    )
-    return Effect.withSpan(Effect.ensuring(handler, left), "arcp.job", {
-      parent: Tracer.externalSpan({
-        traceId: live.traceId,
-        spanId: trace?.parentSpanId ?? live.traceId.slice(16),
-        sampled: trace?.sampled ?? true
-      }),
-      attributes: {
-        "arcp.job_id": live.jobId,
-        "arcp.session_id": live.ownerSessionId,
-        "arcp.agent": nameOf(agent),
-        "arcp.lease.capabilities": Object.keys(lease.wire).join(","),
-        "arcp.lease.expires_at": lease.constraints?.expires_at
-      },
-      captureStackTrace: false
-    })
+const spanName = "arcp.job"
+const budgetAttribute = "arcp.budget.remaining"
+
+const parentOf = ({ live }: Running): Tracer.ExternalSpan => {
+  const { traceContext: trace } = live.values
+  return Tracer.externalSpan({
+    traceId: live.traceId,
+    spanId: trace?.parentSpanId ?? live.traceId.slice(16),
+    sampled: trace?.sampled ?? true
+  })
+}
+
+const attributesOf = ({ agent, lease, live }: Running): Readonly<Record<string, unknown>> => ({
+  "arcp.job_id": live.jobId,
+  "arcp.session_id": live.ownerSessionId,
+  "arcp.agent": nameOf(agent),
+  "arcp.lease.capabilities": Object.keys(lease.wire).join(","),
+  "arcp.lease.expires_at": lease.constraints?.expires_at
+})
+
+/** Makes the span by the program's tracer. */
+export const traced = (running: Running): Effect.Effect<Tracer.Span> =>
+  Effect.makeSpan(spanName, {
+    parent: parentOf(running),
+    attributes: attributesOf(running),
+    captureStackTrace: false
+  })
+
+/** Ends a span, which has then what is left of the budget. */
+export const ended = (
+  span: Tracer.Span,
+  exit: Exit.Exit<unknown, unknown>,
+  counters: () => Amounts
+): Effect.Effect<void> =>
+  Effect.zipWith(Effect.clock, FiberRef.get(FiberRef.currentTracerTimingEnabled), (clock, isTimed) => {
+    const left = toText(counters())
+    if (left !== undefined) span.attribute(budgetAttribute, left)
+    if (span.status._tag !== "Ended") span.end(isTimed ? clock.unsafeCurrentTimeNanos() : 0n, exit)
+  })
+
+/**
+ * The span of a job where no tracer looks at it, for what the handler and the spans below it may ask: each part is made when it is
+ * asked for.
+ */
+export class UntracedSpan implements Tracer.Span {
+  readonly _tag = "Span"
+  readonly name = spanName
+  readonly kind = "internal"
+  readonly context: Context.Context<never> = Context.empty()
+  readonly sampled = true
+  readonly traceId: string
+  private readonly running: Running
+  private readonly startedAt: number
+  private readonly newId: () => string
+  private id: string | undefined = undefined
+  private up: Option.Option<Tracer.AnySpan> | undefined = undefined
+  private known: Map<string, unknown> | undefined = undefined
+  private linked: ReadonlyArray<Tracer.SpanLink> = noLinks
+  private over: { readonly endTime: bigint; readonly exit: Exit.Exit<unknown, unknown> } | undefined = undefined
+
+  /** `startedAt` in milliseconds since the epoch; `newId` answers 16 hex digits. */
+  constructor(running: Running, startedAt: number, newId: () => string) {
+    this.running = running
+    this.traceId = running.live.traceId
+    this.startedAt = startedAt
+    this.newId = newId
   }
+
+  get spanId(): string {
+    return (this.id ??= this.newId())
+  }
+
+  get parent(): Option.Option<Tracer.AnySpan> {
+    return (this.up ??= Option.some(parentOf(this.running)))
+  }
+
+  get attributes(): Map<string, unknown> {
+    return (this.known ??= new Map(Object.entries(attributesOf(this.running))))
+  }
+
+  get links(): ReadonlyArray<Tracer.SpanLink> {
+    return this.linked
+  }
+
+  get status(): Tracer.SpanStatus {
+    const startTime = BigInt(Math.round(this.startedAt)) * 1_000_000n
+    return this.over === undefined ? { _tag: "Started", startTime } : { _tag: "Ended", startTime, ...this.over }
+  }
+
+  attribute(key: string, value: unknown): void {
+    this.attributes.set(key, value)
+  }
+
+  /** Nobody reads it: a span has no way to be asked for its events. */
+  event(): void {}
+
+  addLinks(links: ReadonlyArray<Tracer.SpanLink>): void {
+    this.linked = [...this.linked, ...links]
+  }
+
+  end(endTime: bigint, exit: Exit.Exit<unknown, unknown>): void {
+    this.over = { endTime, exit }
+  }
+
+  /** Ends it; what nobody has asked for is not made. */
+  finish(now: number, exit: Exit.Exit<unknown, unknown>, counters: () => Amounts): void {
+    const left = this.known === undefined ? undefined : toText(counters())
+    if (left !== undefined) this.attribute(budgetAttribute, left)
+    if (this.over === undefined) this.end(BigInt(Math.round(now)) * 1_000_000n, exit)
+  }
+}
+
+const noLinks: ReadonlyArray<Tracer.SpanLink> = []

@@ -1,0 +1,47 @@
+/** One run of a job's handler as the starter of its fiber sees it: `handlerCall` makes it, `handlerFiber` starts it. */
+import type * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type * as Logger from "effect/Logger"
+import type * as Scope from "effect/Scope"
+import type * as Tracer from "effect/Tracer"
+import type { Call } from "../../../agent/CallContext.js"
+import type { Job } from "../../../agent/Job.js"
+import type { Running } from "../Running.js"
+
+/** What makes events of lines. */
+export interface Lines {
+  readonly add: (line: Logger.Logger.Options<unknown>) => void
+}
+
+/** What has lines; they are made when it logs. */
+export interface Logging {
+  readonly logs: Lines | undefined
+}
+
+/** One run. */
+export interface HandlerRun extends Call, Logging {
+  readonly running: Running
+  /** The handler runs in this span. */
+  readonly within: (span: Tracer.Span) => void
+  /**
+   * The handler, and what comes behind it. To be run uninterruptibly in the context that `contextOf` has answered first, or where it was
+   * not asked, in any with the call's `Job` and scope.
+   */
+  readonly handler: (
+    contextOf: (services: Context.Context<never>) => Context.Context<never>
+  ) => Effect.Effect<unknown, unknown, Job | Scope.Scope>
+}
+
+/** What is called when a handler has ended. */
+export interface HandlerEnd {
+  /** The fiber is there, and has run up to where it first waits. */
+  readonly started: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
+  readonly exited: (exit: Exit.Exit<unknown, unknown>) => void
+  /** The fiber could not be started, or `exited` has thrown. */
+  readonly lost: (defect: unknown) => void
+}
+
+/** Starts a handler. */
+export type HandlerStarter = (run: HandlerRun, end: HandlerEnd) => void
