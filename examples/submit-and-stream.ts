@@ -62,4 +62,4 @@ const program = Effect.gen(function* () {
   )
 })
 
-NodeRuntime.runMain(program.pipe(Effect.provide(client(ReportLive)), Effect.timeout("1 minute")))
+NodeRuntime.runMain(program.pipe(Effect.provide(client(ReportLive)), Effect.timeout("20 seconds")))

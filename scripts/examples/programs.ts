@@ -57,11 +57,16 @@ export interface Ran {
 /** The longest that an example may take; one that has not ended by then is killed. */
 const longest = 120_000
 
-/** Runs a program of TypeScript, to its end. */
-export const run = (root: string, file: string, env: NodeJS.ProcessEnv = process.env): Promise<Ran> =>
+/** Runs a program of TypeScript, or with other options of Node another, to its end. */
+export const run = (
+  root: string,
+  file: string,
+  env: NodeJS.ProcessEnv = process.env,
+  options: ReadonlyArray<string> = ["--import", "tsx"]
+): Promise<Ran> =>
   new Promise((resolve) => {
     const started = performance.now()
-    const child = spawn(process.execPath, ["--import", "tsx", file], {
+    const child = spawn(process.execPath, [...options, file], {
       cwd: root,
       env,
       stdio: ["ignore", "pipe", "pipe"],

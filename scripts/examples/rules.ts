@@ -143,9 +143,9 @@ export const rules: ReadonlyArray<Broken> = [
   {
     example: "submit-and-stream",
     rule: "§8.3 the events of a session are numbered without a gap",
-    file: "dist/runtime/log/SessionLog.js",
-    from: "this.given += count;",
-    to: "this.given += count + 1;"
+    file: "dist/runtime/log/Frames.js",
+    from: '","event_seq":${at},"payload"',
+    to: '","event_seq":${2 * at},"payload"'
   },
   {
     example: "testing-with-mock-layers",

@@ -1,11 +1,14 @@
 /** The examples as programs: which there are, how they are found by name, and that one drives a runtime in another process. */
-import { describe, expect, it } from "@effect/vitest"
+import { afterAll, beforeAll, describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { existsSync } from "node:fs"
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
+import { type Breaking, breaking } from "../../scripts/examples/breaking.js"
 import { exampleNamed, examplesIn, firstSentence, run } from "../../scripts/examples/programs.js"
 import { rules } from "../../scripts/examples/rules.js"
 import { serve } from "../cli/processes.js"
+import { scratch } from "../support/scratch.js"
 
 const root = fileURLToPath(new URL("../../", import.meta.url))
 const examples = examplesIn(root)
@@ -131,4 +134,113 @@ describe("the examples", () => {
       expect(refused.code).not.toBe(0)
     })
   )
+})
+
+/** A package and its examples, as small as they can be. */
+const small: Readonly<Record<string, string>> = {
+  "package.json": JSON.stringify({
+    name: "small",
+    type: "module",
+    sideEffects: [],
+    exports: { ".": "./dist/index.js" }
+  }),
+  "dist/index.js": `export { even, unused } from "./even.js"; export { whole } from "./whole.js"`,
+  "dist/even.js": `import * as Effect from "effect/Effect"
+export const even = (n) => Effect.succeed(n % 2 === 0)
+export const unused = () => "no example calls it"`,
+  "dist/whole.js": "export const whole = true",
+  // The build has Effect by its modules, an example by its package: the two must be one.
+  "examples/alone.ts": `import { Context, Effect } from "effect"
+import * as Modules from "effect/Effect"
+import { even } from "small"
+const runMain = (main: Effect.Effect<boolean>) => process.exit(Effect.runSync(main) && Modules.map === Effect.map ? 0 : 1)
+runMain(Effect.map(even(3), (is: boolean) => !is))`,
+  "examples/parent/main.ts": `import { spawnSync } from "node:child_process"
+import { fileURLToPath } from "node:url"
+const runMain = (args: Array<string>) => process.exit(spawnSync(process.execPath, args, { stdio: "inherit" }).status ?? 1)
+runMain([...process.execArgv, fileURLToPath(new URL("child.ts", import.meta.url))])`,
+  "examples/parent/child.ts": `import { whole } from "small"
+console.error("the child runs")
+process.exit((whole satisfies boolean) ? 0 : 1)`,
+  "examples/endless.ts": `import { whole } from "small"
+const runMain = () => process.kill(process.pid, whole ? "SIGCONT" : "SIGKILL")
+runMain()`,
+  "examples/wrong.ts": `import { whole } from "small"
+const runMain = () => process.exit(whole ? 1 : 1)
+runMain()`
+}
+
+describe("the breaking of an example's rule", () => {
+  let own: Breaking
+  const folder = scratch("arcp-small-")
+  beforeAll(async () => {
+    for (const [path, text] of Object.entries(small)) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true })
+      writeFileSync(join(folder, path), text)
+    }
+    own = await breaking({ root: folder, modules: join(root, "node_modules"), examples: examplesIn(folder) })
+  })
+  afterAll(() => own.close())
+  const broken = (example: string, file: string, from: string, to: string, alsoWhole = true) =>
+    own.problemOf({ example, rule: "three is odd", file, from, to }, alsoWhole)
+
+  it("finds nothing where the example passes with the rule and fails without", async () => {
+    expect(await broken("alone", "dist/even.js", "n % 2 === 0", "true")).toBe(undefined)
+  })
+
+  it("breaks it also in a program that the example starts", async () => {
+    expect(await broken("parent", "dist/whole.js", "true", "false")).toBe(undefined)
+  })
+
+  it("reports an example that passes without its rule", async () => {
+    expect(await broken("alone", "dist/even.js", "n % 2 === 0", "(n & 1) === 0")).toBe(
+      "PASSES without the rule: three is odd"
+    )
+  })
+
+  it("reports a text that the file does not have, or has twice, and a file that is not there", async () => {
+    expect(await broken("alone", "dist/even.js", "n % 3", "n")).toBe(
+      "dist/even.js does not have this exactly once: n % 3"
+    )
+    expect(await broken("alone", "dist/even.js", "export const", "const")).toBe(
+      "dist/even.js does not have this exactly once: export const"
+    )
+    expect(await broken("alone", "dist/odd.js", "n", "m")).toBe("dist/odd.js does not have this exactly once: n")
+  })
+
+  it("reports an example that there is not", async () => {
+    expect(await broken("nowhere", "dist/even.js", "n % 2 === 0", "true")).toBe("there is no such example")
+  })
+
+  it("reports a rule in what the example does not load", async () => {
+    const report = (file: string) => `does not have ${file} with the rule broken in its bundle`
+    expect(await broken("alone", "dist/even.js", "no example", "nobody")).toBe(report("dist/even.js"))
+    expect(await broken("alone", "dist/whole.js", "true", "false")).toBe(report("dist/whole.js"))
+  })
+
+  it("reports a build that is no program any more", async () => {
+    const said = /^is no program any more:\n/
+    expect(await broken("alone", "dist/even.js", "n % 2 === 0", "n % 2 === ", false)).toMatch(said)
+    // a name that no module exports, a module that is not there, and a package
+    expect(await broken("alone", "dist/index.js", "whole }", "whale }", false)).toMatch(said)
+    expect(await broken("alone", "dist/index.js", "./whole.js", "./whale.js", false)).toMatch(said)
+    expect(await broken("alone", "dist/even.js", 'from "effect/Effect"', 'from "no-such-package"', false)).toMatch(said)
+    // what only a program that is started finds out
+    expect(await broken("parent", "dist/whole.js", "true", 'await import("no-such-package")', false)).toMatch(said)
+  })
+
+  it("reports an example that fails with the rule, where that is asked", async () => {
+    expect(await broken("wrong", "dist/whole.js", "true", "false")).toBe("fails before the rule is broken:\n")
+    expect(await broken("wrong", "dist/whole.js", "true", "false", false)).toBe(undefined)
+  })
+
+  it("reports an example that has to be killed without the rule", async () => {
+    expect(await broken("endless", "dist/whole.js", "true", "false")).toBe("does not end without the rule:\n")
+  })
+
+  it("leaves the build as it is, also between two breaks", async () => {
+    await broken("alone", "dist/even.js", "n % 2 === 0", "true")
+    expect(readFileSync(join(folder, "dist/even.js"), "utf8")).toBe(small["dist/even.js"])
+    expect(await broken("alone", "dist/even.js", "n % 2 === 0", "true")).toBe(undefined)
+  })
 })
