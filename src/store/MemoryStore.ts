@@ -8,11 +8,12 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { isTerminal } from "../protocol/Session.js"
 import { ArtifactStore } from "./ArtifactStore.js"
+import { committingNow } from "./CommitNow.js"
 import { CredentialLedger } from "./CredentialLedger.js"
 import { apply, problem } from "./internal/memoryCommit.js"
 import { makeMemoryLedger } from "./internal/memoryLedger.js"
 import { emptyTables, firstIndex, type Job, keyOf, sizeOf, type Tables } from "./internal/memoryTables.js"
-import { type JobQuery, type Recovered, type Segment, Store, StoreError, type StoredJob } from "./Store.js"
+import { type Batch, type JobQuery, type Recovered, type Segment, Store, StoreError, type StoredJob } from "./Store.js"
 
 type StoreService = typeof Store.Service
 type Operations<Names extends keyof StoreService> = Pick<StoreService, Names>
@@ -79,7 +80,7 @@ const records = (tables: Tables): Operations<"job" | "jobs" | "key" | "step"> =>
         return out
       }),
     key: (principalId, key) => Effect.sync(() => Option.fromNullable(keys.get(keyOf(principalId, key)))),
-    step: (jobId, name) => Effect.sync(() => Option.fromNullable(jobs.get(jobId)?.steps.get(name)))
+    step: (jobId, name) => Effect.sync(() => Option.fromNullable(jobs.get(jobId)?.steps?.get(name)))
   }
 }
 
@@ -147,18 +148,23 @@ const sweeps = ({ ended, jobs, keys }: Tables): Operations<"expiredJobs" | "remo
   purge: Effect.void
 })
 
+const committing = (tables: Tables): StoreService["commit"] => {
+  const now = (batch: Batch): StoreError | undefined => {
+    const message = problem(tables, batch)
+    if (message !== undefined) return new StoreError({ operation: "commit", message })
+    apply(tables, batch)
+    return undefined
+  }
+  const commit = (batch: Batch): Effect.Effect<void, StoreError> => Effect.suspend(() => now(batch) ?? Effect.void)
+  return committingNow(commit, now)
+}
+
 const make = () => {
   const tables = emptyTables()
   return Store.of({
     durable: false,
     immediate: true,
-    commit: (batch) =>
-      Effect.suspend(() => {
-        const message = problem(tables, batch)
-        if (message !== undefined) return Effect.fail(new StoreError({ operation: "commit", message }))
-        apply(tables, batch)
-        return Effect.void
-      }),
+    commit: committing(tables),
     recover: Effect.sync(() => recovered(tables)),
     ...records(tables),
     ...events(tables),

@@ -5,29 +5,31 @@
  * the batch are applied in their order, as a database would.
  */
 import { isTerminal } from "../../protocol/Session.js"
-import type { Batch, Delivery, JobRecord, JobState, OwnerRecord, Segment } from "../Store.js"
+import type { Batch, Delivery, JobRecord, JobState, OwnerRecord, Segment, StepRecord } from "../Store.js"
 import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
 
 /** The invariant that a batch would break; undefined if it breaks none. Nothing is changed. */
 export const problem = ({ jobs }: Tables, batch: Batch): string | undefined => {
-  const fresh = new Set<string>()
-  for (const record of batch.jobs) {
-    if (jobs.has(record.jobId) || fresh.has(record.jobId)) return `the job ${record.jobId} exists already`
-    fresh.add(record.jobId)
+  // Most batches are small: sets and maps are made only where a batch needs them.
+  let fresh: Set<string> | undefined
+  for (const { jobId } of batch.jobs) {
+    if (jobs.has(jobId) || fresh?.has(jobId) === true) return `the job ${jobId} exists already`
+    fresh ??= new Set()
+    fresh.add(jobId)
   }
-  for (const state of batch.jobStates) {
-    if (!jobs.has(state.jobId) && !fresh.has(state.jobId)) return `there is no job ${state.jobId}`
+  for (const { jobId } of batch.jobStates) {
+    if (!jobs.has(jobId) && fresh?.has(jobId) !== true) return `there is no job ${jobId}`
   }
-  const last = new Map<string, number>()
+  const last = batch.segments.length > 1 ? new Map<string, number>() : undefined
   for (const segment of batch.segments) {
     const job = jobs.get(segment.jobId)
-    if (job === undefined && !fresh.has(segment.jobId)) return `there is no job ${segment.jobId}`
-    const before = last.get(segment.jobId) ?? job?.segments[job.segments.length - 1]?.lastSeq ?? 0
+    if (job === undefined && fresh?.has(segment.jobId) !== true) return `there is no job ${segment.jobId}`
+    const before = last?.get(segment.jobId) ?? job?.segments[job.segments.length - 1]?.lastSeq ?? 0
     if (segment.firstSeq <= before) return `the events of ${segment.jobId} from ${segment.firstSeq} on exist already`
     if (segment.payloads.length !== segment.lastSeq - segment.firstSeq + 1) {
       return `a segment of ${segment.jobId} does not hold as many payloads as it says`
     }
-    last.set(segment.jobId, segment.lastSeq)
+    last?.set(segment.jobId, segment.lastSeq)
   }
   return undefined
 }
@@ -110,7 +112,7 @@ const addJob = ({ jobs, order }: Tables, record: JobRecord): void => {
     segments: [],
     sizes: [],
     bytes: 0,
-    steps: new Map(),
+    steps: undefined,
     sessions: new Map()
   })
   if (order.length === 0 || order[order.length - 1]! < record.jobId) order.push(record.jobId)
@@ -153,6 +155,13 @@ const addDelivery = ({ deliveries, jobs }: Tables, delivery: Delivery): void => 
   jobs.get(delivery.jobId)?.sessions.set(delivery.sessionId, delivery.lastSeq)
 }
 
+const addStep = ({ jobs }: Tables, step: StepRecord): void => {
+  const job = jobs.get(step.jobId)
+  if (job === undefined) return
+  job.steps ??= new Map()
+  job.steps.set(step.name, step)
+}
+
 /** Removes the events of a job up to a number, and the deliveries that are all of such events. */
 const trim = (tables: Tables, jobId: string, upTo: number): void => {
   const { deliveries } = tables
@@ -177,7 +186,7 @@ const trim = (tables: Tables, jobId: string, upTo: number): void => {
 
 /** Applies a batch that has no {@link problem}. */
 export const apply = (tables: Tables, batch: Batch): void => {
-  const { jobs, keys, sessions, subscriptions } = tables
+  const { keys, sessions, subscriptions } = tables
   for (const session of batch.sessions) sessions.set(session.sessionId, session)
   for (const record of batch.jobs) addJob(tables, record)
   for (const state of batch.jobStates) setState(tables, state)
@@ -186,7 +195,7 @@ export const apply = (tables: Tables, batch: Batch): void => {
   for (const delivery of batch.deliveries) addDelivery(tables, delivery)
   for (const { jobId, sessionId } of batch.subscriptions) put(subscriptions, sessionId, jobId)
   for (const owner of batch.owners) addOwner(tables, owner)
-  for (const step of batch.steps) jobs.get(step.jobId)?.steps.set(step.name, step)
+  for (const step of batch.steps) addStep(tables, step)
   for (const { jobId, sessionId } of batch.subscriptionsRemoved) take(subscriptions, sessionId, jobId)
   for (const owner of batch.ownersRemoved) removeOwner(tables, owner)
   for (const { jobId, upTo } of batch.trims) trim(tables, jobId, upTo)

@@ -14,7 +14,8 @@ export interface Job {
   /** The size of each segment, counted once: to trim a large job must not go through its events. */
   sizes: Array<number>
   bytes: number
-  readonly steps: Map<string, StepRecord>
+  /** Made with the first step: most jobs have none. */
+  steps: Map<string, StepRecord> | undefined
   /** The sessions that have deliveries of it, with the number of the last. */
   readonly sessions: Map<string, number>
 }
