@@ -1,17 +1,18 @@
 /** Turns of the event loop: order, liveness, and what a task that throws does to the others. What is counted is tasks, never time. */
 import { afterEach, beforeEach, expect, it, vi } from "@effect/vitest"
 import { HttpClient, HttpClientResponse } from "@effect/platform"
-import { Effect, FastCheck as fc, Layer, Scheduler } from "effect"
+import { Effect, FastCheck as fc, Layer, ManagedRuntime, Scheduler } from "effect"
 import {
-  defer,
   fewestOps,
   isOver,
   nextTurn,
   pause,
   promptScheduler,
   scheduled,
+  sendSoon,
   turnMillis,
-  workingScheduler
+  workingScheduler,
+  writeSoon
 } from "../../src/runtime/kernel/Turn.js"
 import { runs } from "../support/properties.js"
 
@@ -72,11 +73,11 @@ it.live("a task that throws is reported, and the tasks before and behind it run"
   })
 )
 
-it.live("what is deferred and throws harms neither what is deferred beside it nor the loop", () =>
+it.live("what sends and throws harms neither what sends beside it nor the loop", () =>
   Effect.gen(function* () {
     const ran: Array<number> = []
     for (let n = 0; n < 3; n++) {
-      defer(() => {
+      sendSoon(() => {
         ran.push(n)
         if (n === 1) throw new Error("deferred")
       })
@@ -107,7 +108,7 @@ it.live("each lane is first in, first out, and what is prompt in a turn runs bef
 
 const task = fc.record({
   from: fc.constantFrom("microtask", "immediate", "timer", "now"),
-  how: fc.constantFrom("prompt", "working", "defer", "nextTurn", "pause"),
+  how: fc.constantFrom("prompt", "working", "write", "send", "nextTurn", "pause"),
   priority: fc.integer({ min: 0, max: 2 }),
   long: fc.boolean(),
   throws: fc.boolean(),
@@ -125,11 +126,12 @@ it.live("every task runs, wherever it is scheduled from and whatever the others 
             ran++
             if (t.long) burn()
             if (more > 0) schedule(t, more - 1)
-            if (t.throws && (t.how === "prompt" || t.how === "working" || t.how === "defer")) throw new Error("thrown")
+            if (t.throws && t.how !== "nextTurn" && t.how !== "pause") throw new Error("thrown")
           }
           const how = { prompt: promptScheduler, working: workingScheduler }
           if (t.how === "prompt" || t.how === "working") how[t.how].scheduleTask(run, t.priority, root)
-          else if (t.how === "defer") defer(run)
+          else if (t.how === "send") sendSoon(run)
+          else if (t.how === "write") writeSoon(run)
           else {
             const wait = t.how === "pause" ? pause : nextTurn
             Effect.runFork(Effect.withScheduler(Effect.zipRight(wait, Effect.sync(run)), promptScheduler))
@@ -247,5 +249,97 @@ it.live("a request that is never done with opening its socket does not keep the 
     )
     yield* inside(workingScheduler, request(endless))
     expect(turns).toBe(3)
+  })
+)
+
+it.live(
+  "fibers of a layer are on the prompt scheduler however it is built, unless the program has chosen another",
+  () =>
+    Effect.gen(function* () {
+      const found: Array<Scheduler.Scheduler> = []
+      const look = Effect.withFiberRuntime((fiber) => Effect.sync(() => void found.push(fiber.currentScheduler)))
+      const layer = scheduled(Layer.effectDiscard(Effect.forkDaemon(Effect.zipRight(Effect.yieldNow(), look))))
+      const built = (by: () => unknown) =>
+        Effect.gen(function* () {
+          by()
+          yield* until(() => found.length === 1)
+          return found.pop()
+        })
+      const once = Effect.scoped(Layer.build(layer))
+      expect(yield* built(() => Effect.runFork(once))).toBe(promptScheduler)
+      expect(yield* built(() => Effect.runSync(once))).toBe(promptScheduler)
+      const managed = ManagedRuntime.make(layer)
+      expect(yield* built(() => managed.runFork(Effect.void))).toBe(promptScheduler)
+      yield* managed.disposeEffect
+      const own = Scheduler.make((task) => queueMicrotask(task))
+      expect(yield* built(() => Effect.runFork(once, { scheduler: own }))).toBe(own)
+    })
+)
+
+it.live("a turn writes for all that was read in it together, writes again what that leads to, and then sends", () =>
+  Effect.gen(function* () {
+    const seen: Array<string> = []
+    yield* Effect.async<void>((resume) => {
+      setImmediate(() => {
+        burn()
+        for (const name of ["a", "b"]) {
+          promptScheduler.scheduleTask(
+            () => {
+              seen.push(`read ${name}`)
+              sendSoon(() => seen.push(`sent ${name}`))
+              writeSoon(() => {
+                seen.push(`written ${name}`)
+                writeSoon(() => seen.push(`written again ${name}`))
+              })
+            },
+            0,
+            root
+          )
+        }
+        workingScheduler.scheduleTask(() => void seen.push("worked"), 0, root)
+        workingScheduler.scheduleTask(() => resume(Effect.void), 0, root)
+      })
+    })
+    expect(seen).toEqual([
+      "read a",
+      "read b",
+      "written a",
+      "written b",
+      "written again a",
+      "written again b",
+      "sent a",
+      "sent b",
+      "worked"
+    ])
+  })
+)
+
+it.live("what writes and sends without end leaves the loop its turns, and agents theirs", () =>
+  Effect.gen(function* () {
+    let done = false
+    let worked = 0
+    const again = (by: (run: () => void) => void) => {
+      const run = () => {
+        if (done) return
+        burn()
+        by(run)
+      }
+      by(run)
+    }
+    again(writeSoon)
+    again(sendSoon)
+    const work = () => {
+      worked++
+      if (worked < 5) workingScheduler.scheduleTask(work, 0, root)
+    }
+    workingScheduler.scheduleTask(work, 0, root)
+    let turns = 0
+    const turn = () => {
+      turns++
+      if (turns < 5) setImmediate(turn)
+    }
+    setImmediate(turn)
+    yield* until(() => turns === 5 && worked === 5)
+    done = true
   })
 )

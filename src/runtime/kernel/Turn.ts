@@ -9,7 +9,7 @@
  * Order: there are two lanes, each first in, first out (fibers of a lower scheduling priority before others, as Effect
  * orders them). `prompt` runs the runtime's own fibers: reading, answering, sending, writing. `working` runs agents'
  * handlers and whatever of the runtime takes long: frames of megabytes, retention, recovery. A turn begins with what is
- * prompt; a part of each turn belongs to what works, and at least one task of it runs in each. So a ping waits for one item of
+ * prompt, then comes what is to be written, then what is to be sent, each of all connections together; a part of each turn belongs to what works, and at least one task of it runs in each. So a ping waits for one item of
  * one agent, however many agents are busy, and no flood of requests stops the agents.
  *
  * Clients of the platform's `HttpClient` open a socket in one step and listen to it in fibers that they fork in a later one. What happens to the
@@ -46,8 +46,8 @@ const mostOps = 32
 export const fewestOps = 12
 
 /** Operations, and milliseconds, for which a task keeps the turn to begin a request. */
-const heldOps = 512
-const heldMillis = 100
+const heldOps = 256
+const heldMillis = 1_000
 
 interface Deferred {
   readonly run: () => void
@@ -93,8 +93,10 @@ const prompt = new Lane()
 const working = new Lane()
 /** What waits for the next turn, to run as prompt. */
 let next: Array<() => void> = []
-/** What waits until what is prompt has run, to run before what works, or in the next turn. */
-let late: Array<() => void> = []
+/** What writes once what is prompt has run. */
+let writes: Array<() => void> = []
+/** What sends once that has been written, before what works. */
+let sends: Array<() => void> = []
 /** Whether an immediate will notice that the loop has turned. */
 let armed = false
 /** When the present turn has taken its time. */
@@ -187,34 +189,53 @@ const guarded = (run: () => void): void => {
   }
 }
 
-/** What was deferred is prompt now. */
-const enlist = (runs: ReadonlyArray<() => void>): void => {
-  for (const run of runs) prompt.push(run, 0)
+/** Runs what is there until the turn is over, at least the first; answers what is left. */
+const runSome = (runs: Array<() => void>): Array<() => void> => {
+  let at = 0
+  while (at < runs.length && (at === 0 || now() < endsAt)) guarded(runs[at++]!)
+  return at === runs.length ? [] : runs.slice(at)
 }
+
+/** How often a turn writes: what ends at once is answered in the turn that asked for it. */
+const rounds = 8
+
+const write = (): void => {
+  const due = writes
+  writes = []
+  writes = runSome(due).concat(writes)
+}
+
+const send = (): void => {
+  const due = sends
+  sends = []
+  sends = runSome(due).concat(sends)
+}
+
+/** What is prompt; then what it has to write, of all connections together, and what that leads to; then what there is to send. */
+const promptly = (): void => {
+  drain(prompt, true)
+  for (let round = 0; writes.length > 0 && round < rounds && (round === 0 || now() < endsAt); round++) {
+    write()
+    drain(prompt, false)
+  }
+  send()
+}
+
+const nothing = (): boolean => prompt.size === 0 && working.size === 0 && writes.length === 0 && sends.length === 0
 
 /** The loop has turned. */
 const turned = (): void => {
   armed = false
   const begun = next
-  const sent = late
   next = []
-  late = []
-  enlist(begun)
-  enlist(sent)
-  if (prompt.size === 0 && working.size === 0) return
+  for (const run of begun) prompt.push(run, 0)
+  if (nothing()) return
   arm()
-  if (working.size === 0) drain(prompt, true)
+  if (working.size === 0) promptly()
   else {
     const began = endsAt - turnMillis
     endsAt = began + promptMillis
-    drain(prompt, true)
-    // What it has to send goes out before an agent takes its time.
-    while ((prompt.size > 0 || late.length > 0) && now() < endsAt) {
-      const more = late
-      late = []
-      enlist(more)
-      drain(prompt, false)
-    }
+    promptly()
     endsAt = Math.max(began + turnMillis, now() + 1)
     drain(working, true)
   }
@@ -237,12 +258,15 @@ const again = (): void => {
   queueMicrotask(inMicrotask)
 }
 
-/**
- * Runs something once what is prompt in this turn of the event loop has run: in the next turn, or in this one before the agents
- * have theirs.
- */
-export const defer = (run: () => void): void => {
-  late.push(run)
+/** Writes once in this turn or the next, behind what is prompt in it: for all connections that have been read in it together. */
+export const writeSoon = (run: () => void): void => {
+  writes.push(run)
+  if (!armed) arm()
+}
+
+/** Sends in this turn or the next, behind what is prompt in it and what is written in it, and before the agents have theirs. */
+export const sendSoon = (run: () => void): void => {
+  sends.push(run)
   if (!armed) arm()
 }
 
@@ -324,6 +348,10 @@ const holdForRequests = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E
     return isDisabled(request)
   })
 
+/** A `ManagedRuntime`, and what runs synchronously, builds layers on a scheduler of its own that becomes Effect's: no program chose it. */
+const isChosen = (scheduler: Scheduler.Scheduler): boolean =>
+  scheduler !== Scheduler.defaultScheduler && !(scheduler instanceof Scheduler.SyncScheduler)
+
 /**
  * Puts the fibers of a layer's services on the prompt scheduler, unless the program has chosen one of its own, or a clock that a test
  * moves: there what can run has run before the clock is moved on.
@@ -333,7 +361,7 @@ export const scheduled = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, 
     Effect.map(Effect.clock, (clock) =>
       isReal(clock)
         ? Layer.locallyWith(holdForRequests(layer), FiberRef.currentScheduler, (current) =>
-            current === Scheduler.defaultScheduler ? promptScheduler : current
+            isChosen(current) ? current : promptScheduler
           )
         : layer
     )

@@ -1,319 +1,22 @@
 /**
- * The runtime's single writer: persist, then send.
- *
- * Responsibility: everything that changes durable state goes through one queue. While one batch commits the next
- * gathers (group commit); when a batch has committed its numbers become real, replies are posted and the sessions'
- * links are woken.
- *
- * Order: changes and events take effect in the order in which they were queued. Events of a job keep their order in
- * every session.
- *
- * Races closed here: assigning a number and queueing the event for sending are one step; a failed commit assigns no
- * number and sends nothing; a subscription's boundary is its place in the queue.
- *
- * When the store fails, a change whose caller waits fails too. Events and ends of jobs are written again until the store
- * recovers; emitters wait at their bound meanwhile. When the store does not answer, the same holds for what is queued behind
- * the batch that it was given; nothing is said of that batch until the answer comes.
+ * The log as the other rooms have it: events and changes are queued here, and {@link "./Writer.js"} writes them. Keeps the sessions whose
+ * numbers it assigns.
  */
-import type * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
-import * as Text from "../../protocol/Text.js"
-import { type SegmentClass, Store, StoreError } from "../../store/Store.js"
-import { atEnd } from "../kernel/AtEnd.js"
+import { commitNowOf } from "../../store/CommitNow.js"
+import { type SegmentClass, Store, type StoreError } from "../../store/Store.js"
 import { Deadlines } from "../kernel/Deadlines.js"
-import { Limits, type LimitsShape } from "../kernel/Limits.js"
+import { Limits } from "../kernel/Limits.js"
 import * as Metrics from "../kernel/Metrics.js"
-import { noAnswer } from "../kernel/Patience.js"
-import { nextTurn, pause } from "../kernel/Turn.js"
-import { Batch } from "./Batch.js"
+import type { Batch } from "./Batch.js"
 import type { JobLog } from "./JobLog.js"
 import type { SessionLog } from "./SessionLog.js"
-import { trim } from "./Trim.js"
+import { type Change, Writer } from "./Writer.js"
 
-/** A change of durable state that is not an event. */
-export interface Change {
-  /**
-   * Reads live state and calls methods of the batch. Called again when the batch failed and the change is kept: it finds what it
-   * found before.
-   */
-  readonly write: (batch: Batch) => void
-  /** Called once, when it is durable, after the replies of its batch. */
-  readonly committed?: () => void
-  /** Called once, when its batch failed: the change is dropped. A change without this is written until it succeeds. */
-  readonly failed?: (error: StoreError) => void
-}
-
-interface Emission {
-  readonly job: JobLog
-  readonly class: SegmentClass
-  readonly payload: string
-}
-
-type Op = Emission | Change
-
-const isEmission = (op: Op): op is Emission => "payload" in op
-
-/** A batch with more than this many operations gives the event loop a turn before the next. */
-const busyBatch = 64
-/** Operations and characters of events after which a batch is full: the rest is written by the next. */
-const fullBatch = 4_096
-const fullBatchChars = 1_048_576
-/** How often requests are refused while the store does not answer. */
-const nextLook = 1_000
-const firstRetry = 50
-const lastRetry = 5_000
-/** How often a closing log tries to write what is queued. */
-const drainAttempts = 5
-/** How long a closing log waits for a store that does not answer. */
-const lastWait = 5_000
-
-/** What it needs. */
-interface WriterContext {
-  readonly store: Context.Tag.Service<Store>
-  readonly deadlines: Context.Tag.Service<Deadlines>
-  readonly limits: LimitsShape
-  readonly meter: Metrics.MeterShape
-  /** Runs a report beside the writing. */
-  readonly report: (effect: Effect.Effect<void>) => void
-}
-
-/** What has been built for one commit. */
-interface Built {
-  readonly batch: Batch
-  readonly ops: ReadonlyArray<Op>
-}
-
-/** Writes what is queued. */
-class Writer {
-  private readonly context: WriterContext
-  private queue: Array<Op> = []
-  private wake: (() => void) | undefined
-  private lastSucceeded = true
-  private attempts = 0
-  /** When the store was given the batch that it has. */
-  private inHandSince: number | undefined
-  private watched = false
-  /** Whether it has been told that the store does not answer. */
-  private told = false
-
-  constructor(context: WriterContext) {
-    this.context = context
-  }
-
-  /** Whether the last commit succeeded. */
-  get healthy(): boolean {
-    return this.lastSucceeded
-  }
-
-  /** Queues an event. */
-  emit(job: JobLog, cls: SegmentClass, payload: string): void {
-    this.queue.push({ job, class: cls, payload })
-    job.queue(payload.length)
-    if (this.wake !== undefined) this.signal()
-  }
-
-  /** Queues a change. */
-  readonly change = (change: Change): void => {
-    this.queue.push(change)
-    this.signal()
-  }
-
-  private signal(): void {
-    const resume = this.wake
-    if (resume === undefined) return
-    this.wake = undefined
-    resume()
-  }
-
-  /** Whether the job's queue has room. */
-  hasRoom(job: JobLog): boolean {
-    const { queuedBytes, queuedEvents } = this.context.limits
-    return job.queuedEvents < queuedEvents && job.queuedBytes < queuedBytes
-  }
-
-  /** What the next batch writes: a part of the queue where that is long, so that no commit takes long. */
-  private takeBatch(): ReadonlyArray<Op> {
-    const { queue } = this
-    let count = 0
-    let chars = 0
-    while (count < queue.length && count < fullBatch && chars < fullBatchChars) {
-      const op = queue[count++]!
-      if (isEmission(op)) chars += op.payload.length
-    }
-    this.queue = count === queue.length ? [] : queue.slice(count)
-    return count === queue.length ? queue : queue.slice(0, count)
-  }
-
-  /** Runs a callback: one that throws does not stop the writer, nor the changes beside it. */
-  private guarded(what: string, run: () => void): void {
-    try {
-      run()
-    } catch (defect) {
-      this.context.report(Effect.logError(`${what} failed unexpectedly: ${Text.ofUnknown(defect)}`))
-    }
-  }
-
-  private build(ops: ReadonlyArray<Op>): Built {
-    const batch = new Batch()
-    for (const op of ops) {
-      if (isEmission(op)) {
-        batch.event(op.job, op.class, op.payload, true)
-        continue
-      }
-      try {
-        op.write(batch)
-      } catch (defect) {
-        // Half of it may be in the batch: the batch is made again without it.
-        batch.revert()
-        const message = `a change of the journal failed unexpectedly: ${Text.ofUnknown(defect)}`
-        this.context.report(Effect.logError(message))
-        this.guarded("a refused change", () => op.failed?.(new StoreError({ operation: "commit", message })))
-        return this.build(ops.filter((other) => other !== op))
-      }
-    }
-    return { batch, ops }
-  }
-
-  private publish({ batch, ops }: Built): void {
-    const { limits, meter } = this.context
-    const sessions = batch.publish()
-    if (batch.events > 0) meter.count(Metrics.events, batch.events)
-    batch.answer((answer) => this.guarded("an answer", answer))
-    for (const op of ops) {
-      if (!isEmission(op) && op.committed !== undefined) this.guarded("a committed change", op.committed)
-    }
-    for (const session of sessions) session.link?.wake()
-    for (const job of batch.jobs) {
-      if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
-      if (job.outgrows(limits)) trim(job, limits, meter, this.change)
-    }
-  }
-
-  /** Fails the changes whose callers wait; keeps the rest, in front of what has come since. */
-  private refuse(ops: ReadonlyArray<Op>, error: StoreError): ReadonlyArray<Op> {
-    const kept: Array<Op> = []
-    for (const op of ops) {
-      if (isEmission(op) || op.failed === undefined) kept.push(op)
-      else {
-        const { failed } = op
-        this.guarded("a refused change", () => failed(error))
-      }
-    }
-    this.queue = kept.concat(this.queue)
-    return kept
-  }
-
-  /** Looks at `at`, and from then on every second, whether the store still has the batch that it was given in time. */
-  private watch(at: number): void {
-    this.watched = true
-    this.context.deadlines.schedule(at, () => {
-      this.watched = false
-      this.look()
-    })
-  }
-
-  private look(): void {
-    const { deadlines, limits, meter, report } = this.context
-    if (this.inHandSince === undefined) return
-    const late = deadlines.now() - this.inHandSince
-    if (late < limits.storeTime) return this.watch(this.inHandSince + limits.storeTime)
-    if (!this.told) {
-      this.told = true
-      meter.count(Metrics.storeFailures)
-      report(
-        Effect.logError(`the store has not answered to a commit for ${late} ms: requests are refused until it does`)
-      )
-    }
-    this.lastSucceeded = false
-    const ops = this.queue
-    this.queue = []
-    this.refuse(ops, noAnswer("commit", limits.storeTime, meter))
-    this.watch(deadlines.now() + nextLook)
-  }
-
-  private begin({ batch, ops }: Built): void {
-    const { deadlines, limits, meter } = this.context
-    meter.show(Metrics.journalQueue, ops.length)
-    if (batch.isEmpty) return
-    this.inHandSince = deadlines.now()
-    this.told = false
-    if (!this.watched && limits.storeTime !== Number.POSITIVE_INFINITY) this.watch(this.inHandSince + limits.storeTime)
-  }
-
-  private written(built: Built): Effect.Effect<void> {
-    const { deadlines, meter } = this.context
-    if (this.inHandSince !== undefined) meter.record(Metrics.commitTime, deadlines.now() - this.inHandSince)
-    this.inHandSince = undefined
-    this.lastSucceeded = true
-    this.attempts = 0
-    this.publish(built)
-    return built.ops.length > busyBatch ? nextTurn : pause
-  }
-
-  private notWritten({ batch, ops }: Built, cause: Cause.Cause<StoreError>): Effect.Effect<void> {
-    this.inHandSince = undefined
-    this.context.meter.count(Metrics.storeFailures)
-    this.lastSucceeded = false
-    batch.revert()
-    const error =
-      cause._tag === "Fail"
-        ? cause.error
-        : new StoreError({ operation: "commit", message: "the store failed unexpectedly", cause })
-    const kept = this.refuse(ops, error)
-    const millis = Math.min(firstRetry * 2 ** this.attempts++, lastRetry)
-    return Effect.logError(`the journal could not be written, trying again in ${millis} ms`, cause).pipe(
-      Effect.zipRight(kept.length === 0 ? Effect.void : Effect.interruptible(Effect.sleep(millis)))
-    )
-  }
-
-  private readonly writeBatch: Effect.Effect<void> = Effect.suspend(() => {
-    const built = this.build(this.takeBatch())
-    this.begin(built)
-    const { batch } = built
-    // A store that throws has failed like one that says so.
-    const committed = batch.isEmpty ? Effect.void : Effect.suspend(() => this.context.store.commit(batch.rows()))
-    return Effect.matchCauseEffect(committed, {
-      onSuccess: () => Effect.suspend(() => this.written(built)),
-      onFailure: (cause) => Effect.suspend(() => this.notWritten(built, cause))
-    })
-  })
-
-  private readonly awaitWork: Effect.Effect<void> = Effect.async<void>((resume) => {
-    if (this.queue.length > 0) return resume(Effect.void)
-    this.wake = () => resume(Effect.void)
-  })
-
-  /** Writes for ever. Uninterruptible in a step, so that a batch is never half published. */
-  readonly writing: Effect.Effect<never> = Effect.suspend(() =>
-    Effect.forever(Effect.zipRight(this.awaitWork, Effect.uninterruptible(this.writeBatch)))
-  )
-
-  /** Ends the writer that is running, then writes what is left, as far as the store takes it. */
-  readonly finish = (writer: Fiber.Fiber<never>): Effect.Effect<void> =>
-    atEnd(
-      Effect.gen(this, function* () {
-        // The writer is stopped first: there is only ever one.
-        if (Option.isNone(yield* Effect.timeoutOption(Fiber.interrupt(writer), lastWait))) {
-          return yield* Effect.logError(
-            `the journal closes while the store has not answered for ${lastWait} ms: whether its last batch was written is not known, and nothing was announced of it`
-          )
-        }
-        while (this.queue.length > 0 && this.attempts < drainAttempts) {
-          yield* Effect.zipRight(this.writeBatch, Effect.yieldNow())
-        }
-        if (this.queue.length > 0) {
-          yield* Effect.logError(
-            `the journal closes with ${this.queue.length} operations that the store did not take; their effects were not announced`
-          )
-        }
-      })
-    )
-}
+export type { Change } from "./Writer.js"
 
 /** Writes the log. */
 export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
@@ -350,7 +53,8 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
       const limits = yield* Limits
       const meter = yield* Metrics.Meter
       const report = Runtime.runFork(yield* Effect.runtime<never>())
-      const writer = new Writer({ store, deadlines, limits, meter, report })
+      const commitNow = commitNowOf(store.commit)
+      const writer = new Writer({ store, commitNow, deadlines, limits, meter, report })
       const sessions = new Map<string, SessionLog>()
 
       const transact = (write: (batch: Batch) => void, committed?: () => void): Effect.Effect<void, StoreError> =>
@@ -376,7 +80,10 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
           return Effect.sync(stopWaiting)
         })
 
-      yield* Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(writer.writing)), writer.finish)
+      yield* Effect.acquireRelease(
+        commitNow === undefined ? Effect.forkDaemon(Effect.interruptible(writer.writing)) : Effect.succeed(undefined),
+        writer.finish
+      )
 
       return {
         emit: (job, cls, payload) => {

@@ -22,7 +22,7 @@ import type { StoreError } from "../../store/Store.js"
 import { closeCodes, type Connection, type ConnectionClosed, type Frame } from "../../transport/Connection.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import { smaller } from "../kernel/FrameSize.js"
-import { defer, pauseIfOver } from "../kernel/Turn.js"
+import { pauseIfOver, sendSoon } from "../kernel/Turn.js"
 import type { Source } from "./Source.js"
 import { ReplyRoom, type RoomBounds } from "./internal/replyRoom.js"
 
@@ -71,6 +71,7 @@ export class Outbox {
   private drained: Effect.Latch | undefined = undefined
   private pump: (() => void) | undefined = undefined
   private asleep = true
+  private readonly begin = (): void => this.pump?.()
   /** Open when the outbox has been taken. */
   private emptied: Effect.Latch | undefined = undefined
 
@@ -318,9 +319,9 @@ export class Outbox {
   wake(): void {
     if (!this.asleep) return
     this.asleep = false
-    // In the next turn of the event loop, so that what is posted and stored in one turn (an acceptance, a first status, the result of
+    // At the end of what is prompt in a turn, so that what is posted and stored in one turn (an acceptance, a first status, the result of
     // a job that ends at once) leaves in one write.
-    defer(() => this.pump?.())
+    sendSoon(this.begin)
   }
 
   /**
