@@ -11,13 +11,15 @@ import type * as Scope from "effect/Scope"
 import type { AgentSpec, EventSchemas } from "../protocol/AgentSpec.js"
 import { InvalidRequest } from "../protocol/Errors.js"
 import * as Message from "../protocol/Message.js"
-import { type AgentRegistration, hosting, type OnRestart } from "./AgentRegistry.js"
+import type { AgentRegistration, OnRestart } from "./AgentRegistry.js"
 import { declaring } from "./Declared.js"
-import { ambient } from "./Guard.js"
 import { called } from "./internal/called.js"
 import { handlerContext } from "./internal/handlerContext.js"
+import { hosting } from "./internal/hostedAgent.js"
+import { ambient } from "./internal/reach.js"
+import { Streamed } from "./internal/streamed.js"
 import { checkKinds, emitting } from "./internal/vendorEvents.js"
-import { type Job, Streamed } from "./Job.js"
+import type { Job } from "./Job.js"
 
 /**
  * How a handler is hosted.
