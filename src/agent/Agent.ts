@@ -10,7 +10,7 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { AgentSpec, EventSchemas } from "../protocol/AgentSpec.js"
 import { InvalidRequest } from "../protocol/Errors.js"
-import * as Message from "../protocol/Message.js"
+import * as Decoding from "../protocol/Decoding.js"
 import type { AgentRegistration, OnRestart } from "./AgentRegistry.js"
 import { declaring } from "./Declared.js"
 import { called } from "./internal/called.js"
@@ -261,7 +261,7 @@ const layer = <In, InWire, Out, OutWire, Err, ErrWire, E, R>(
           try {
             return Either.mapLeft(
               decodeInput(input),
-              (error) => new InvalidRequest({ message: Message.describe(error, "payload.input") })
+              (error) => new InvalidRequest({ message: Decoding.describe(error, "payload.input") })
             )
           } catch {
             // A schema is user code too: what it throws is its own input's failure.

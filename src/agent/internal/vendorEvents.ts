@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import type { EventSchemas } from "../../protocol/AgentSpec.js"
 import { InvalidRequest, oneLine } from "../../protocol/Errors.js"
 import * as ExtensionName from "../../protocol/ExtensionName.js"
-import * as Message from "../../protocol/Message.js"
+import * as Decoding from "../../protocol/Decoding.js"
 import * as Text from "../../protocol/Text.js"
 import type { Job } from "../Job.js"
 import { called, logDefect } from "./called.js"
@@ -33,7 +33,7 @@ const encode = (
 ): Effect.Effect<unknown, InvalidRequest> => {
   const message = `${kind}: the body cannot be encoded: its schema throws`
   return Effect.suspend(() => called(() => Schema.encodeUnknown(schema)(body))).pipe(
-    Effect.mapError((error) => new InvalidRequest({ message: Message.describe(error, `${kind}: body`) })),
+    Effect.mapError((error) => new InvalidRequest({ message: Decoding.describe(error, `${kind}: body`) })),
     Effect.catchAllDefect((defect) => Effect.zipRight(logDefect(message, defect), invalid(message)))
   )
 }
