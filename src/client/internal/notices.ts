@@ -7,7 +7,7 @@
  * Order: statuses are published in the order in which they were found, before warnings.
  */
 import * as Effect from "effect/Effect"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { ClientStatus } from "../ClientStatus.js"
 import { Broadcast } from "./broadcast.js"
 import * as Fibers from "./fibers.js"
@@ -20,10 +20,7 @@ export class Notices {
   private readonly warnings: Array<string> = []
 
   /** The status and every later one, up to the client's end. */
-  readonly changes: Stream.Stream<ClientStatus> = Stream.takeUntil(
-    this.published.stream(() => [this.status]),
-    ({ _tag }) => _tag === "Closed"
-  )
+  readonly changes: Stream.Stream<ClientStatus> = this.published.stream(() => [this.status])
 
   /** A status that the next `publish` sets. */
   found(status: ClientStatus): void {
@@ -35,11 +32,13 @@ export class Notices {
     this.warnings.push(message)
   }
 
-  /** Sets a status now. */
+  /** Sets a status now. After the client's end there is no other. */
   set(status: ClientStatus): Effect.Effect<void> {
     return Effect.sync(() => {
+      if (this.status._tag === "Closed") return
       this.status = status
       this.published.publish(status)
+      if (status._tag === "Closed") this.published.end()
     })
   }
 
