@@ -17,7 +17,7 @@ import { called } from "./internal/called.js"
 import { handlerContext } from "./internal/handlerContext.js"
 import { hosting } from "./internal/hostedAgent.js"
 import { ambient } from "./internal/reach.js"
-import { Streamed } from "./internal/streamed.js"
+import { Streamed } from "./Streamed.js"
 import { checkKinds, emitting } from "./internal/vendorEvents.js"
 import type { Job } from "./Job.js"
 

@@ -23,9 +23,9 @@ import type { LeaseRequest } from "../protocol/LeaseRequest.js"
 import type { Denial } from "./Gate.js"
 import { jobKey } from "./internal/jobKey.js"
 import { type AnyAgent, decoded, encode, nameOf } from "./internal/otherAgent.js"
-import type { Streamed } from "./internal/streamed.js"
+import type { Streamed } from "./Streamed.js"
 
-export { Streamed } from "./internal/streamed.js"
+export { Streamed } from "./Streamed.js"
 
 /**
  * Options of a streamed result.
