@@ -19,7 +19,12 @@ export const bundleForBrowser = (
   program: string,
   format: "esm" | "iife" = "esm",
   minify = false
-): { readonly text: string; readonly inputs: Metafile["inputs"] } => {
+): {
+  readonly text: string
+  readonly inputs: Metafile["inputs"]
+  /** The inputs of which something is left in the text. */
+  readonly used: ReadonlyArray<string>
+} => {
   const { metafile, outputFiles } = buildSync({
     absWorkingDir: root,
     stdin: { contents: program, resolveDir: root, loader: "ts" },
@@ -32,7 +37,10 @@ export const bundleForBrowser = (
     logLevel: "silent",
     alias: sources
   })
-  return { text: outputFiles[0]!.text, inputs: metafile.inputs }
+  const used = Object.values(metafile.outputs).flatMap(({ inputs }) =>
+    Object.entries(inputs).flatMap(([input, { bytesInOutput }]) => (bytesInOutput > 0 ? [input] : []))
+  )
+  return { text: outputFiles[0]!.text, inputs: metafile.inputs, used }
 }
 
 /**

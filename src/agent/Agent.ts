@@ -10,15 +10,17 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { AgentSpec, EventSchemas } from "../protocol/AgentSpec.js"
 import { InvalidRequest } from "../protocol/Errors.js"
-import * as Message from "../protocol/Message.js"
-import { type AgentRegistration, hosting, type OnRestart } from "./AgentRegistry.js"
+import * as Decoding from "../protocol/Decoding.js"
+import type { AgentRegistration, OnRestart } from "./AgentRegistry.js"
 import { isWhole } from "./CallContext.js"
 import { declaring } from "./Declared.js"
-import { ambient } from "./Guard.js"
 import { called } from "./internal/called.js"
 import { handlerContext } from "./internal/handlerContext.js"
+import { hosting } from "./internal/hostedAgent.js"
+import { ambient } from "./internal/reach.js"
+import { Streamed } from "./Streamed.js"
 import { checkKinds, emitting } from "./internal/vendorEvents.js"
-import { type Job, Streamed } from "./Job.js"
+import type { Job } from "./Job.js"
 
 /**
  * How a handler is hosted.
@@ -269,7 +271,7 @@ const layer = <In, InWire, Out, OutWire, Err, ErrWire, E, R>(
           try {
             return Either.mapLeft(
               decodeInput(input),
-              (error) => new InvalidRequest({ message: Message.describe(error, "payload.input") })
+              (error) => new InvalidRequest({ message: Decoding.describe(error, "payload.input") })
             )
           } catch {
             // A schema is user code too: what it throws is its own input's failure.

@@ -9,6 +9,7 @@ import { AgentNotAvailable, AgentVersionNotAvailable, type InvalidRequest } from
 import * as AgentName from "../protocol/AgentName.js"
 import * as Options from "../protocol/Options.js"
 import * as Text from "../protocol/Text.js"
+import { agents } from "./internal/hostedAgent.js"
 import * as Hosted from "./internal/hosted.js"
 import type { Job, Streamed } from "./Job.js"
 
@@ -96,18 +97,9 @@ export class AgentRegistry extends Context.Tag("effect-arcp/agent/AgentRegistry"
   )
 }
 
-const agents = "effect-arcp/agent/Hosted/"
-
 const levels: ReadonlySet<string> = new Set(LogLevel.allLevels.map((level) => level._tag))
 
 const nameOf = (agent: AgentRegistration): string => `${agent.name}@${agent.version}`
-
-/** Puts an agent into the context. Each layer made by this function is one registration, however often it is provided. */
-export const hosting = <E, R>(
-  name: string,
-  version: string,
-  registration: Effect.Effect<AgentRegistration, E, R>
-): Layer.Layer<never, E, R> => Hosted.layer(`${agents}${name}@${version}`, registration)
 
 const make = (registered: ReadonlyArray<AgentRegistration>): Effect.Effect<(typeof AgentRegistry)["Service"]> =>
   Effect.suspend(() => {

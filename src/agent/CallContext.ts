@@ -13,7 +13,8 @@ import * as Context from "effect/Context"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
 import type { Gate } from "./Gate.js"
-import { Job, type JobService } from "./Job.js"
+import { jobKey } from "./internal/jobKey.js"
+import type { JobService } from "./Job.js"
 
 /** What a call has. */
 export interface Call {
@@ -35,7 +36,6 @@ export class Guarded {
 /** What all jobs of an agent have; guarded services are not made yet. */
 export type Shared = ReadonlyMap<string, unknown>
 
-const jobKey = Job.key
 const scopeKey = Scope.Scope.key
 const spanKey = Tracer.ParentSpan.key
 

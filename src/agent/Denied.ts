@@ -29,10 +29,18 @@ export const deniedCause = (error: unknown): Denial | undefined => {
   return undefined
 }
 
+// The marks of the platform's errors, and not their classes: a client that has an agent's definition loads no HTTP client.
+const isPlatforms = (error: object): boolean => {
+  const tag = Text.property(error, "_tag")
+  return (
+    (tag === "SystemError" && Symbol.for("@effect/platform/Error") in error) ||
+    (tag === "RequestError" && Symbol.for("@effect/platform/HttpClientError") in error)
+  )
+}
+
 /** @internal Whether a guarded service failed with this error on a denial; false for an agent's own error that wraps one. */
 export const isDenied = (error: unknown): boolean =>
-  (Text.isInstance(error, PlatformError.SystemError) || Text.isInstance(error, HttpClientError.RequestError)) &&
-  deniedCause(error) !== undefined
+  Text.attempt(() => Text.isInstance(error, Error) && isPlatforms(error), false) && deniedCause(error) !== undefined
 
 /** @internal a denial as a platform service fails with it. */
 export const platformDenied = (

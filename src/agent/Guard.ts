@@ -20,7 +20,6 @@
  * This holds ordinary code to its lease. It is no sandbox: code that imports `node:fs` itself is not held by it.
  */
 import * as CommandExecutor from "@effect/platform/CommandExecutor"
-import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as HttpClient from "@effect/platform/HttpClient"
 import * as Context from "effect/Context"
@@ -31,8 +30,10 @@ import { platformDenied } from "./Denied.js"
 import type { Gate } from "./Gate.js"
 import * as GuardedFileSystem from "./GuardedFileSystem.js"
 import * as GuardedHttpClient from "./GuardedHttpClient.js"
-import { Job } from "./Job.js"
+import { clientKeys, isRuntimes, withheld } from "./internal/reach.js"
 import { Resolver } from "./Resolver.js"
+
+export { ambient } from "./internal/reach.js"
 
 /**
  * Ways to guard services that only one platform has. A runtime finds those of its platform itself.
@@ -69,54 +70,6 @@ export interface GuardOptions {
   /** Options of the guarded HTTP client. */
   readonly http?: GuardedHttpClient.GuardedHttpClientOptions | undefined
 }
-
-/** What the HTTP clients of the platform look for when they send. The client keeps it; the handler does not get it. */
-const clientKeys: ReadonlyArray<string> = [
-  FetchHttpClient.Fetch.key,
-  "@effect/platform-node/Http/NodeClient/HttpAgent",
-  "@effect/platform-node/NodeHttpClient/Dispatcher"
-]
-
-/**
- * The keys of services that no handler gets, but by name. By key and not by tag, so that an agent does not load servers and
- * workers in order not to have them.
- */
-export const withheld: ReadonlySet<string> = new Set([
-  ...clientKeys,
-  "@effect/platform/FileSystem/WatchBackend",
-  "@effect/platform/HttpPlatform",
-  "@effect/platform/HttpServer",
-  "@effect/platform/Socket",
-  "@effect/platform/Socket/WebSocket",
-  "@effect/platform/Socket/WebSocketConstructor",
-  "@effect/platform/SocketServer",
-  "@effect/platform/Terminal",
-  "@effect/platform/Runner/PlatformRunner",
-  "@effect/platform/Worker/PlatformWorker",
-  "@effect/platform/Worker/Spawner",
-  "@effect/platform/Worker/WorkerManager",
-  "@effect/platform-node/NodeSocket/NetSocket"
-])
-
-const ours = "effect-arcp/"
-const clientKey = "effect-arcp/client/ArcpClient"
-// With it a handler would build layers into the runtime's own, and so get at what those have made.
-const memoKey = "effect/Layer/CurrentMemoMap"
-
-// What a test provides to its agents, such as a gateway in memory, is the test's own.
-const testing = "effect-arcp/testing/"
-
-/** Whether a key is one of the runtime's, which `unguarded` cannot release. */
-const isRuntimes = (key: string): boolean =>
-  (key.startsWith(ours) && key !== Job.key && key !== clientKey && !key.startsWith(testing)) || key === memoKey
-
-/** What was provided to a handler or a tool, without what is the runtime's. */
-export const sift = (services: Context.Context<never>, withhold: ReadonlyArray<object> = []): Context.Context<never> =>
-  Context.unsafeMake(
-    new Map(
-      [...services.unsafeMap].filter(([key, service]) => !isRuntimes(key) && !withhold.includes(service as object))
-    )
-  )
 
 /** A `CommandExecutor` that starts nothing. No lease names processes, so no lease can cover one (§9.2). */
 const refusingExecutor: CommandExecutor.CommandExecutor = CommandExecutor.makeExecutor((command) =>
@@ -194,24 +147,3 @@ export const guardedBy = (services: Context.Context<never>, options?: GuardOptio
   replace(CommandExecutor.CommandExecutor, () => refusingExecutor)
   return kept
 }
-
-const guardedKeys: ReadonlyArray<string> = [
-  FileSystem.FileSystem.key,
-  HttpClient.HttpClient.key,
-  CommandExecutor.CommandExecutor.key
-]
-
-const isInherited = (key: string): boolean =>
-  !isRuntimes(key) && key !== clientKey && !withheld.has(key) && !guardedKeys.includes(key)
-
-/**
- * What a handler may see of the context of the fiber that runs it: all but the runtime's services and the platform's that reach
- * outside. A fiber inherits the context in which the runtime was started, where they lie unguarded; a handler has its own from
- * {@link guard}.
- */
-export const ambient = <R>(context: Context.Context<R>, withhold: ReadonlyArray<object> = []): Context.Context<R> =>
-  Context.unsafeMake(
-    new Map(
-      [...context.unsafeMap].filter(([key, service]) => isInherited(key) && !withhold.includes(service as object))
-    )
-  )

@@ -21,28 +21,11 @@ import type { JobId, PrincipalId } from "../protocol/Ids.js"
 import type { WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
 import type { LeaseRequest } from "../protocol/LeaseRequest.js"
 import type { Denial } from "./Gate.js"
+import { jobKey } from "./internal/jobKey.js"
 import { type AnyAgent, decoded, encode, nameOf } from "./internal/otherAgent.js"
+import type { Streamed } from "./Streamed.js"
 
-/**
- * What a handler returns when its result was streamed (§8.4): result and stream are never mixed.
- *
- * @since 0.1.0
- * @category models
- */
-export class Streamed {
-  readonly _tag = "Streamed"
-  /** The stream's id, which its chunks and `job.result` carry. */
-  readonly resultId: string
-  /** Decoded bytes. */
-  readonly size: number
-  /** One line about the result, for `job.result`; undefined for none. */
-  readonly summary: string | undefined
-  constructor(resultId: string, size: number, summary: string | undefined) {
-    this.resultId = resultId
-    this.size = size
-    this.summary = summary
-  }
-}
+export { Streamed } from "./Streamed.js"
 
 /**
  * Options of a streamed result.
@@ -475,7 +458,7 @@ const delegate = <In, InWire, Out, OutWire, Err, ErrWire>(
  * @since 0.1.0
  * @category services
  */
-export class Job extends Context.Tag("effect-arcp/agent/Job")<Job, JobService>() {
+export class Job extends Context.Tag(jobKey)<Job, JobService>() {
   /** Emits a `log` event; see {@link JobService.log}. */
   static readonly log = (message: string, level?: LogLevel) => Effect.flatMap(Job, (job) => job.log(message, level))
   /** Emits a `thought` event; see {@link JobService.thought}. */

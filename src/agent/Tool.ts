@@ -11,10 +11,10 @@ import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { type ArcpError, InvalidRequest, permanentError } from "../protocol/Errors.js"
-import * as Message from "../protocol/Message.js"
-import { sift } from "./Guard.js"
+import * as Decoding from "../protocol/Decoding.js"
 import { called } from "./internal/called.js"
 import { handlerContext } from "./internal/handlerContext.js"
+import { sift } from "./internal/reach.js"
 import { Job } from "./Job.js"
 import { hostingTool, type ToolRegistration } from "./ToolRegistry.js"
 
@@ -93,11 +93,11 @@ export const make = <In, InWire, Out, OutWire>(
       Effect.gen(function* () {
         const encoded = yield* Effect.mapError(
           encodeInput(value),
-          (error) => new InvalidRequest({ message: Message.describe(error, `the input of ${name}`) })
+          (error) => new InvalidRequest({ message: Decoding.describe(error, `the input of ${name}`) })
         )
         const result = yield* Job.callTool(name, encoded)
         return yield* Effect.mapError(decodeOutput(result), (error) =>
-          permanentError(Message.describe(error, `the output of ${name}`))
+          permanentError(Decoding.describe(error, `the output of ${name}`))
         )
       })
   } as unknown as ToolClass<In, InWire, Out, OutWire>
@@ -120,7 +120,7 @@ const layer = <In, InWire, Out, OutWire, E, R>(
         run: (encoded, withhold) =>
           Effect.mapError(
             decode(encoded),
-            (error) => new InvalidRequest({ message: Message.describe(error, `the input of ${name}`) })
+            (error) => new InvalidRequest({ message: Decoding.describe(error, `the input of ${name}`) })
           ).pipe(
             Effect.flatMap((decoded) =>
               Effect.mapInputContext(

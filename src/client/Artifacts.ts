@@ -6,13 +6,13 @@
  * runtime told with them.
  */
 import * as Effect from "effect/Effect"
-import * as Encoding from "effect/Encoding"
 import * as Schema from "effect/Schema"
 import * as Artifact from "../protocol/Artifact.js"
+import { toHex } from "../protocol/Bytes.js"
 import { type ArcpError, InternalError, InvalidRequest } from "../protocol/Errors.js"
 import { parseTimestamp } from "../protocol/Fields.js"
 import type { ClientError } from "./ClientError.js"
-import { decodeBase64 } from "./internal/base64.js"
+import { decodeBase64, encodeBase64 } from "./internal/base64.js"
 import type { Call } from "./internal/call.js"
 import { reading } from "./internal/encode.js"
 
@@ -118,7 +118,7 @@ const digestOf = (bytes: Uint8Array, artifactId: string | undefined): Effect.Eff
           message: "the digest cannot be computed: WebCrypto is missing, serve the page by https or from localhost"
         })
     }),
-    (digest) => Encoding.encodeHex(new Uint8Array(digest))
+    (digest) => toHex(new Uint8Array(digest))
   )
 
 const idOf = (idOrUri: unknown): Effect.Effect<string, InvalidRequest> =>
@@ -160,7 +160,7 @@ export const make = (call: Call, maxBytes: number): ClientArtifacts => {
           "artifact.put",
           {
             content_type: contentType,
-            data: Encoding.encodeBase64(own),
+            data: encodeBase64(own),
             sha256: digest,
             retain_seconds: retainSeconds
           },

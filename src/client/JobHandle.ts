@@ -17,7 +17,7 @@ import { type ArcpError, oneLine } from "../protocol/Errors.js"
 import type { JobEvent } from "../protocol/Event.js"
 import type { JobId } from "../protocol/Ids.js"
 import type { WireBudget, WireLease, WireLeaseConstraints } from "../protocol/Fields.js"
-import * as Message from "../protocol/Message.js"
+import * as Decoding from "../protocol/Decoding.js"
 import {
   type ClientError,
   type EventsMissed,
@@ -256,7 +256,7 @@ const readings = (value: string | Uint8Array): ReadonlyArray<unknown> => {
 /** The Schema's code is the program's own: where it throws, this result fails. */
 const decode = <Out, OutWire>(output: Schema.Schema<Out, OutWire>, candidate: unknown): Either.Either<Out, string> => {
   try {
-    return Either.mapLeft(Schema.decodeUnknownEither(output)(candidate), (error) => Message.describe(error, "result"))
+    return Either.mapLeft(Schema.decodeUnknownEither(output)(candidate), (error) => Decoding.describe(error, "result"))
   } catch (cause) {
     return Either.left(oneLine(`the result cannot be decoded: ${textOf(cause)}`))
   }

@@ -2,7 +2,9 @@
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { InvalidRequest } from "./Errors.js"
-import { Id, optional, PositiveInt, Seq, ShortText } from "./Fields.js"
+import { Id, optional, Seq } from "./Fields.js"
+
+export { Fetch, Put, Release } from "./Requests.js"
 
 /**
  * Bytes of the largest artifact that fits a frame of 4 MiB, the default limit of every transport: 4,000,000 characters of
@@ -50,33 +52,6 @@ const contentType =
  */
 export const isContentType = (text: string): boolean => text.length <= 256 && contentType.test(text)
 
-const Sha256 = Schema.String.pipe(Schema.pattern(/^[0-9a-f]{64}$/, { description: "64 lower-case hex digits" }))
-
-/**
- * `artifact.put`: `data` is base64, `retain_seconds` is how long the artifact should be kept.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Put = Schema.Struct({
-  /** A media type with its parameters, of at most 256 characters. */
-  content_type: ShortText,
-  /** The bytes in base64. */
-  data: Schema.String,
-  /** What the digest of the bytes should be: 64 lower-case hex digits. */
-  sha256: optional(Sha256),
-  /** Seconds for which it should be kept. */
-  retain_seconds: optional(PositiveInt)
-})
-
-/**
- * `artifact.put`: `data` is base64, `retain_seconds` is how long the artifact should be kept.
- *
- * @since 0.1.0
- * @category models
- */
-export type Put = typeof Put.Type
-
 /**
  * `artifact.ref`: the answer to a put.
  *
@@ -109,22 +84,6 @@ export const Ref = Schema.Struct({
 export type Ref = typeof Ref.Type
 
 /**
- * `artifact.fetch`.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Fetch = Schema.Struct({ artifact_id: Id })
-
-/**
- * `artifact.fetch`.
- *
- * @since 0.1.0
- * @category models
- */
-export type Fetch = typeof Fetch.Type
-
-/**
  * `artifact.data`: the answer to a fetch; `data` is base64.
  *
  * @since 0.1.0
@@ -150,22 +109,6 @@ export const Data = Schema.Struct({
  * @category models
  */
 export type Data = typeof Data.Type
-
-/**
- * `artifact.release`.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Release = Schema.Struct({ artifact_id: Id })
-
-/**
- * `artifact.release`.
- *
- * @since 0.1.0
- * @category models
- */
-export type Release = typeof Release.Type
 
 /**
  * `artifact.released`: the answer to a release.

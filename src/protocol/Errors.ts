@@ -47,7 +47,7 @@ export type ErrorCode = keyof typeof errorTable
  * @since 0.1.0
  * @category constants
  */
-export const errorCodes = Object.keys(errorTable) as ReadonlyArray<ErrorCode>
+export const errorCodes = /* @__PURE__ */ Object.keys(errorTable) as ReadonlyArray<ErrorCode>
 
 /**
  * Whether `code` is one of the fifteen codes of §12.
@@ -55,7 +55,7 @@ export const errorCodes = Object.keys(errorTable) as ReadonlyArray<ErrorCode>
  * @since 0.1.0
  * @category predicates
  */
-export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(errorTable, code)
+export const isErrorCode = (code: string): code is ErrorCode => Object.hasOwn(classes, code)
 
 /**
  * Error messages on the wire are one line of at most this many characters.
@@ -120,11 +120,12 @@ export const ErrorPayload = Schema.Struct({
  */
 export type ErrorPayload = typeof ErrorPayload.Type
 
-const fields = <C extends ErrorCode>(code: C) => ({
+/** `retryable` is what the table says of the code; the table with its texts is not in a program that only makes errors. */
+const fields = (retryable: boolean) => ({
   /** For people, one line. */
   message: Schema.String,
   /** Whether a naive retry can succeed. Default: what the table says of the code. */
-  retryable: Schema.optionalWith(Schema.Boolean, { default: () => errorTable[code].retryable }),
+  retryable: Schema.optionalWith(Schema.Boolean, { default: () => retryable }),
   /** A JSON object, specific to the code. */
   details: Schema.optional(ErrorDetails)
 })
@@ -135,10 +136,7 @@ const fields = <C extends ErrorCode>(code: C) => ({
  * @since 0.1.0
  * @category errors
  */
-export class PermissionDenied extends Schema.TaggedError<PermissionDenied>()(
-  "PermissionDenied",
-  fields("PERMISSION_DENIED")
-) {
+export class PermissionDenied extends Schema.TaggedError<PermissionDenied>()("PermissionDenied", fields(false)) {
   /** The code on the wire. */
   readonly code = "PERMISSION_DENIED"
 }
@@ -151,7 +149,7 @@ export class PermissionDenied extends Schema.TaggedError<PermissionDenied>()(
  */
 export class LeaseSubsetViolation extends Schema.TaggedError<LeaseSubsetViolation>()(
   "LeaseSubsetViolation",
-  fields("LEASE_SUBSET_VIOLATION")
+  fields(false)
 ) {
   /** The code on the wire. */
   readonly code = "LEASE_SUBSET_VIOLATION"
@@ -163,7 +161,7 @@ export class LeaseSubsetViolation extends Schema.TaggedError<LeaseSubsetViolatio
  * @since 0.1.0
  * @category errors
  */
-export class JobNotFound extends Schema.TaggedError<JobNotFound>()("JobNotFound", fields("JOB_NOT_FOUND")) {
+export class JobNotFound extends Schema.TaggedError<JobNotFound>()("JobNotFound", fields(false)) {
   /** The code on the wire. */
   readonly code = "JOB_NOT_FOUND"
 }
@@ -174,7 +172,7 @@ export class JobNotFound extends Schema.TaggedError<JobNotFound>()("JobNotFound"
  * @since 0.1.0
  * @category errors
  */
-export class DuplicateKey extends Schema.TaggedError<DuplicateKey>()("DuplicateKey", fields("DUPLICATE_KEY")) {
+export class DuplicateKey extends Schema.TaggedError<DuplicateKey>()("DuplicateKey", fields(false)) {
   /** The code on the wire. */
   readonly code = "DUPLICATE_KEY"
 }
@@ -185,10 +183,7 @@ export class DuplicateKey extends Schema.TaggedError<DuplicateKey>()("DuplicateK
  * @since 0.1.0
  * @category errors
  */
-export class AgentNotAvailable extends Schema.TaggedError<AgentNotAvailable>()(
-  "AgentNotAvailable",
-  fields("AGENT_NOT_AVAILABLE")
-) {
+export class AgentNotAvailable extends Schema.TaggedError<AgentNotAvailable>()("AgentNotAvailable", fields(false)) {
   /** The code on the wire. */
   readonly code = "AGENT_NOT_AVAILABLE"
 }
@@ -201,7 +196,7 @@ export class AgentNotAvailable extends Schema.TaggedError<AgentNotAvailable>()(
  */
 export class AgentVersionNotAvailable extends Schema.TaggedError<AgentVersionNotAvailable>()(
   "AgentVersionNotAvailable",
-  fields("AGENT_VERSION_NOT_AVAILABLE")
+  fields(false)
 ) {
   /** The code on the wire. */
   readonly code = "AGENT_VERSION_NOT_AVAILABLE"
@@ -213,7 +208,7 @@ export class AgentVersionNotAvailable extends Schema.TaggedError<AgentVersionNot
  * @since 0.1.0
  * @category errors
  */
-export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", fields("CANCELLED")) {
+export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", fields(false)) {
   /** The code on the wire. */
   readonly code = "CANCELLED"
 }
@@ -224,7 +219,7 @@ export class Cancelled extends Schema.TaggedError<Cancelled>()("Cancelled", fiel
  * @since 0.1.0
  * @category errors
  */
-export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", fields("TIMEOUT")) {
+export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", fields(true)) {
   /** The code on the wire. */
   readonly code = "TIMEOUT"
 }
@@ -237,7 +232,7 @@ export class Timeout extends Schema.TaggedError<Timeout>()("Timeout", fields("TI
  */
 export class ResumeWindowExpired extends Schema.TaggedError<ResumeWindowExpired>()(
   "ResumeWindowExpired",
-  fields("RESUME_WINDOW_EXPIRED")
+  fields(false)
 ) {
   /** The code on the wire. */
   readonly code = "RESUME_WINDOW_EXPIRED"
@@ -249,7 +244,7 @@ export class ResumeWindowExpired extends Schema.TaggedError<ResumeWindowExpired>
  * @since 0.1.0
  * @category errors
  */
-export class HeartbeatLost extends Schema.TaggedError<HeartbeatLost>()("HeartbeatLost", fields("HEARTBEAT_LOST")) {
+export class HeartbeatLost extends Schema.TaggedError<HeartbeatLost>()("HeartbeatLost", fields(true)) {
   /** The code on the wire. */
   readonly code = "HEARTBEAT_LOST"
 }
@@ -260,7 +255,7 @@ export class HeartbeatLost extends Schema.TaggedError<HeartbeatLost>()("Heartbea
  * @since 0.1.0
  * @category errors
  */
-export class LeaseExpired extends Schema.TaggedError<LeaseExpired>()("LeaseExpired", fields("LEASE_EXPIRED")) {
+export class LeaseExpired extends Schema.TaggedError<LeaseExpired>()("LeaseExpired", fields(false)) {
   /** The code on the wire. */
   readonly code = "LEASE_EXPIRED"
 }
@@ -271,10 +266,7 @@ export class LeaseExpired extends Schema.TaggedError<LeaseExpired>()("LeaseExpir
  * @since 0.1.0
  * @category errors
  */
-export class BudgetExhausted extends Schema.TaggedError<BudgetExhausted>()(
-  "BudgetExhausted",
-  fields("BUDGET_EXHAUSTED")
-) {
+export class BudgetExhausted extends Schema.TaggedError<BudgetExhausted>()("BudgetExhausted", fields(false)) {
   /** The code on the wire. */
   readonly code = "BUDGET_EXHAUSTED"
 }
@@ -285,7 +277,7 @@ export class BudgetExhausted extends Schema.TaggedError<BudgetExhausted>()(
  * @since 0.1.0
  * @category errors
  */
-export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("InvalidRequest", fields("INVALID_REQUEST")) {
+export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("InvalidRequest", fields(false)) {
   /** The code on the wire. */
   readonly code = "INVALID_REQUEST"
 }
@@ -296,10 +288,7 @@ export class InvalidRequest extends Schema.TaggedError<InvalidRequest>()("Invali
  * @since 0.1.0
  * @category errors
  */
-export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()(
-  "Unauthenticated",
-  fields("UNAUTHENTICATED")
-) {
+export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()("Unauthenticated", fields(false)) {
   /** The code on the wire. */
   readonly code = "UNAUTHENTICATED"
 }
@@ -311,7 +300,7 @@ export class Unauthenticated extends Schema.TaggedError<Unauthenticated>()(
  * @since 0.1.0
  * @category errors
  */
-export class InternalError extends Schema.TaggedError<InternalError>()("InternalError", fields("INTERNAL_ERROR")) {
+export class InternalError extends Schema.TaggedError<InternalError>()("InternalError", fields(true)) {
   /** The code on the wire. */
   readonly code = "INTERNAL_ERROR"
 }

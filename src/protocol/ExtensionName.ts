@@ -119,19 +119,27 @@ export const coreCapabilities = [
  */
 export type CoreCapability = (typeof coreCapabilities)[number]
 
-const core: ReadonlySet<string> = new Set<string>([
-  ...coreMessageTypes,
-  ...coreEventKinds,
-  ...coreCapabilities,
-  ...coreFeatures,
-  ...extendedFeatures.filter((name) => !name.startsWith("x-"))
-])
+let core: ReadonlySet<string> | undefined
+
+/** Made when it is first asked for: most programs ask for names of vendors alone. */
+const isCore = (name: string): boolean => {
+  core ??= new Set<string>([
+    ...coreMessageTypes,
+    ...coreEventKinds,
+    ...coreCapabilities,
+    ...coreFeatures,
+    ...extendedFeatures.filter((feature) => !feature.startsWith("x-"))
+  ])
+  return core.has(name)
+}
 
 const vendorName = /^x-vendor\.[a-z0-9][a-z0-9_-]*(\.[a-zA-Z0-9][a-zA-Z0-9_-]*)+$/
 const experimentalName = /^x-[a-z0-9][a-zA-Z0-9._-]*$/
 const versionedType = /^([a-z][a-z0-9-]*)(\.[a-z0-9][a-z0-9_-]*)+\.v[1-9][0-9]*$/
 // Namespaces of the protocol itself cannot be a vendor's.
 const reserved = /^(session|job|artifact|arcp|cost|fs|net|tool|agent|model)\./
+
+const isVendorName = (name: string): boolean => name.length <= maxLength && vendorName.test(name)
 
 /**
  * Classifies a name. `x-vendor` alone or without a name behind the vendor is malformed.
@@ -140,9 +148,9 @@ const reserved = /^(session|job|artifact|arcp|cost|fs|net|tool|agent|model)\./
  * @category functions
  */
 export const classify = (name: string): Classification => {
-  if (core.has(name)) return "core"
+  if (isCore(name)) return "core"
   if (name.length > maxLength) return "malformed"
-  if (name.startsWith("x-vendor")) return vendorName.test(name) ? "vendor" : "malformed"
+  if (name.startsWith("x-vendor")) return isVendorName(name) ? "vendor" : "malformed"
   if (name.startsWith("x-")) return experimentalName.test(name) ? "experimental" : "malformed"
   return versionedType.test(name) && !reserved.test(name) ? "vendor" : "malformed"
 }
@@ -165,4 +173,4 @@ export const isExtension = (name: string): boolean => {
  * @category predicates
  */
 export const isVendorKind = (name: string): name is `x-vendor.${string}` =>
-  name.startsWith("x-vendor.") && !name.startsWith("x-vendor.effect-arcp.") && classify(name) === "vendor"
+  name.startsWith("x-vendor.") && !name.startsWith("x-vendor.effect-arcp.") && isVendorName(name)

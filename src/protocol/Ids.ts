@@ -9,6 +9,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { toHex } from "./Bytes.js"
 
 /**
  * The id of a job (ARCP 1.1 §7.1). Opaque: a runtime made it, and its form says nothing.
@@ -130,12 +131,6 @@ const makeUlid = (random: RandomBytes) => {
   }
 }
 
-const hex = (bytes: Uint8Array): string => {
-  let out = ""
-  for (const byte of bytes) out += byte.toString(16).padStart(2, "0")
-  return out
-}
-
 const base64url = (bytes: Uint8Array): string =>
   btoa(String.fromCharCode(...bytes))
     .replace(/\+/g, "-")
@@ -170,7 +165,7 @@ const make = (random: RandomBytes): IdsService => {
     unsafeSecret,
     secret: Effect.sync(unsafeSecret),
     unsafeTraceId: () => {
-      const id = hex(random(16))
+      const id = toHex(random(16))
       return /^0+$/.test(id) ? `${id.slice(1)}1` : id
     }
   }

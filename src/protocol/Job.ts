@@ -6,45 +6,15 @@ import {
   Message,
   NonNegative,
   optional,
-  PositiveInt,
-  Reason,
   Seq,
-  ShortText,
   WireBudget,
   WireCredential,
   WireLease,
   WireLeaseConstraints
 } from "./Fields.js"
-import { JobStatus } from "./Session.js"
+import { JobStatus } from "./JobStatus.js"
 
-/**
- * `job.submit` (§7.1).
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Submit = Schema.Struct({
-  /** `name`, or `name@version`. */
-  agent: Schema.String,
-  /** Any JSON; absent counts as no input. */
-  input: Schema.optional(Schema.Unknown),
-  /** The capabilities that are asked for (§9.2). */
-  lease_request: optional(WireLease),
-  /** The constraints (§9.5). */
-  lease_constraints: optional(WireLeaseConstraints),
-  /** Repeats of a submit have the same key (§7.2); 1 to 256 characters. */
-  idempotency_key: optional(Id),
-  /** Seconds after which the job is stopped, 1 or more. */
-  max_runtime_sec: optional(PositiveInt)
-})
-
-/**
- * `job.submit` (§7.1).
- *
- * @since 0.1.0
- * @category models
- */
-export type Submit = typeof Submit.Type
+export { Cancel, Submit, Subscribe, Unsubscribe } from "./Requests.js"
 
 /**
  * A provisioned credential (§9.8.1). `value` is a secret.
@@ -100,22 +70,6 @@ export const Accepted = Schema.Struct({
  * @category models
  */
 export type Accepted = typeof Accepted.Type
-
-/**
- * `job.cancel` (§7.4); the job may be named by the envelope.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Cancel = Schema.Struct({ job_id: optional(Id), reason: optional(Reason) })
-
-/**
- * `job.cancel` (§7.4); the job may be named by the envelope.
- *
- * @since 0.1.0
- * @category models
- */
-export type Cancel = typeof Cancel.Type
 
 /**
  * `job.cancelled` (§7.4).
@@ -201,29 +155,6 @@ export const JobError = Schema.Struct({
 export type JobError = typeof JobError.Type
 
 /**
- * `job.subscribe` (§7.6).
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Subscribe = Schema.Struct({
-  /** The job. */
-  job_id: optional(Id),
-  /** History is wanted from after this number; `"live"` for none. */
-  from_event_seq: optional(Schema.Union(Seq, Schema.Literal("live"))),
-  /** Whether history is wanted. */
-  history: optional(Schema.Boolean)
-})
-
-/**
- * `job.subscribe` (§7.6).
- *
- * @since 0.1.0
- * @category models
- */
-export type Subscribe = typeof Subscribe.Type
-
-/**
  * `job.subscribed` (§7.6).
  *
  * @since 0.1.0
@@ -263,22 +194,6 @@ export const Subscribed = Schema.Struct({
  * @category models
  */
 export type Subscribed = typeof Subscribed.Type
-
-/**
- * `job.unsubscribe` (§7.6).
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Unsubscribe = Schema.Struct({ job_id: optional(Id), reason: optional(ShortText) })
-
-/**
- * `job.unsubscribe` (§7.6).
- *
- * @since 0.1.0
- * @category models
- */
-export type Unsubscribe = typeof Unsubscribe.Type
 
 /**
  * `job.unsubscribed`.

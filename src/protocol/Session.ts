@@ -6,149 +6,19 @@ import {
   Id,
   Message,
   optional,
-  PositiveInt,
   ResumePoint,
-  Seq,
   ShortText,
-  Timestamp,
   Token,
   WireBudget,
   WireLease,
   WireLeaseConstraints
 } from "./Fields.js"
+import { JobStatus } from "./JobStatus.js"
+import { Peer } from "./Peer.js"
 
-/**
- * Name and version of a peer's program.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Peer = Schema.Struct({ name: optional(ShortText), version: optional(ShortText) })
-
-/**
- * Name and version of a peer's program.
- *
- * @since 0.1.0
- * @category models
- */
-export type Peer = typeof Peer.Type
-
-/**
- * `auth` of a hello (§6.1). The token is a secret.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Auth = Schema.Struct({ scheme: optional(ShortText), token: optional(Token) })
-
-/**
- * `auth` of a hello (§6.1). The token is a secret.
- *
- * @since 0.1.0
- * @category models
- */
-export type Auth = typeof Auth.Type
-
-/**
- * What a client resumes (§6.3). Without a session id it is found by its token.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const ResumeRequest = Schema.Struct({
-  /** The session; absent where its token alone names it. */
-  session_id: optional(Id),
-  /** A secret, of at most 16,384 characters. */
-  resume_token: Token,
-  /** The last event that the client has; absent, 0 and -1 stand for none. */
-  last_event_seq: optional(ResumePoint)
-})
-
-/**
- * What a client resumes (§6.3). Without a session id it is found by its token.
- *
- * @since 0.1.0
- * @category models
- */
-export type ResumeRequest = typeof ResumeRequest.Type
-
-const names = Schema.Array(ShortText).pipe(Schema.maxItems(256, { description: "an array of at most 256 names" }))
-
-/**
- * What a client can do (§6.2).
- *
- * @since 0.1.0
- * @category schemas
- */
-export const ClientCapabilities = Schema.Struct({ encodings: optional(names), features: optional(names) })
-
-/**
- * What a client can do (§6.2).
- *
- * @since 0.1.0
- * @category models
- */
-export type ClientCapabilities = typeof ClientCapabilities.Type
-
-/**
- * `session.hello` (§6.2), with either spelling of a resume (§6.3).
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Hello = Schema.Struct({
-  /** The client's program. */
-  client: optional(Peer),
-  /** The credential (§6.1). */
-  auth: optional(Auth),
-  /** What this side can do (§6.2). */
-  capabilities: optional(ClientCapabilities),
-  /** The session to go on with (§6.3). */
-  resume: optional(ResumeRequest),
-  /** The session of a resume in its flat spelling. */
-  session_id: optional(Id),
-  /** The token of a resume in its flat spelling: a secret. */
-  resume_token: optional(Token),
-  /** The last event that the client has, in the flat spelling. */
-  last_event_seq: optional(ResumePoint)
-})
-
-/**
- * `session.hello` (§6.2), with either spelling of a resume (§6.3).
- *
- * @since 0.1.0
- * @category models
- */
-export type Hello = typeof Hello.Type
-
-/**
- * `session.resume` (§6.3); the session may be named by the envelope.
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Resume = Schema.Struct({
-  /** The client's program. */
-  client: optional(Peer),
-  /** The credential (§6.1). */
-  auth: optional(Auth),
-  /** What this side can do (§6.2). */
-  capabilities: optional(ClientCapabilities),
-  /** The session; absent where the envelope or the token names it. */
-  session_id: optional(Id),
-  /** A secret, of at most 16,384 characters. */
-  resume_token: Token,
-  /** The last event that the client has; absent, 0 and -1 stand for none. */
-  last_event_seq: optional(ResumePoint)
-})
-
-/**
- * `session.resume` (§6.3); the session may be named by the envelope.
- *
- * @since 0.1.0
- * @category models
- */
-export type Resume = typeof Resume.Type
+export { isTerminal, JobStatus, jobStatuses } from "./JobStatus.js"
+export { Peer } from "./Peer.js"
+export { Ack, Auth, ClientCapabilities, Hello, JobFilter, ListJobs, Resume, ResumeRequest } from "./Requests.js"
 
 /**
  * An agent in the inventory of a welcome (§6.2).
@@ -246,100 +116,6 @@ export const Pong = Schema.Struct({ ping_nonce: Id, received_at: optional(ShortT
  * @category models
  */
 export type Pong = typeof Pong.Type
-
-/**
- * `session.ack` (§6.5).
- *
- * @since 0.1.0
- * @category schemas
- */
-export const Ack = Schema.Struct({ last_processed_seq: Seq })
-
-/**
- * `session.ack` (§6.5).
- *
- * @since 0.1.0
- * @category models
- */
-export type Ack = typeof Ack.Type
-
-/**
- * The states of a job (§7.3).
- *
- * @since 0.1.0
- * @category constants
- */
-export const jobStatuses = ["pending", "running", "success", "error", "cancelled", "timed_out"] as const
-
-/**
- * A state of a job (§7.3).
- *
- * @since 0.1.0
- * @category schemas
- */
-export const JobStatus = Schema.Literal(...jobStatuses)
-
-/**
- * A state of a job (§7.3).
- *
- * @since 0.1.0
- * @category models
- */
-export type JobStatus = typeof JobStatus.Type
-
-/**
- * Whether a job in this state has ended (§7.3).
- *
- * @since 0.1.0
- * @category predicates
- */
-export const isTerminal = (status: JobStatus): boolean => status !== "pending" && status !== "running"
-
-/**
- * `filter` of `session.list_jobs` (§6.6).
- *
- * @since 0.1.0
- * @category schemas
- */
-export const JobFilter = Schema.Struct({
-  /** The state, or states, of jobs (§7.3). */
-  status: optional(Schema.Union(Schema.Array(JobStatus), JobStatus)),
-  /** Only jobs of this agent, `name` or `name@version`. */
-  agent: optional(ShortText),
-  /** Only jobs created later: ISO 8601, UTC. */
-  created_after: optional(Timestamp)
-})
-
-/**
- * `filter` of `session.list_jobs` (§6.6).
- *
- * @since 0.1.0
- * @category models
- */
-export type JobFilter = typeof JobFilter.Type
-
-/**
- * `session.list_jobs` (§6.6).
- *
- * @since 0.1.0
- * @category schemas
- */
-export const ListJobs = Schema.Struct({
-  /** Which jobs; absent for all. */
-  filter: optional(JobFilter),
-  /** How many jobs a page may have. */
-  limit: optional(PositiveInt),
-  /** `next_cursor` of the page before. */
-  cursor: optional(Schema.String.pipe(Schema.maxLength(1024, { description: "a cursor from session.jobs" })))
-})
-
-/**
- * `session.list_jobs` (§6.6).
- *
- * @since 0.1.0
- * @category models
- */
-export type ListJobs = typeof ListJobs.Type
 
 const jobInfo = {
   /** The job. */

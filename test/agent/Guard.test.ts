@@ -22,7 +22,8 @@ import { NodeContext, NodeHttpClient, NodeSocket } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Cause, Context, Data, Effect, Either, Layer, Schema, type Scope, Stream } from "effect"
 import { deniedCause } from "../../src/agent/Denied.js"
-import { ambient, withheld } from "../../src/agent/Guard.js"
+import { ambient } from "../../src/agent/Guard.js"
+import { guardedKeys, withheld } from "../../src/agent/internal/reach.js"
 import { Agent, AgentRegistry, guard, type GuardOptions, Job, type JobService } from "../../src/agent/index.js"
 import { AgentName } from "../../src/protocol/index.js"
 import { BudgetExhausted, InternalError, LeaseExpired, PermissionDenied } from "../../src/protocol/Errors.js"
@@ -204,6 +205,9 @@ describe("guard", () => {
       ]
       // The keys are spelled out in the source: they must be those of the tags.
       expect([...withheld].toSorted()).toEqual(tags.map(({ key }) => key).toSorted())
+      expect(guardedKeys).toEqual(
+        [FileSystem.FileSystem, HttpClient.HttpClient, CommandExecutor.CommandExecutor].map(({ key }) => key)
+      )
       const services = Context.unsafeMake<never>(new Map(tags.map(({ key }) => [key, { key }])))
       expect(guardedContext(services, {}).unsafeMap.size).toBe(0)
       for (const tag of tags) {

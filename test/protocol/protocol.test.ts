@@ -19,6 +19,7 @@ import {
   toWire,
   Trace
 } from "../../src/protocol/index.js"
+import { isBody } from "../../src/protocol/EventGuards.js"
 import { runs } from "../support/properties.js"
 
 const json = fc.jsonValue({ maxDepth: 4 })
@@ -266,7 +267,7 @@ describe("§8.2 events", () => {
         fc.property(good, (body) => {
           expect(fits(body)).toBe(true)
           const wire = JSON.parse(JSON.stringify(body))
-          expect(Event.isBody[kind](wire)).toBe(decodes(wire))
+          expect(isBody[kind](wire)).toBe(decodes(wire))
         }),
         { numRuns: runs(100) }
       )
@@ -275,11 +276,11 @@ describe("§8.2 events", () => {
           const wire = JSON.parse(JSON.stringify(body)) as Record<string, unknown>
           const keys = Object.keys(wire)
           wire[pick < 8 ? (keys[pick % Math.max(keys.length, 1)] ?? key) : key] = value
-          expect(Event.isBody[kind](wire)).toBe(decodes(wire))
+          expect(isBody[kind](wire)).toBe(decodes(wire))
         }),
         { numRuns: runs(300) }
       )
-      for (const odd of [null, undefined, 1, "x", [], {}]) expect(Event.isBody[kind](odd)).toBe(decodes(odd))
+      for (const odd of [null, undefined, 1, "x", [], {}]) expect(isBody[kind](odd)).toBe(decodes(odd))
     })
   }
 
@@ -306,6 +307,7 @@ describe("§12 errors", () => {
     for (const code of errorCodes) {
       const error = fromWire({ code, message: "m", details: { a: 1 } })
       expect(error.code).toBe(code)
+      expect(error.retryable).toBe(errorTable[code].retryable)
       expect(isArcpError(error)).toBe(true)
       expect(toWire(error)).toEqual({ code, message: "m", retryable: errorTable[code].retryable, details: { a: 1 } })
     }

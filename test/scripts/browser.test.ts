@@ -78,8 +78,10 @@ describe("bundles for a browser", () => {
   it("a client over a browser's WebSocket, with an agent's contract, stays within its size", {
     timeout: 30_000
   }, () => {
-    const sizeOf = (program: string): number =>
-      gzipSync(bundleForBrowser(program, "esm", true).text, { level: 9 }).length
+    const minified = (program: string) => {
+      const { text, used } = bundleForBrowser(program, "esm", true)
+      return { used, size: gzipSync(text, { level: 9 }).length }
+    }
     // What any program of Effect with a Schema and a Stream takes.
     const effect = `
       import * as Effect from "effect/Effect"
@@ -122,10 +124,16 @@ describe("bundles for a browser", () => {
           Effect.runPromise
         )
     `
-    const [whole, base] = [sizeOf(client), sizeOf(effect)]
+    const { size: whole, used } = minified(client)
+    const { size: base } = minified(effect)
+    // What only hosts an agent stays out, and so do the Schemas of what only a runtime decodes.
+    expect(used).toContain("src/client/internal/core.ts")
+    expect(used.filter((input) => input.includes("/@effect/"))).toEqual([])
+    for (const apart of ["agent/Guard", "protocol/Requests", "protocol/ClientMessages", "protocol/EventBodies"])
+      expect(used).not.toContain(`src/${apart}.ts`)
     const figure = `${(whole / 1000).toFixed(1)} KB minified and gzipped, of which Effect itself is ${(base / 1000).toFixed(1)} KB`
-    expect(whole, `the client's bundle is ${figure}; 135 KB are allowed`).toBeLessThanOrEqual(135_000)
-    expect(whole - base, `the client's bundle is ${figure}; 64 KB are allowed beside it`).toBeLessThanOrEqual(64_000)
+    expect(whole, `the client's bundle is ${figure}; 121 KB are allowed`).toBeLessThanOrEqual(121_000)
+    expect(whole - base, `the client's bundle is ${figure}; 49 KB are allowed beside it`).toBeLessThanOrEqual(49_000)
     // Less would not be the client.
     expect(whole - base).toBeGreaterThan(20_000)
   })

@@ -2,7 +2,8 @@
 import * as Context from "effect/Context"
 import * as Scope from "effect/Scope"
 import * as Tracer from "effect/Tracer"
-import { Job } from "../Job.js"
+import type { Job } from "../Job.js"
+import { JobTag } from "./jobTag.js"
 
 /**
  * What the handler was built with wins over what the fiber that runs it has of the same tags; of the call it gets the job, its
@@ -13,7 +14,7 @@ export const handlerContext = (
   call: Context.Context<Job | Scope.Scope>
 ): Context.Context<unknown> => {
   const context = Context.merge(call, own).pipe(
-    Context.add(Job, Context.get(call, Job)),
+    Context.add(JobTag, Context.get(call, JobTag)),
     Context.add(Scope.Scope, Context.get(call, Scope.Scope))
   )
   const span = Context.getOption(call as Context.Context<never>, Tracer.ParentSpan)

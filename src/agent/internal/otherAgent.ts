@@ -4,7 +4,7 @@ import * as Schema from "effect/Schema"
 import * as AgentName from "../../protocol/AgentName.js"
 import { type AgentSpec, decodeError } from "../../protocol/AgentSpec.js"
 import { type ArcpError, InvalidRequest, permanentError } from "../../protocol/Errors.js"
-import * as Message from "../../protocol/Message.js"
+import * as Decoding from "../../protocol/Decoding.js"
 
 /** An agent by its definition, or by its name. */
 export type AnyAgent<In, InWire, Out, OutWire, Err, ErrWire> =
@@ -24,7 +24,7 @@ export const encode = <In, InWire, Out, OutWire, Err, ErrWire>(
     ? Effect.succeed(input)
     : Effect.mapError(
         Schema.encodeUnknown(agent.input)(input),
-        (error) => new InvalidRequest({ message: Message.describe(error, "input") })
+        (error) => new InvalidRequest({ message: Decoding.describe(error, "input") })
       )
 
 /** A child's end in the types of its agent. */
@@ -36,7 +36,7 @@ export const decoded = <In, InWire, Out, OutWire, Err, ErrWire>(
     Effect.mapError((failure) => decodeError(error, failure)),
     Effect.flatMap((result) =>
       Effect.mapError(Schema.decodeUnknown(output)(result), (problem) =>
-        permanentError(Message.describe(problem, `the result of ${child.agent}`))
+        permanentError(Decoding.describe(problem, `the result of ${child.agent}`))
       )
     )
   )

@@ -4,10 +4,11 @@ import * as Schema from "effect/Schema"
 import type { EventSchemas } from "../../protocol/AgentSpec.js"
 import { InvalidRequest, oneLine } from "../../protocol/Errors.js"
 import * as ExtensionName from "../../protocol/ExtensionName.js"
-import * as Message from "../../protocol/Message.js"
+import * as Decoding from "../../protocol/Decoding.js"
 import * as Text from "../../protocol/Text.js"
-import { Job } from "../Job.js"
+import type { Job } from "../Job.js"
 import { called, logDefect } from "./called.js"
+import { JobTag } from "./jobTag.js"
 
 /** Throws a `TypeError` that names the first kind that no vendor may use. */
 export const checkKinds = (agent: string, events: object | undefined): void => {
@@ -32,7 +33,7 @@ const encode = (
 ): Effect.Effect<unknown, InvalidRequest> => {
   const message = `${kind}: the body cannot be encoded: its schema throws`
   return Effect.suspend(() => called(() => Schema.encodeUnknown(schema)(body))).pipe(
-    Effect.mapError((error) => new InvalidRequest({ message: Message.describe(error, `${kind}: body`) })),
+    Effect.mapError((error) => new InvalidRequest({ message: Decoding.describe(error, `${kind}: body`) })),
     Effect.catchAllDefect((defect) => Effect.zipRight(logDefect(message, defect), invalid(message)))
   )
 }
@@ -47,7 +48,7 @@ export const emitting =
       if (schema === undefined) return invalid(`kind: the agent declares no event ${String(kind).slice(0, 64)}`)
       return Effect.flatMap(encode(schema, kind, body), (encoded) =>
         typeof encoded === "object" && encoded !== null && !Text.attempt(() => Array.isArray(encoded), false)
-          ? Effect.flatMap(Job, (job) => job.event(kind, encoded))
+          ? Effect.flatMap(JobTag, (job) => job.event(kind, encoded))
           : invalid(`${kind}: the body must be encoded to an object (§8.1)`)
       )
     })

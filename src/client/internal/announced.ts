@@ -1,5 +1,6 @@
 /** Delegated jobs that are known by their `delegate` event alone (ARCP 1.1 §10). */
-import * as Event from "../../protocol/Event.js"
+import type * as Event from "../../protocol/Event.js"
+import * as EventGuards from "../../protocol/EventGuards.js"
 import type { Accepted } from "../../protocol/Job.js"
 
 /** Of which nothing has come yet, at most this many. */
@@ -10,8 +11,8 @@ export class Announced {
   private readonly children = new Map<string, Accepted>()
 
   add(parentJobId: string, told: unknown, known: ReadonlyMap<string, unknown>): void {
-    const body = Event.delegateBody(told)
-    if (!Event.isBody.delegate(body)) return
+    const body = EventGuards.delegateBody(told)
+    if (!EventGuards.isBody.delegate(body)) return
     const { agent, child_job_id: jobId, delegate_id, lease_request } = body as Event.Bodies["delegate"]
     if (jobId === undefined || known.has(jobId)) return
     if (this.children.size >= maxAnnounced) this.children.delete(this.children.keys().next().value ?? "")

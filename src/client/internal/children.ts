@@ -4,10 +4,9 @@
  * Order: a child is announced in the step that reads its first message. Races: the client ends while a consumer waits: each
  * open stream ends, and one that is opened later is empty.
  */
-import * as Effect from "effect/Effect"
-import * as PubSub from "effect/PubSub"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import type { ObservedJob } from "../JobHandle.js"
+import { Broadcast } from "./broadcast.js"
 
 /** Children that are kept for a slow consumer; beyond this the oldest are dropped. */
 const kept = 1_024
@@ -20,21 +19,11 @@ export interface Children {
   readonly stream: Stream.Stream<ObservedJob<unknown>>
 }
 
-export const makeChildren: Effect.Effect<Children> = Effect.map(
-  PubSub.sliding<ObservedJob<unknown> | undefined>(kept),
-  (children) => {
-    let ended = false
-    return {
-      announce: (child) => void children.unsafeOffer(child),
-      end: () => {
-        ended = true
-        children.unsafeOffer(undefined)
-      },
-      stream: Stream.unwrapScoped(
-        Effect.map(PubSub.subscribe(children), (queue) =>
-          ended ? Stream.empty : Stream.takeWhile(Stream.fromQueue(queue), (child) => child !== undefined)
-        )
-      )
-    }
+export const makeChildren = (): Children => {
+  const children = new Broadcast<ObservedJob<unknown>>(kept)
+  return {
+    announce: (child) => children.publish(child),
+    end: () => children.end(),
+    stream: children.stream(() => [])
   }
-)
+}

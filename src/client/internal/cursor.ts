@@ -9,7 +9,7 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import { JobFacts } from "../SessionFacts.js"
+import { JobFacts } from "../JobFacts.js"
 import type { ClientJob } from "./job.js"
 import type { Reader } from "./reader.js"
 

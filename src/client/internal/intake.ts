@@ -14,7 +14,7 @@
 import type * as Envelope from "../../protocol/Envelope.js"
 import * as Event from "../../protocol/Event.js"
 import type { Accepted } from "../../protocol/Job.js"
-import type { JobFacts } from "../SessionFacts.js"
+import type { JobFacts } from "../JobFacts.js"
 import { takeIn } from "./adopted.js"
 import { Announced } from "./announced.js"
 import type { ClientJob, Recovery } from "./job.js"

@@ -7,19 +7,20 @@
  * Order: statuses are published in the order in which they were found, before warnings.
  */
 import * as Effect from "effect/Effect"
-import * as SubscriptionRef from "effect/SubscriptionRef"
+import type * as Stream from "effect/Stream"
 import type { ClientStatus } from "../ClientStatus.js"
+import { Broadcast } from "./broadcast.js"
 import * as Fibers from "./fibers.js"
 
 /** The notices of one client. */
 export class Notices {
-  readonly status: SubscriptionRef.SubscriptionRef<ClientStatus>
+  private status: ClientStatus = { _tag: "Connecting" }
+  private readonly published = new Broadcast<ClientStatus>(Number.POSITIVE_INFINITY)
   private readonly statuses: Array<ClientStatus> = []
   private readonly warnings: Array<string> = []
 
-  constructor(status: SubscriptionRef.SubscriptionRef<ClientStatus>) {
-    this.status = status
-  }
+  /** The status and every later one, up to the client's end. */
+  readonly changes: Stream.Stream<ClientStatus> = this.published.stream(() => [this.status])
 
   /** A status that the next `publish` sets. */
   found(status: ClientStatus): void {
@@ -31,9 +32,14 @@ export class Notices {
     this.warnings.push(message)
   }
 
-  /** Sets a status now. */
+  /** Sets a status now. After the client's end there is no other. */
   set(status: ClientStatus): Effect.Effect<void> {
-    return SubscriptionRef.set(this.status, status)
+    return Effect.sync(() => {
+      if (this.status._tag === "Closed") return
+      this.status = status
+      this.published.publish(status)
+      if (status._tag === "Closed") this.published.end()
+    })
   }
 
   /** Publishes what was found. */

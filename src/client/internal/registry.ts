@@ -10,7 +10,7 @@
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import type { ClientError } from "../ClientError.js"
-import type { JobFacts } from "../SessionFacts.js"
+import type { JobFacts } from "../JobFacts.js"
 import type { Bounds } from "./bounds.js"
 import { Changed } from "./changed.js"
 import { Cursor } from "./cursor.js"

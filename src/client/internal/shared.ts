@@ -5,10 +5,7 @@
  * so that no fiber sees a part half changed.
  */
 import type * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import * as SubscriptionRef from "effect/SubscriptionRef"
 import type { Connector } from "../../transport/Connection.js"
-import type { ClientStatus } from "../ClientStatus.js"
 import { Ends } from "./attempt.js"
 import type { Core } from "./core.js"
 import { InFlight } from "./inFlight.js"
@@ -43,23 +40,22 @@ export const makeShared = (
   core: Core,
   connector: Context.Tag.Service<Connector>,
   options: SupervisorOptions
-): Effect.Effect<Shared> =>
-  Effect.map(SubscriptionRef.make<ClientStatus>({ _tag: "Connecting" }), (status) => {
-    const notices = new Notices(status)
-    const lifetime = new Lifetime(core, notices, options.onEnd)
-    const inFlight = new InFlight(core, options.requestTimeout, options.now)
-    return {
-      core,
-      connector,
-      options,
-      ends: new Ends(),
-      inFlight,
-      lag: new Lag(core),
-      lifetime,
-      notices,
-      pace: new Pace(options),
-      succession: new Succession(core, inFlight, notices, lifetime, options),
-      toSend: new Signal(),
-      toAcknowledge: new Signal()
-    }
-  })
+): Shared => {
+  const notices = new Notices()
+  const lifetime = new Lifetime(core, notices, options.onEnd)
+  const inFlight = new InFlight(core, options.requestTimeout, options.now)
+  return {
+    core,
+    connector,
+    options,
+    ends: new Ends(),
+    inFlight,
+    lag: new Lag(core),
+    lifetime,
+    notices,
+    pace: new Pace(options),
+    succession: new Succession(core, inFlight, notices, lifetime, options),
+    toSend: new Signal(),
+    toAcknowledge: new Signal()
+  }
+}

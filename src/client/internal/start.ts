@@ -53,7 +53,7 @@ export const start = (given: ClientOptions): Effect.Effect<ArcpClientService, ne
     const ids = yield* Ids
     const clock = yield* Effect.clock
     const now = () => clock.unsafeCurrentTimeMillis()
-    const children = yield* makeChildren
+    const children = makeChildren()
     const settings = settingsOf(options, ids, now, children.end)
     const core = new Core(settings.core)
     core.registry.cursor.inherit(options.resume)

@@ -17,7 +17,8 @@ import * as AgentName from "../../protocol/AgentName.js"
 import type { AgentEvent, AgentSpec } from "../../protocol/AgentSpec.js"
 import { type ArcpError, InvalidRequest, oneLine } from "../../protocol/Errors.js"
 import type { IdsService } from "../../protocol/Ids.js"
-import * as Message from "../../protocol/Message.js"
+import * as Decoding from "../../protocol/Decoding.js"
+import type * as Message from "../../protocol/Message.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import type { ClientError } from "../ClientError.js"
 import type { SubmitOptions } from "../ClientOptions.js"
@@ -79,7 +80,7 @@ const encodeInput = (
   }
   return Effect.suspend(encoding).pipe(
     Effect.mapError((error) =>
-      error instanceof InvalidRequest ? error : new InvalidRequest({ message: Message.describe(error, "input") })
+      error instanceof InvalidRequest ? error : new InvalidRequest({ message: Decoding.describe(error, "input") })
     ),
     Effect.catchAllDefect(failed)
   )

@@ -17,7 +17,7 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
+import type * as Stream from "effect/Stream"
 import { type ArcpError, oneLine } from "../../protocol/Errors.js"
 import type { Connector } from "../../transport/Connection.js"
 import { SessionEnded } from "../ClientError.js"
@@ -119,7 +119,7 @@ export const supervise = (
   options: SupervisorOptions
 ): Effect.Effect<Supervisor, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const shared = yield* makeShared(core, connector, options)
+    const shared = makeShared(core, connector, options)
     const { inFlight, lag, lifetime, notices, toAcknowledge, toSend } = shared
     // The end of the loop ends the client, so that no caller waits for a session that cannot come.
     const supervisor = yield* Effect.forkDaemon(
@@ -133,7 +133,7 @@ export const supervise = (
     yield* Effect.addFinalizer(() => close)
 
     return {
-      status: notices.status.changes.pipe(Stream.takeUntil((s) => s._tag === "Closed")),
+      status: notices.changes,
       connected: lifetime.connected,
       ended: () => lifetime.ended,
       flush: () => {

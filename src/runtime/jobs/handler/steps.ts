@@ -17,7 +17,7 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import type { JobService } from "../../../agent/Job.js"
 import { InternalError, InvalidRequest, permanentError } from "../../../protocol/Errors.js"
-import * as Message from "../../../protocol/Message.js"
+import * as Decoding from "../../../protocol/Decoding.js"
 import * as Text from "../../../protocol/Text.js"
 import type { DecodedStep } from "../../../store/Rows.js"
 import type { StepRecord } from "../../../store/Store.js"
@@ -92,7 +92,7 @@ export const make = (running: Running, engine: Engine): JobService["step"] => {
         return Either.left(changed(name, "its recorded result was written with another schema"))
       }
       return Either.mapLeft(Schema.decodeUnknownEither(schema)(record.result), (error) =>
-        changed(name, `its recorded result does not fit the schema: ${Message.describe(error, "result")}`)
+        changed(name, `its recorded result does not fit the schema: ${Decoding.describe(error, "result")}`)
       )
     }
 
@@ -107,7 +107,7 @@ export const make = (running: Running, engine: Engine): JobService["step"] => {
           invalid(
             `step ${shown}: ${
               Text.isInstance(error, ParseResult.ParseError)
-                ? `the result does not fit the schema, or is another once it has been JSON: ${Message.describe(error, "result")}`
+                ? `the result does not fit the schema, or is another once it has been JSON: ${Decoding.describe(error, "result")}`
                 : Text.isInstance(error, NotJson)
                   ? `the result is not JSON: ${error.why}`
                   : "the result cannot be encoded: its schema throws"

@@ -1,0 +1,2 @@
+/** The key of the `Job` service in a context. */
+export const jobKey = "effect-arcp/agent/Job"
