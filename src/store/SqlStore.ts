@@ -16,6 +16,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { ArtifactStore } from "./ArtifactStore.js"
 import { CredentialLedger } from "./CredentialLedger.js"
+import { directOf } from "./internal/direct.js"
+import { committingDirect } from "./internal/directCommit.js"
 import { migrate } from "./internal/migrating.js"
 import { access } from "./internal/sql.js"
 import { make as makeArtifacts } from "./internal/sqlArtifacts.js"
@@ -38,13 +40,15 @@ export const make = (
   sealer: Sealing.Sealer = Sealing.none
 ): Effect.Effect<typeof Store.Service, StoreError, SqlClient> =>
   Effect.gen(function* () {
-    const database = access(yield* SqlClient)
+    const sql = yield* SqlClient
+    const database = access(sql)
     yield* database.withConnection("migrate", migrate)
     yield* tryKey(database, sealer)
     yield* reseal(database, sealer)
+    const direct = directOf(sql)
     return Store.of({
       durable: true,
-      commit: committing(database, sealer),
+      commit: direct === undefined ? committing(database, sealer) : committingDirect(sql, direct, sealer),
       ...reads(database, sealer),
       ...sweeps(database)
     })

@@ -6,7 +6,6 @@
  */
 import { closeSync, constants, openSync } from "node:fs"
 import { layer as reactivity } from "@effect/experimental/Reactivity"
-import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { SqlClient } from "@effect/sql/SqlClient"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
@@ -15,6 +14,7 @@ import type * as Redacted from "effect/Redacted"
 import * as Configured from "../protocol/Configured.js"
 import type { ArtifactStore } from "./ArtifactStore.js"
 import type { CredentialLedger } from "./CredentialLedger.js"
+import * as SqliteClient from "./internal/sqliteClient.js"
 import { nextTurn } from "./internal/turn.js"
 import * as Sealing from "./Sealer.js"
 import * as SqlStore from "./SqlStore.js"
@@ -95,6 +95,8 @@ const purge = (sql: SqlClient): Effect.Effect<void, StoreError> =>
     }
     yield* sql.unsafe("PRAGMA wal_checkpoint(TRUNCATE)")
   }).pipe(
+    // A COMMIT that fails is a defect of the client.
+    Effect.catchAllDefect((defect) => Effect.fail(defect)),
     Effect.mapError(
       (error) => new StoreError({ operation: "purge", message: "space could not be given back", cause: error })
     ),
@@ -122,10 +124,7 @@ export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLed
     Effect.gen(function* () {
       yield* prepare(filename)
       // Its log is switched on below: once it is, a new file can no longer be told how to give space back.
-      const sql = yield* SqliteClient.make({ filename, prepareCacheSize: 500, disableWAL: true }).pipe(
-        // The driver throws where a file cannot be opened.
-        Effect.catchAllDefect((defect) => Effect.fail(explain(filename, defect)))
-      )
+      const sql = yield* Effect.mapError(SqliteClient.make(filename), (error) => explain(filename, error.cause))
       for (const pragma of [
         "auto_vacuum = INCREMENTAL",
         "locking_mode = EXCLUSIVE",
@@ -143,7 +142,7 @@ export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLed
       yield* Effect.mapError(Effect.zipRight(sql.unsafe("BEGIN EXCLUSIVE"), sql.unsafe("COMMIT")), (error) =>
         explain(filename, error.cause)
       )
-      return sql as SqlClient
+      return sql
     }).pipe(Effect.provide(reactivity))
   )
   return SqlStore.layer({

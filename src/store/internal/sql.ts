@@ -76,13 +76,20 @@ export const access = (sql: SqlClient) => {
 
 const groups = [16, 4, 1] as const
 
+/** A statement that writes rows: through a connection, or row by row as a text of its own. */
+export interface Writer {
+  (connection: Connection, rows: ReadonlyArray<ReadonlyArray<Param>>): ReadonlyArray<Effect.Effect<unknown, unknown>>
+  /** The statement for one row. */
+  readonly text: string
+}
+
 /** A statement about many rows, in groups whose texts are the same every time. `textOf` is given the rows' places. */
-const grouped = (width: number, textOf: (rows: string) => string) => {
+const grouped = (width: number, textOf: (rows: string) => string): Writer => {
   const row = width === 1 ? "?" : `(${Array.from({ length: width }, () => "?").join(",")})`
   const texts = new Map<number, string>(
     groups.map((size) => [size, textOf(Array.from({ length: size }, () => row).join(","))])
   )
-  return (
+  const write = (
     connection: Connection,
     rows: ReadonlyArray<ReadonlyArray<Param>>
   ): ReadonlyArray<Effect.Effect<unknown, unknown>> => {
@@ -96,16 +103,20 @@ const grouped = (width: number, textOf: (rows: string) => string) => {
     }
     return out
   }
+  return Object.assign(write, { text: textOf(row) })
 }
 
 /** One statement for each row, where one statement cannot write several rows. */
-const single =
-  (text: string) =>
-  (connection: Connection, rows: ReadonlyArray<ReadonlyArray<Param>>): ReadonlyArray<Effect.Effect<unknown, unknown>> =>
-    rows.map((row) => connection.executeRaw(text, row))
+export const single = (text: string): Writer => {
+  const write = (
+    connection: Connection,
+    rows: ReadonlyArray<ReadonlyArray<Param>>
+  ): ReadonlyArray<Effect.Effect<unknown, unknown>> => rows.map((row) => connection.executeRaw(text, row))
+  return Object.assign(write, { text })
+}
 
 /** Writes rows of one table. */
-const writer = (table: string, columns: ReadonlyArray<string>, conflict: string) =>
+const writer = (table: string, columns: ReadonlyArray<string>, conflict: string): Writer =>
   grouped(columns.length, (rows) => `INSERT INTO ${table} (${columns.join(",")}) VALUES ${rows}${conflict}`)
 
 const upsert = (key: ReadonlyArray<string>, columns: ReadonlyArray<string>): string =>
@@ -167,6 +178,8 @@ export const write = {
       stateColumns.filter((c) => c !== "bytes")
     )
   ),
+  /** States of ended jobs whose bytes are known. */
+  ends: writer("arcp_job_states", stateColumns, upsert(["job_id"], stateColumns)),
   keys: writer("arcp_keys", keyColumns, upsert(["principal_id", "idempotency_key"], keyColumns)),
   segments: writer("arcp_segments", ["job_id", "last_seq", "first_seq", "class", "bytes", "data"], ""),
   deliveries: writer("arcp_deliveries", ["session_id", "last_seq", "first_seq", "job_id", "first_job_seq"], ""),

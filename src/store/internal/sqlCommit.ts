@@ -7,83 +7,106 @@
  * Races: a removed job disappears at once; its events, which may be very many, are deleted in steps by the purge, also after a restart.
  * Its id stays in `arcp_removed` until all of them are deleted, and reads leave them out.
  */
-import type { Connection } from "@effect/sql/SqlConnection"
 import type * as Effect from "effect/Effect"
 import { isTerminal } from "../../protocol/Session.js"
 import type { Sealer } from "../Sealer.js"
-import type { Batch, StoreError } from "../Store.js"
-import { type Access, type Param, transaction, write } from "./sql.js"
+import type { Batch, JobState, StoreError } from "../Store.js"
+import { type Access, type Param, single, transaction, write, type Writer } from "./sql.js"
 import { writing } from "./sqlRows.js"
 
-type Statement = Effect.Effect<unknown, unknown>
+/** A statement, and the parameters of each of its runs. */
+export interface Change {
+  readonly write: Writer
+  readonly rows: ReadonlyArray<ReadonlyArray<Param>>
+}
+
+/** What the events of an ended job amount to; undefined where the database has to count them. */
+export type BytesOf = (jobId: string) => number | undefined
 
 // The number of a delivery that is deleted stays assigned: the session keeps it.
-const keepNumbers = `UPDATE arcp_sessions
+const keepNumbers = single(`UPDATE arcp_sessions
   SET last_seq = (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)
   WHERE session_id IN (SELECT session_id FROM arcp_deliveries WHERE job_id = ?)
-  AND last_seq < (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)`
+  AND last_seq < (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)`)
 
-const removals: ReadonlyArray<string> = [
+const jobRemovals: ReadonlyArray<Writer> = [
   keepNumbers,
-  "INSERT INTO arcp_removed (job_id) VALUES (?) ON CONFLICT (job_id) DO NOTHING",
-  "DELETE FROM arcp_subscriptions WHERE job_id = ?",
-  "DELETE FROM arcp_job_owners WHERE job_id = ?",
-  "DELETE FROM arcp_steps WHERE job_id = ?",
-  "DELETE FROM arcp_keys WHERE job_id = ?",
-  "DELETE FROM arcp_job_states WHERE job_id = ?",
-  "DELETE FROM arcp_jobs WHERE job_id = ?"
+  single("INSERT INTO arcp_removed (job_id) VALUES (?) ON CONFLICT (job_id) DO NOTHING"),
+  single("DELETE FROM arcp_subscriptions WHERE job_id = ?"),
+  single("DELETE FROM arcp_job_owners WHERE job_id = ?"),
+  single("DELETE FROM arcp_steps WHERE job_id = ?"),
+  single("DELETE FROM arcp_keys WHERE job_id = ?"),
+  single("DELETE FROM arcp_job_states WHERE job_id = ?"),
+  single("DELETE FROM arcp_jobs WHERE job_id = ?")
 ]
 
+const sessionRemovals: ReadonlyArray<Writer> = [
+  single("DELETE FROM arcp_sessions WHERE session_id = ?"),
+  single("DELETE FROM arcp_subscriptions WHERE session_id = ?"),
+  single("DELETE FROM arcp_job_owners WHERE session_id = ?")
+]
+
+const trimSegments = single("DELETE FROM arcp_segments WHERE job_id = ? AND last_seq <= ?")
+const trimDeliveries = single(
+  "DELETE FROM arcp_deliveries WHERE job_id = ? AND first_job_seq + (last_seq - first_seq) <= ?"
+)
+
+type Rows = ReturnType<typeof writing>
+
+/** The states in their order, those of ended jobs with their bytes where these are known. */
+const states = (list: ReadonlyArray<JobState>, row: Rows, bytesOf: BytesOf): ReadonlyArray<Change> => {
+  const out: Array<{ readonly write: Writer; readonly rows: Array<ReadonlyArray<Param>> }> = []
+  for (const state of list) {
+    const bytes = isTerminal(state.status) ? bytesOf(state.jobId) : undefined
+    const statement = bytes === undefined ? write.states : write.ends
+    const last = out.at(-1)
+    if (last?.write === statement) last.rows.push(row.state(state, bytes))
+    else out.push({ write: statement, rows: [row.state(state, bytes)] })
+  }
+  return out
+}
+
 /** The rows that a batch inserts or replaces. */
-const written = (connection: Connection, batch: Batch, row: ReturnType<typeof writing>): ReadonlyArray<Statement> => [
-  ...write.sessions(connection, batch.sessions.map(row.session)),
-  ...write.jobs(connection, batch.jobs.map(row.job)),
-  ...write.states(connection, batch.jobStates.map(row.state)),
-  ...write.keys(connection, batch.keys.map(row.key)),
-  ...write.segments(connection, batch.segments.map(row.segment)),
-  ...write.deliveries(connection, batch.deliveries.map(row.delivery)),
-  ...write.subscriptions(
-    connection,
-    batch.subscriptions.map((s) => [s.sessionId, s.jobId])
-  ),
-  ...write.owners(
-    connection,
-    batch.owners.map((o) => [o.jobId, o.sessionId, o.jobId])
-  ),
-  ...write.steps(connection, batch.steps.map(row.step)),
-  ...write.subscriptionsRemoved(
-    connection,
-    batch.subscriptionsRemoved.map((s) => [s.sessionId, s.jobId])
-  ),
-  ...write.ownersRemoved(
-    connection,
-    batch.ownersRemoved.map((o) => [o.jobId, o.sessionId])
-  ),
-  ...write.bytes(
-    connection,
-    batch.jobStates.filter((s) => isTerminal(s.status)).map((s) => [s.jobId])
-  )
+const written = (batch: Batch, row: Rows, bytesOf: BytesOf): ReadonlyArray<Change> => [
+  { write: write.sessions, rows: batch.sessions.map(row.session) },
+  { write: write.jobs, rows: batch.jobs.map(row.job) },
+  ...states(batch.jobStates, row, bytesOf),
+  { write: write.keys, rows: batch.keys.map(row.key) },
+  { write: write.segments, rows: batch.segments.map(row.segment) },
+  { write: write.deliveries, rows: batch.deliveries.map(row.delivery) },
+  { write: write.subscriptions, rows: batch.subscriptions.map((s) => [s.sessionId, s.jobId]) },
+  { write: write.owners, rows: batch.owners.map((o) => [o.jobId, o.sessionId, o.jobId]) },
+  { write: write.steps, rows: batch.steps.map(row.step) },
+  { write: write.subscriptionsRemoved, rows: batch.subscriptionsRemoved.map((s) => [s.sessionId, s.jobId]) },
+  { write: write.ownersRemoved, rows: batch.ownersRemoved.map((o) => [o.jobId, o.sessionId]) },
+  {
+    write: write.bytes,
+    rows: batch.jobStates.flatMap((s) => (isTerminal(s.status) && bytesOf(s.jobId) === undefined ? [[s.jobId]] : []))
+  }
 ]
 
 /** The rows that a batch deletes. */
-const removed = (connection: Connection, batch: Batch): ReadonlyArray<Statement> => {
-  const run = (statement: string, params: ReadonlyArray<Param>) => connection.executeRaw(statement, params)
-  return [
-    ...batch.trims.flatMap(({ jobId, upTo }) => [
-      run(keepNumbers, [jobId]),
-      run("DELETE FROM arcp_segments WHERE job_id = ? AND last_seq <= ?", [jobId, upTo]),
-      run("DELETE FROM arcp_deliveries WHERE job_id = ? AND first_job_seq + (last_seq - first_seq) <= ?", [jobId, upTo])
-    ]),
-    ...batch.sessionsRemoved.flatMap((sessionId) => [
-      run("DELETE FROM arcp_sessions WHERE session_id = ?", [sessionId]),
-      run("DELETE FROM arcp_subscriptions WHERE session_id = ?", [sessionId]),
-      run("DELETE FROM arcp_job_owners WHERE session_id = ?", [sessionId])
-    ]),
-    ...batch.jobsRemoved.flatMap((jobId) => removals.map((statement) => run(statement, [jobId])))
-  ]
-}
+const removed = (batch: Batch): ReadonlyArray<Change> => [
+  ...batch.trims.flatMap(({ jobId, upTo }) => [
+    { write: keepNumbers, rows: [[jobId]] },
+    { write: trimSegments, rows: [[jobId, upTo]] },
+    { write: trimDeliveries, rows: [[jobId, upTo]] }
+  ]),
+  ...batch.sessionsRemoved.flatMap((sessionId) =>
+    sessionRemovals.map((each) => ({ write: each, rows: [[sessionId]] }))
+  ),
+  ...batch.jobsRemoved.flatMap((jobId) => jobRemovals.map((each) => ({ write: each, rows: [[jobId]] })))
+]
 
-/** Writes batches, each all or nothing. */
+/** The changes of a batch, in their order. */
+export const changesOf = (batch: Batch, row: Rows, bytesOf: BytesOf): ReadonlyArray<Change> => [
+  ...written(batch, row, bytesOf),
+  ...removed(batch)
+]
+
+const counted: BytesOf = () => undefined
+
+/** Writes batches through a connection, each all or nothing. */
 export const committing = (
   { withConnection }: Access,
   sealer: Sealer
@@ -91,6 +114,9 @@ export const committing = (
   const row = writing(sealer)
   return (batch) =>
     withConnection("commit", (connection) =>
-      transaction(connection, [...written(connection, batch, row), ...removed(connection, batch)])
+      transaction(
+        connection,
+        changesOf(batch, row, counted).flatMap(({ rows, write: statement }) => statement(connection, rows))
+      )
     )
 }

@@ -80,7 +80,8 @@ export const writing = (sealer: Sealer) => ({
     const { agent, createdAt, jobId, principalId, version, ...rest } = j
     return [jobId, principalId, agent, version, createdAt, sealer.seal(JSON.stringify(rest), `job ${jobId}`)]
   },
-  state: (s: JobState): ReadonlyArray<Param> => [
+  /** `bytes`: what the events of an ended job amount to, where that is known. */
+  state: (s: JobState, bytes = 0): ReadonlyArray<Param> => [
     s.jobId,
     s.status,
     s.ownerSessionId,
@@ -92,7 +93,7 @@ export const writing = (sealer: Sealer) => ({
     s.budget === undefined ? null : sealer.seal(s.budget, `budget ${s.jobId}`),
     // The client's own words.
     s.cancelled === undefined ? null : sealer.seal(s.cancelled, `cancel ${s.jobId}`),
-    0
+    bytes
   ],
   segment: (s: Segment): ReadonlyArray<Param> => {
     const joined = s.payloads.join("\n")

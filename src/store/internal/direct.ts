@@ -1,0 +1,33 @@
+/**
+ * Databases that run a statement in the step in which they are asked to.
+ *
+ * Responsibility: the driver behind a `SqlClient`, for the commit that cannot wait. Kept beside the client and not on it: a client that is
+ * put around another has none.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { Param } from "./sql.js"
+
+/** A prepared statement. */
+export interface Prepared {
+  /** Runs it for its effect. Throws what the driver throws. */
+  readonly run: (...params: ReadonlyArray<Param>) => unknown
+}
+
+/** The driver of a client. */
+export interface Direct {
+  /** Prepares a statement; it stays valid until the database is closed. Throws what the driver throws. */
+  readonly prepare: (text: string) => Prepared
+  /** Whether a transaction is open on the client's connection. False once the database is closed. */
+  readonly inTransaction: () => boolean
+}
+
+const drivers = new WeakMap<SqlClient, Direct>()
+
+/** Says which driver a client has. Returns the client. */
+export const withDirect = <C extends SqlClient>(client: C, direct: Direct): C => {
+  drivers.set(client, direct)
+  return client
+}
+
+/** The driver of a client; undefined where it is not one that runs in one step. */
+export const directOf = (client: SqlClient): Direct | undefined => drivers.get(client)

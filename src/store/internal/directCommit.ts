@@ -1,0 +1,110 @@
+/**
+ * A batch in one step, on the driver.
+ *
+ * Responsibility: the same statements in the same order as over a connection ({@link changesOf}), prepared once, each run for one row; the
+ * same errors. Nothing of a failed batch is there.
+ *
+ * Order: BEGIN, the statements and COMMIT are one step of the event loop. So no other code of the process sees an open transaction of a
+ * commit, and none is between its statements.
+ *
+ * Races: another operation (a purge, a write of credentials) may be inside a transaction across steps. Its rows and the batch's must not share
+ * a fate: in one step the answer is `busy`; as an effect, the commit waits for its turn with the connection.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import { committingNow, type CommitNow } from "../CommitNow.js"
+import type { Sealer } from "../Sealer.js"
+import { type Batch, StoreError } from "../Store.js"
+import type { Direct, Prepared } from "./direct.js"
+import { JobSizes } from "./jobSizes.js"
+import { access, fail } from "./sql.js"
+import { type Change, changesOf } from "./sqlCommit.js"
+import { writing } from "./sqlRows.js"
+
+/** The statements by their texts, which are few and fixed. */
+const preparing = (direct: Direct): ((text: string) => Prepared) => {
+  const prepared = new Map<string, Prepared>()
+  return (text) => {
+    const found = prepared.get(text)
+    if (found !== undefined) return found
+    const made = direct.prepare(text)
+    prepared.set(text, made)
+    return made
+  }
+}
+
+/** Runs changes as one transaction. Undefined where all of them are there; otherwise the failure, and none of them is. */
+const transact = (direct: Direct): ((changes: ReadonlyArray<Change>) => StoreError | undefined) => {
+  const statement = preparing(direct)
+  return (changes) => {
+    try {
+      statement("BEGIN IMMEDIATE").run()
+      for (const { rows, write } of changes) {
+        if (rows.length === 0) continue
+        const prepared = statement(write.text)
+        for (const row of rows) prepared.run(...row)
+      }
+      statement("COMMIT").run()
+      return undefined
+    } catch (cause) {
+      const error = fail("commit", new SqlError({ cause, message: "Failed to execute statement" }))
+      try {
+        // SQLite may have rolled back by itself, as it does when the disk is full.
+        if (direct.inTransaction()) statement("ROLLBACK").run()
+      } catch {
+        // The first failure is the one to report.
+      }
+      return error
+    }
+  }
+}
+
+/** Commits in one step. */
+const now = (direct: Direct, sealer: Sealer): CommitNow => {
+  const row = writing(sealer)
+  const sizes = new JobSizes()
+  const run = transact(direct)
+  return (batch) => {
+    if (direct.inTransaction()) return "busy"
+    try {
+      sizes.add(batch)
+      const error = run(changesOf(batch, row, sizes.of))
+      if (error === undefined) sizes.committed(batch)
+      else sizes.failed(batch)
+      return error
+    } catch (cause) {
+      // A record that is no JSON, or too long for one text.
+      sizes.failed(batch)
+      return fail("commit", cause)
+    }
+  }
+}
+
+/** A transaction that is open while the connection is reserved for this commit; the client ends such ones. */
+const stuck = () =>
+  new StoreError({ operation: "commit", message: "the database is inside a transaction that never ends" })
+
+/** Writes batches, each all or nothing: as an effect, and in one step. */
+export const committingDirect = (
+  sql: SqlClient,
+  direct: Direct,
+  sealer: Sealer
+): ((batch: Batch) => Effect.Effect<void, StoreError>) => {
+  const { withConnection } = access(sql)
+  const commitNow = now(direct, sealer)
+  const inTurn = (batch: Batch): Effect.Effect<void, StoreError> =>
+    withConnection("commit", () =>
+      Effect.suspend(() => {
+        const outcome = commitNow(batch)
+        return outcome === undefined ? Effect.void : Effect.fail(outcome === "busy" ? stuck() : outcome)
+      })
+    )
+  const commit = (batch: Batch): Effect.Effect<void, StoreError> =>
+    Effect.suspend(() => {
+      const outcome = commitNow(batch)
+      if (outcome === "busy") return inTurn(batch)
+      return outcome === undefined ? Effect.void : Effect.fail(outcome)
+    })
+  return committingNow(commit, commitNow)
+}
