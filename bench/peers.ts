@@ -74,7 +74,7 @@ export class Peer implements Backend {
     const client = (this.client = new Program("client", this.name, undefined))
     try {
       await within(
-        connectTime,
+        Math.min(connectTime, this.millis),
         client.start({ kind: "raw", url: this.url.href, token: this.token }),
         () => "no session"
       )

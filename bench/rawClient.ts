@@ -182,6 +182,10 @@ export const rawClient = async (url: string, token: string) => {
       return { p50: quantile(times, 0.5), p99: quantile(times, 0.99) }
     },
     idle: ({ count }: { readonly count: number }) => inGroups(count, async () => void kept.push(await open())),
+    /** Ends what `idle` has opened. */
+    leave: () => {
+      for (const session of kept.splice(0)) session.close()
+    },
     /** Jobs that wait; answers when the runtime has accepted all. */
     waiting: async ({ count }: { readonly count: number }) => {
       const wait = () =>

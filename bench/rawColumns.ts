@@ -50,7 +50,8 @@ const jobsSpec = (name: string, cpu: string, count: number, args: object): Spec 
 /** The floor answers requests; it has neither sessions nor agents. */
 const runtimes = (peers: ReadonlyArray<Backend>): ReadonlyArray<string> => [...stores, ...peers.map(({ name }) => name)]
 
-const jobs = ({ peers, size: { raw } }: Setting): ReadonlyArray<Spec> => [
+/** What the column `job` measures of each runtime. */
+export const jobSpecs = ({ peers, size: { raw } }: Setting): ReadonlyArray<Spec> => [
   jobsSpec("64 at once", cpuOf.at64, raw.jobs, { atOnce: many }),
   {
     ...jobsSpec("64 sessions", cpuOf.sessions, raw.jobs, { atOnce: 1, sessions: many }),
@@ -110,9 +111,22 @@ const took = (name: string, unit: string, count: number, task: string, args: obj
   run: async ({ run }) => [count / ((await run<Took>(task, args, "raw")).ms / 1000)]
 })
 
-const data = ({ peers, size: { raw } }: Setting): ReadonlyArray<Spec> => {
+/** What the column `data` measures of each runtime. */
+export const dataSpecs = ({ peers, size: { raw } }: Setting): ReadonlyArray<Spec> => {
   const on = runtimes(peers)
   return [
+    // First, while the process has no heap of earlier work that it gives back or fills.
+    {
+      figures: [{ name: "an idle session, of the process", unit: "KB/session" }],
+      rounds: 1,
+      run: async ({ rss, run }) => {
+        const before = await rss()
+        await run("idle", { count: raw.sessions }, "raw")
+        const after = await rss()
+        await run("leave", {}, "raw")
+        return [before === undefined || after === undefined ? undefined : (after - before) / raw.sessions / 1000]
+      }
+    },
     // The floor's turn of frames is one write, as the runtime's is.
     took("events", "events/s", raw.events, "events", { count: raw.events, streams: 1, corked: true }),
     ...(["utf8", "base64"] as const).map((encoding) =>
@@ -146,17 +160,6 @@ const data = ({ peers, size: { raw } }: Setting): ReadonlyArray<Spec> => {
         const { p50, p99 } = await run<Quantiles>("ping", { count: raw.pings }, "raw")
         return [p50 / 1000, p99 / 1000]
       }
-    },
-    // Last, since the sessions stay.
-    {
-      figures: [{ name: "an idle session, of the process", unit: "KB/session" }],
-      rounds: 1,
-      run: async ({ rss, run }) => {
-        const before = await rss()
-        await run("idle", { count: raw.sessions }, "raw")
-        const after = await rss()
-        return [before === undefined || after === undefined ? undefined : (after - before) / raw.sessions / 1000]
-      }
     }
   ]
 }
@@ -164,8 +167,8 @@ const data = ({ peers, size: { raw } }: Setting): ReadonlyArray<Spec> => {
 /** The columns `job` and `data`. */
 export const rawColumns: { readonly [name: string]: (setting: Setting) => Promise<ReadonlyArray<Figure>> } = {
   job: async (setting) => [
-    ...(await measure("job", setting, jobs(setting), all, { clients: ["raw"] }, setting.peers)),
+    ...(await measure("job", setting, jobSpecs(setting), all, { clients: ["raw"] }, setting.peers)),
     ...(await allocated(setting))
   ],
-  data: (setting) => measure("data", setting, data(setting), all, { clients: ["raw"] }, setting.peers)
+  data: (setting) => measure("data", setting, dataSpecs(setting), all, { clients: ["raw"] }, setting.peers)
 }

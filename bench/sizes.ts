@@ -28,6 +28,8 @@ export interface Size {
   }
   /** How long tokens are emitted, in milliseconds. */
   readonly tokenTime: number
+  /** Which clients read them. */
+  readonly tokenClients: ReadonlyArray<"own" | "raw">
   /** Jobs that wait. */
   readonly waiting: number
   /** What others' pings are looked at beside. */
@@ -44,8 +46,8 @@ export const full: Size = {
   rounds: 5,
   freshRounds: 3,
   events: 100_000,
-  echoes: 3_000,
-  jobs: 20_000,
+  echoes: 2_000,
+  jobs: 10_000,
   streamBytes: 134_217_728,
   observed: [100_000, 100_000, 20_000, 5_000],
   sessions: [1_000, 10_000],
@@ -62,7 +64,8 @@ export const full: Size = {
     streamBytes: 67_108_864,
     peerTime: 60_000
   },
-  tokenTime: 5_000,
+  tokenTime: 4_000,
+  tokenClients: ["own", "raw"],
   waiting: 10_000,
   beside: {
     busyItems: 300,
@@ -85,7 +88,7 @@ export const quick: Size = {
   acked: [30_000, 80_000],
   logRows: [10_000, 100_000],
   raw: {
-    jobs: 2_000,
+    jobs: 1_500,
     echoes: 400,
     events: 20_000,
     fanOut: 2_000,
@@ -96,12 +99,13 @@ export const quick: Size = {
     peerTime: 15_000
   },
   tokenTime: 1_000,
+  tokenClients: ["own"],
   waiting: 2_000,
   beside: {
     busyItems: 50,
     streamBytes: 134_217_728,
     replay: 100_000,
     purgeBytes: 67_108_864,
-    purgeTime: 5_000
+    purgeTime: 3_000
   }
 }

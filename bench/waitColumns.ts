@@ -12,10 +12,11 @@ export const tokenStreams = [100, 1_000] as const
 export const tokenName = (streams: number, quantile: "p50" | "p99", extra = ""): string =>
   `${streams.toLocaleString("en")} streams${extra}, ${quantile}`
 
-const tokenSpec = (streams: number, millis: number, extra = "", client: "own" | "raw" = "own"): Spec => ({
+const tokenSpec = (streams: number, millis: number, extra: string, client: "own" | "raw", warmUps: number): Spec => ({
   figures: (["p50", "p99"] as const).map((quantile) => ({ name: tokenName(streams, quantile, extra), unit: "ms" })),
   // A run holds thousands of events.
   rounds: 1,
+  warmUps,
   run: async ({ run }) => {
     const { p50, p99 } = await run<Quantiles>("tokens", { streams, millis }, client)
     return [p50, p99]
@@ -24,26 +25,35 @@ const tokenSpec = (streams: number, millis: number, extra = "", client: "own" | 
 
 const tokens = async (setting: Setting): Promise<ReadonlyArray<Figure>> => {
   const { profile, size } = setting
-  const backends: Array<Backend> = []
-  const clients = ["own", "raw"] as const
-  try {
-    for (const name of stores) backends.push(await startBackend(name, { column: "tokens", profile, clients }))
-    const figures = await measureOn(
-      "tokens",
-      setting,
-      tokenStreams.flatMap((streams) => [
-        tokenSpec(streams, size.tokenTime),
-        tokenSpec(streams, size.tokenTime, " to the raw client", "raw")
-      ]),
-      backends
+  const clients = size.tokenClients
+  /** One backend at a time: what another does meanwhile would be a wait of this one's. */
+  const on = async (name: "memory" | "sqlite", extra: string, synchronous: "NORMAL" | "FULL") => {
+    const backend = await startBackend(name, {
+      column: `tokens${extra.replaceAll(" ", "-")}`,
+      profile,
+      clients,
+      synchronous
+    })
+    const specs = tokenStreams.flatMap((streams, i) =>
+      clients.map((client, j) =>
+        tokenSpec(
+          streams,
+          size.tokenTime,
+          client === "raw" ? `${extra} to the raw client` : extra,
+          client,
+          i + j === 0 ? 1 : 0
+        )
+      )
     )
-    const full = await startBackend("sqlite", { column: "tokens-full", profile, clients, synchronous: "FULL" })
-    backends.push(full)
-    const specs = tokenStreams.map((streams) => tokenSpec(streams, size.tokenTime, " with synchronous FULL"))
-    return [...figures, ...(await measureOn("tokens", setting, specs, [full]))]
-  } finally {
-    await Promise.all(backends.map((backend) => backend.stop()))
+    try {
+      return await measureOn("tokens", setting, specs, [backend])
+    } finally {
+      await backend.stop()
+    }
   }
+  const [memory, sqlite] = [await on("memory", "", "NORMAL"), await on("sqlite", "", "NORMAL")]
+  const both = memory.map((figure, i) => ({ ...figure, samples: { ...figure.samples, ...sqlite[i]!.samples } }))
+  return [...both, ...(await on("sqlite", " with synchronous FULL", "FULL"))]
 }
 
 /** What others' pings are looked at beside. */
