@@ -89,18 +89,19 @@ export class Traced extends Agent.make("traced", { input: Schema.Unknown, output
 
 const TracedLive = Traced.toLayer((input) => Effect.withSpan(Effect.as(Job.log("hello"), input), "mine"))
 
-/** Emits the time every 20 to 50 ms, as a model does its tokens; the seed says after which waits. */
+/** Emits the time every 20 to 50 ms, as a model does its tokens, once a gate is open; the seed says after which waits. */
 export class Tokens extends Agent.make("tokens", {
-  input: Schema.Struct({ from: Schema.Number, until: Schema.Number, seed: Schema.Int }),
+  input: Schema.Struct({ gate: Schema.String, millis: Schema.Int, seed: Schema.Int }),
   output: Schema.Number
 }) {}
 
-const TokensLive = Tokens.toLayer(({ from, seed, until }) =>
+const TokensLive = Tokens.toLayer(({ gate, millis, seed }) =>
   Effect.gen(function* () {
     const job = yield* Job
     const random = seeded(seed)
     let emitted = 0
-    yield* Effect.sleep(Math.max(0, (from - now()) / 1000))
+    yield* Deferred.await(named(gate))
+    const until = now() + millis * 1000
     while (true) {
       yield* Effect.sleep(20 + 30 * random())
       const at = now()

@@ -194,23 +194,28 @@ export const arcpClient = async (url: string, ask: AskServer) => {
       runtime.runPromise(
         Effect.gen(function* () {
           const client = yield* ArcpClient
-          // Before the first event all are accepted.
-          const from = now() + 1_500_000
+          const gate = `tokens ${++gates}`
           const times: Array<number> = []
-          yield* Effect.forEach(
+          // All are there, and read, before the first one emits.
+          const reading = yield* Effect.forEach(
             Array.from({ length: streams }),
             (_, seed) =>
-              Effect.gen(function* () {
-                const job = yield* client.submit(Tokens, { from, until: from + millis * 1000, seed })
-                yield* Stream.runForEach(job.events, (event) =>
-                  Effect.sync(() => {
-                    if (event._tag === "log") times.push(now() - Number(event.body.message))
-                  })
+              Effect.flatMap(client.submit(Tokens, { gate, millis, seed }), (job) =>
+                Effect.forkDaemon(
+                  Effect.zipRight(
+                    Stream.runForEach(job.events, (event) =>
+                      Effect.sync(() => {
+                        if (event._tag === "log") times.push(now() - Number(event.body.message))
+                      })
+                    ),
+                    job.result
+                  )
                 )
-                yield* job.result
-              }),
-            { concurrency: "unbounded", discard: true }
+              ),
+            { concurrency: 64 }
           )
+          yield* server("open", { gate })
+          yield* Fiber.joinAll(reading)
           return latencies(times, streams)
         })
       ),

@@ -28,7 +28,7 @@ const tasksOf = async ({ kind, token: given, url }: ClientOrders): Promise<Tasks
       return (await import("./arcpClient.js")).arcpClient(url, ask)
     case "raw":
     case "other":
-      return (await import("./rawClient.js")).rawClient(url, given ?? (kind === "raw" ? token : otherToken))
+      return (await import("./rawClient.js")).rawClient(url, given ?? (kind === "raw" ? token : otherToken), ask)
   }
 }
 

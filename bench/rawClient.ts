@@ -2,8 +2,9 @@
  * The client that drives any ARCP runtime: {@link RawSession}s on bare sockets. Its tasks have the names and the answers of the
  * other clients'; the agents that they need, and what those are given, are in `README.md`.
  */
+import type { AskServer } from "./client.js"
 import { now } from "./clock.js"
-import { RawSession, type SessionOptions } from "./rawSession.js"
+import { RawSession, type SessionOptions, type Watch } from "./rawSession.js"
 import { inGroups, latencies, quantile, within } from "./stats.js"
 
 /** How long a job that others are to observe waits before it emits. */
@@ -16,11 +17,12 @@ const heeded = <A>(task: Promise<A>): Promise<A> => {
 }
 
 /** What a raw client can be asked. */
-export const rawClient = async (url: string, token: string) => {
+export const rawClient = async (url: string, token: string, ask: AskServer) => {
   const open = (more: Partial<SessionOptions> = {}) => RawSession.open({ url, token, ...more })
   const main = await open()
   const others: Array<RawSession> = []
   const kept: Array<RawSession> = []
+  let gates = 0
   /** As many sessions as are needed, the first one's connection among them. */
   const sessions = async (count: number): Promise<ReadonlyArray<RawSession>> => {
     while (others.length + 1 < count) others.push(await open())
@@ -193,26 +195,26 @@ export const rawClient = async (url: string, token: string) => {
       await inGroups(count, async () => void (await wait()))
     },
     /** So many jobs that emit the time, in turns of their own: how long each event takes until it is read here. */
-    tokens: ({ millis, streams }: { readonly streams: number; readonly millis: number }) => {
-      // Before the first event all are accepted.
-      const from = now() + 1_500_000
-      const until = from + millis * 1000
+    tokens: async ({ millis, streams }: { readonly streams: number; readonly millis: number }) => {
+      const gate = `raw tokens ${++gates}`
       const times: Array<number> = []
+      const ends: Array<Promise<unknown>> = []
       const one = (seed: number) =>
-        new Promise((ended, failed) =>
-          main.submit(
-            "tokens",
-            { from, until, seed },
-            {
-              event: ({ payload: { body, kind } }) => {
-                if (kind === "log") times.push(now() - Number(body.message))
-              },
-              ended,
-              failed
+        new Promise<string>((accepted, reject) => {
+          const end = new Promise((ended, failed) => {
+            const event: Watch["event"] = ({ payload: { body, kind } }) => {
+              if (kind === "log") times.push(now() - Number(body.message))
             }
-          )
-        )
-      return Promise.all(Array.from({ length: streams }, (_, seed) => one(seed))).then(() => latencies(times, streams))
+            main.submit("tokens", { gate, millis, seed }, { accepted, event, ended, failed })
+          })
+          end.catch(reject)
+          ends.push(end)
+        })
+      // All are there before the first one emits.
+      await Promise.all(Array.from({ length: streams }, (_, seed) => one(seed)))
+      await ask("open", { gate })
+      await Promise.all(ends)
+      return latencies(times, streams)
     },
     /** Pings every 10 ms, each when the one before is answered, until it is told to stop. */
     startPings: () => {

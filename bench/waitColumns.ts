@@ -34,14 +34,14 @@ const tokens = async (setting: Setting): Promise<ReadonlyArray<Figure>> => {
       clients,
       synchronous
     })
-    const specs = tokenStreams.flatMap((streams, i) =>
+    const specs = tokenStreams.flatMap((streams) =>
       clients.map((client, j) =>
         tokenSpec(
           streams,
           size.tokenTime,
           client === "raw" ? `${extra} to the raw client` : extra,
           client,
-          i + j === 0 ? 1 : 0
+          j === 0 ? 1 : 0
         )
       )
     )
