@@ -6,9 +6,8 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-
-/** What the benchmark's clients authenticate with. */
-export const token = "bench"
+import { now } from "./clock.js"
+import { seeded } from "./stats.js"
 
 /** Gates that the benchmark opens from outside, and what has been emitted behind them. */
 const deferreds = new Map<string, Deferred.Deferred<void>>()
@@ -33,16 +32,25 @@ export class Echo extends Agent.make("echo", { input: Schema.Unknown, output: Sc
 
 const EchoLive = Echo.toLayer((input) => Effect.succeed(input))
 
-/** Emits log events: so many at each step. With a gate, step `i` waits for `<gate>.<i>`, and the end for `<gate>.end`. */
+/**
+ * Emits log events: `count`, or so many at each step. With a gate, step `i` waits for `<gate>.<i>`, and the end for `<gate>.end`;
+ * with a delay the first one waits so long.
+ */
 export class Counter extends Agent.make("counter", {
-  input: Schema.Struct({ steps: Schema.Array(Schema.Int), gate: Schema.optional(Schema.String) }),
+  input: Schema.Struct({
+    count: Schema.optional(Schema.Int),
+    steps: Schema.optional(Schema.Array(Schema.Int)),
+    gate: Schema.optional(Schema.String),
+    delay_ms: Schema.optional(Schema.Int)
+  }),
   output: Schema.Number
 }) {}
 
-const CounterLive = Counter.toLayer(({ gate, steps }) =>
+const CounterLive = Counter.toLayer(({ count, delay_ms, gate, steps = [count ?? 0] }) =>
   Effect.gen(function* () {
     const job = yield* Job
     let n = 0
+    if (delay_ms !== undefined) yield* Effect.sleep(delay_ms)
     for (const [i, count] of steps.entries()) {
       if (gate !== undefined) yield* Deferred.await(named(`${gate}.${i}`))
       for (const end = n + count; n < end; ) yield* job.log(`event ${++n}`)
@@ -54,7 +62,7 @@ const CounterLive = Counter.toLayer(({ gate, steps }) =>
 )
 
 /** Streams a result of letters. */
-export class Streamer extends Agent.make("streamer", {
+export class Streamer extends Agent.make("stream", {
   input: Schema.Struct({ bytes: Schema.Int, chunk: Schema.Int, encoding: Schema.Literal("utf8", "base64") }),
   output: Schema.Unknown
 }) {}
@@ -68,4 +76,62 @@ const StreamerLive = Streamer.toLayer(({ bytes, chunk, encoding }) => {
   )
 })
 
-export const BenchAgents = Layer.mergeAll(EchoLive, CounterLive, StreamerLive)
+/** Waits. */
+export class Sleeper extends Agent.make("sleep", {
+  input: Schema.Struct({ ms: Schema.Number }),
+  output: Schema.Null
+}) {}
+
+const SleeperLive = Sleeper.toLayer(({ ms }) => Effect.as(Effect.sleep(ms), null))
+
+/** Logs once, inside a span of its own: most agents of programs do both. */
+export class Traced extends Agent.make("traced", { input: Schema.Unknown, output: Schema.Unknown }) {}
+
+const TracedLive = Traced.toLayer((input) => Effect.withSpan(Effect.as(Job.log("hello"), input), "mine"))
+
+/** Emits the time every 20 to 50 ms, as a model does its tokens, once a gate is open; the seed says after which waits. */
+export class Tokens extends Agent.make("tokens", {
+  input: Schema.Struct({ gate: Schema.String, millis: Schema.Int, seed: Schema.Int }),
+  output: Schema.Number
+}) {}
+
+const TokensLive = Tokens.toLayer(({ gate, millis, seed }) =>
+  Effect.gen(function* () {
+    const job = yield* Job
+    const random = seeded(seed)
+    let emitted = 0
+    yield* Deferred.await(named(gate))
+    const until = now() + millis * 1000
+    while (true) {
+      yield* Effect.sleep(20 + 30 * random())
+      const at = now()
+      if (at >= until) return emitted
+      yield* job.log(String(at))
+      emitted++
+    }
+  })
+)
+
+/** Computes for 20 ms before each of its events, as code that does not yield. */
+export class Busy extends Agent.make("busy", { input: Schema.Struct({ items: Schema.Int }), output: Schema.Number }) {}
+
+const BusyLive = Busy.toLayer(({ items }) =>
+  Effect.gen(function* () {
+    const job = yield* Job
+    for (let n = 0; n < items; n++) {
+      for (const end = performance.now() + 20; performance.now() < end; );
+      yield* job.progress({ current: n, total: items })
+    }
+    return items
+  })
+)
+
+export const BenchAgents = Layer.mergeAll(
+  EchoLive,
+  CounterLive,
+  StreamerLive,
+  SleeperLive,
+  TracedLive,
+  TokensLive,
+  BusyLive
+)

@@ -8,10 +8,12 @@ import * as Layer from "effect/Layer"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
-import { Counter, Echo, Streamer, token } from "./agents.js"
+import { Busy, Counter, Echo, Streamer, Tokens } from "./agents.js"
 import type { AskServer } from "./client.js"
-import { Reader } from "./reader.js"
-import { inGroups, quantile } from "./stats.js"
+import { now } from "./clock.js"
+import { RawSession, type Watch } from "./rawSession.js"
+import { inGroups, latencies, quantile } from "./stats.js"
+import { token } from "./tokens.js"
 
 const timed = <A, E, R>(run: Effect.Effect<A, E, R>): Effect.Effect<{ readonly ms: number }, E, R> =>
   Effect.suspend(() => {
@@ -69,7 +71,10 @@ export const arcpClient = async (url: string, ask: AskServer) => {
     )
   )
   const server = <A>(task: string, args?: unknown) => Effect.promise(() => ask<A>(task, args))
-  const readers: Array<Reader> = []
+  const readers: Array<RawSession> = []
+  const reader = () => RawSession.open({ url, token, lean: true })
+  /** Of the readers' job, at each of them. */
+  const ends: Array<Promise<unknown>> = []
   let gates = 0
   /** A job that emits behind gates, step by step. */
   const gated = (steps: ReadonlyArray<number>) =>
@@ -128,22 +133,46 @@ export const arcpClient = async (url: string, ask: AskServer) => {
       ),
     observe: async ({ count, observers }: { readonly observers: number; readonly count: number }) => {
       for (const reader of readers.splice(0)) reader.close()
-      for (let i = 0; i <= observers; i++) readers.push(await Reader.open(url))
+      for (let i = 0; i <= observers; i++) readers.push(await reader())
       const [owner, ...others] = readers
-      const jobId = await owner!.submit("counter", { steps: [count], gate: `g${++gates}` })
-      await inGroups(others.length, async () => others.pop()!.subscribe(jobId))
-      await ask("open", { gate: `g${gates}.end` })
+      const gate = `g${++gates}`
+      const watched = (watch: (told: Watch) => void) =>
+        ends.push(new Promise((resolve, reject) => watch({ ended: () => resolve(undefined), failed: reject })))
+      ends.length = 0
+      const jobId = await new Promise<string>((accepted, failed) =>
+        watched((told) =>
+          owner!.submit(
+            "counter",
+            { steps: [count], gate },
+            {
+              ...told,
+              accepted,
+              failed: (error) => {
+                failed(error)
+                told.failed(error)
+              }
+            }
+          )
+        )
+      )
+      await inGroups(others.length, async () => {
+        const observer = others.pop()!
+        await new Promise<void>((resolve, failed) =>
+          watched((told) => void observer.subscribe(jobId, told).then(resolve, failed))
+        )
+      })
+      await ask("open", { gate: `${gate}.end` })
     },
     observed: async ({ count }: { readonly count: number }) => {
       const begin = performance.now()
-      const ends = readers.map((reader) => reader.untilEnd())
+      const before = readers.map(({ events }) => events)
       await ask("open", { gate: `g${gates}.0` })
-      const seen = Math.min(...(await Promise.all(ends)))
+      await Promise.all(ends)
+      const seen = Math.min(...readers.map(({ events }, i) => events - before[i]!))
       if (seen < count) throw new Error(`a reader got ${seen} of ${count} events`)
       return { ms: performance.now() - begin }
     },
-    idle: ({ count }: { readonly count: number }) =>
-      inGroups(count, async () => void readers.push(await Reader.open(url))),
+    idle: ({ count }: { readonly count: number }) => inGroups(count, async () => void readers.push(await reader())),
     /** Everything is emitted while nobody is connected; then the client comes back. */
     replay: ({ count }: { readonly count: number }) =>
       runtime.runPromise(
@@ -158,6 +187,45 @@ export const arcpClient = async (url: string, ask: AskServer) => {
           const answer = yield* timed(Effect.zipRight(line.mend, Fiber.join(reading)))
           if ((yield* Fiber.join(reading)) < count) return yield* Effect.dieMessage(`fewer than ${count} events came`)
           return answer
+        })
+      ),
+    /** So many jobs that emit the time: how long each event takes until it is consumed here. */
+    tokens: ({ millis, streams }: { readonly streams: number; readonly millis: number }) =>
+      runtime.runPromise(
+        Effect.gen(function* () {
+          const client = yield* ArcpClient
+          const gate = `tokens ${++gates}`
+          const times: Array<number> = []
+          // All are there, and read, before the first one emits.
+          const reading = yield* Effect.forEach(
+            Array.from({ length: streams }),
+            (_, seed) =>
+              Effect.flatMap(client.submit(Tokens, { gate, millis, seed }), (job) =>
+                Effect.forkDaemon(
+                  Effect.zipRight(
+                    Stream.runForEach(job.events, (event) =>
+                      Effect.sync(() => {
+                        if (event._tag === "log") times.push(now() - Number(event.body.message))
+                      })
+                    ),
+                    job.result
+                  )
+                )
+              ),
+            { concurrency: 64 }
+          )
+          yield* server("open", { gate })
+          yield* Fiber.joinAll(reading)
+          return latencies(times, streams)
+        })
+      ),
+    busy: ({ items }: { readonly items: number }) =>
+      runtime.runPromise(
+        Effect.gen(function* () {
+          const client = yield* ArcpClient
+          const job = yield* client.submit(Busy, { items })
+          yield* Stream.runDrain(job.events)
+          yield* job.result
         })
       ),
     /** Bytes that the server holds for an event that its client has not had, and for one that it has acknowledged. */

@@ -10,28 +10,30 @@ import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
 import * as ManagedRuntime from "effect/ManagedRuntime"
-import { BenchAgents, emitted, open, token } from "./agents.js"
+import { BenchAgents, emitted, open } from "./agents.js"
 import { prefill } from "./prefill.js"
 import type { ServerOrders } from "./server.js"
+import { otherToken, token } from "./tokens.js"
 
 /** One client asks for all of it here, as many clients do elsewhere. */
-const limits = Limits.layer({
+const limits = {
   messagesPerSecond: 1_000_000,
   sessionsPerPrincipal: 20_000,
-  bufferedEvents: 1_000_000
-})
+  bufferedEvents: 1_000_000,
+  runningJobsPerPrincipal: 1_000
+}
 
 /** Listens on a free port. */
-export const arcpServer = async ({ filename, kind, prefill: rows }: ServerOrders) => {
+export const arcpServer = async ({ filename, kind, limits: more, prefill: rows, synchronous }: ServerOrders) => {
   if (rows !== undefined) await prefill(filename!, rows)
-  const store = kind === "sqlite" ? SqliteStore.layer({ filename: filename! }) : MemoryStore.layer
+  const store = kind === "sqlite" ? SqliteStore.layer({ filename: filename!, synchronous }) : MemoryStore.layer
   const runtime = ManagedRuntime.make(
     ArcpRuntime.layer({ name: "bench", drainTime: 0 }).pipe(
       Layer.provide(BenchAgents),
       Layer.provideMerge(WebSocketServer.layer({ port: 0, maxConnections: 20_000 })),
-      Layer.provide(Authenticator.layerBearer({ [token]: "alice" })),
+      Layer.provide(Authenticator.layerBearer({ [token]: "alice", [otherToken]: "bob" })),
       Layer.provide(store),
-      Layer.provide(limits),
+      Layer.provide(Limits.layer({ ...limits, ...more })),
       // Every subscription is logged, and the benchmark makes thousands.
       Layer.provide(Logger.minimumLogLevel(LogLevel.Warning))
     )

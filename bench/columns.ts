@@ -1,121 +1,21 @@
 /** What is measured. Each column starts processes of its own, so that what one leaves behind does not weigh on the next. */
-import { type Backend, type BackendName, startBackend } from "./processes.js"
+import {
+  all,
+  type Figure,
+  measure,
+  measureFresh,
+  type Memory,
+  rate,
+  type Setting,
+  type Spec,
+  stores,
+  withCpu
+} from "./measure.js"
+import { type Backend, startBackend } from "./processes.js"
+import { rawColumns } from "./rawColumns.js"
 import { coldStart } from "./start.js"
-import { type Sample, sampleOf } from "./stats.js"
-
-/** How much is done. */
-export interface Size {
-  readonly rounds: number
-  /** Rounds of what needs fresh processes for each run. */
-  readonly freshRounds: number
-  readonly events: number
-  readonly echoes: number
-  readonly jobs: number
-  readonly streamBytes: number
-  /** Events of a job with 0, 1, 10 and 100 observers. */
-  readonly observed: readonly [number, number, number, number]
-  readonly sessions: ReadonlyArray<number>
-  /** Events that are acknowledged before the memory is looked at, and then again. */
-  readonly acked: readonly [number, number]
-  readonly logRows: ReadonlyArray<number>
-}
-
-export const full: Size = {
-  rounds: 5,
-  freshRounds: 3,
-  events: 100_000,
-  echoes: 3_000,
-  jobs: 20_000,
-  streamBytes: 134_217_728,
-  observed: [100_000, 100_000, 20_000, 5_000],
-  sessions: [1_000, 10_000],
-  acked: [50_000, 400_000],
-  logRows: [10_000, 100_000, 1_000_000]
-}
-
-export const quick: Size = {
-  rounds: 3,
-  freshRounds: 1,
-  events: 40_000,
-  echoes: 300,
-  jobs: 1_000,
-  streamBytes: 16_777_216,
-  observed: [40_000, 20_000, 2_500, 400],
-  sessions: [1_000],
-  acked: [30_000, 80_000],
-  logRows: [10_000, 100_000]
-}
-
-/** What a column needs to know. */
-export interface Setting {
-  readonly size: Size
-  readonly profile: string | undefined
-  readonly progress: (text: string) => void
-}
-
-/** One measured value on each backend that has it. */
-export interface Figure {
-  readonly column: string
-  /** With the unit, what tells it from the column's others. */
-  readonly name: string
-  readonly unit: string
-  readonly samples: { readonly [backend in BackendName]?: Sample }
-}
-
-const all: ReadonlyArray<BackendName> = ["floor", "memory", "sqlite"]
-
-/** One kind of run, and the figures that it answers. */
-interface Spec {
-  readonly figures: ReadonlyArray<{ readonly name: string; readonly unit: string }>
-  /** Where it is run; default everywhere. */
-  readonly on?: ReadonlyArray<BackendName>
-  readonly run: (backend: Backend) => Promise<ReadonlyArray<number>>
-}
-
-/** Runs every spec on every backend, in turns, after one run of each that does not count. */
-const measure = async (
-  column: string,
-  setting: Setting,
-  specs: ReadonlyArray<Spec>,
-  names: ReadonlyArray<BackendName> = all
-): Promise<ReadonlyArray<Figure>> => {
-  const { profile, progress, size } = setting
-  const started = await Promise.allSettled(names.map((name) => startBackend(name, { column, profile })))
-  const backends = started.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []))
-  try {
-    for (const result of started) if (result.status === "rejected") throw result.reason
-    const figures: Array<Figure> = []
-    for (const spec of specs) {
-      const on = spec.on ?? names
-      const runs = new Map<BackendName, Array<ReadonlyArray<number>>>(names.map((backend) => [backend, []]))
-      for (let round = 0; round <= size.rounds; round++) {
-        progress(`${column}, ${spec.figures[0]!.name}: ${round === 0 ? "warm-up" : `run ${round} of ${size.rounds}`}`)
-        for (const backend of backends.filter(({ name }) => on.includes(name))) {
-          const values = await spec.run(backend)
-          if (round > 0) runs.get(backend.name)!.push(values)
-        }
-      }
-      for (const [i, { name, unit }] of spec.figures.entries()) {
-        const samples = Object.fromEntries(
-          on.map((backend) => [backend, sampleOf(runs.get(backend)!.map((values) => values[i]!))])
-        )
-        figures.push({ column, name, unit, samples })
-      }
-    }
-    return figures
-  } finally {
-    await Promise.all(backends.map((backend) => backend.stop()))
-  }
-}
-
-/** A spec with one figure: how many a second. */
-const rate = (name: string, unit: string, count: number, task: string, args: object): Spec => ({
-  figures: [{ name, unit }],
-  run: async ({ client }) => {
-    const { ms } = await client.call<{ readonly ms: number }>("run", { task, args })
-    return [count / (ms / 1000)]
-  }
-})
+import { sampleOf } from "./stats.js"
+import { waitColumns } from "./waitColumns.js"
 
 /** A whole number of events for each of the jobs. */
 const events = (count: number, streams: number): Spec =>
@@ -132,6 +32,9 @@ const corked = (count: number): Spec => ({
   on: ["floor"]
 })
 
+/** The floor of SQLite alone. */
+export const sqliteLoopName = "written by a bare SQLite loop"
+
 /** Observers beside the owner. */
 export const observerCounts = [0, 1, 10, 100] as const
 
@@ -142,56 +45,18 @@ const observed = (observers: number, count: number): Spec => ({
     { name: `${observers} observers, to all of them`, unit: "events/s" },
     { name: observerTime(observers), unit: "µs/event" }
   ],
-  run: async ({ client, server }) => {
-    await client.call("run", { task: "observe", args: { observers, count } })
-    const before = await server.call<number>("cpu")
-    const { ms } = await client.call<{ readonly ms: number }>("run", { task: "observed", args: { count } })
-    const after = await server.call<number>("cpu")
-    return [(count * (observers + 1)) / (ms / 1000), (after - before) / count]
+  run: async (backend) => {
+    await backend.run("observe", { observers, count })
+    return withCpu(count, async ({ run }) => {
+      const { ms } = await run<{ readonly ms: number }>("observed", { count })
+      return [(count * (observers + 1)) / (ms / 1000)]
+    })(backend)
   }
 })
 
-/** Figures that need fresh processes for each of their runs, since what they measure stays. */
-const measureFresh = async (
-  column: string,
-  setting: Setting,
-  names: ReadonlyArray<BackendName>,
-  rounds: number,
-  figures: Spec["figures"],
-  run: Spec["run"]
-): Promise<ReadonlyArray<Figure>> => {
-  const { profile, progress } = setting
-  const runs = new Map<BackendName, Array<ReadonlyArray<number>>>(names.map((name) => [name, []]))
-  for (let round = 1; round <= rounds; round++) {
-    progress(`${column}, ${figures[0]!.name}: run ${round} of ${rounds}`)
-    const once = async (name: BackendName) => {
-      const backend = await startBackend(name, { column, profile })
-      try {
-        runs.get(name)!.push(await run(backend))
-      } finally {
-        await backend.stop()
-      }
-    }
-    // Side by side, since what they measure is not time.
-    const ended = await Promise.allSettled(names.map(once))
-    for (const result of ended) if (result.status === "rejected") throw result.reason
-  }
-  return figures.map(({ name, unit }, i) => ({
-    column,
-    name,
-    unit,
-    samples: Object.fromEntries(names.map((backend) => [backend, sampleOf(runs.get(backend)!.map((v) => v[i]!))]))
-  }))
-}
-
-interface Memory {
-  readonly held: number
-  readonly rss: number
-}
-
 /** Cold starts. The first of each is not counted: the files come from the disk then. */
 const startFigure = async ({ progress, size }: Setting): Promise<Figure> => {
-  const runs = new Map<BackendName, Array<number>>(all.map((name) => [name, []]))
+  const runs = new Map<string, Array<number>>(all.map((name) => [name, []]))
   for (let round = 0; round <= size.rounds; round++) {
     progress(`start: run ${round} of ${size.rounds}`)
     for (const name of all) {
@@ -215,13 +80,12 @@ const logFigures = async ({ profile, progress, size }: Setting): Promise<Readonl
     }
     const runs = backends.map((): Array<readonly [perEvent: number, perJob: number]> => [])
     for (let round = 0; round <= rounds; round++) {
-      for (const [i, { client }] of backends.entries()) {
+      for (const [i, backend] of backends.entries()) {
         progress(
           `log, ${logRows[i]!.toLocaleString("en")} rows: ${round === 0 ? "warm-up" : `run ${round} of ${rounds}`}`
         )
-        const run = (task: string, args: object) => client.call<{ readonly ms: number }>("run", { task, args })
-        const emitted = await run("events", { count, streams: 1 })
-        const echoed = await run("jobs", { count: jobs, atOnce: 1 })
+        const emitted = await backend.run<{ readonly ms: number }>("events", { count, streams: 1 })
+        const echoed = await backend.run<{ readonly ms: number }>("jobs", { count: jobs, atOnce: 1 })
         if (round > 0) runs[i]!.push([(emitted.ms * 1000) / count, (echoed.ms * 1000) / jobs])
       }
     }
@@ -240,6 +104,7 @@ const logFigures = async ({ profile, progress, size }: Setting): Promise<Readonl
 
 /** Every column, by the name under which it can be asked for. */
 export const columns: { readonly [name: string]: (setting: Setting) => Promise<ReadonlyArray<Figure>> } = {
+  ...rawColumns,
   events: (setting) =>
     measure("events", setting, [
       events(setting.size.events, 1),
@@ -253,10 +118,9 @@ export const columns: { readonly [name: string]: (setting: Setting) => Promise<R
           { name: "p50", unit: "µs" },
           { name: "p99", unit: "µs" }
         ],
-        run: async ({ client }) => {
-          const { p50, p99 } = await client.call<{ readonly p50: number; readonly p99: number }>("run", {
-            task: "echo",
-            args: { count: setting.size.echoes }
+        run: async ({ run }) => {
+          const { p50, p99 } = await run<{ readonly p50: number; readonly p99: number }>("echo", {
+            count: setting.size.echoes
           })
           return [p50, p99]
         }
@@ -272,13 +136,19 @@ export const columns: { readonly [name: string]: (setting: Setting) => Promise<R
   },
   stream: (setting) => {
     const bytes = setting.size.streamBytes
-    return measure(
-      "stream",
-      setting,
-      (["utf8", "base64"] as const).map((encoding) =>
+    return measure("stream", setting, [
+      ...(["utf8", "base64"] as const).map((encoding) =>
         rate(encoding, "MB/s", bytes / 1e6, "stream", { bytes, chunk: 65_536, encoding })
-      )
-    )
+      ),
+      {
+        figures: [{ name: sqliteLoopName, unit: "MB/s" }],
+        on: ["floor"],
+        run: async ({ server }) => {
+          const { ms } = await server<{ readonly ms: number }>("sqliteLoop", { bytes, chunk: 65_536 })
+          return [bytes / 1e6 / (ms / 1000)]
+        }
+      }
+    ])
   },
   observers: (setting) =>
     measure(
@@ -295,7 +165,7 @@ export const columns: { readonly [name: string]: (setting: Setting) => Promise<R
         rate("live", "events/s", count, "events", { count, streams: 1 }),
         rate("resumed", "events/s", count, "replay", { count })
       ],
-      ["memory", "sqlite"]
+      stores
     )
   },
   idle: async (setting) => {
@@ -312,12 +182,12 @@ export const columns: { readonly [name: string]: (setting: Setting) => Promise<R
           { name: `${name}, held`, unit: "KB/session" },
           { name: `${name}, of the process`, unit: "KB/session" }
         ],
-        async ({ client, server }) => {
+        async ({ run, server }) => {
           // What is made once is made by the first ones.
-          await client.call("run", { task: "idle", args: { count: 100 } })
-          const before = await server.call<Memory>("memory")
-          await client.call("run", { task: "idle", args: { count } })
-          const after = await server.call<Memory>("memory")
+          await run("idle", { count: 100 })
+          const before = await server<Memory>("memory")
+          await run("idle", { count })
+          const after = await server<Memory>("memory")
           return [(after.held - before.held) / count / 1000, (after.rss - before.rss) / count / 1000]
         }
       )
@@ -329,20 +199,21 @@ export const columns: { readonly [name: string]: (setting: Setting) => Promise<R
     measureFresh(
       "buffered",
       setting,
-      ["memory", "sqlite"],
+      stores,
       setting.size.freshRounds,
       [
         { name: "not yet sent", unit: "B/event" },
         { name: "sent and acknowledged", unit: "B/event" }
       ],
-      async ({ client }) => {
-        const { acked, buffered } = await client.call<{ readonly buffered: number; readonly acked: number }>("run", {
-          task: "buffered",
-          args: { count: setting.size.events, acked: setting.size.acked }
+      async ({ run }) => {
+        const { acked, buffered } = await run<{ readonly buffered: number; readonly acked: number }>("buffered", {
+          count: setting.size.events,
+          acked: setting.size.acked
         })
         return [buffered, acked]
       }
     ),
   start: async (setting) => [await startFigure(setting)],
-  log: (setting) => logFigures(setting)
+  log: (setting) => logFigures(setting),
+  ...waitColumns
 }

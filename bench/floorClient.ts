@@ -97,6 +97,9 @@ export const floorClient = async (url: string) => {
       }),
     idle: async ({ count }: { readonly count: number }) => {
       await inGroups(count, async () => void readers.push(await dial(url)))
+    },
+    leave: () => {
+      for (const reader of readers.splice(0)) reader.close()
     }
   }
 }

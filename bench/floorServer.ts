@@ -4,6 +4,7 @@
  */
 import type { AddressInfo, Socket } from "node:net"
 import { type WebSocket, WebSocketServer } from "ws"
+import { sqliteLoop } from "./sqliteLoop.js"
 
 /** What the floor's client asks for. */
 export type FloorRequest =
@@ -100,5 +101,5 @@ export const floorServer = async () => {
     })
   })
   await new Promise((resolve) => server.once("listening", resolve))
-  return { url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`, tasks: {} }
+  return { url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}`, tasks: { sqliteLoop } }
 }

@@ -1,7 +1,6 @@
 /** The figures as text. */
 import { arch, availableParallelism, cpus, loadavg, platform, release, totalmem } from "node:os"
-import type { Figure } from "./columns.js"
-import type { BackendName } from "./processes.js"
+import type { Figure } from "./measure.js"
 import type { Sample } from "./stats.js"
 import type { Verdict } from "./targets.js"
 
@@ -28,15 +27,14 @@ const cell = (sample: Sample | undefined): string => {
   return sample.runs.length < 2 ? number(sample.median) : `${number(sample.median)} ±${(spread / 2).toFixed(0)}%`
 }
 
-const backends: ReadonlyArray<BackendName> = ["floor", "memory", "sqlite"]
-
-export const table = (figures: ReadonlyArray<Figure>): string => {
+/** Every backend has a column, a peer under its own name. */
+export const table = (figures: ReadonlyArray<Figure>, peers: ReadonlyArray<string> = []): string => {
   const rows = [
-    ["", "", "raw ws + JSON", "memory store", "SQLite"],
+    ["", "", "raw ws + JSON", "memory store", "SQLite", ...peers],
     ...figures.map((figure) => [
       `${figure.column}: ${figure.name}`,
       figure.unit,
-      ...backends.map((backend) => cell(figure.samples[backend]))
+      ...["floor", "memory", "sqlite", ...peers].map((backend) => cell(figure.samples[backend]))
     ])
   ]
   const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)))
@@ -45,14 +43,26 @@ export const table = (figures: ReadonlyArray<Figure>): string => {
     .join("\n")
 }
 
+/** Why figures are missing: a line for each reason of each backend. */
+export const reasons = (figures: ReadonlyArray<Figure>): string => {
+  const found = new Map<string, Array<string>>()
+  for (const { column, missing, name } of figures) {
+    for (const [backend, reason] of Object.entries(missing ?? {})) {
+      const line = `${backend}: ${reason}`
+      found.set(line, [...(found.get(line) ?? []), `${column}: ${name}`])
+    }
+  }
+  return [...found].map(([line, names]) => `- ${line} (${names.join("; ")})`).join("\n")
+}
+
 /** What was measured of the targets, and how many were not. */
 export const judged = (verdicts: ReadonlyArray<Verdict>): string => {
-  const measured = verdicts.filter(({ ratio }) => ratio !== undefined)
-  const width = Math.max(...measured.map(({ name }) => name.length))
-  const lines = measured.map(({ bound, met, name, ratio }) =>
+  const measured = verdicts.filter(({ value }) => value !== undefined)
+  const width = Math.max(0, ...measured.map(({ name }) => name.length))
+  const lines = measured.map(({ bound, met, name, value }) =>
     [
       name.padEnd(width),
-      ratio!.toPrecision(3).padStart(8),
+      number(value!).padStart(8),
       (bound ?? "").padEnd(10),
       met === undefined ? "for comparison" : met ? "met" : "MISSED"
     ].join("  ")

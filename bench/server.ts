@@ -1,4 +1,5 @@
 /** A server in a process of its own: bare, or a runtime. Does what it is told over its channel. */
+import { PerformanceObserver } from "node:perf_hooks"
 import { Channel } from "./channel.js"
 import type { BackendName } from "./processes.js"
 import { startProfile, writeProfile } from "./profile.js"
@@ -8,6 +9,8 @@ export interface ServerOrders {
   readonly kind: BackendName
   readonly filename: string | undefined
   readonly prefill: number | undefined
+  readonly limits: object | undefined
+  readonly synchronous: "NORMAL" | "FULL" | undefined
 }
 
 const collect = async () => {
@@ -16,6 +19,19 @@ const collect = async () => {
     globalThis.gc!()
     await new Promise((resolve) => setImmediate(resolve))
   }
+}
+
+let collections = 0
+let observer: PerformanceObserver | undefined
+/** Counts collections from the first time on that it is asked: what is not asked for costs nothing. */
+const collected = (): number => {
+  if (observer === undefined) {
+    observer = new PerformanceObserver((list) => {
+      collections += list.getEntries().length
+    })
+    observer.observe({ entryTypes: ["gc"] })
+  }
+  return collections
 }
 
 let more: { readonly [name: string]: (args: any) => unknown } = {}
@@ -36,13 +52,21 @@ void new Channel(process, {
     const { external, heapUsed, rss } = process.memoryUsage()
     return { held: heapUsed + external, rss }
   },
-  /** Microseconds of processor time so far. */
+  /** Bytes that are used, collected or not, and how many collections there have been. */
+  allocated: async () => {
+    const { external, heapUsed } = process.memoryUsage()
+    // The collections of now are told in the next turn.
+    await new Promise((resolve) => setTimeout(resolve, 1))
+    return { bytes: heapUsed + external, collections: collected() }
+  },
+  /** Microseconds of processor time so far, where the system does not tell it of each thread. */
   cpu: () => {
     const { system, user } = process.cpuUsage()
     return user + system
   },
   open: (args) => more["open"]?.(args),
   emitted: (args) => more["emitted"]?.(args),
+  sqliteLoop: (args) => more["sqliteLoop"]?.(args),
   startProfile,
   stop: async ({ profile }: { readonly profile?: string }) => {
     if (profile !== undefined) await writeProfile(profile)

@@ -1,4 +1,4 @@
-/** Medians and spreads, and doing something many times. */
+/** Medians and spreads, doing something many times, and bounds of time. */
 
 /** The value below which a share of the values lies. */
 export const quantile = (values: ArrayLike<number>, share: number): number => {
@@ -25,5 +25,35 @@ export const sampleOf = (runs: ReadonlyArray<number>): Sample => {
 export const inGroups = async (count: number, task: () => Promise<void>): Promise<void> => {
   for (let done = 0; done < count; done += 100) {
     await Promise.all(Array.from({ length: Math.min(100, count - done) }, task))
+  }
+}
+
+/** Waits so long at most, in milliseconds; then it fails with what `why` says. */
+export const within = async <A>(millis: number, task: Promise<A>, why: () => string): Promise<A> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${why()} within ${millis / 1000} s`)), millis)
+  })
+  try {
+    return await Promise.race([task, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Of times in microseconds, as milliseconds; fails where hardly any have come. */
+export const latencies = (times: ReadonlyArray<number>, atLeast: number) => {
+  if (times.length < atLeast) throw new Error(`only ${times.length} events came of ${atLeast} streams`)
+  return { p50: quantile(times, 0.5) / 1000, p99: quantile(times, 0.99) / 1000 }
+}
+
+/** Numbers from 0 to below 1, the same ones for the same seed (mulberry32). */
+export const seeded = (seed: number): (() => number) => {
+  let state = (seed + 1) * 0x9e3779b9
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
   }
 }

@@ -15,6 +15,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 const slow = [
   "agent/GuardedFileSystem.races",
   "agent/fileRaces",
+  "bench/peers",
   "cli/endings",
   "cli/modules",
   "cli/peers",

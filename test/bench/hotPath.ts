@@ -6,49 +6,21 @@
  * Processor time is counted, not time: what else the machine does meanwhile hardly shows. Pieces take turns, so that a
  * slower clock slows all of them, and the least of the rounds counts.
  */
-import { Effect, Layer, Logger, LogLevel, ManagedRuntime, Redacted, Stream } from "effect"
-import { Agent, Job } from "../../src/agent/index.js"
-import { Authenticator } from "../../src/auth/index.js"
+import { Effect, Layer, ManagedRuntime, Redacted, Stream } from "effect"
 import { ArcpClient } from "../../src/client/index.js"
 import { Envelope, Message } from "../../src/protocol/index.js"
-import { ArcpRuntime, Limits } from "../../src/runtime/index.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
-import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
+import { hosted, leases } from "./workload.js"
 
 /** Until the engine has compiled what is hot. A job is much code, and a round has few: with less, what is compiled late is measured. */
 const warmUps = 6
 const warmUpJobs = 3_000
 const rounds = 6
 
-const agents = Layer.mergeAll(
-  Agent.untyped("echo", (input) => Effect.succeed(input)),
-  Agent.untyped("count", (input) =>
-    Effect.gen(function* () {
-      const job = yield* Job
-      const { count } = input as { readonly count: number }
-      for (let n = 1; n <= count; n++) yield* job.log(`event ${n}`)
-      return count
-    })
-  )
-)
-
-/** A client and a runtime on a store, in this process; every frame passes as text. */
+/** A client and a runtime on a store, in this process. */
 const paired = <E>(store: Layer.Layer<Layer.Layer.Success<typeof MemoryStore.layer>, E>) =>
-  ManagedRuntime.make(
-    ArcpClient.layer({ auth: { token: Redacted.make("t") } }).pipe(
-      Layer.provide(
-        ArcpRuntime.layer({ drainTime: 0 }).pipe(
-          Layer.provide(agents),
-          Layer.provideMerge(MemoryTransport.layerEncoded),
-          Layer.provide(Authenticator.layerBearer({ t: "alice" })),
-          Layer.provide(store),
-          Layer.provide(Limits.layer({ messagesPerSecond: 1_000_000 })),
-          Layer.provide(Logger.minimumLogLevel(LogLevel.Warning))
-        )
-      )
-    )
-  )
+  ManagedRuntime.make(ArcpClient.layer({ auth: { token: Redacted.make("t") } }).pipe(Layer.provide(hosted(store))))
 
 const emitted = (count: number) =>
   Effect.gen(function* () {
@@ -58,13 +30,14 @@ const emitted = (count: number) =>
     if (seen !== count) return yield* Effect.dieMessage(`${seen} of ${count} events arrived`)
   })
 
-const echoed = (count: number) =>
+/** Jobs of an agent that ends at once. */
+const ended = (agent: string, count: number) =>
   Effect.forEach(
     Array.from({ length: count }),
     (_, n) =>
       Effect.gen(function* () {
         const client = yield* ArcpClient
-        const job = yield* client.submit("echo", { n })
+        const job = yield* client.submit(agent, { n }, { lease: leases[agent] })
         return yield* job.result
       }),
     { concurrency: 16, discard: true }
@@ -109,11 +82,16 @@ const pieces: { readonly [name: string]: () => unknown } = {
   plain,
   "events on the memory store": () => memory.runPromise(emitted(2_000)),
   "events on SQLite": () => sqlite.runPromise(emitted(2_000)),
-  "echo jobs": () => memory.runPromise(echoed(40)),
+  "echo jobs": () => memory.runPromise(ended("echo", 40)),
+  "jobs that log": () => memory.runPromise(ended("log", 40)),
+  "jobs that log in a span": () => memory.runPromise(ended("span", 40)),
+  "jobs that call a tool": () => memory.runPromise(ended("tool", 40)),
+  "jobs that read a file": () => memory.runPromise(ended("file", 20)),
   "decoded frames": () => decoded(1_500)
 }
 
-await memory.runPromise(echoed(warmUpJobs))
+await memory.runPromise(ended("echo", warmUpJobs))
+for (const agent of ["log", "span", "tool", "file"]) await memory.runPromise(ended(agent, warmUpJobs / 6))
 const least: { [name: string]: number } = {}
 for (let round = -warmUps; round < rounds; round++) {
   for (const [name, piece] of Object.entries(pieces)) {

@@ -1,4 +1,4 @@
-/** How long the hot path takes, in units of plain work, and whether that is longer than it was. */
+/** What the hot path costs, in time (units of plain work) and in memory (bytes), and whether that is more than it was. */
 import { execFile } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -6,13 +6,22 @@ import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { bundle } from "../bundle.js"
 
-/** Each piece of the hot path, and how many times the plain work it takes. */
-export type Ratios = { readonly [piece: string]: number }
+/** Each piece of the hot path, and what it costs: times the plain work, or bytes. */
+export type Costs = { readonly [piece: string]: number }
 
-export interface Measured {
+/** What is recorded, and compared. */
+export interface Recorded {
+  /** The major version of Node that the bytes were counted on: another engine makes other objects. */
+  readonly node: number
+  /** Times the plain work. */
+  readonly ratios: Costs
+  /** Bytes that are allocated. */
+  readonly bytes: Costs
+}
+
+export interface Measured extends Recorded {
   /** Of the plain work: says how fast the machine was, and is not compared. */
   readonly plainMillis: number
-  readonly ratios: Ratios
 }
 
 /**
@@ -21,43 +30,78 @@ export interface Measured {
  */
 export const tooSlow = 1.8
 
+/**
+ * How many times the bytes that were recorded are too many. Two runs differ by 1 %; 200 bytes more for an event are 8 % of what it
+ * allocates.
+ */
+export const tooMuch = 1.04
+
 const file = fileURLToPath(new URL("./guard.json", import.meta.url))
 
-export const recorded = (): Ratios => JSON.parse(readFileSync(file, "utf8")) as Ratios
+export const recorded = (): Recorded => JSON.parse(readFileSync(file, "utf8")) as Recorded
 
-export const record = (ratios: Ratios): void => {
-  const rounded = Object.fromEntries(
-    Object.entries(ratios).map(([name, ratio]) => [name, Math.round(ratio * 100) / 100])
-  )
-  writeFileSync(file, `${JSON.stringify(rounded, undefined, 2)}\n`)
+const rounded = (costs: Costs, to: number): Costs =>
+  Object.fromEntries(Object.entries(costs).map(([name, cost]) => [name, Math.round(cost * to) / to]))
+
+export const record = ({ bytes, node, ratios }: Recorded): void => {
+  const text = JSON.stringify({ node, ratios: rounded(ratios, 100), bytes: rounded(bytes, 1) }, undefined, 2)
+  writeFileSync(file, `${text}\n`)
 }
 
 /**
  * Nothing is collected or compiled beside the work, where the processor time of what waits for a core would count; and what a
  * round leaves behind fits, so that the least of the rounds is one without a collection.
  */
-const flags = ["--single-threaded", "--min-semi-space-size=64", "--max-semi-space-size=64"]
+const timeFlags = ["--single-threaded", "--min-semi-space-size=64", "--max-semi-space-size=64"]
 
-let program: string | undefined
+/** No collection comes between, and nothing is compiled at another moment than the last time. */
+const byteFlags = ["--single-threaded", "--expose-gc", "--min-semi-space-size=512", "--max-semi-space-size=512"]
 
-/** Runs the work in a new process. */
-export const measure = async (): Promise<Measured> => {
-  program ??= join(bundle({ hotPath: "test/bench/hotPath.ts" }), "hotPath.js")
-  const { stdout } = await promisify(execFile)(process.execPath, [...flags, program])
-  return JSON.parse(stdout) as Measured
+let programs: string | undefined
+
+const run = async (program: string, flags: ReadonlyArray<string>): Promise<string> => {
+  programs ??= bundle({ hotPath: "test/bench/hotPath.ts", allocations: "test/bench/allocations.ts" })
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, join(programs, `${program}.js`)])
+  return stdout
 }
 
+/** Runs the work that is timed in a new process. */
+export const timed = async (): Promise<Pick<Measured, "plainMillis" | "ratios">> =>
+  JSON.parse(await run("hotPath", timeFlags)) as Pick<Measured, "plainMillis" | "ratios">
+
+/** Counts what is allocated, in a new process. */
+export const allocated = async (): Promise<Costs> =>
+  (JSON.parse(await run("allocations", byteFlags)) as { readonly bytes: Costs }).bytes
+
 /** Whatever disturbs a measurement makes it slower: the lesser is the truer. */
-export const lesser = (a: Ratios, b: Ratios): Ratios =>
+export const lesser = (a: Costs, b: Costs): Costs =>
   Object.fromEntries(Object.keys(a).map((name) => [name, Math.min(a[name]!, b[name]!)]))
 
-/** What is too slow, or not measured any more: a line for each. */
-export const complaints = (now: Ratios, before: Ratios): ReadonlyArray<string> =>
+/** All of it: the least of so many runs. */
+export const measure = async (runs: number): Promise<Measured> => {
+  const first = await timed()
+  let { ratios } = first
+  let bytes = await allocated()
+  for (let run = 1; run < runs; run++) ratios = lesser(ratios, (await timed()).ratios)
+  bytes = lesser(bytes, await allocated())
+  return { plainMillis: first.plainMillis, node: Number(process.versions.node.split(".")[0]), ratios, bytes }
+}
+
+/** What is beyond a bound, or not measured any more: a line for each. */
+const beyond = (now: Costs, before: Costs, bound: number, what: (times: string) => string): ReadonlyArray<string> =>
   Object.keys({ ...before, ...now }).flatMap((name) => {
-    const [ratio, was] = [now[name], before[name]]
-    if (ratio === undefined || was === undefined) {
-      return [`${name}: ${ratio === undefined ? "not measured" : "not recorded"}`]
+    const [cost, was] = [now[name], before[name]]
+    if (cost === undefined || was === undefined) {
+      return [`${name}: ${cost === undefined ? "not measured" : "not recorded"}`]
     }
-    const times = ratio / was
-    return times <= tooSlow ? [] : [`${name}: ${times.toFixed(2)} times as slow as recorded`]
+    const times = cost / was
+    return times <= bound ? [] : [`${name}: ${what(times.toFixed(2))}`]
   })
+
+/** What costs more than was recorded: a line for each. */
+export const complaints = (now: Recorded, before: Recorded): ReadonlyArray<string> => [
+  ...beyond(now.ratios, before.ratios, tooSlow, (times) => `${times} times as slow as recorded`),
+  ...(now.node === before.node
+    ? beyond(now.bytes, before.bytes, tooMuch, (times) => `allocates ${times} times what is recorded`)
+    : [`bytes were recorded on Node ${before.node}, this is Node ${now.node}: run it with that one, or record first`])
+]

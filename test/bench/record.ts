@@ -1,30 +1,34 @@
 /**
- * The guard of the hot path: `npm run bench:guard` measures what each event, job and frame costs, and fails where that is more
- * than recorded. It depends on what else the machine does, so it is not part of the tests: run it when you touch the hot path,
- * on an idle machine. With `-- --record` the measurement becomes what is recorded: do that when the hot path has become
- * faster, or slower for a reason.
+ * The guard of the hot path: `npm run bench:guard` measures what each event, job, chunk and frame costs in time and in memory, and
+ * fails where that is more than recorded. The times depend on what else the machine does, so it is not part of the tests: run it
+ * when you touch the hot path, on an idle machine. With `-- --record` the measurement becomes what is recorded: do that when the
+ * hot path has become cheaper, or dearer for a reason.
  */
-import { complaints, lesser, measure, record, recorded } from "./measured.js"
+import { complaints, type Costs, measure, record, recorded } from "./measured.js"
 
 const runs = 5
 
-const first = await measure()
-let { ratios } = first
-for (let run = 1; run < runs; run++) ratios = lesser(ratios, (await measure()).ratios)
+const now = await measure(runs)
 const before = recorded()
-console.log(`plain work: ${first.plainMillis.toFixed(1)} ms; the least of ${runs} runs, in units of it:`)
-for (const [name, ratio] of Object.entries(ratios)) {
-  const was = before[name]
-  console.log(
-    `${name}: ${ratio.toFixed(2)}${was === undefined ? "" : `, recorded ${was} (${(ratio / was).toFixed(2)})`}`
-  )
+
+const print = (costs: Costs, was: Costs, digits: number): void => {
+  for (const [name, cost] of Object.entries(costs)) {
+    const old = was[name]
+    const beside = old === undefined ? "" : `, recorded ${old} (${(cost / old).toFixed(2)})`
+    console.log(`  ${name}: ${cost.toFixed(digits)}${beside}`)
+  }
 }
-if (process.argv.includes("--record")) record(ratios)
+
+console.log(`plain work: ${now.plainMillis.toFixed(1)} ms; the least of ${runs} runs, in units of it:`)
+print(now.ratios, before.ratios ?? {}, 2)
+console.log("bytes that are allocated for each:")
+print(now.bytes, before.bytes ?? {}, 0)
+if (process.argv.includes("--record")) record(now)
 else {
-  const slow = complaints(ratios, before)
-  for (const line of slow) console.error(line)
-  if (slow.length > 0) {
-    console.error("if it has to be slower: npm run bench:guard -- --record")
+  const lines = complaints(now, before)
+  for (const line of lines) console.error(line)
+  if (lines.length > 0) {
+    console.error("if it has to cost more: npm run bench:guard -- --record")
     process.exitCode = 1
   }
 }
