@@ -1,6 +1,5 @@
 /** The runtime that the guard measures, and agents as programs have them: that only answer, log, open a span, call a tool, read a file. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { FileSystem } from "@effect/platform"
 import { NodeContext } from "@effect/platform-node"
@@ -10,9 +9,9 @@ import { Authenticator } from "../../src/auth/index.js"
 import { ArcpRuntime, Limits } from "../../src/runtime/index.js"
 import type { MemoryStore } from "../../src/store/index.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
+import { scratch } from "../support/scratch.js"
 
-const folder = mkdtempSync(join(tmpdir(), "arcp-guard-"))
-process.on("exit", () => rmSync(folder, { recursive: true, force: true }))
+const folder = scratch("arcp-guard-")
 const file = join(folder, "read.txt")
 writeFileSync(file, "what is read\n".repeat(10))
 

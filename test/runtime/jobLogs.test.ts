@@ -19,6 +19,7 @@ import { Agent, Job } from "../../src/agent/index.js"
 import * as Text from "../../src/protocol/Text.js"
 import { upstreamOf } from "../../src/runtime/credentials/UpstreamErrors.js"
 import * as JobLogs from "../../src/runtime/jobs/handler/jobLogs.js"
+import { nextTurn } from "../../src/runtime/kernel/Turn.js"
 import { hostileValues } from "../support/hostile.js"
 import { barrier, eventsOf, hello, type Peer, run, submit } from "./peer.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
@@ -370,7 +371,7 @@ describe("§6.5 a handler that logs faster than its events are written or read",
               for (let i = 0; i < 100; i++) {
                 yield* Effect.logInfo("line")
                 // Lets what is queued be written: only the owner holds it up.
-                for (let turn = 0; turn < 8; turn++) yield* Effect.yieldNow()
+                for (let turn = 0; turn < 2; turn++) yield* nextTurn
               }
               yield* Deferred.succeed(gate("logged"), undefined)
               yield* Deferred.await(gate("more"))

@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it, vi } from "@effect/vitest"
 import { HttpClient, HttpClientResponse } from "@effect/platform"
 import { Effect, FastCheck as fc, Layer, ManagedRuntime, Scheduler } from "effect"
 import {
+  type Due,
   fewestOps,
   isOver,
   nextTurn,
@@ -17,6 +18,8 @@ import {
 import { runs } from "../support/properties.js"
 
 const root = {} as never
+
+const soon = (by: (due: Due) => void, run: () => void): void => by({ run, timed: true })
 
 /** What the runtime's own logger has written. */
 const reported: Array<string> = []
@@ -77,7 +80,7 @@ it.live("what sends and throws harms neither what sends beside it nor the loop",
   Effect.gen(function* () {
     const ran: Array<number> = []
     for (let n = 0; n < 3; n++) {
-      sendSoon(() => {
+      soon(sendSoon, () => {
         ran.push(n)
         if (n === 1) throw new Error("deferred")
       })
@@ -130,8 +133,8 @@ it.live("every task runs, wherever it is scheduled from and whatever the others 
           }
           const how = { prompt: promptScheduler, working: workingScheduler }
           if (t.how === "prompt" || t.how === "working") how[t.how].scheduleTask(run, t.priority, root)
-          else if (t.how === "send") sendSoon(run)
-          else if (t.how === "write") writeSoon(run)
+          else if (t.how === "send") soon(sendSoon, run)
+          else if (t.how === "write") soon(writeSoon, run)
           else {
             const wait = t.how === "pause" ? pause : nextTurn
             Effect.runFork(Effect.withScheduler(Effect.zipRight(wait, Effect.sync(run)), promptScheduler))
@@ -286,10 +289,10 @@ it.live("a turn writes for all that was read in it together, writes again what t
           promptScheduler.scheduleTask(
             () => {
               seen.push(`read ${name}`)
-              sendSoon(() => seen.push(`sent ${name}`))
-              writeSoon(() => {
+              soon(sendSoon, () => seen.push(`sent ${name}`))
+              soon(writeSoon, () => {
                 seen.push(`written ${name}`)
-                writeSoon(() => seen.push(`written again ${name}`))
+                soon(writeSoon, () => seen.push(`written again ${name}`))
               })
             },
             0,
@@ -318,13 +321,13 @@ it.live("what writes and sends without end leaves the loop its turns, and agents
   Effect.gen(function* () {
     let done = false
     let worked = 0
-    const again = (by: (run: () => void) => void) => {
+    const again = (by: (due: Due) => void) => {
       const run = () => {
         if (done) return
         burn()
-        by(run)
+        soon(by, run)
       }
-      by(run)
+      soon(by, run)
     }
     again(writeSoon)
     again(sendSoon)
@@ -341,5 +344,29 @@ it.live("what writes and sends without end leaves the loop its turns, and agents
     setImmediate(turn)
     yield* until(() => turns === 5 && worked === 5)
     done = true
+  })
+)
+
+it.live("what a test's clock rules is written and sent in one turn, however long it takes", () =>
+  Effect.gen(function* () {
+    const seen: Array<string> = []
+    const note = (line: string) => () => {
+      burn()
+      seen.push(line)
+    }
+    yield* Effect.async<void>((resume) => {
+      setImmediate(() => {
+        for (const name of ["a", "b"]) sendSoon({ run: note(`sent ${name}`), timed: false })
+        writeSoon({
+          run: () => {
+            note("written")()
+            writeSoon({ run: note("written again"), timed: false })
+          },
+          timed: false
+        })
+        setImmediate(() => setImmediate(() => resume(Effect.sync(() => void seen.push("next turn")))))
+      })
+    })
+    expect(seen).toEqual(["written", "written again", "sent a", "sent b", "next turn"])
   })
 )

@@ -91,43 +91,47 @@ class Admission {
   }
 
   private create(submitting: Submitting, key: Key | undefined): Effect.Effect<void, ArcpError> {
-    return Effect.suspend(() =>
-      this.engine.drain.draining
-        ? Effect.fail(shuttingDown)
-        : Effect.flatMap(this.resolve(submitting.request), (resolved) => this.admit(submitting, key, resolved))
-    )
+    return Effect.suspend(() => {
+      if (this.engine.drain.draining) return Effect.fail(shuttingDown)
+      const resolved = this.resolve(submitting.request)
+      return Either.isLeft(resolved) ? Effect.fail(resolved.left) : this.admit(submitting, key, resolved.right)
+    })
   }
 
   private resolve({ features, payload }: SubmitRequest): Either.Either<Resolved, ArcpError> {
-    const { agents } = this.engine
-    const { agent: asked, input } = payload
-    return Either.gen(function* () {
-      const name = yield* AgentName.parse(asked)
-      if (name.version !== undefined && !features.has("agent_versions")) {
-        return yield* Either.left(
-          new InvalidRequest({ message: "payload.agent: the feature agent_versions was not negotiated" })
-        )
-      }
-      const agent = yield* agents.resolve(name)
-      return { agent, input: yield* agent.decode(input ?? null) }
-    })
+    const name = AgentName.parse(payload.agent)
+    if (Either.isLeft(name)) return Either.left(name.left)
+    if (name.right.version !== undefined && !features.has("agent_versions")) {
+      return Either.left(
+        new InvalidRequest({ message: "payload.agent: the feature agent_versions was not negotiated" })
+      )
+    }
+    const agent = this.engine.agents.resolve(name.right)
+    if (Either.isLeft(agent)) return Either.left(agent.left)
+    const input = agent.right.decode(payload.input ?? null)
+    return Either.isLeft(input) ? Either.left(input.left) : Either.right({ agent: agent.right, input: input.right })
   }
 
+  /** Called in the step in which the submit is judged. */
   private admit(submitting: Submitting, key: Key | undefined, resolved: Resolved): Effect.Effect<void, ArcpError> {
-    return Effect.suspend((): Effect.Effect<void, ArcpError> => {
-      const { features, payload, principal } = submitting.request
-      const now = this.engine.deadlines.now()
-      const admitted = this.engine.leases.admit({
-        lease: payload.lease_request,
-        constraints: payload.lease_constraints,
-        features,
-        principal,
-        now
-      })
-      if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
-      const admitting: Admitting = { submitting, key, resolved, lease: admitted.right, now }
-      return Effect.zipRight(reportWithheld(admitting), this.make(admitting))
+    const { features, payload, principal } = submitting.request
+    const now = this.engine.deadlines.now()
+    const admitted = this.engine.leases.admit({
+      lease: payload.lease_request,
+      constraints: payload.lease_constraints,
+      features,
+      principal,
+      now
     })
+    if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
+    const admitting: Admitting = { submitting, key, resolved, lease: admitted.right, now }
+    const withheld = withheldOf(admitting)
+    return withheld.length === 0
+      ? this.make(admitting)
+      : Effect.zipRight(
+          reportWithheld(admitting, withheld),
+          Effect.suspend(() => this.make(admitting))
+        )
   }
 
   /** Why there is no room for the job; undefined where there is. */
@@ -152,26 +156,22 @@ class Admission {
     return undefined
   }
 
-  /** Makes the job, has its credentials issued, and launches it. */
+  /** Makes the job, has its credentials issued, and launches it; in the step in which it is called, but for credentials. */
   private make(admitting: Admitting): Effect.Effect<void, ArcpError> {
-    return Effect.suspend((): Effect.Effect<void, ArcpError> => {
-      const { credentials, limits } = this.engine
-      const refusal = this.full(admitting)
-      if (refusal !== undefined) return Effect.fail(refusal)
-      const made = this.newJobOf(admitting)
-      const { record, running } = made
-      const room = FrameSize.replyRoom(limits)
-      if (!FrameSize.fits(record.accepted, room)) {
-        const message = `payload.lease_request: a reply that shows it has at most ${room} bytes here`
-        return Effect.fail(new InvalidRequest({ message }))
-      }
-      return credentials.available && running.provisioned
-        ? this.issueAndLaunch(admitting, made)
-        : Effect.sync(() => {
-            this.openBudget(made)
-            this.launch(admitting, made)
-          })
-    })
+    const { credentials, limits } = this.engine
+    const refusal = this.full(admitting)
+    if (refusal !== undefined) return Effect.fail(refusal)
+    const made = this.newJobOf(admitting)
+    const { record, running } = made
+    const room = FrameSize.replyRoom(limits)
+    if (!FrameSize.fits(record.accepted, room)) {
+      const message = `payload.lease_request: a reply that shows it has at most ${room} bytes here`
+      return Effect.fail(new InvalidRequest({ message }))
+    }
+    if (credentials.available && running.provisioned) return this.issueAndLaunch(admitting, made)
+    this.openBudget(made)
+    this.launch(admitting, made)
+    return Effect.void
   }
 
   private openBudget({ budget, live }: Made): void {
@@ -254,20 +254,28 @@ class Admission {
   }
 }
 
-/** The submitter sees it in `job.accepted`, the operator here. */
-const reportWithheld = ({ lease, resolved, submitting }: Admitting): Effect.Effect<void> => {
-  const { payload, principal } = submitting.request
-  const withheld = Withheld.describe(
-    { lease: payload.lease_request, constraints: payload.lease_constraints },
-    { lease: lease.wire, constraints: lease.constraints }
-  )
-  return withheld.length === 0
-    ? Effect.void
-    : Effect.annotateLogs(Effect.logWarning(`a lease was narrowed: ${withheld.slice(0, 8).join("; ")}`), {
-        principal: principal.id,
-        agent: nameOf(resolved.agent)
-      })
+/** What was asked for and is not granted. */
+const withheldOf = ({ lease, submitting }: Admitting): ReadonlyArray<string> => {
+  const { lease_constraints: constraints, lease_request: asked } = submitting.request.payload
+  // A policy may add to what was not asked for.
+  return asked === undefined && constraints === undefined && lease.constraints === undefined && isEmpty(lease.wire)
+    ? nothing
+    : Withheld.describe({ lease: asked, constraints }, { lease: lease.wire, constraints: lease.constraints })
 }
+
+const isEmpty = (lease: object): boolean => {
+  for (const _ in lease) return false
+  return true
+}
+
+const nothing: ReadonlyArray<string> = []
+
+/** The submitter sees it in `job.accepted`, the operator here. */
+const reportWithheld = ({ resolved, submitting }: Admitting, withheld: ReadonlyArray<string>): Effect.Effect<void> =>
+  Effect.annotateLogs(Effect.logWarning(`a lease was narrowed: ${withheld.slice(0, 8).join("; ")}`), {
+    principal: submitting.request.principal.id,
+    agent: nameOf(resolved.agent)
+  })
 
 const cancel = (
   { drain, ending, jobs, eventLog, store }: Engine,

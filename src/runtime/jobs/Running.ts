@@ -54,6 +54,8 @@ export interface Successor {
   readonly input: unknown
 }
 
+const none: ReadonlySet<never> = new Set<never>()
+
 /** A job that waits for a slot or runs. */
 export class Running {
   readonly live: JobLog
@@ -76,18 +78,15 @@ export class Running {
   finished = false
   /** Whether its credentials were issued anew after a restart: the owner gets them when it starts. */
   reissued = false
-  private readonly calls = new Set<string>()
-  /** Tool calls that have no `tool_result` yet. */
-  readonly openCalls: ReadonlySet<string> = this.calls
+  /** Made when there is one, as the next ones: most jobs have none. */
+  private calls: Set<string> | undefined = undefined
   /** The result stream, once it has begun. */
   stream: ResultStream | undefined = undefined
-  private readonly deadlines: Array<Deadline> = []
+  private deadlines: Array<Deadline> | undefined = undefined
   /** The job that delegated this one (§10). */
   readonly parent: Running | undefined
   readonly depth: number
-  private readonly unfinished = new Set<Running>()
-  /** Delegated jobs that have not ended. */
-  readonly children: ReadonlySet<Running> = this.unfinished
+  private unfinished: Set<Running> | undefined = undefined
   /** How many it has delegated in all. */
   delegated = 0
   handoffs = 0
@@ -115,6 +114,16 @@ export class Running {
     this.parent = options.parent
     this.depth = options.parent === undefined ? 0 : options.parent.depth + 1
     this.ended = options.ended
+  }
+
+  /** Tool calls that have no `tool_result` yet. */
+  get openCalls(): ReadonlySet<string> {
+    return this.calls ?? none
+  }
+
+  /** Delegated jobs that have not ended. */
+  get children(): ReadonlySet<Running> {
+    return this.unfinished ?? none
   }
 
   /** Its record is in the log's queue, or stored already. */
@@ -171,24 +180,24 @@ export class Running {
 
   /** Keeps a deadline until the job finishes. */
   watch(deadline: Deadline): void {
-    this.deadlines.push(deadline)
+    ;(this.deadlines ??= []).push(deadline)
   }
 
   cancelDeadlines(): void {
-    for (const deadline of this.deadlines) deadline.cancel()
+    if (this.deadlines !== undefined) for (const deadline of this.deadlines) deadline.cancel()
   }
 
   openCall(callId: string): void {
-    this.calls.add(callId)
+    ;(this.calls ??= new Set()).add(callId)
   }
 
   /** Whether the call was open. */
   closeCall(callId: string): boolean {
-    return this.calls.delete(callId)
+    return this.calls?.delete(callId) === true
   }
 
   closeCalls(): void {
-    this.calls.clear()
+    this.calls?.clear()
   }
 
   /** The result begins to stream. */
@@ -208,12 +217,12 @@ export class Running {
 
   /** A delegated job is known to its parent from here on: what ends the parent ends it. */
   adopt(child: Running): void {
-    this.unfinished.add(child)
+    ;(this.unfinished ??= new Set()).add(child)
   }
 
   /** A delegated job has ended. */
   dropChild(child: Running): void {
-    this.unfinished.delete(child)
+    this.unfinished?.delete(child)
   }
 
   /** Lets another agent take over once the handler has unwound; false where one does already, or the job is ending. The first counts. */

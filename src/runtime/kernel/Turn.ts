@@ -49,6 +49,13 @@ export const fewestOps = 12
 const heldOps = 256
 const heldMillis = 1_000
 
+/** What is to be done in a turn. */
+export interface Due {
+  readonly run: () => void
+  /** Whether it may wait for the next turn where this one is over: not under a clock that a test moves. */
+  readonly timed: boolean
+}
+
 interface Deferred {
   readonly run: () => void
   readonly priority: number
@@ -94,9 +101,9 @@ const working = new Lane()
 /** What waits for the next turn, to run as prompt. */
 let next: Array<() => void> = []
 /** What writes once what is prompt has run. */
-let writes: Array<() => void> = []
+let writes: Array<Due> = []
 /** What sends once that has been written, before what works. */
-let sends: Array<() => void> = []
+let sends: Array<Due> = []
 /** Whether an immediate will notice that the loop has turned. */
 let armed = false
 /** When the present turn has taken its time. */
@@ -189,11 +196,14 @@ const guarded = (run: () => void): void => {
   }
 }
 
+/** Whether something can begin in this turn. */
+const hasTime = (due: Due | undefined): boolean => due !== undefined && (!due.timed || now() < endsAt)
+
 /** Runs what is there until the turn is over, at least the first; answers what is left. */
-const runSome = (runs: Array<() => void>): Array<() => void> => {
+const runSome = (due: Array<Due>): Array<Due> => {
   let at = 0
-  while (at < runs.length && (at === 0 || now() < endsAt)) guarded(runs[at++]!)
-  return at === runs.length ? [] : runs.slice(at)
+  while (at < due.length && (at === 0 || hasTime(due[at]))) guarded(due[at++]!.run)
+  return at === due.length ? [] : due.slice(at)
 }
 
 /** How often a turn writes: what ends at once is answered in the turn that asked for it. */
@@ -214,7 +224,7 @@ const send = (): void => {
 /** What is prompt; then what it has to write, of all connections together, and what that leads to; then what there is to send. */
 const promptly = (): void => {
   drain(prompt, true)
-  for (let round = 0; writes.length > 0 && round < rounds && (round === 0 || now() < endsAt); round++) {
+  for (let round = 0; writes.length > 0 && round < rounds && (round === 0 || hasTime(writes[0])); round++) {
     write()
     drain(prompt, false)
   }
@@ -259,14 +269,14 @@ const again = (): void => {
 }
 
 /** Writes once in this turn or the next, behind what is prompt in it: for all connections that have been read in it together. */
-export const writeSoon = (run: () => void): void => {
-  writes.push(run)
+export const writeSoon = (due: Due): void => {
+  writes.push(due)
   if (!armed) arm()
 }
 
 /** Sends in this turn or the next, behind what is prompt in it and what is written in it, and before the agents have theirs. */
-export const sendSoon = (run: () => void): void => {
-  sends.push(run)
+export const sendSoon = (due: Due): void => {
+  sends.push(due)
   if (!armed) arm()
 }
 
@@ -308,6 +318,9 @@ const realClock = Context.get(DefaultServices.liveServices, Clock.Clock)
 
 /** Under a clock that a test moves, nothing may depend on how long it really takes. */
 const isReal = (clock: Clock.Clock): boolean => clock === realClock
+
+/** Whether what a runtime does may be cut by time, as it is everywhere but under a test's clock. */
+export const isTimed: Effect.Effect<boolean> = Effect.map(Effect.clock, isReal)
 
 /** Ends the present turn for this fiber: on our schedulers it waits in its lane. */
 const endTurn: Effect.Effect<void> = Effect.withFiberRuntime((fiber) =>

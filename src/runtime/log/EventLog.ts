@@ -11,6 +11,7 @@ import { type SegmentClass, Store, type StoreError } from "../../store/Store.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { Limits } from "../kernel/Limits.js"
 import * as Metrics from "../kernel/Metrics.js"
+import { isTimed } from "../kernel/Turn.js"
 import type { Batch } from "./Batch.js"
 import type { JobLog } from "./JobLog.js"
 import type { SessionLog } from "./SessionLog.js"
@@ -54,7 +55,7 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
       const meter = yield* Metrics.Meter
       const report = Runtime.runFork(yield* Effect.runtime<never>())
       const commitNow = commitNowOf(store.commit)
-      const writer = new Writer({ store, commitNow, deadlines, limits, meter, report })
+      const writer = new Writer({ store, commitNow, deadlines, limits, meter, timed: yield* isTimed, report })
       const sessions = new Map<string, SessionLog>()
 
       const transact = (write: (batch: Batch) => void, committed?: () => void): Effect.Effect<void, StoreError> =>

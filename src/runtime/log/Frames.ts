@@ -26,8 +26,6 @@ type StoreService = Context.Tag.Service<Store>
 const maxEvents = 512
 const maxChars = 262_144
 
-const heads = new WeakMap<SessionLog, Map<string, string>>()
-
 /** An event's frame: its head up to the id, then id, number and payload, with the priority that the payload may carry. */
 const eventText = (head: string, id: string, at: number, payload: string, prioritized: boolean): string =>
   // In this order: to look into a text that was just put together copies it.
@@ -36,23 +34,10 @@ const eventText = (head: string, id: string, at: number, payload: string, priori
     : `${head}${id}","event_seq":${at},"payload":${payload}}`
 
 /** Everything of a frame before its id; the same for all events of a job in a session. */
-const headOf = (session: SessionLog, job: EndedJob, type: string): string => {
-  let cache = heads.get(session)
-  if (cache === undefined) {
-    cache = new Map()
-    heads.set(session, cache)
-  }
-  const key = `${type}${job.jobId}`
-  let head = cache.get(key)
-  if (head === undefined) {
-    if (cache.size >= 64) cache.clear()
-    head = `{"arcp":"1.1","type":"${type}","session_id":${JSON.stringify(session.sessionId)},"job_id":${JSON.stringify(
-      job.jobId
-    )},"trace_id":${JSON.stringify(job.traceId)},"id":"`
-    cache.set(key, head)
-  }
-  return head
-}
+const headOf = (session: SessionLog, job: EndedJob, type: string): string =>
+  `{"arcp":"1.1","type":"${type}","session_id":${JSON.stringify(session.sessionId)},"job_id":${JSON.stringify(
+    job.jobId
+  )},"trace_id":${JSON.stringify(job.traceId)},"id":"`
 
 const typeOf = (cls: SegmentClass): string =>
   cls === "result" ? "job.result" : cls === "error" ? "job.error" : "job.event"

@@ -22,7 +22,7 @@ import type { StoreError } from "../../store/Store.js"
 import { closeCodes, type Connection, type ConnectionClosed, type Frame } from "../../transport/Connection.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import { smaller } from "../kernel/FrameSize.js"
-import { pauseIfOver, sendSoon } from "../kernel/Turn.js"
+import { type Due, pauseIfOver, sendSoon } from "../kernel/Turn.js"
 import type { Source } from "./Source.js"
 import { ReplyRoom, type RoomBounds } from "./internal/replyRoom.js"
 
@@ -71,7 +71,7 @@ export class Outbox {
   private drained: Effect.Latch | undefined = undefined
   private pump: (() => void) | undefined = undefined
   private asleep = true
-  private readonly begin = (): void => this.pump?.()
+  private due: Due = { run: () => this.pump?.(), timed: true }
   /** Open when the outbox has been taken. */
   private emptied: Effect.Latch | undefined = undefined
 
@@ -321,7 +321,7 @@ export class Outbox {
     this.asleep = false
     // At the end of what is prompt in a turn, so that what is posted and stored in one turn (an acceptance, a first status, the result of
     // a job that ends at once) leaves in one write.
-    sendSoon(this.begin)
+    sendSoon(this.due)
   }
 
   /**
@@ -332,9 +332,10 @@ export class Outbox {
     this.asleep = true
   }
 
-  /** Says how the pump is begun; undefined: never again. */
-  pumpedBy(pump: (() => void) | undefined): void {
+  /** Says how the pump is begun, and whether a turn may be over for it; undefined: never again. */
+  pumpedBy(pump: (() => void) | undefined, timed = true): void {
     this.pump = pump
+    this.due = { ...this.due, timed }
   }
 }
 
@@ -426,7 +427,8 @@ const pump = (source: Source, link: Outbox): Effect.Effect<void> => {
 export const pumped = (
   source: Source,
   link: Outbox,
-  runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
+  runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>,
+  timed: boolean
 ): Effect.Effect<void, never, Scope.Scope> => {
   let running: Fiber.RuntimeFiber<void> | undefined
   link.pumpedBy(() => {
@@ -437,7 +439,7 @@ export const pumped = (
       // It may have fallen asleep, and the next have been begun, before it ended.
       if (running === fiber) running = undefined
     })
-  })
+  }, timed)
   link.wake()
   return Effect.addFinalizer(() => {
     link.pumpedBy(undefined)

@@ -30,7 +30,7 @@ import type { Deadlines } from "../kernel/Deadlines.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import * as Metrics from "../kernel/Metrics.js"
 import { noAnswer } from "../kernel/Patience.js"
-import { nextTurn, pause, writeSoon } from "../kernel/Turn.js"
+import { type Due, nextTurn, pause, writeSoon } from "../kernel/Turn.js"
 import { Batch } from "./Batch.js"
 import type { JobLog } from "./JobLog.js"
 import { trim } from "./Trim.js"
@@ -84,6 +84,8 @@ export interface WriterContext {
   readonly deadlines: Context.Tag.Service<Deadlines>
   readonly limits: LimitsShape
   readonly meter: Metrics.MeterShape
+  /** Whether a turn may be over for it ({@link "../kernel/Turn.js"}). */
+  readonly timed: boolean
   /** Runs a report beside the writing. */
   readonly report: (effect: Effect.Effect<void>) => void
 }
@@ -110,9 +112,11 @@ export class Writer {
   private due = false
   private busy = 0
   private closed = false
+  private readonly turn: Due
 
   constructor(context: WriterContext) {
     this.context = context
+    this.turn = { run: () => this.writeDue(), timed: context.timed }
   }
 
   /** Whether the last commit succeeded. */
@@ -283,7 +287,7 @@ export class Writer {
   private writeInTurn(): void {
     if (this.due || this.closed) return
     this.due = true
-    writeSoon(this.writeDue)
+    writeSoon(this.turn)
   }
 
   private readonly writeDue = (): void => {
@@ -295,7 +299,7 @@ export class Writer {
       return
     }
     this.due = true
-    if (wait === 0) writeSoon(this.writeDue)
+    if (wait === 0) writeSoon(this.turn)
     else this.context.deadlines.schedule(this.context.deadlines.now() + wait, this.writeDue)
   }
 

@@ -26,6 +26,7 @@ import { Deadlines } from "../kernel/Deadlines.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
+import { isTimed } from "../kernel/Turn.js"
 import type { PeerKind } from "../kernel/Peers.js"
 import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
 import { pause } from "../kernel/Turn.js"
@@ -131,7 +132,8 @@ const makeContext = Effect.gen(function* () {
     backPressure: yield* BackPressure,
     reading: { store, ids, now: deadlines.now, bounds },
     decided: yield* Sessions,
-    runFork
+    runFork,
+    timed: yield* isTimed
   }
   return context
 })

@@ -85,13 +85,12 @@ class Handlers {
 
   /** What it logs is its job's. */
   private ofCall(refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime, call: HandlerRun): FiberRefs.FiberRefs {
+    const { locals } = refs
+    // They are the fiber's own, made for it a moment ago.
     const annotations = annotated(FiberRefs.getOrDefault(refs, FiberRef.currentLogAnnotations), call.running)
-    return FiberRefs.updateManyAs(refs, {
-      entries: [
-        [FiberRef.currentLogAnnotations, [[fiberId, annotations]]],
-        [logging, [[fiberId, call]]]
-      ]
-    })
+    locals.set(FiberRef.currentLogAnnotations, [[fiberId, annotations]])
+    locals.set(logging, [[fiberId, call]])
+    return refs
   }
 
   readonly start: HandlerStarter = (call, { exited, lost, started }) => {

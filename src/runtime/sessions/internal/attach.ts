@@ -57,7 +57,7 @@ export const attach = (
   { connection, cursor, peer, token, tokenHash }: Arrival
 ): Effect.Effect<Attached, never, Scope.Scope> =>
   Effect.suspend(() => {
-    const { deadlines, ids, info, limits, reading, runFork } = context
+    const { deadlines, ids, info, limits, reading, runFork, timed } = context
     const link = linkTo(context, connection, cursor)
     const previous = session.link
     session.connect(link, peer)
@@ -66,5 +66,5 @@ export const attach = (
     else takeOver(context, session, previous)
     const now = deadlines.now()
     link.post(welcome(info, session, token, ids.unsafeUlid(now), now, table.windowOf(session), limits.maxFrameBytes))
-    return Effect.as(pumped(sourceOf(session, reading), link, runFork), { session, link, tokenHash })
+    return Effect.as(pumped(sourceOf(session, reading), link, runFork, timed), { session, link, tokenHash })
   })

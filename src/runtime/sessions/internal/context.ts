@@ -31,6 +31,8 @@ export interface SessionsContext {
   /** What decides on sessions. */
   readonly decided: SessionsService
   readonly runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
+  /** Whether what is sent may be cut by time ({@link "../../kernel/Turn.js"}). */
+  readonly timed: boolean
 }
 
 /** The `session.error` that tells a session what is wrong with it, and with no request of it. */
