@@ -120,9 +120,7 @@ const events = (
 const sweeps = ({ ended, jobs, keys }: Tables): Operations<"expiredJobs" | "removeExpiredKeys" | "purge"> => ({
   expiredJobs: (retention, limit) =>
     Effect.sync(() => {
-      let count = ended.length
-      let bytes = 0
-      for (const jobId of ended) bytes += jobs.get(jobId)!.bytes
+      let { bytes, count } = ended
       const out: Array<string> = []
       for (const jobId of ended) {
         if (out.length >= limit) break

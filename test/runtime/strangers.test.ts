@@ -176,28 +176,29 @@ describe("§14 a frame before authentication", () => {
       const streams = () => ({ input: new PassThrough(), output: new PassThrough() })
       const serve = (pair: ReturnType<typeof streams>) =>
         Layer.build(runtime({}, StdioTransport.layerServer({ ...pair, closeTimeout: 200 })))
-      const until = (output: PassThrough, wanted: string) =>
-        Effect.async<string>((resume) => {
-          let all = ""
-          const look = (bytes: Buffer): void => {
+      // Listens from here on: an output may close in the step in which something is written to its input.
+      const until = (output: PassThrough, wanted: string) => {
+        let all = ""
+        const found = new Promise<string>((resolve) => {
+          output.on("data", (bytes: Buffer) => {
             all += bytes.toString()
-            if (all.includes(wanted)) resume(Effect.succeed(all))
-          }
-          output.on("data", look)
-          output.on("close", () => resume(Effect.succeed(all)))
-          return Effect.sync(() => output.off("data", look))
+            if (all.includes(wanted)) resolve(all)
+          })
+          output.on("close", () => resolve(all))
         })
+        return Effect.promise(() => found)
+      }
       const greedy = streams()
       yield* serve(greedy)
-      const refused = yield* Effect.fork(until(greedy.output, "never"))
+      const refused = until(greedy.output, "never")
       greedy.input.write(" ".repeat(65_537))
       expect(yield* refused).toContain("the line is longer than 65536 bytes")
       const polite = streams()
       yield* serve(polite)
-      const welcomed = yield* Effect.fork(until(polite.output, "session.welcome"))
+      const welcomed = until(polite.output, "session.welcome")
       polite.input.write(`${hello()}\n`)
       yield* welcomed
-      const ended = yield* Effect.fork(until(polite.output, '"result":4000000'))
+      const ended = until(polite.output, '"result":4000000')
       polite.input.write(`${text("job.submit", { agent: "echo", input: "x".repeat(4_000_000) })}\n`)
       expect(yield* ended).toContain('"result":4000000')
     })

@@ -71,22 +71,46 @@ const removeSession = (tables: Tables, sessionId: string): void => {
   for (const jobId of tables.owned.get(sessionId) ?? []) removeOwner(tables, { jobId, sessionId })
 }
 
-/** Removes all the jobs in one pass: each session's deliveries, which may be very many, are filtered once. */
+/** Removes ids from a list in which they ascend, as those of the oldest jobs do that retention removes: they are next to each other. */
+const removeIds = (order: Array<string>, gone: ReadonlySet<string>): void => {
+  let first = order.length
+  let end = 0
+  for (const jobId of gone) {
+    const at = firstIndex(order, (id) => id >= jobId)
+    if (order[at] !== jobId) continue
+    first = Math.min(first, at)
+    end = Math.max(end, at + 1)
+  }
+  if (end === 0) return
+  let kept = first
+  for (let at = first; at < end; at++) if (!gone.has(order[at]!)) order[kept++] = order[at]!
+  order.splice(kept, end - kept)
+}
+
+/** Removes the deliveries of jobs; a session may have very many, and those of old jobs come first. */
+const removeDeliveries = (list: Array<Delivery>, gone: ReadonlySet<string>, lastSeq: number): void => {
+  const end = firstIndex(list, (delivery) => delivery.lastSeq > lastSeq)
+  let kept = 0
+  for (let at = 0; at < end; at++) if (!gone.has(list[at]!.jobId)) list[kept++] = list[at]!
+  list.splice(kept, end - kept)
+}
+
+/** Removes all the jobs in one pass. */
 const removeJobs = (tables: Tables, jobIds: ReadonlyArray<string>): void => {
   const { deliveries, ended, jobs, keys, order, subscriptions } = tables
   const gone = new Set<string>()
-  const affected = new Set<string>()
+  /** The sessions that were given events of them, with the number of the last. */
+  const affected = new Map<string, number>()
   for (const jobId of jobIds) {
     const job = jobs.get(jobId)
     if (job === undefined) continue
     gone.add(jobId)
     keepNumbers(tables, job)
     jobs.delete(jobId)
-    const at = firstIndex(order, (id) => id >= jobId)
-    if (order[at] === jobId) order.splice(at, 1)
-    const endedAt = ended.indexOf(jobId)
-    if (endedAt !== -1) ended.splice(endedAt, 1)
-    for (const sessionId of job.sessions.keys()) affected.add(sessionId)
+    ended.delete(jobId, job.bytes)
+    for (const [sessionId, lastSeq] of job.sessions) {
+      affected.set(sessionId, Math.max(lastSeq, affected.get(sessionId) ?? 0))
+    }
     for (const sessionId of tables.owners.get(jobId) ?? []) removeOwner(tables, { jobId, sessionId })
     const { idempotencyKey, principalId } = job.record
     if (idempotencyKey !== undefined) {
@@ -95,10 +119,12 @@ const removeJobs = (tables: Tables, jobIds: ReadonlyArray<string>): void => {
     }
   }
   if (gone.size === 0) return
-  for (const sessionId of affected) {
-    const kept = (deliveries.get(sessionId) ?? []).filter((delivery) => !gone.has(delivery.jobId))
-    if (kept.length === 0) deliveries.delete(sessionId)
-    else deliveries.set(sessionId, kept)
+  removeIds(order, gone)
+  for (const [sessionId, lastSeq] of affected) {
+    const list = deliveries.get(sessionId)
+    if (list === undefined) continue
+    removeDeliveries(list, gone, lastSeq)
+    if (list.length === 0) deliveries.delete(sessionId)
   }
   for (const [sessionId, observed] of subscriptions) {
     for (const jobId of observed) if (gone.has(jobId)) take(subscriptions, sessionId, jobId)
@@ -124,19 +150,22 @@ const addJob = ({ jobs, order }: Tables, record: JobRecord): void => {
     )
 }
 
+const hasEnded = ({ state }: Job): boolean => state !== undefined && isTerminal(state.status)
+
 const setState = ({ ended, jobs }: Tables, state: JobState): void => {
   const job = jobs.get(state.jobId)!
-  const wasEnded = job.state !== undefined && isTerminal(job.state.status)
+  const wasEnded = hasEnded(job)
   job.state = state
-  if (!wasEnded && isTerminal(state.status)) ended.push(state.jobId)
+  if (!wasEnded && isTerminal(state.status)) ended.add(state.jobId, job.bytes)
 }
 
-const addSegment = ({ jobs }: Tables, segment: Segment): void => {
+const addSegment = ({ ended, jobs }: Tables, segment: Segment): void => {
   const job = jobs.get(segment.jobId)!
   const size = sizeOf(segment)
   job.segments.push(segment)
   job.sizes.push(size)
   job.bytes += size
+  if (hasEnded(job)) ended.grow(size)
 }
 
 /** Runs that continue each other are one: a session that only follows one job has one row. */
@@ -170,7 +199,9 @@ const trim = (tables: Tables, jobId: string, upTo: number): void => {
   keepNumbers(tables, job)
   const keep = firstIndex(job.segments, (segment) => segment.lastSeq > upTo)
   job.segments = job.segments.slice(keep)
+  const before = job.bytes
   for (const size of job.sizes.splice(0, keep)) job.bytes -= size
+  if (hasEnded(job)) tables.ended.grow(job.bytes - before)
   for (const sessionId of job.sessions.keys()) {
     let left = false
     const kept = (deliveries.get(sessionId) ?? []).filter((delivery) => {

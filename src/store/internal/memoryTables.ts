@@ -1,7 +1,7 @@
 /**
  * What a store in memory holds.
  *
- * Order: `order` has the ids of all jobs, ascending; `ended` those of the ended ones, the oldest end first; a job's segments and a session's
+ * Order: `order` has the ids of all jobs, ascending; `ended` those of the ended ones; a job's segments and a session's
  * deliveries ascend by their numbers. So reads are binary searches, and retention begins at the front.
  */
 import type { Delivery, JobRecord, JobState, KeyRecord, Segment, SessionRecord, StepRecord } from "../Store.js"
@@ -20,12 +20,57 @@ export interface Job {
   readonly sessions: Map<string, number>
 }
 
+/**
+ * The ended jobs, the oldest end first, and the size of their events: retention takes them from the front, and asks how many there
+ * are after every few.
+ */
+export class EndedJobs implements Iterable<string> {
+  private ids: Array<string> = []
+  /** Those before it are gone. */
+  private head = 0
+  private held = 0
+
+  get count(): number {
+    return this.ids.length - this.head
+  }
+
+  /** The size of their events. */
+  get bytes(): number {
+    return this.held
+  }
+
+  add(jobId: string, bytes: number): void {
+    this.ids.push(jobId)
+    this.held += bytes
+  }
+
+  /** The events of one of them have become more, or fewer. */
+  grow(bytes: number): void {
+    this.held += bytes
+  }
+
+  delete(jobId: string, bytes: number): void {
+    const at = this.ids[this.head] === jobId ? this.head : this.ids.indexOf(jobId, this.head)
+    if (at === -1) return
+    this.held -= bytes
+    if (at !== this.head) this.ids.splice(at, 1)
+    else if (++this.head >= 1_024 && this.head * 2 >= this.ids.length) {
+      this.ids = this.ids.slice(this.head)
+      this.head = 0
+    }
+  }
+
+  *[Symbol.iterator](): IterableIterator<string> {
+    for (let at = this.head; at < this.ids.length; at++) yield this.ids[at]!
+  }
+}
+
 /** The tables. Changed by synchronous code only, so that a commit is one step. */
 export interface Tables {
   readonly sessions: Map<string, SessionRecord>
   readonly jobs: Map<string, Job>
   readonly order: Array<string>
-  readonly ended: Array<string>
+  readonly ended: EndedJobs
   readonly deliveries: Map<string, Array<Delivery>>
   readonly subscriptions: Map<string, Set<string>>
   /** The owners of a job beside the first, in the order in which they came; no entry where there are none. */
@@ -41,7 +86,7 @@ export const emptyTables = (): Tables => ({
   sessions: new Map(),
   jobs: new Map(),
   order: [],
-  ended: [],
+  ended: new EndedJobs(),
   deliveries: new Map(),
   subscriptions: new Map(),
   owners: new Map(),
