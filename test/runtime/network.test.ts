@@ -45,6 +45,13 @@ const inside = Layer.succeed(Resolver, { resolve: () => Effect.succeed(["127.0.0
 
 const agents = Layer.mergeAll(
   Agent.untyped("get", get).pipe(Layer.provide(NodeHttpClient.layer)),
+  // In its first step, which is part of the commit's.
+  Agent.untyped("get-first", (url) =>
+    Effect.suspend(() => {
+      Effect.runSync(spend)
+      return get(url)
+    })
+  ).pipe(Layer.provide(NodeHttpClient.layer)),
   Agent.untyped("get-late", (url) => Effect.zipRight(spend, get(url))).pipe(Layer.provide(NodeHttpClient.layer)),
   Layer.unwrapEffect(
     Effect.map(HttpClient.HttpClient, (client) =>
@@ -126,7 +133,7 @@ describe("the network's inside", () => {
       Effect.gen(function* () {
         const peer = yield* hello({ features })
         const url = "http://127.0.0.1:1/nobody"
-        for (const agent of ["get-late", "get-captured"]) {
+        for (const agent of ["get-first", "get-late", "get-captured"]) {
           const end = yield* run(peer, agent, url, lease("http://127.0.0.1:1/**"))
           expect(end.payload).toMatchObject({ code: "AGENT_FAILURE" })
         }

@@ -1,7 +1,7 @@
 /** Turns of the event loop: order, liveness, and what a task that throws does to the others. What is counted is tasks, never time. */
 import { afterEach, beforeEach, expect, it, vi } from "@effect/vitest"
 import { HttpClient, HttpClientResponse } from "@effect/platform"
-import { Effect, FastCheck as fc, Layer, ManagedRuntime, Scheduler } from "effect"
+import { Effect, FastCheck as fc, Layer, ManagedRuntime, Runtime, Scheduler } from "effect"
 import {
   type Due,
   fewestOps,
@@ -233,6 +233,28 @@ it.live("the loop does not turn between the step that opens a request's socket a
       yield* until(() => seen.length === 3)
       expect(seen).toEqual(["body", "response", "event"])
     }
+  })
+)
+
+it.live("nor where the request is made in the step of a commit, as a handler's first step is", () =>
+  Effect.gen(function* () {
+    const seen: Array<string> = []
+    const opened = Effect.sync(() => {
+      setTimeout(() => seen.push("event"), 0)
+      burn()
+    })
+    const listens = (name: string) => Effect.sync(() => void seen.push(name))
+    const asks = request(
+      Effect.zipRight(opened, Effect.zipRight(listens("body"), listens("response"), { concurrent: true }))
+    )
+    const inCommit = Effect.flatMap(Effect.runtime(), (runtime) =>
+      Effect.sync(() =>
+        writeSoon({ run: () => void Runtime.runFork(runtime)(asks, { scheduler: workingScheduler }), timed: true })
+      )
+    )
+    yield* Effect.scoped(Layer.build(scheduled(Layer.effectDiscard(inCommit))))
+    yield* until(() => seen.length === 3)
+    expect(seen).toEqual(["body", "response", "event"])
   })
 )
 

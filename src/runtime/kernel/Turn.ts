@@ -202,7 +202,7 @@ const hasTime = (due: Due | undefined): boolean => due !== undefined && (!due.ti
 /** Runs what is there until the turn is over, at least the first; answers what is left. */
 const runSome = (due: Array<Due>): Array<Due> => {
   let at = 0
-  while (at < due.length && (at === 0 || hasTime(due[at]))) guarded(due[at++]!.run)
+  while (at < due.length && (at === 0 || hasTime(due[at]))) begin(due[at++]!.run)
   return at === due.length ? [] : due.slice(at)
 }
 
