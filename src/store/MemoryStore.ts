@@ -147,14 +147,14 @@ const sweeps = ({ ended, jobs, keys }: Tables): Operations<"expiredJobs" | "remo
 })
 
 const committing = (tables: Tables): StoreService["commit"] => {
-  const now = (batch: Batch): StoreError | undefined => {
+  const commitNow = (batch: Batch): StoreError | undefined => {
     const message = problem(tables, batch)
     if (message !== undefined) return new StoreError({ operation: "commit", message })
     apply(tables, batch)
     return undefined
   }
-  const commit = (batch: Batch): Effect.Effect<void, StoreError> => Effect.suspend(() => now(batch) ?? Effect.void)
-  return committingNow(commit, now)
+  const commit = (batch: Batch): Effect.Effect<void, StoreError> => Effect.suspend(() => commitNow(batch) ?? Effect.void)
+  return committingNow(commit, commitNow)
 }
 
 const make = () => {

@@ -28,11 +28,11 @@ describe("the measurement of paths", () => {
     ) as Paths
     expect(declaring(event, "src/runtime/", "log")).not.toEqual([])
     expect(declaring(event, "src/runtime/", "emit")).not.toEqual([])
-    expect(declaring(event, "src/store/", "commit")).toHaveLength(1)
+    expect(declaring(event, "src/store/", "commitNow")).toHaveLength(1)
     expect(declaring(event, "src/protocol/", "fromText")).toEqual([])
     expect(declaring(submit, "src/protocol/", "fromText")).toHaveLength(1)
     expect(declaring(submit, "src/runtime/", "submit")).not.toEqual([])
-    expect(declaring(submit, "src/store/", "commit")).toHaveLength(1)
+    expect(declaring(submit, "src/store/", "commitNow")).toHaveLength(1)
     for (const passed of [event, submit]) {
       expect(pathsOf(passed)).toContain("src/transport/MemoryTransport.ts")
       expect(pathsOf(passed).filter((path) => !path.startsWith("src/"))).toEqual([])
