@@ -13,8 +13,8 @@ const reading = <A>(source: Broadcast<A>, first: ReadonlyArray<A>, each: (value:
     })
     const fiber = yield* Effect.fork(Stream.runCollect(Stream.tap(stream, each)))
     yield* Effect.repeat(Effect.yieldNow(), { until: () => isOpen })
-    return Effect.map(Fiber.join(fiber), Chunk.toReadonlyArray)
-  })
+    return fiber
+  }).pipe(Effect.map((fiber) => Effect.map(Fiber.join(fiber), Chunk.toReadonlyArray)))
 
 const nothing = () => Effect.void
 

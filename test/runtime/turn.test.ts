@@ -35,6 +35,14 @@ const burn = () => {
   for (const end = performance.now() + turnMillis + 1; performance.now() < end; );
 }
 
+/** An event of the loop, before the next immediate. */
+const byTimer = (run: () => void): void => void setTimeout(run, 0)
+
+/** As a program runs effects, outside of all others. */
+const forked = (effect: Effect.Effect<unknown>, scheduler?: Scheduler.Scheduler) => () =>
+  Effect.runFork(effect, { scheduler })
+const synchronously = (effect: Effect.Effect<unknown>) => () => Effect.runSync(effect)
+
 /** Waits for real turns of the loop, on Effect's own scheduler. */
 const until = (done: () => boolean) =>
   Effect.whileLoop({
@@ -222,7 +230,7 @@ it.live("the loop does not turn between the step that opens a request's socket a
     for (const scheduler of [promptScheduler, workingScheduler]) {
       const seen: Array<string> = []
       const opened = Effect.sync(() => {
-        setTimeout(() => seen.push("event"), 0)
+        byTimer(() => seen.push("event"))
         burn()
       })
       const listens = (name: string) => Effect.sync(() => void seen.push(name))
@@ -240,7 +248,7 @@ it.live("nor where the request is made in the step of a commit, as a handler's f
   Effect.gen(function* () {
     const seen: Array<string> = []
     const opened = Effect.sync(() => {
-      setTimeout(() => seen.push("event"), 0)
+      byTimer(() => seen.push("event"))
       burn()
     })
     const listens = (name: string) => Effect.sync(() => void seen.push(name))
@@ -291,13 +299,13 @@ it.live(
           return found.pop()
         })
       const once = Effect.scoped(Layer.build(layer))
-      expect(yield* built(() => Effect.runFork(once))).toBe(promptScheduler)
-      expect(yield* built(() => Effect.runSync(once))).toBe(promptScheduler)
+      expect(yield* built(forked(once))).toBe(promptScheduler)
+      expect(yield* built(synchronously(once))).toBe(promptScheduler)
       const managed = ManagedRuntime.make(layer)
       expect(yield* built(() => managed.runFork(Effect.void))).toBe(promptScheduler)
       yield* managed.disposeEffect
       const own = Scheduler.make((task) => queueMicrotask(task))
-      expect(yield* built(() => Effect.runFork(once, { scheduler: own }))).toBe(own)
+      expect(yield* built(forked(once, own))).toBe(own)
     })
 )
 

@@ -81,10 +81,9 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
           return Effect.sync(stopWaiting)
         })
 
-      yield* Effect.acquireRelease(
-        commitNow === undefined ? Effect.forkDaemon(Effect.interruptible(writer.writing)) : Effect.succeed(undefined),
-        writer.finish
-      )
+      yield* commitNow === undefined
+        ? Effect.acquireRelease(Effect.forkDaemon(Effect.interruptible(writer.writing)), writer.finish)
+        : Effect.addFinalizer(() => writer.finish(undefined))
 
       return {
         emit: (job, cls, payload) => {
