@@ -13,6 +13,7 @@ import {
   sendSoon,
   turnMillis,
   workingScheduler,
+  writeInNext,
   writeSoon
 } from "../../src/runtime/kernel/Turn.js"
 import { runs } from "../support/properties.js"
@@ -398,5 +399,23 @@ it.live("what a test's clock rules is written and sent in one turn, however long
       })
     })
     expect(seen).toEqual(["written", "written again", "sent a", "sent b", "next turn"])
+  })
+)
+
+it.live("what is to be written in the next turn waits for events of the loop", () =>
+  Effect.gen(function* () {
+    const seen: Array<string> = []
+    yield* Effect.async<void>((resume) => {
+      soon(writeSoon, () => {
+        seen.push("busy")
+        byTimer(() => seen.push("event"))
+        burn()
+        soon(writeInNext, () => {
+          seen.push("written")
+          resume(Effect.void)
+        })
+      })
+    })
+    expect(seen).toEqual(["busy", "event", "written"])
   })
 )

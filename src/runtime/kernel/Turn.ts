@@ -12,8 +12,8 @@
  * prompt, then comes what is to be written, then what is to be sent, each of all connections together; a part of each turn belongs to what works, and at least one task of it runs in each. So a ping waits for one item of
  * one agent, however many agents are busy, and no flood of requests stops the agents.
  *
- * Clients of the platform's `HttpClient` open a socket in one step and listen to it in fibers that they fork in a later one. What happens to the
- * socket between the two is lost, and the request would wait for ever. So no turn ends between them ({@link hold}).
+ * Clients of the platform's `HttpClient` open a socket in one step and listen to it in fibers that they fork in a later one. An event in
+ * between would be lost and the request would never finish, so no turn ends between the two ({@link hold}).
  *
  * A fiber that is not on these schedulers (a program may bring its own) still waits for real turns in {@link pause}. Under a test's clock
  * nothing is cut by time.
@@ -271,6 +271,12 @@ const again = (): void => {
 /** Writes once in this turn or the next, behind what is prompt in it: for all connections that have been read in it together. */
 export const writeSoon = (due: Due): void => {
   writes.push(due)
+  if (!armed) arm()
+}
+
+/** As {@link writeSoon}, and not in the present turn: what holds the store up may need the loop to turn. */
+export const writeInNext = (due: Due): void => {
+  next.push(() => writeSoon(due))
   if (!armed) arm()
 }
 

@@ -30,7 +30,7 @@ import type { Deadlines } from "../kernel/Deadlines.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import * as Metrics from "../kernel/Metrics.js"
 import { noAnswer } from "../kernel/Patience.js"
-import { type Due, nextTurn, pause, writeSoon } from "../kernel/Turn.js"
+import { type Due, nextTurn, pause, writeInNext, writeSoon } from "../kernel/Turn.js"
 import { Batch } from "./Batch.js"
 import type { JobLog } from "./JobLog.js"
 import { trim } from "./Trim.js"
@@ -299,7 +299,7 @@ export class Writer {
       return
     }
     this.due = true
-    if (wait === 0) writeSoon(this.turn)
+    if (wait === 0) writeInNext(this.turn)
     else this.context.deadlines.schedule(this.context.deadlines.now() + wait, this.writeDue)
   }
 
