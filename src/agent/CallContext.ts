@@ -2,7 +2,7 @@
  * The context in which one job's handler runs, put together of what its agent has once and of what the call has.
  *
  * Responsibility: what an agent was built with is sifted once for all its jobs; the guarded services, the `Job`, the scope and the span
- * of a call stand in for entries of a `Map` and are made when somebody asks for them. A handler that asks for nothing costs nothing.
+ * of a call stand in for entries of a `Map` and are made on first use, so that a handler pays only for those that it uses.
  *
  * Order: a service of a call is made once. Whoever goes through the whole context (Effect does to add to it) gets stand-ins for guarded
  * services, which make them at their first use.
@@ -85,7 +85,7 @@ class StandIn implements ProxyHandler<object> {
 class CallServices {
   private readonly shared: Shared
   private readonly call: Call
-  /** The stand-ins; what nobody asks for has no map. */
+  /** Created with the first stand-in: most calls have none. */
   private standIns: Map<string, object> | undefined = undefined
   private whole: Map<string, unknown> | undefined = undefined
 
@@ -118,7 +118,7 @@ class CallServices {
     )
   }
 
-  /** Everything, for whoever adds to it or goes through it. */
+  /** The whole map, for callers that copy or iterate it. */
   private all(): Map<string, unknown> {
     if (this.whole !== undefined) return this.whole
     const whole = new Map(this.shared)

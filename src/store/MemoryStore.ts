@@ -153,7 +153,8 @@ const committing = (tables: Tables): StoreService["commit"] => {
     apply(tables, batch)
     return undefined
   }
-  const commit = (batch: Batch): Effect.Effect<void, StoreError> => Effect.suspend(() => commitNow(batch) ?? Effect.void)
+  const commit = (batch: Batch): Effect.Effect<void, StoreError> =>
+    Effect.suspend(() => commitNow(batch) ?? Effect.void)
   return committingNow(commit, commitNow)
 }
 

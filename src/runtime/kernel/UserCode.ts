@@ -87,8 +87,8 @@ const guarding = (tracer: Tracer.Tracer): Tracer.Tracer => {
 }
 
 /**
- * Whether somebody looks at the spans of a runtime's fibers: a tracer that is not Effect's own, which keeps none, or what is to be added to
- * spans or kept from them.
+ * Whether the spans of a runtime's fibers can be observed: its tracer is not Effect's own (which keeps no spans), tracing is disabled, or
+ * annotations or links are to be added to every span.
  */
 export const isTraced = ({ fiberRefs }: Runtime.Runtime<never>): boolean => {
   const tracer = Context.get(FiberRefs.getOrDefault(fiberRefs, DefaultServices.currentServices), Tracer.Tracer)

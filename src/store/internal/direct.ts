@@ -15,7 +15,7 @@ export interface Prepared {
 
 /** The driver of a client. */
 export interface Direct {
-  /** Prepares a statement; it stays valid until the database is closed. Throws what the driver throws. */
+  /** The statement of a text, prepared once and kept. Throws what the driver throws. */
   readonly prepare: (text: string) => Prepared
   /** Whether a transaction is open on the client's connection. False once the database is closed. */
   readonly inTransaction: () => boolean
@@ -29,5 +29,5 @@ export const withDirect = <C extends SqlClient>(client: C, direct: Direct): C =>
   return client
 }
 
-/** The driver of a client; undefined where it is not one that runs in one step. */
+/** The driver of a client; undefined for clients that cannot run a statement synchronously. */
 export const directOf = (client: SqlClient): Direct | undefined => drivers.get(client)

@@ -1,5 +1,5 @@
 /**
- * A batch in one step, on the driver.
+ * Commits a batch synchronously, on the driver.
  *
  * Responsibility: the same statements in the same order as over a connection ({@link changesOf}), prepared once, each run for one row; the
  * same errors. Nothing of a failed batch is there.
@@ -16,47 +16,32 @@ import * as Effect from "effect/Effect"
 import { committingNow, type CommitNow } from "../CommitNow.js"
 import type { Sealer } from "../Sealer.js"
 import { type Batch, StoreError } from "../Store.js"
-import type { Direct, Prepared } from "./direct.js"
+import type { Direct } from "./direct.js"
 import { JobSizes } from "./jobSizes.js"
 import { access, fail } from "./sql.js"
 import { type Change, changesOf } from "./sqlCommit.js"
 import { writing } from "./sqlRows.js"
 
-/** The statements by their texts, which are few and fixed. */
-const preparing = (direct: Direct): ((text: string) => Prepared) => {
-  const prepared = new Map<string, Prepared>()
-  return (text) => {
-    const found = prepared.get(text)
-    if (found !== undefined) return found
-    const made = direct.prepare(text)
-    prepared.set(text, made)
-    return made
-  }
-}
-
 /** Runs changes as one transaction. Undefined where all of them are there; otherwise the failure, and none of them is. */
-const transact = (direct: Direct): ((changes: ReadonlyArray<Change>) => StoreError | undefined) => {
-  const statement = preparing(direct)
-  return (changes) => {
-    try {
-      statement("BEGIN IMMEDIATE").run()
-      for (const { rows, write } of changes) {
-        if (rows.length === 0) continue
-        const prepared = statement(write.text)
-        for (const row of rows) prepared.run(...row)
-      }
-      statement("COMMIT").run()
-      return undefined
-    } catch (cause) {
-      const error = fail("commit", new SqlError({ cause, message: "Failed to execute statement" }))
-      try {
-        // SQLite may have rolled back by itself, as it does when the disk is full.
-        if (direct.inTransaction()) statement("ROLLBACK").run()
-      } catch {
-        // The first failure is the one to report.
-      }
-      return error
+const transact = (direct: Direct, changes: ReadonlyArray<Change>): StoreError | undefined => {
+  try {
+    direct.prepare("BEGIN IMMEDIATE").run()
+    for (const { rows, write } of changes) {
+      if (rows.length === 0) continue
+      const prepared = direct.prepare(write.text)
+      for (const row of rows) prepared.run(...row)
     }
+    direct.prepare("COMMIT").run()
+    return undefined
+  } catch (cause) {
+    const error = fail("commit", new SqlError({ cause, message: "Failed to execute statement" }))
+    try {
+      // SQLite may have rolled back by itself, as it does when the disk is full.
+      if (direct.inTransaction()) direct.prepare("ROLLBACK").run()
+    } catch {
+      // The first failure is the one to report.
+    }
+    return error
   }
 }
 
@@ -64,12 +49,11 @@ const transact = (direct: Direct): ((changes: ReadonlyArray<Change>) => StoreErr
 const now = (direct: Direct, sealer: Sealer): CommitNow => {
   const row = writing(sealer)
   const sizes = new JobSizes()
-  const run = transact(direct)
   return (batch) => {
     if (direct.inTransaction()) return "busy"
     try {
       sizes.add(batch)
-      const error = run(changesOf(batch, row, sizes.of))
+      const error = transact(direct, changesOf(batch, row, sizes.of))
       if (error === undefined) sizes.committed(batch)
       else sizes.failed(batch)
       return error

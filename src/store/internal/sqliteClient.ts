@@ -94,8 +94,7 @@ const rows: Mode = { values: false, outcome: false }
 const values: Mode = { values: true, outcome: false }
 const outcome: Mode = { values: false, outcome: true }
 
-const connectionTo = (database: Database): Connection => {
-  const cached = statements(database)
+const connectionTo = (database: Database, cached: (text: string) => DriverStatement): Connection => {
   const runWith = (
     prepare: (text: string) => DriverStatement,
     text: string,
@@ -163,7 +162,8 @@ export const make = (filename: string): Effect.Effect<Client.SqlClient, SqlError
       }),
       (opened) => Effect.sync(() => opened.close())
     )
-    const connection = connectionTo(database)
+    const cached = statements(database)
+    const connection = connectionTo(database, cached)
     const semaphore = yield* Effect.makeSemaphore(1)
     const release = Effect.zipRight(
       Effect.sync(() => endTransaction(database)),
@@ -182,7 +182,7 @@ export const make = (filename: string): Effect.Effect<Client.SqlClient, SqlError
       )
     })
     return withDirect(client, {
-      prepare: (text) => database.prepare(text),
+      prepare: cached,
       inTransaction: () => database.inTransaction
     })
   })

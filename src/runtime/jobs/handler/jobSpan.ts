@@ -114,7 +114,7 @@ export class UntracedSpan implements Tracer.Span {
     this.over = { endTime, exit }
   }
 
-  /** Ends it; what nobody has asked for is not made. */
+  /** Ends the span. The remaining budget is added only where the attributes have been read. */
   finish(now: number, exit: Exit.Exit<unknown, unknown>, counters: () => Amounts): void {
     const left = this.known === undefined ? undefined : toText(counters())
     if (left !== undefined) this.attribute(budgetAttribute, left)
