@@ -114,10 +114,12 @@ const Main = ArcpRuntime.layer({ name: "inner", drainTime: 500 }).pipe(
   Layer.provide(everything)
 )
 
-NodeRuntime.runMain(
-  Effect.gen(function* () {
-    const { address } = yield* Server
-    say("ready", { address })
-    return yield* Effect.never
-  }).pipe(Effect.provide(Main), Effect.provide(everything))
-)
+const host = Effect.gen(function* () {
+  const { address } = yield* Server
+  say("ready", { address })
+  return yield* Effect.never
+})
+
+// What the fiber has is built apart from what the runtime has.
+// @effect-diagnostics-next-line multipleEffectProvide:off
+NodeRuntime.runMain(host.pipe(Effect.provide(Main), Effect.provide(everything)))

@@ -9,6 +9,7 @@ import { Authenticator } from "effect-arcp/auth"
 import { Lease } from "effect-arcp/authority"
 import { LeasePolicy, Limits } from "effect-arcp/runtime"
 import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -167,7 +168,7 @@ const lingers = (name: string, { millis, read, url, write }: Leaving, once: Effe
     for (let round = 0; performance.now() < end; round++) {
       for (const [what, effect] of Object.entries(tries)) {
         const exit = yield* Effect.exit(Effect.timeout(effect, 500))
-        say("tried", { name, round, what, ok: Exit.isSuccess(exit), at: Date.now() })
+        say("tried", { name, round, what, ok: Exit.isSuccess(exit), at: yield* Clock.currentTimeMillis })
       }
       yield* once
       yield* Effect.sleep(50)

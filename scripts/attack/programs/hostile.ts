@@ -47,6 +47,7 @@ const ways: Readonly<Record<string, (value: unknown, shape: string) => Effect.Ef
   fail: (value) => Effect.fail(value),
   die: (value) => Effect.die(value),
   throw: (value) =>
+    // @effect-diagnostics-next-line lazyPromiseInEffectSync:off
     Effect.sync(() => {
       throw value
     }),
