@@ -97,13 +97,11 @@ export const assemble = (parts: Parts): Lease => {
  * @since 0.1.0
  * @category constructors
  */
-export const emptyLease: Lease = assemble({
-  grants: new Map(),
-  budget: new Map(),
-  expiresAt: undefined,
-  constraints: undefined,
-  order: []
-})
+export const emptyLease: Lease = {
+  ...assemble({ grants: new Map(), budget: new Map(), expiresAt: undefined, constraints: undefined, order: [] }),
+  // Jobs share it, and a handler has its wire form.
+  wire: Object.freeze({})
+}
 
 interface Problem {
   readonly reason: string
@@ -199,6 +197,8 @@ export const compile = (
   }
   const expiry = compileConstraints(constraints, options?.now)
   if (Either.isLeft(expiry)) return Either.left(expiry.left)
+  // Most jobs ask for nothing: they share one lease.
+  if (order.length === 0 && expiry.right === undefined) return Either.right(emptyLease)
   return Either.right(
     assemble({
       grants,

@@ -2,7 +2,7 @@
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import { type Exit, usage } from "./errors.js"
-import { quoted } from "./values.js"
+import { quoted } from "./visible.js"
 
 /** Reads `JSON` or `@file`. */
 export const readJson = (option: string, text: string): Effect.Effect<unknown, Exit, FileSystem.FileSystem> =>

@@ -9,7 +9,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
 
 import { type Exit, usage } from "./errors.js"
-import { quoted } from "./values.js"
+import { quoted } from "./visible.js"
 
 const nameOf = (level: LogLevel.LogLevel): string => level._tag.toLowerCase()
 

@@ -1,11 +1,14 @@
-/** Parts of the program that need optional peers: loaded where they are used, so that the rest works without those. */
+/**
+ * Parts of the program that are loaded where they are used: so that the rest works without the optional peers that they need, and so that
+ * a command starts without what only others do.
+ */
 import * as Effect from "effect/Effect"
 import { type Exit, usage } from "./errors.js"
 import { missing, type PeerName } from "./peers.js"
 
 /** Loads a part that needs these peers. Ends the program with 2, and says what to install, where one of them is missing. */
 // edge: imports of modules are promises
-const optional = <A>(load: () => Promise<A>, names: ReadonlyArray<PeerName>): Effect.Effect<A, Exit> =>
+export const optional = <A>(load: () => Promise<A>, names: ReadonlyArray<PeerName>): Effect.Effect<A, Exit> =>
   Effect.catchAll(Effect.tryPromise({ try: load, catch: (cause) => ({ cause }) }), ({ cause }) => {
     const message = missing(cause, names)
     // A file of this package that cannot be loaded: no input of the user's is wrong.

@@ -4,7 +4,10 @@ import * as Command from "@effect/cli/Command"
 import * as HelpDoc from "@effect/cli/HelpDoc"
 import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
-import * as NodeContext from "@effect/platform-node/NodeContext"
+import * as NodeCommandExecutor from "@effect/platform-node/NodeCommandExecutor"
+import * as NodeFileSystem from "@effect/platform-node/NodeFileSystem"
+import * as NodePath from "@effect/platform-node/NodePath"
+import * as NodeTerminal from "@effect/platform-node/NodeTerminal"
 import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
@@ -16,8 +19,10 @@ import * as Text from "../protocol/Text.js"
 import { asShown, leastLevel } from "./logLevel.js"
 import { Exit, exitCodes, usage } from "./errors.js"
 import { coloured, emptyOption, optionNames, parserConsole } from "./parserConsole.js"
-import { serve, serveOptions } from "./serve.js"
-import { submit, submitOptions } from "./submit.js"
+import { serve } from "./serve.js"
+import { serveOptions } from "./serveOptions.js"
+import { submit } from "./submit.js"
+import { submitOptions } from "./submitOptions.js"
 import { visibleLines } from "./visible.js"
 
 const versionOptions = { json: Options.boolean("json").pipe(Options.withDescription("print as JSON")) }
@@ -29,14 +34,6 @@ const version = Command.make("version", versionOptions, ({ json }) =>
       : `${packageName} ${packageVersion} (ARCP ${protocolVersion})`
   )
 ).pipe(Command.withDescription("Print the versions of this program and of the protocol"))
-
-/** The client of the hosted agents. Loaded where it is needed: it is most of what the program would load. */
-const agentsHttpClient = Layer.unwrapEffect(
-  Effect.map(
-    Effect.promise(() => import("../agent/PinnedHttpClient.js")),
-    ({ layer }) => layer()
-  )
-)
 
 const footer = HelpDoc.sequence(
   HelpDoc.h1("EXIT CODES"),
@@ -58,7 +55,7 @@ const run = (argv: ReadonlyArray<string>) =>
     if (empty !== undefined) return usage(`${empty} must not be an empty text`)
     const arcp = Command.make("arcp").pipe(
       Command.withDescription("Agent Runtime Control Protocol: host agents and drive them"),
-      Command.withSubcommands([Command.provide(serve, agentsHttpClient), submit, version]),
+      Command.withSubcommands([serve, submit, version]),
       // The parser's console is for the parser; what a command prints must not change.
       Command.transformHandler((handler) => Effect.withConsole(handler, console))
     )
@@ -97,7 +94,10 @@ export const main = (argv: ReadonlyArray<string>): Effect.Effect<number> =>
     ),
     Effect.provide(
       Layer.mergeAll(
-        NodeContext.layer,
+        // All of NodeContext but its workers, which are long to load and no handler gets.
+        Layer.provideMerge(NodeCommandExecutor.layer, NodeFileSystem.layer),
+        NodePath.layer,
+        NodeTerminal.layer,
         CliConfig.layer({ showBuiltIns: false }),
         Logger.replace(
           Logger.defaultLogger,

@@ -1,217 +1,23 @@
-/** `arcp serve`: a runtime on a WebSocket port, or on stdin and stdout. */
+/** The command `arcp serve`. What it does is loaded when it runs. */
 import * as Command from "@effect/cli/Command"
-import * as Options from "@effect/cli/Options"
-import * as FileSystem from "@effect/platform/FileSystem"
-import * as Path from "@effect/platform/Path"
-import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
-import * as Redacted from "effect/Redacted"
-import { anonymous, Authenticator, type AuthenticatorService, bearer } from "../auth/Authenticator.js"
-import { Ids } from "../protocol/Ids.js"
-import * as Text from "../protocol/Text.js"
-import { ArcpRuntime, LeasePolicy } from "../runtime/index.js"
-import { MemoryStore } from "../store/index.js"
-import { Server, TransportError } from "../transport/Connection.js"
-import { StdioTransport } from "../transport/stdio.js"
-import type { LayerOptions } from "../transport/WebSocketServer.js"
-import { Exit, failed, usage } from "./errors.js"
-import { logLevel, withLogLevel } from "./logLevel.js"
-import { loadAgents, loadDemo } from "./modules.js"
-import { sqlite, webSocket } from "./optional.js"
-import { policyOf } from "./policy.js"
+import { agentsHttpClient } from "./agentsHttpClient.js"
+import { withLogLevel } from "./logLevel.js"
+import { optional } from "./optional.js"
+import { needed } from "./peers.js"
+import { serveOptions } from "./serveOptions.js"
 import { Signals } from "./signals.js"
-import { serveTokens, takeVariable } from "./tokens.js"
-import { notEmpty, urlPath, wholeNumber } from "./values.js"
-import { visible } from "./visible.js"
 
-export const serveOptions = {
-  tokenFile: Options.text("token-file").pipe(
-    Options.withDescription(
-      "a file of bearer tokens and whose they are, one TOKEN=PRINCIPAL a line; the environment variable ARCP_TOKENS may hold the same"
-    ),
-    Options.optional
-  ),
-  token: Options.text("token").pipe(
-    Options.withDescription(
-      "TOKEN=PRINCIPAL, for trials: other users of this machine can see it until the program has overwritten its title; repeatable"
-    ),
-    Options.repeated,
-    Options.map((tokens) => tokens.map((token) => Redacted.make(token)))
-  ),
-  bearer: Options.redacted("bearer").pipe(
-    Options.withDescription("the one bearer token to accept, for trials as --token; needs --principal"),
-    Options.optional
-  ),
-  principal: Options.text("principal").pipe(
-    Options.withDescription("whose token --bearer is, for example alice@example.com"),
-    Options.optional
-  ),
-  anonymous: Options.boolean("anonymous").pipe(
-    Options.withDescription("admit clients without a token; each session is a principal of its own")
-  ),
-  allow: Options.text("allow").pipe(
-    Options.withDescription(
-      "what jobs may be granted at most, as CAPABILITY=PATTERN, such as fs.read=/data/**; repeatable. Without it and the next two: tool.call, and for the demo agents their own folder"
-    ),
-    Options.repeated
-  ),
-  allowFile: Options.text("allow-file").pipe(
-    Options.withDescription(
-      'a JSON file of what each principal\'s jobs may be granted: {"alice": {"fs.read": ["/data/**"]}, "bob": "any", "*": {}}'
-    ),
-    Options.optional
-  ),
-  allowAny: Options.boolean("allow-any").pipe(
-    Options.withDescription("grant jobs whatever they ask for, but /proc, /sys and /dev")
-  ),
-  host: Options.text("host").pipe(
-    Options.withDescription("the address to listen on"),
-    Options.withDefault("127.0.0.1")
-  ),
-  port: Options.text("port").pipe(
-    Options.withDescription("the port to listen on; 0 picks a free one"),
-    Options.withDefault("7777")
-  ),
-  path: Options.text("path").pipe(Options.withDescription("the path of the endpoint"), Options.withDefault("/arcp")),
-  stdio: Options.boolean("stdio").pipe(Options.withDescription("serve one client on stdin and stdout, no port")),
-  store: Options.text("store").pipe(
-    Options.withDescription("a SQLite file, so that jobs and sessions outlive the runtime; in memory when absent"),
-    Options.optional
-  ),
-  storeKeyEnv: Options.text("store-key-env").pipe(
-    Options.withDescription(
-      "the environment variable that holds the key with which the store is encrypted: at least 32 random bytes, in any spelling"
-    ),
-    Options.optional
-  ),
-  agents: Options.text("agents").pipe(
-    Options.withDescription("a module that exports agent layers; repeatable. Without it the demo agents are hosted"),
-    Options.repeated
-  ),
-  drain: Options.text("drain").pipe(
-    Options.withDescription("seconds that running jobs get when the program is told to stop (SIGTERM, SIGINT)"),
-    Options.withDefault("10")
-  ),
-  demo: Options.boolean("demo").pipe(Options.withDescription("host the demo agents, also beside --agents")),
-  logLevel
-}
-
-const listen = (options: LayerOptions) =>
-  Layer.unwrapEffect(Effect.map(webSocket, ({ WebSocketServer }) => WebSocketServer.layer(options)))
-
-/** Whether a port could not be opened since the address is not one of this machine. */
-const noSuchAddress = (error: unknown): boolean =>
-  error instanceof TransportError &&
-  error.operation === "listen" &&
-  ["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN"].includes(String(Text.property(error.cause, "code")))
-
-/** Refuses what cannot be the path of a store's file, before the agents are loaded. */
-const storeFile = (path: string) =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const paths = yield* Path.Path
-    yield* notEmpty("store", path, "the path of a SQLite file")
-    if (path === ":memory:") return
-    const isFolder = (at: string) =>
-      Effect.map(
-        Effect.option(fs.stat(at)),
-        Option.exists(({ type }) => type === "Directory")
-      )
-    if (yield* isFolder(path)) return yield* usage(`--store must be a file, and ${path} is a folder`)
-    if (!(yield* isFolder(paths.dirname(paths.resolve(path))))) {
-      return yield* usage(`--store: the folder of ${path} does not exist: create it first`)
-    }
-  })
-
-/** Says where clients find the runtime, once they do. */
-const ready = (stdio: boolean): Layer.Layer<never, never, Server> =>
-  Layer.effectDiscard(
-    Effect.flatMap(Server, ({ address }) => Console.error(stdio ? "serving on stdio" : `listening on ${address}`))
-  )
-
-/** All agents in one layer. */
-const hosting = (agents: ReadonlyArray<unknown>): Layer.Layer<never, unknown, never> =>
-  agents.reduce<Layer.Layer<never, unknown, never>>(
-    (all, layer) => Layer.merge(all, layer as Layer.Layer<never, unknown, never>),
-    Layer.empty
-  )
-
-/** The agents of the command line: those of its modules, and the demo agents where it names none or asks for them. */
-const hosted = (args: { readonly agents: ReadonlyArray<string>; readonly demo: boolean }) =>
-  Effect.gen(function* () {
-    const modules = yield* Effect.forEach(args.agents, loadAgents)
-    const demo = args.demo || args.agents.length === 0 ? yield* loadDemo : undefined
-    if (demo !== undefined) {
-      yield* Console.error(
-        `arcp: hosting the demo agents${args.demo ? "" : ", since no --agents is given"}: ${demo.names.join(", ")}`
-      )
-    }
-    // What several modules export is hosted once.
-    return { agents: [...new Set([...modules.flat(), ...(demo?.agents ?? [])])], demoFolder: demo?.folder }
-  })
+const serving = optional(() => import("./serving.js"), needed)
 
 export const serve = Command.make("serve", serveOptions, (args) =>
   Effect.gen(function* () {
     const signals = yield* Signals
     signals.stopsCleanly = true
-    // Before anything of the agents' modules runs: stdout carries frames and nothing else.
-    if (args.stdio) yield* StdioTransport.takeStdout
-    // Secrets are taken from the environment before any agents' module is loaded.
-    const tokens = yield* serveTokens(args)
-    const encryptionKey = Option.isNone(args.storeKeyEnv) ? undefined : yield* takeVariable(args.storeKeyEnv.value)
-    if (tokens.size === 0 && !args.anonymous) {
-      return yield* usage(
-        "no client could connect: pass --token-file FILE or set ARCP_TOKENS (one TOKEN=PRINCIPAL a line), pass --bearer TOKEN --principal WHO or --token TOKEN=PRINCIPAL, or --anonymous to admit clients without a token"
-      )
-    }
-    const path = yield* urlPath("path", args.path)
-    const port = yield* wholeNumber("port", args.port, 0, 65_535)
-    const drain = yield* wholeNumber("drain", args.drain, 0, 86_400)
-    const host = yield* notEmpty("host", args.host, "an address of this machine")
-    if (Option.isSome(args.store)) yield* storeFile(args.store.value)
-    if (Option.isSome(args.storeKeyEnv) && Option.isNone(args.store)) {
-      return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
-    }
-    // Never on the command line, where every process of the machine can read it.
-    if (Option.isSome(args.storeKeyEnv) && encryptionKey === undefined) {
-      return yield* usage(`--store-key-env: the environment variable ${args.storeKeyEnv.value} is not set`)
-    }
-    // What is not installed is reported before any agents' module is loaded.
-    if (!args.stdio) yield* webSocket
-    if (Option.isSome(args.store)) yield* sqlite
-    const { agents, demoFolder } = yield* hosted(args)
-    const policy = yield* policyOf(args, { agents: args.agents.length > 0, demoFolder })
-    yield* Effect.forEach(policy.notice, (line) => Console.error(`arcp: ${visible(line)}`), { discard: true })
-    const ways: Array<AuthenticatorService | Effect.Effect<AuthenticatorService, never, Ids>> = [
-      ...(tokens.size === 0 ? [] : [bearer(tokens)]),
-      ...(args.anonymous ? [anonymous] : [])
-    ]
-    const store = Option.match(args.store, {
-      onNone: () => MemoryStore.layer,
-      onSome: (filename) =>
-        Layer.unwrapEffect(Effect.map(sqlite, ({ SqliteStore }) => SqliteStore.layer({ filename, encryptionKey })))
-    })
-    const runtime = ready(args.stdio).pipe(
-      Layer.provideMerge(ArcpRuntime.layer({ name: "arcp", drainTime: drain * 1000 })),
-      Layer.provide(hosting(agents)),
-      Layer.provide(Layer.provide(Authenticator.layerFirstOf(ways), Ids.layer)),
-      Layer.provide(store),
-      Layer.provide(LeasePolicy.layer({ allowed: policy.allowed }))
-    )
-    // With --stdio the program ends with its one client.
-    const serving = args.stdio
-      ? StdioTransport.launch(runtime)
-      : Layer.launch(Layer.provide(runtime, listen({ host, port, path })))
-    return yield* serving.pipe(
-      Effect.mapError((error) =>
-        error instanceof Exit
-          ? error
-          : noSuchAddress(error)
-            ? usage(`--host must be an address of this machine, not ${JSON.stringify(host)}`)
-            : failed(Text.ofUnknown(error))
-      )
-    )
+    const { serveAgents } = yield* serving
+    return yield* serveAgents(args)
   }).pipe((handler) => withLogLevel(handler, args.logLevel))
-).pipe(Command.withDescription("Host agents: on a WebSocket port, or on stdin and stdout"))
+).pipe(
+  Command.withDescription("Host agents: on a WebSocket port, or on stdin and stdout"),
+  Command.provide(agentsHttpClient)
+)

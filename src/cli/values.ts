@@ -3,13 +3,11 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import { Lease } from "../authority/index.js"
+import * as Lease from "../authority/Lease.js"
 import * as AgentName from "../protocol/AgentName.js"
 import { WireLease } from "../protocol/Fields.js"
 import { type Exit, usage } from "./errors.js"
-
-/** What was given, as messages repeat it. */
-export const quoted = (text: string): string => JSON.stringify(text.length <= 200 ? text : `${text.slice(0, 199)}…`)
+import { quoted } from "./visible.js"
 
 /** A whole number within bounds. */
 export const wholeNumber = (option: string, text: string, min: number, max: number): Effect.Effect<number, Exit> => {

@@ -23,3 +23,6 @@ export const json = (value: unknown, indent?: number): string => {
     return '"(too deep to be shown)"'
   }
 }
+
+/** What was given, as messages repeat it. */
+export const quoted = (text: string): string => JSON.stringify(text.length <= 200 ? text : `${text.slice(0, 199)}…`)

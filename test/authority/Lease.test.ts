@@ -28,6 +28,14 @@ const error = (
 }
 
 describe("Lease.compile", () => {
+  it("§9.2 what asks for nothing is one lease for all, which no holder can change", () => {
+    expect(compile({})).toBe(Lease.emptyLease)
+    expect(() => Object.assign(compile({}).wire, { "fs.read": ["/**"] })).toThrow(TypeError)
+    expect(compile({}).wire).toEqual({})
+    const ending = Either.getOrThrow(Lease.compile({}, { expires_at: "2030-01-01T00:00:00Z" }))
+    expect([ending.wire, ending.constraints]).toEqual([{}, { expires_at: "2030-01-01T00:00:00Z" }])
+  })
+
   const wire = {
     "fs.read": ["/workspace/myapp/**"],
     "fs.write": ["/workspace/myapp/src/**"],

@@ -1,7 +1,7 @@
 /** Texts from the wire that are shown to a person: they neither command the terminal nor look like other text. */
 import { describe, expect, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
-import { explain, line, resultText } from "../../src/cli/submit.js"
+import { explain, line, resultText } from "../../src/cli/submitting.js"
 import { SessionEnded } from "../../src/client/index.js"
 import { Event, fromWire, oneLine, toWire } from "../../src/protocol/index.js"
 import { oddValue } from "./mutations.js"

@@ -73,6 +73,16 @@ const everyLevel = Effect.all([
 ]).pipe(Effect.asVoid, Logger.withMinimumLogLevel(LogLevel.All))
 
 describe("§8.2 a line that a handler logs", () => {
+  it("has its job, its agent and its attempt beside the program's annotations", () => {
+    const program = HashMap.make<[string, unknown][]>(["own", 1], ["job_id", "the program's"])
+    const ofAgent = JobLogs.annotatedFor(program, { name: "a", version: "1" } as never)
+    const of = (jobId: string, attempt: number) =>
+      Object.fromEntries(JobLogs.annotated(ofAgent, { live: { jobId, attempt } } as never))
+    expect(of("j", 1)).toEqual({ own: 1, job_id: "j", agent: "a@1", attempt: 1 })
+    expect(of("k", 3)).toEqual({ own: 1, job_id: "k", agent: "a@1", attempt: 3 })
+    expect(Object.fromEntries(program)).toEqual({ own: 1, job_id: "the program's" })
+  })
+
   it.scoped("is a log event in its place, with the annotations and spans of its fiber", () =>
     Effect.gen(function* () {
       const lines = yield* linesOfHandler(

@@ -17,6 +17,7 @@ import { eventPayload } from "../kernel/Payload.js"
 import type { Batch } from "../log/Batch.js"
 import type { Change } from "../log/EventLog.js"
 import { HandlerCall } from "./handler/handlerCall.js"
+import type { HandlerEnd } from "./handler/handlerRun.js"
 import { internal, outcomeOf, runtimeEnd, tooLong } from "./handler/outcomes.js"
 import { expired } from "./internal/authority.js"
 import type { Engine, Runs } from "./internal/engine.js"
@@ -27,9 +28,19 @@ import { nameOf } from "./Slots.js"
 /** Starts jobs. */
 export class Run implements Runs {
   private readonly engine: Engine
+  /** What becomes of handlers. */
+  private readonly end: HandlerEnd<HandlerCall>
 
   constructor(engine: Engine) {
     this.engine = engine
+    this.end = {
+      started: ({ running }, fiber) => running.runIn(fiber),
+      exited: (call, exit) => {
+        call.over()
+        this.exited(call.running, exit)
+      },
+      lost: ({ running }, defect) => this.lost(running, defect)
+    }
   }
 
   launch(running: Running, change?: Change): void {
@@ -133,24 +144,18 @@ export class Run implements Runs {
   }
 
   private runHandler(running: Running): void {
-    const { ending, fork, startHandler } = this.engine
-    const { agent } = running
-    const call = new HandlerCall(running, this.engine)
     running.begin()
-    startHandler(call, {
-      started: (fiber) => running.runIn(fiber),
-      exited: (exit) => {
-        call.over()
-        this.exited(running, exit)
-      },
-      lost: (defect) => {
-        const what = `the agent ${nameOf(agent)} failed unexpectedly in ${running.live.jobId}: ${Text.ofUnknown(defect)}`
-        fork(Effect.logError(what))
-        ending.conclude(running, internal("the agent failed unexpectedly"))
-      }
-    })
+    this.engine.startHandler(new HandlerCall(running, this.engine), this.end)
     // What interrupts it while it runs for the first time does so here.
     if (running.stop !== undefined || running.next !== undefined) running.interrupt()
+  }
+
+  private lost(running: Running, defect: unknown): void {
+    const { ending, fork } = this.engine
+    const { agent, live } = running
+    const what = `the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}: ${Text.ofUnknown(defect)}`
+    fork(Effect.logError(what))
+    ending.conclude(running, internal("the agent failed unexpectedly"))
   }
 
   private exited(running: Running, exit: Exit.Exit<unknown, unknown>): void {

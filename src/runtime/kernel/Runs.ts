@@ -13,7 +13,7 @@ interface OpenRun extends Run {
 
 /** What a session has been given of one job. */
 export class Runs {
-  private readonly runs: Array<OpenRun>
+  private runs: Array<OpenRun>
   private newest: number
 
   constructor(runs: ReadonlyArray<Run> = []) {
@@ -42,6 +42,8 @@ export class Runs {
       last.firstJobSeq + (last.lastSeq - last.firstSeq) + 1 === firstJobSeq
     )
       last.lastSeq = lastSeq
+    // An array that begins empty has room for sixteen more with its first; most jobs have one run.
+    else if (last === undefined) this.runs = [{ firstSeq, lastSeq, firstJobSeq }]
     else runs.push({ firstSeq, lastSeq, firstJobSeq })
   }
 

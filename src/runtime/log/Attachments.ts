@@ -104,7 +104,7 @@ export class Attachments {
   addOwner(session: SessionLog, before: number): Undo {
     const attach = this.attach(session, session.link, before)
     if (this.owners.includes(session)) return attach
-    const owners = this.setOwners([...this.owners, session])
+    const owners = this.setOwners(this.owners.length === 0 ? [session] : [...this.owners, session])
     return both(both(attach, owners), session.mark("owned", this.job, true))
   }
 

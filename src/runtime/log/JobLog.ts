@@ -200,7 +200,9 @@ export class JobLog {
     let seq = lastSeq - payloads.length
     for (const payload of payloads) {
       seq++
-      this.payloads.push(payload)
+      // An array that begins empty has room for sixteen more with its first; a job that waits has had one.
+      if (this.payloads.length === 0) this.payloads = [payload]
+      else this.payloads.push(payload)
       this.payloadChars += payload.length
       this.total += payload.length
       if (this.marks.due(this.total)) this.marks.add(seq, this.total)

@@ -16,8 +16,9 @@ import { readable } from "../../kernel/UserCode.js"
 import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
 import type { HandlerRun } from "./handlerRun.js"
+import { makeGate } from "./jobAuthority.js"
 import * as JobLogs from "./jobLogs.js"
-import * as JobServices from "./jobService.js"
+import { HandlerService } from "./jobService.js"
 import { ended, UntracedSpan } from "./jobSpan.js"
 
 /** The end of a handler's shell, at which everything that the handler had is closed. */
@@ -27,7 +28,8 @@ type End = Effect.Effect<unknown, unknown>
 export class HandlerCall implements HandlerRun {
   readonly running: Running
   private readonly engine: Engine
-  private made: JobServices.HandlerService | undefined = undefined
+  private made: HandlerService | undefined = undefined
+  private bound: Gate | undefined = undefined
   private opened: Scope.CloseableScope | undefined = undefined
   private exit: Exit.Exit<unknown, unknown> | undefined = undefined
   private lines: JobLogs.JobLines | "none" | undefined = undefined
@@ -38,8 +40,8 @@ export class HandlerCall implements HandlerRun {
     this.engine = engine
   }
 
-  private get services(): JobServices.HandlerService {
-    return (this.made ??= JobServices.make(this.running, this.engine))
+  private get services(): HandlerService {
+    return (this.made ??= new HandlerService(this.running, this.engine))
   }
 
   get job(): JobService {
@@ -47,7 +49,7 @@ export class HandlerCall implements HandlerRun {
   }
 
   get gate(): Gate {
-    return this.services.gate
+    return (this.bound ??= makeGate(this.services.calls))
   }
 
   get scope(): Scope.CloseableScope {

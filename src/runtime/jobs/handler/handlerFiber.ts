@@ -15,12 +15,13 @@ import * as FiberRefs from "effect/FiberRefs"
 import * as HashSet from "effect/HashSet"
 import * as Runtime from "effect/Runtime"
 import * as RuntimeFlags from "effect/RuntimeFlags"
+import type { AgentRegistration } from "../../../agent/AgentRegistry.js"
 import { ambient } from "../../../agent/Guard.js"
 import { forHandlers, isOver } from "../../kernel/Turn.js"
 import { forUserCode, isTraced } from "../../kernel/UserCode.js"
 import type { HandlerRun, HandlerStarter } from "./handlerRun.js"
 import { type HandlerGuards, HandlerServices } from "./handlerServices.js"
-import { annotated, jobLogger, logging } from "./jobLogs.js"
+import { annotated, annotatedFor, type Annotations, jobLogger, logging } from "./jobLogs.js"
 import { traced, UntracedSpan } from "./jobSpan.js"
 
 /** What spans without a tracer need. */
@@ -37,6 +38,7 @@ class Handlers {
   private readonly services: HandlerServices
   private readonly untraced: Untraced | undefined
   private readonly scheduled: boolean
+  private readonly annotations = new WeakMap<AgentRegistration, Annotations>()
   /** A handler can be interrupted; what closes its scope and its span cannot. */
   private readonly flags: RuntimeFlags.RuntimeFlags
 
@@ -83,30 +85,40 @@ class Handlers {
     )
   }
 
+  /** What the lines of all jobs of an agent have in common. */
+  private annotationsOf(agent: AgentRegistration): Annotations {
+    let known = this.annotations.get(agent)
+    if (known === undefined) {
+      known = annotatedFor(FiberRefs.getOrDefault(this.runtime.fiberRefs, FiberRef.currentLogAnnotations), agent)
+      this.annotations.set(agent, known)
+    }
+    return known
+  }
+
   /** What it logs is its job's. */
   private ofCall(refs: FiberRefs.FiberRefs, fiberId: FiberId.Runtime, call: HandlerRun): FiberRefs.FiberRefs {
     const { locals } = refs
     // They are the fiber's own, made for it a moment ago.
-    const annotations = annotated(FiberRefs.getOrDefault(refs, FiberRef.currentLogAnnotations), call.running)
+    const annotations = annotated(this.annotationsOf(call.running.agent), call.running)
     locals.set(FiberRef.currentLogAnnotations, [[fiberId, annotations]])
     locals.set(logging, [[fiberId, call]])
     return refs
   }
 
-  readonly start: HandlerStarter = (call, { exited, lost, started }) => {
+  readonly start: HandlerStarter = (call, end) => {
     try {
       const fiber = this.begin(call)
-      started(fiber)
+      end.started(call, fiber)
       fiber.addObserver((exit) => {
         try {
-          exited(exit)
+          end.exited(call, exit)
         } catch (defect) {
           // What an observer throws would be lost, and the job would never end.
-          lost(defect)
+          end.lost(call, defect)
         }
       })
     } catch (defect) {
-      lost(defect)
+      end.lost(call, defect)
     }
   }
 }

@@ -34,14 +34,14 @@ export interface HandlerRun extends Call, Logging {
   ) => Effect.Effect<unknown, unknown, Job | Scope.Scope>
 }
 
-/** What is called when a handler has ended. */
-export interface HandlerEnd {
+/** What is called when a handler has been started and when it has ended; the same for all, since one for each would be held while it waits. */
+export interface HandlerEnd<R extends HandlerRun> {
   /** The fiber is there, and has run up to where it first waits. */
-  readonly started: (fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
-  readonly exited: (exit: Exit.Exit<unknown, unknown>) => void
+  readonly started: (run: R, fiber: Fiber.RuntimeFiber<unknown, unknown>) => void
+  readonly exited: (run: R, exit: Exit.Exit<unknown, unknown>) => void
   /** The fiber could not be started, or `exited` has thrown. */
-  readonly lost: (defect: unknown) => void
+  readonly lost: (run: R, defect: unknown) => void
 }
 
 /** Starts a handler. */
-export type HandlerStarter = (run: HandlerRun, end: HandlerEnd) => void
+export type HandlerStarter = <R extends HandlerRun>(run: R, end: HandlerEnd<R>) => void

@@ -6,7 +6,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type { Gate } from "../../../agent/Gate.js"
+import type { Denial, Gate } from "../../../agent/Gate.js"
 import { Job, type JobService } from "../../../agent/Job.js"
 import * as Amount from "../../../authority/Amount.js"
 import * as Lease from "../../../authority/Lease.js"
@@ -14,12 +14,6 @@ import { type ArcpError, InvalidRequest, PermissionDenied } from "../../../proto
 import { check, checkState } from "../internal/authority.js"
 import { toArcpError } from "./failures.js"
 import { argumentsOf, type JobCalls } from "./jobCalls.js"
-
-/** The services of a job that need authority. */
-export type AuthorityService = Pick<
-  JobService,
-  "authorize" | "tool" | "callTool" | "model" | "remaining" | "startChild" | "handoff" | "credentials"
->
 
 /** The gate that the job's other services are guarded by. */
 export const makeGate = (calls: JobCalls): Gate => {
@@ -46,40 +40,54 @@ export const makeGate = (calls: JobCalls): Gate => {
   }
 }
 
-/** Makes them; `job` is the job's own service, for the tools that it calls. */
-export const make = (calls: JobCalls, job: () => JobService): AuthorityService => {
-  const { engine, running } = calls
-  const { budgets, credentials, delegation, guards, tools } = engine
-  const { jobId } = running.live
+/** Calls a tool in one step. */
+export const tool = <A, E, R>(
+  calls: JobCalls,
+  name: string,
+  args: unknown,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | Denial | InvalidRequest, R> =>
+  calls.call(name, args, () => check(calls.engine, calls.running, "tool.call", name), effect)
 
-  const tool: JobService["tool"] = (name, args, effect) =>
-    calls.call(name, args, () => check(engine, running, "tool.call", name), effect)
+/** A tool that is hosted here, as it is found when the call runs. */
+const hosted = (
+  { engine: { guards, tools } }: JobCalls,
+  job: JobService,
+  name: string,
+  input: unknown
+): Effect.Effect<unknown, unknown> =>
+  Effect.suspend((): Effect.Effect<unknown, unknown> => {
+    const found = tools.find(name)
+    return found === undefined
+      ? Effect.fail(new InvalidRequest({ message: `tool: no tool ${JSON.stringify(name)} is hosted here` }))
+      : Effect.provideService(found.run(input, guards.withhold), Job, job)
+  })
 
-  /** A tool that is hosted here, as it is found when the call runs. */
-  const hosted = (name: string, input: unknown): Effect.Effect<unknown, unknown> =>
-    Effect.suspend((): Effect.Effect<unknown, unknown> => {
-      const found = tools.find(name)
-      return found === undefined
-        ? Effect.fail(new InvalidRequest({ message: `tool: no tool ${JSON.stringify(name)} is hosted here` }))
-        : Effect.provideService(found.run(input, guards.withhold), Job, job())
-    })
+/** Calls a tool that is hosted here; `job` is the job's own service, for the tool. */
+export const callTool = (
+  calls: JobCalls,
+  job: JobService,
+  name: string,
+  input: unknown
+): Effect.Effect<unknown, ArcpError> =>
+  Effect.mapError(
+    tool(calls, name, input, hosted(calls, job, name, input)),
+    (error): ArcpError => toArcpError(error, calls.upstream())
+  )
 
-  return {
-    authorize: (capability, target) => calls.authorize(capability, target),
-    tool,
-    callTool: (name, input) =>
-      Effect.mapError(
-        tool(name, input, hosted(name, input)),
-        (error): ArcpError => toArcpError(error, calls.upstream())
-      ),
-    model: (id, effect) => Effect.zipRight(calls.authorize("model.use", id), calls.translated(effect)),
-    remaining: Effect.sync(() =>
-      Object.fromEntries(
-        Array.from(budgets.available(jobId), ([currency, value]) => [currency, Amount.format(value)] as const)
-      )
-    ),
-    startChild: (agent, input, options) => delegation.startChild(running, agent, input, options),
-    handoff: (agent, input) => delegation.handoff(running, agent, input),
-    credentials: Effect.sync(() => credentials.of(jobId))
-  }
-}
+/** Runs a call of a language model. */
+export const model = <A, E, R>(
+  calls: JobCalls,
+  id: string,
+  effect: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | Denial | InvalidRequest, R> =>
+  Effect.zipRight(calls.authorize("model.use", id), calls.translated(effect))
+
+/** What is left of each budgeted currency. */
+export const remaining = ({ engine, running }: JobCalls): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    Array.from(
+      engine.budgets.available(running.live.jobId),
+      ([currency, value]) => [currency, Amount.format(value)] as const
+    )
+  )

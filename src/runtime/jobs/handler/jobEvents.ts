@@ -9,9 +9,8 @@
  */
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
-import type { JobService } from "../../../agent/Job.js"
 import { InvalidRequest } from "../../../protocol/Errors.js"
-import { logLevels } from "../../../protocol/Event.js"
+import { type LogLevel, logLevels } from "../../../protocol/Event.js"
 import * as Text from "../../../protocol/Text.js"
 import type { SegmentClass } from "../../../store/Store.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
@@ -46,10 +45,11 @@ export class JobEvents {
   }
 
   /** A line of the job's log. */
-  readonly log: JobService["log"] = (message, level = "info") =>
-    logLevels.includes(level)
+  log(message: string, level: LogLevel = "info"): Effect.Effect<void, InvalidRequest> {
+    return logLevels.includes(level)
       ? this.event("log", { level, message })
       : Effect.fail(new InvalidRequest({ message: "log.level: must be one of debug, info, warn, error" }))
+  }
 
   /** Emits an event of the class that most have. */
   event(kind: string, body: unknown, then?: () => void): Effect.Effect<void, InvalidRequest> {

@@ -8,7 +8,7 @@
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { type JobService, Streamed, type StreamResultOptions } from "../../../agent/Job.js"
+import { Streamed, type StreamResultOptions } from "../../../agent/Job.js"
 import { type InternalError, InvalidRequest, oneLine, permanentError } from "../../../protocol/Errors.js"
 import * as Text from "../../../protocol/Text.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
@@ -118,17 +118,19 @@ class StreamedResult {
   }
 }
 
-/** The part of the `Job` service that streams a result. */
-export const make =
-  (events: JobEvents): JobService["streamResult"] =>
-  <E, R>(stream: Stream.Stream<string | Uint8Array, E, R>, options?: StreamResultOptions) =>
-    Effect.suspend((): Effect.Effect<Streamed, E | InvalidRequest | InternalError, R> => {
-      if (events.running.stream !== undefined) {
-        return Effect.fail(new InvalidRequest({ message: "result_chunk: a job has one streamed result" }))
-      }
-      const result = new StreamedResult(events, options)
-      return Effect.zipRight(
-        Stream.runForEach(stream, (element) => result.push(element)),
-        Effect.suspend(() => result.end())
-      )
-    })
+/** Streams a job's result. */
+export const run = <E, R>(
+  events: JobEvents,
+  stream: Stream.Stream<string | Uint8Array, E, R>,
+  options: StreamResultOptions | undefined
+): Effect.Effect<Streamed, E | InvalidRequest | InternalError, R> =>
+  Effect.suspend((): Effect.Effect<Streamed, E | InvalidRequest | InternalError, R> => {
+    if (events.running.stream !== undefined) {
+      return Effect.fail(new InvalidRequest({ message: "result_chunk: a job has one streamed result" }))
+    }
+    const result = new StreamedResult(events, options)
+    return Effect.zipRight(
+      Stream.runForEach(stream, (element) => result.push(element)),
+      Effect.suspend(() => result.end())
+    )
+  })
