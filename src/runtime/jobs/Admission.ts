@@ -244,7 +244,7 @@ class Admission {
           })
         }
         if (!session.removed) batch.addOwner(live, session)
-        batch.reply(() => accept(submitting, this.engine, record, live.values.accepted), live)
+        batch.reply(() => accept(submitting, this.engine, record, live.values.accepted, record.accepted), live)
       },
       committed: () => key?.done(),
       failed: (error) => {

@@ -74,6 +74,11 @@ export class Conversation implements Attached {
     return { sessionId, principal, features }
   }
 
+  /** What the next frame to the client has in any case. */
+  place(): { readonly id: string; readonly sessionId: string } {
+    return { id: this.kit.ids.unsafeUlid(this.kit.now()), sessionId: this.session.sessionId }
+  }
+
   /** Of the next frame to the client. */
   head(jobId?: string, traceId?: string): Message.Head {
     return {

@@ -26,7 +26,7 @@ import * as Trace from "../../protocol/Trace.js"
 import { Artifacts } from "../artifacts/Artifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
 import { JobScheduler } from "../jobs/JobScheduler.js"
-import { submitNowOf } from "../jobs/SubmitNow.js"
+import { Acceptance, acceptedFrame, submitNowOf } from "../jobs/SubmitNow.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { SubmitsWait } from "../kernel/Foreign.js"
 import { Limits } from "../kernel/Limits.js"
@@ -117,7 +117,8 @@ export type Requests = Effect.Effect.Success<typeof make>
 /** Makes the table of one runtime's requests. */
 export const make = Effect.gen(function* () {
   const scheduler = yield* JobScheduler
-  const takeSubmit = submitNowOf(scheduler.submit) ?? scheduler.submit
+  const ownSubmit = submitNowOf(scheduler.submit)
+  const takeSubmit = ownSubmit ?? scheduler.submit
   const subscriptions = yield* Subscriptions
   const backPressure = yield* BackPressure
   const credentials = yield* Credentials
@@ -177,7 +178,10 @@ export const make = Effect.gen(function* () {
         trace,
         priority: Envelope.priorityOf(envelope)
       },
-      asked.answering(({ jobId, payload, priority, traceId }) => {
+      asked.answering((accepted) => {
+        const text = ownSubmit === undefined ? undefined : Acceptance.textOf(accepted)
+        if (text !== undefined) return asked.reply(acceptedFrame(conversation.place(), accepted, envelope.id, text))
+        const { jobId, payload, priority, traceId } = accepted
         const head = { ...conversation.head(jobId, traceId), priority: Envelope.priorityOf({ priority }) }
         asked.reply(Message.runtime("job.accepted", head, { request_id: envelope.id, ...payload }))
       })
