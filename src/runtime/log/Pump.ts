@@ -12,7 +12,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type { StoreError } from "../../store/Store.js"
 import { closeCodes, type ConnectionClosed, type Frame, sendNow } from "../../transport/Connection.js"
 import { isOver, pauseIfOver } from "../kernel/Turn.js"
@@ -152,8 +152,10 @@ export const pumped = (
     })
   }, timed)
   link.wake()
-  return Effect.addFinalizer(() => {
+  const stop = Effect.suspend(() => {
     link.pumpedBy(undefined)
     return running === undefined ? Effect.void : Fiber.interrupt(running)
   })
+  // To the scope itself: `Effect.addFinalizer` would keep the references of this fiber for as long as the session lives.
+  return Effect.flatMap(Effect.scope, (scope) => Scope.addFinalizer(scope, stop))
 }

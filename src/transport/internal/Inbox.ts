@@ -83,7 +83,12 @@ export class Inbox<A> implements Source<A> {
   }
 
   /** Everything that waits; undefined at the end. */
-  readonly pull: Effect.Effect<ReadonlyArray<A> | undefined> = Effect.suspend(() => {
+  get pull(): Effect.Effect<ReadonlyArray<A> | undefined> {
+    // Made when it is read, as what waits: most are idle, and would hold it for nothing.
+    return Effect.suspend(() => this.taken())
+  }
+
+  private taken(): Effect.Effect<ReadonlyArray<A> | undefined> {
     if (this.items.length > 0) {
       const taken = this.items
       this.items = []
@@ -95,18 +100,20 @@ export class Inbox<A> implements Source<A> {
       this.onEnd()
       return nothing
     }
-    return Effect.zipRight(this.filled, this.pull)
-  })
+    return Effect.zipRight(this.filled(), this.pull)
+  }
 
-  private readonly filled: Effect.Effect<void> = Effect.async((resume) => {
-    if (this.items.length > 0 || this.finished) return resume(Effect.void)
-    const taker = (): void => resume(Effect.void)
-    this.takers.push(taker)
-    return Effect.sync(() => {
-      const index = this.takers.indexOf(taker)
-      if (index >= 0) this.takers.splice(index, 1)
+  private filled(): Effect.Effect<void> {
+    return Effect.async((resume) => {
+      if (this.items.length > 0 || this.finished) return resume(Effect.void)
+      const taker = (): void => resume(Effect.void)
+      this.takers.push(taker)
+      return Effect.sync(() => {
+        const index = this.takers.indexOf(taker)
+        if (index >= 0) this.takers.splice(index, 1)
+      })
     })
-  })
+  }
 
   /** What arrives, each pull in one chunk of all that waits. */
   readonly stream: Stream.Stream<A> = setSource(
