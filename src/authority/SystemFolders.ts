@@ -57,6 +57,7 @@ export const opens = (lease: Lease, capability: Capability, path: string): boole
  * `lease`.
  */
 export const restrict = (lease: Lease, allowed: Lease | undefined): Lease => {
+  if (lease.grants.size === 0) return lease
   const grants = new Map(lease.grants)
   let changed = false
   for (const capability of covered) {

@@ -56,6 +56,36 @@ export type ClientMessageType = ClientMessage["type"]
  */
 export type ClientPayload<T extends ClientMessageType> = Schema.Schema.Type<(typeof clientMessages)[T]>
 
+/** Decodes the plainest payload of one type as its Schema would; undefined: the Schema is to be asked. */
+type Plain = (payload: Envelope.Json) => object | undefined
+
+const isPlain = (payload: object): boolean => {
+  const prototype: unknown = Object.getPrototypeOf(payload)
+  return prototype === Object.prototype || prototype === null
+}
+
+const plainSubmit: Plain = (payload) => {
+  const { agent, input } = payload
+  if (typeof agent !== "string") return undefined
+  let others = 0
+  for (const key in payload) if (key !== "agent" && (key !== "input" || input === undefined)) others++
+  return others > 0 ? undefined : input === undefined ? { agent } : { agent, input }
+}
+
+const plainAck: Plain = (payload) => {
+  const { last_processed_seq } = payload
+  if (!Number.isSafeInteger(last_processed_seq) || (last_processed_seq as number) < 0) return undefined
+  for (const key in payload) if (key !== "last_processed_seq") return undefined
+  return { last_processed_seq }
+}
+
+/** What comes with every job. A Schema takes its time, and a good part of a job's memory. */
+const plain: Readonly<Record<string, Plain | undefined>> = {
+  __proto__: null,
+  "job.submit": plainSubmit,
+  "session.ack": plainAck
+} as never
+
 const clientDecoders = compile(clientMessages)
 
 /**
@@ -74,7 +104,11 @@ export const isClientType = (type: string): type is ClientMessageType => clientD
  * @category decoding
  */
 export const decodeClient = (envelope: Envelope.RawEnvelope): Either.Either<ClientMessage, InvalidRequest> => {
-  const { priority } = envelope
+  const { payload, priority, type } = envelope
+  const decoded = isPlain(payload) ? plain[type]?.(payload) : undefined
+  if (decoded !== undefined && priority === undefined) {
+    return Either.right({ type, envelope, payload: decoded } as ClientMessage)
+  }
   return priority === undefined || priority === null || Envelope.isPriority(priority)
     ? (decodeWith(clientDecoders, envelope) as Either.Either<ClientMessage, InvalidRequest>)
     : Either.left(new InvalidRequest({ message: `priority: must be one of ${Envelope.priorities.join(", ")}` }))

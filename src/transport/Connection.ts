@@ -12,7 +12,8 @@ import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { pullOf } from "./internal/pulls.js"
+import { type Resting, sourceOf } from "./internal/pulls.js"
+import { senderOf } from "./internal/sends.js"
 
 /**
  * One message: its JSON text, or the envelope itself on a transport that passes references.
@@ -169,23 +170,38 @@ export interface Restrictions {
   readonly refusal: (remoteAddress: string | undefined) => string | undefined
 }
 
+/** @internal Sends frames, all or none, where they leave in this step; false: none has been sent, and {@link Connection.send} is to be asked. */
+export const sendNow = ({ send }: Connection, frames: ReadonlyArray<Frame>): boolean =>
+  senderOf(send)?.sendNow(frames) ?? false
+
+/** @internal A reader of a connection that has no fiber at the moment. */
+export type { Resting }
+
 /**
  * @internal Reads what the peer sends, chunk by chunk, until the connection has ended: as `Stream.runForEachChunk` of
- * {@link Connection.inbound}, at a fraction of its time and memory where the connection is one of this package's.
+ * {@link Connection.inbound}, at a fraction of its time and memory where the connection is one of this package's. There `rests` is asked
+ * before each pull, and may let a reader without a fiber rest: then this ends. Returns whether it has ended so.
  */
 export const readChunks = <E, R>(
   connection: Connection,
-  onChunk: (frames: ReadonlyArray<Inbound>) => Effect.Effect<void, E, R>
-): Effect.Effect<void, E, R> => {
-  const pull = pullOf(connection.inbound)
-  if (pull === undefined) {
-    return Stream.runForEachChunk(connection.inbound, (chunk) => onChunk(Chunk.toReadonlyArray(chunk)))
+  onChunk: (frames: ReadonlyArray<Inbound>) => Effect.Effect<void, E, R>,
+  rests?: (rest: (reader: Resting<Inbound>) => boolean) => boolean
+): Effect.Effect<boolean, E, R> => {
+  const source = sourceOf(connection.inbound)
+  if (source === undefined) {
+    const read = Stream.runForEachChunk(connection.inbound, (chunk) => onChunk(Chunk.toReadonlyArray(chunk)))
+    return Effect.as(read, false)
   }
-  const next: Effect.Effect<void, E, R> = Effect.flatMap(pull, (frames) =>
-    frames === undefined ? Effect.void : Effect.zipRight(onChunk(frames), next)
+  const rest = (reader: Resting<Inbound>): boolean => source.rest(reader)
+  const pulled: Effect.Effect<boolean, E, R> = Effect.flatMap(source.pull, (frames) =>
+    frames === undefined ? Effect.succeed(false) : Effect.zipRight(onChunk(frames), next)
   )
+  const next = rests === undefined ? pulled : Effect.suspend(() => (rests(rest) ? Effect.succeed(true) : pulled))
   return next
 }
+
+/** @internal The reader of a connection rests no more; it is not woken. */
+export const rouse = (connection: Connection): void => sourceOf(connection.inbound)?.rouse()
 
 /**
  * Accepts connections: what a runtime listens on.

@@ -7,9 +7,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Layer from "effect/Layer"
-import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { AgentRegistry } from "../../agent/AgentRegistry.js"
 import { ToolRegistry } from "../../agent/ToolRegistry.js"
@@ -114,14 +112,14 @@ const accepting = (
       // Values of an earlier process are gone with it: they are revoked, and jobs that run again get new ones.
       yield* Effect.orDie((yield* Credentials).recover(rows.jobs.map(({ record }) => record.jobId)))
       yield* Effect.orDie(runner.recover(logs.jobs))
-      // Made before the finalizer, so that it closes after it: connections end politely before their fibers are interrupted.
-      const connected = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
+      // Made before the finalizer, so that it ends after it: connections end politely before they are interrupted.
+      const serve = yield* serving.serve
       const eventLog = yield* EventLog
       const drainTime = Duration.toMillis(options.drainTime ?? "10 seconds")
       yield* server.restrict?.(serving.restrictions) ?? Effect.void
       // Before the finalizer, which then runs first: at the end new sessions are refused before anything is waited for.
       yield* server.connections.pipe(
-        Stream.runForEach((connection) => Effect.forkIn(serving.serve(connection), connected)),
+        Stream.runForEach((connection) => Effect.sync(() => serve(connection))),
         Effect.forkScoped
       )
       yield* Effect.addFinalizer(() =>

@@ -35,6 +35,7 @@ import { maySee, tooLarge } from "../credentials/View.js"
 import { Idempotency } from "./Idempotency.js"
 import type { Engine } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
+import { type SubmitNow, submittingNow } from "./SubmitNow.js"
 import { accept, type Key, type Submitting } from "./internal/submitting.js"
 import { JobEngine } from "./JobEngine.js"
 import { type CancelRequest, type JobAccepted, JobScheduler, type SubmitRequest } from "./JobScheduler.js"
@@ -62,8 +63,9 @@ export const layer: Layer.Layer<JobScheduler, never, JobEngine> = Layer.effect(
   Effect.map(JobEngine, (engine) => {
     const admission = new Admission(engine)
     const { jobs } = engine
+    const submitNow: SubmitNow = (request, reply) => admission.submit(request, reply)
     return {
-      submit: (request, reply) => admission.submit(request, reply),
+      submit: submittingNow((request, reply) => Effect.suspend(() => submitNow(request, reply)), submitNow),
       cancel: (request, reply) => cancel(engine, request, reply),
       counts: () => ({ pending: jobs.pending, running: jobs.running })
     }
@@ -80,6 +82,7 @@ class Admission {
     this.idempotency = new Idempotency(engine)
   }
 
+  /** Begins in the step in which it is called, as what it calls does: where it is done then, the effect is an exit. */
   submit(request: SubmitRequest, reply: Reply<JobAccepted>): Effect.Effect<void, ArcpError> {
     const session = this.engine.eventLog.session(request.sessionId)
     if (session === undefined) return Effect.fail(sessionEnded)
@@ -91,11 +94,9 @@ class Admission {
   }
 
   private create(submitting: Submitting, key: Key | undefined): Effect.Effect<void, ArcpError> {
-    return Effect.suspend(() => {
-      if (this.engine.drain.draining) return Effect.fail(shuttingDown)
-      const resolved = this.resolve(submitting.request)
-      return Either.isLeft(resolved) ? Effect.fail(resolved.left) : this.admit(submitting, key, resolved.right)
-    })
+    if (this.engine.drain.draining) return Effect.fail(shuttingDown)
+    const resolved = this.resolve(submitting.request)
+    return Either.isLeft(resolved) ? Effect.fail(resolved.left) : this.admit(submitting, key, resolved.right)
   }
 
   private resolve({ features, payload }: SubmitRequest): Either.Either<Resolved, ArcpError> {
@@ -243,7 +244,7 @@ class Admission {
           })
         }
         if (!session.removed) batch.addOwner(live, session)
-        batch.reply(() => accept(submitting, this.engine, record, live.values.accepted), live)
+        batch.reply(() => accept(submitting, this.engine, record, live.values.accepted, record.accepted), live)
       },
       committed: () => key?.done(),
       failed: (error) => {

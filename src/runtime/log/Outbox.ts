@@ -1,29 +1,20 @@
 /**
- * A session's connection, seen from the session: what is to be sent, up to which event it has been sent, and sending it.
+ * A session's connection, seen from the session: what is to be sent, and up to which event it has been sent.
  *
- * Responsibility: replies that wait, the cursor of events, and one pump for each connection, with no fiber of it while there is nothing
- * to send.
+ * Responsibility: replies that wait, and the cursor of events. `Pump` sends them.
  *
- * Order: replies leave before events that were committed with or after them, but for what has its place behind an event. Events leave
- * in the order of the session's numbers, live ones and those that are read back, because there is one cursor. Only the pump sends, so
- * frames never overtake each other; any part of the runtime may `post`.
- *
- * Races closed here: nothing follows a client's bye (1.0 §6.4), also where the store was being asked; between a look at what there is and falling
- * asleep there is no pause, so no wake is missed.
+ * Order: replies leave before events that were committed with or after them, but for what has its place behind an event. Only the pump sends,
+ * so frames never overtake each other; any part of the runtime may `post`.
  *
  * Bounds: replies are encoded when they are posted and counted in bytes until the connection has taken them. At the bound, or
  * when replies are owed that would reach it, the connection's requests are not read ({@link Outbox.room}).
  */
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
-import * as Fiber from "effect/Fiber"
-import type * as Scope from "effect/Scope"
-import type { StoreError } from "../../store/Store.js"
-import { closeCodes, type Connection, type ConnectionClosed, type Frame } from "../../transport/Connection.js"
+import type { Connection, Frame } from "../../transport/Connection.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import { smaller } from "../kernel/FrameSize.js"
-import { type Due, pauseIfOver, sendSoon } from "../kernel/Turn.js"
-import type { Source } from "./Source.js"
+import { type Due, sendSoon } from "../kernel/Turn.js"
 import { ReplyRoom, type RoomBounds } from "./internal/replyRoom.js"
 
 /** How much of the outbox goes into one write, in bytes; at least one frame. What is left stays counted here. */
@@ -332,117 +323,14 @@ export class Outbox {
     this.asleep = true
   }
 
+  /** The turn is over for the pump: it goes on in the next. */
+  sendOn(): void {
+    sendSoon(this.due)
+  }
+
   /** Says how the pump is begun, and whether a turn may be over for it; undefined: never again. */
   pumpedBy(pump: (() => void) | undefined, timed = true): void {
     this.pump = pump
     this.due = { ...this.due, timed }
   }
-}
-
-/** Whether there may be more to send. */
-type Step = Effect.Effect<boolean, ConnectionClosed | StoreError>
-
-const sending = (source: Source, link: Outbox, cursor: number, now: number): void => {
-  link.handOver(cursor, now)
-  source.seen(now)
-}
-
-/** Sends events that have to be read back. */
-const readBack = (source: Source, link: Outbox, last: number, now: number): Step =>
-  Effect.flatMap(source.read(link.cursor, last, now), (read) => {
-    // The client may have left while the store was asked: nothing follows its bye (1.0 §6.4).
-    if (link.closing !== undefined) return Effect.succeed(true)
-    if (read === undefined) {
-      link.post(source.gone())
-      link.end(closeCodes.policy, "RESUME_WINDOW_EXPIRED")
-      return Effect.succeed(true)
-    }
-    sending(source, link, read.cursor, now)
-    return Effect.as(link.connection.send(read.frames), true)
-  })
-
-/** Sends what there is next, and answers whether there may be more. */
-const next = (source: Source, link: Outbox): Step => {
-  const { connection } = link
-  link.settle()
-  const upTo = link.release()
-  const now = source.now()
-  const replies = link.hasReplies ? link.take() : undefined
-  if (replies !== undefined) link.said(now)
-  if (link.closing !== undefined) {
-    return replies !== undefined
-      ? Effect.as(connection.send(replies), true)
-      : Effect.as(connection.close(link.closing.code, link.closing.reason), false)
-  }
-  // Replies that are left leave before events that may belong behind them.
-  if (replies !== undefined && link.hasReplies) return Effect.as(connection.send(replies), true)
-  if (link.cursor >= source.seq) {
-    if (replies !== undefined) return Effect.as(connection.send(replies), true)
-    link.sent()
-    link.sleep()
-    return Effect.succeed(false)
-  }
-  const last = Math.min(source.seq, upTo)
-  const events = source.ready(link.cursor, last, now)
-  if (events !== undefined) {
-    sending(source, link, events.cursor, now)
-    return Effect.as(connection.send(replies === undefined ? events.frames : [...replies, ...events.frames]), true)
-  }
-  return replies !== undefined ? Effect.as(connection.send(replies), true) : readBack(source, link, last, now)
-}
-
-/** Sends what the session has. Ends when that is done, and with the connection. */
-const pump = (source: Source, link: Outbox): Effect.Effect<void> => {
-  const step = Effect.suspend(() => next(source, link))
-  let more = true
-  let sent = false
-  return Effect.whileLoop({
-    while: () => more,
-    // Between two steps, never between a look at what there is and falling asleep.
-    body: () => {
-      const wait = sent ? pauseIfOver() : undefined
-      sent = true
-      return wait === undefined ? step : Effect.zipRight(wait, step)
-    },
-    step: (left) => {
-      more = left
-    }
-  }).pipe(
-    Effect.catchTags({
-      ConnectionClosed: () => Effect.sync(() => link.abandon()),
-      StoreError: (error) =>
-        Effect.zipRight(
-          Effect.logError("a session's log could not be read", error),
-          Effect.zipRight(
-            Effect.sync(() => link.abandon()),
-            link.connection.close(closeCodes.tryAgainLater, "the store is not available")
-          )
-        )
-    }),
-    Effect.asVoid
-  )
-}
-
-/** Lets a session's pump run whenever there is something to send, until the scope closes. No fiber waits for that. */
-export const pumped = (
-  source: Source,
-  link: Outbox,
-  runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>,
-  timed: boolean
-): Effect.Effect<void, never, Scope.Scope> => {
-  let running: Fiber.RuntimeFiber<void> | undefined
-  link.pumpedBy(() => {
-    const fiber = runFork(pump(source, link))
-    if (fiber.unsafePoll() !== null) return
-    running = fiber
-    fiber.addObserver(() => {
-      // It may have fallen asleep, and the next have been begun, before it ended.
-      if (running === fiber) running = undefined
-    })
-  }, timed)
-  link.wake()
-  return Effect.addFinalizer(() => {
-    link.pumpedBy(undefined)
-    return running === undefined ? Effect.void : Fiber.interrupt(running)
-  })
 }

@@ -31,6 +31,8 @@ export interface SessionHead {
 
 const maxRecentRuns = 512
 
+const none: ReadonlySet<never> = new Set<never>()
+
 interface OpenSessionRun extends SessionRun {
   lastSeq: number
 }
@@ -54,8 +56,9 @@ export class SessionLog {
   private readonly marks = new ByteMarks()
   private readonly runs: Array<OpenSessionRun> = []
   private connectedBy: Outbox | undefined = undefined
-  private readonly owns = new Set<EndedJob>()
-  private readonly observes = new Set<EndedJob>()
+  /** Made when there is one, as the next: most sessions are idle. */
+  private owns: Set<EndedJob> | undefined = undefined
+  private observes: Set<EndedJob> | undefined = undefined
   private kind: PeerKind = undefined
   private gone = false
 
@@ -253,17 +256,17 @@ export class SessionLog {
 
   /** Jobs that this session owns and that have not ended. */
   get owned(): ReadonlySet<EndedJob> {
-    return this.owns
+    return this.owns ?? none
   }
 
   /** Jobs that this session observes and that have not ended. */
   get observed(): ReadonlySet<EndedJob> {
-    return this.observes
+    return this.observes ?? none
   }
 
   /** A job is among those that it owns or observes, or is not; for the job's own attachments. */
   mark(kind: "owned" | "observed", job: EndedJob, is: boolean): Undo {
-    const set = kind === "owned" ? this.owns : this.observes
+    const set = kind === "owned" ? (this.owns ??= new Set()) : (this.observes ??= new Set())
     const before = set.has(job)
     const put = (there: boolean): void => void (there ? set.add(job) : set.delete(job))
     put(is)

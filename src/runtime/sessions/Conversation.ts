@@ -7,6 +7,7 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as Envelope from "../../protocol/Envelope.js"
 import { type ArcpError, InternalError } from "../../protocol/Errors.js"
@@ -73,6 +74,11 @@ export class Conversation implements Attached {
     return { sessionId, principal, features }
   }
 
+  /** What the next frame to the client has in any case. */
+  place(): { readonly id: string; readonly sessionId: string } {
+    return { id: this.kit.ids.unsafeUlid(this.kit.now()), sessionId: this.session.sessionId }
+  }
+
   /** Of the next frame to the client. */
   head(jobId?: string, traceId?: string): Message.Head {
     return {
@@ -93,11 +99,6 @@ export class Conversation implements Attached {
     this.link.post(errorFrame(this.head(), error, request.id))
     const refusal = refusalFor(this.session, request, error)
     if (refusal !== undefined) this.link.post(refusal)
-  }
-
-  /** As {@link fail}, in its place among the replies. */
-  refused(error: ArcpError, request: Envelope.RawEnvelope): Effect.Effect<void> {
-    return Effect.sync(() => this.fail(error, request))
   }
 
   /** The client ends the connection; what is in the outbox still leaves. */
@@ -191,6 +192,22 @@ export class Asked {
         throw defect
       }
     }
+  }
+
+  /** Begins a request that may be done at once; what is left of it, to be run. */
+  begun(begin: () => Effect.Effect<void, ArcpError>): Effect.Effect<void> | undefined {
+    let request: Effect.Effect<void, ArcpError>
+    try {
+      request = begin()
+    } catch (defect) {
+      request = Effect.die(defect)
+    }
+    if (!Exit.isExit(request)) return this.answered(request)
+    if (Exit.isSuccess(request)) return undefined
+    const { cause } = request as Exit.Failure<void, ArcpError>
+    if (cause._tag !== "Fail") return this.answered(request)
+    this.failed(cause.error)
+    return undefined
   }
 
   /** Replies with a failure or a defect of the request. */

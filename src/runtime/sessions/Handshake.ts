@@ -81,6 +81,9 @@ export class Arrival {
   /** The handshake is over, with a session or without one. */
   settle(): void {
     this.tooSlow?.cancel()
+    this.tooSlow = undefined
+    // It holds the client's credential, and is answered no more.
+    this.greeted = undefined
   }
 
   /** The connection has ended. */

@@ -5,7 +5,8 @@
  * Responsibility: each row of the table says which feature a message needs, how it runs, how many bytes of reply it owes, and what
  * answers it. `Conversation` is what one connection's answers share: its session, what is in flight, and the lanes of large replies.
  *
- * Order: a message that only touches memory is answered in place, before the next frame is read. What reads the store or waits for an
+ * Order: a message that only touches memory is answered in place, before the next frame is read: in the step in which it is read, but for
+ * what a submit has to log or a scheduler of the program's has to wait for. What reads the store or waits for an
  * upstream runs beside the reading, at most `Limits.concurrentRequests` at a time, so that pings are answered however slow the store
  * is; at that bound the reading waits. Whatever is wrong with a message itself is answered in place and owes nothing.
  *
@@ -25,6 +26,7 @@ import * as Trace from "../../protocol/Trace.js"
 import { Artifacts } from "../artifacts/Artifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
 import { JobScheduler } from "../jobs/JobScheduler.js"
+import { Acceptance, acceptedFrame, submitNowOf } from "../jobs/SubmitNow.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { SubmitsWait } from "../kernel/Foreign.js"
 import { Limits } from "../kernel/Limits.js"
@@ -48,7 +50,7 @@ type Of<T extends Message.ClientMessageType> = Extract<Message.ClientMessage, { 
 /** A row of a message that touches memory alone: it is answered in place and owes nothing. */
 interface AtOnce<M> {
   readonly feature?: Feature
-  atOnce(conversation: Conversation, message: M): Effect.Effect<void>
+  atOnce(conversation: Conversation, message: M): void
 }
 
 /** A row of a message that is answered later. `S` is what the message is about, read from it before anything runs. */
@@ -94,22 +96,20 @@ const trace = ({ envelope }: Of<"job.submit">): Either.Either<Trace.TraceContext
   envelope.trace_id === undefined ? Either.right(undefined) : Trace.parse(envelope.trace_id, envelope.extensions)
 
 const another = (conversation: Conversation, { envelope }: Of<"session.hello" | "session.resume">) =>
-  conversation.refused(new InvalidRequest({ message: `type: the connection has a session already` }), envelope)
+  conversation.fail(new InvalidRequest({ message: `type: the connection has a session already` }), envelope)
 
-const pong = () => Effect.void
+const pong = (): void => {}
 
-const bye = (conversation: Conversation) =>
-  Effect.sync(() => {
-    // Nothing follows it (1.0 §6.4): what waits to be sent is found at a resume.
-    conversation.link.abandon()
-    conversation.close()
-  })
+const bye = (conversation: Conversation): void => {
+  // Nothing follows it (1.0 §6.4): what waits to be sent is found at a resume.
+  conversation.link.abandon()
+  conversation.close()
+}
 
-const close = (conversation: Conversation, { envelope }: Of<"session.close">) =>
-  Effect.sync(() => {
-    conversation.link.post(Message.runtime("session.closed", conversation.head(), { request_id: envelope.id }))
-    conversation.close()
-  })
+const close = (conversation: Conversation, { envelope }: Of<"session.close">): void => {
+  conversation.link.post(Message.runtime("session.closed", conversation.head(), { request_id: envelope.id }))
+  conversation.close()
+}
 
 /** The requests of one runtime's connections. */
 export type Requests = Effect.Effect.Success<typeof make>
@@ -117,6 +117,8 @@ export type Requests = Effect.Effect.Success<typeof make>
 /** Makes the table of one runtime's requests. */
 export const make = Effect.gen(function* () {
   const scheduler = yield* JobScheduler
+  const ownSubmit = submitNowOf(scheduler.submit)
+  const takeSubmit = ownSubmit ?? scheduler.submit
   const subscriptions = yield* Subscriptions
   const backPressure = yield* BackPressure
   const credentials = yield* Credentials
@@ -128,28 +130,24 @@ export const make = Effect.gen(function* () {
   const kit: Kit = { ids: yield* Ids, now, meter, concurrentRequests: limits.concurrentRequests }
   const pageBytes = limits.maxFrameBytes
 
-  const ping = (conversation: Conversation, { payload }: Of<"session.ping">) =>
-    Effect.sync(() =>
-      conversation.link.post(
-        Message.runtime("session.pong", conversation.head(), {
-          ping_nonce: payload.nonce,
-          received_at: formatTimestamp(now())
-        })
-      )
+  const ping = (conversation: Conversation, { payload }: Of<"session.ping">): void =>
+    conversation.link.post(
+      Message.runtime("session.pong", conversation.head(), {
+        ping_nonce: payload.nonce,
+        received_at: formatTimestamp(now())
+      })
     )
 
-  const ack = (conversation: Conversation, { envelope, payload }: Of<"session.ack">) => {
+  const ack = (conversation: Conversation, { envelope, payload }: Of<"session.ack">): void => {
     const { session } = conversation
     const seq = payload.last_processed_seq
     if (seq > session.seq) {
       const message = `payload.last_processed_seq: the session's last event is ${session.seq}`
-      return conversation.refused(new InvalidRequest({ message }), envelope)
+      return conversation.fail(new InvalidRequest({ message }), envelope)
     }
-    return Effect.sync(() => {
-      if (seq <= session.ackedSeq) return
-      session.acknowledge(seq)
-      backPressure.acknowledged(session)
-    })
+    if (seq <= session.ackedSeq) return
+    session.acknowledge(seq)
+    backPressure.acknowledged(session)
   }
 
   const listJobs = (conversation: Conversation, { envelope, payload }: Of<"session.list_jobs">, asked: Asked) =>
@@ -170,7 +168,7 @@ export const make = Effect.gen(function* () {
     asked: Asked,
     trace: Trace.TraceContext | undefined
   ) =>
-    scheduler.submit(
+    takeSubmit(
       // By name: this is on the path of every job.
       {
         sessionId: conversation.session.sessionId,
@@ -180,7 +178,10 @@ export const make = Effect.gen(function* () {
         trace,
         priority: Envelope.priorityOf(envelope)
       },
-      asked.answering(({ jobId, payload, priority, traceId }) => {
+      asked.answering((accepted) => {
+        const text = ownSubmit === undefined ? undefined : Acceptance.textOf(accepted)
+        if (text !== undefined) return asked.reply(acceptedFrame(conversation.place(), accepted, envelope.id, text))
+        const { jobId, payload, priority, traceId } = accepted
         const head = { ...conversation.head(jobId, traceId), priority: Envelope.priorityOf({ priority }) }
         asked.reply(Message.runtime("job.accepted", head, { request_id: envelope.id, ...payload }))
       })
@@ -272,24 +273,35 @@ export const make = Effect.gen(function* () {
     "artifact.release": { ...artifacts, runs: beside }
   }
 
-  /** Handles a message; `size`: of its frame, in UTF-16 code units. */
-  const handle = (conversation: Conversation, message: Message.ClientMessage, size: number): Effect.Effect<void> => {
+  /** Handles a message; `size`: of its frame, in UTF-16 code units. Returns what could not be done in this step, to be run. */
+  const handle = (
+    conversation: Conversation,
+    message: Message.ClientMessage,
+    size: number
+  ): Effect.Effect<void> | undefined => {
     const row: Row<Message.ClientMessage> = table[message.type]
     const { envelope } = message
     const { feature } = row
     if (feature !== undefined && !conversation.session.features.has(feature)) {
       const error = new InvalidRequest({ message: `type: the feature ${feature} was not negotiated` })
-      return conversation.refused(error, envelope)
+      conversation.fail(error, envelope)
+      return undefined
     }
-    if ("atOnce" in row) return row.atOnce(conversation, message)
+    if ("atOnce" in row) {
+      row.atOnce(conversation, message)
+      return undefined
+    }
     const subject = row.subject(message)
-    if (Either.isLeft(subject)) return conversation.refused(subject.left, envelope)
+    if (Either.isLeft(subject)) {
+      conversation.fail(subject.left, envelope)
+      return undefined
+    }
     const asked = new Asked(conversation, envelope, row.owes(size))
-    const request = asked.answered(row.answer(conversation, message, asked, subject.right))
-    return conversation.run(
-      row.runs(message),
-      row.lane === undefined ? request : conversation.inLane(row.lane, request)
-    )
+    const answer = (): Effect.Effect<void, ArcpError> => row.answer(conversation, message, asked, subject.right)
+    const runs = row.runs(message)
+    if (runs === "inPlace") return asked.begun(answer)
+    const request = asked.answered(answer())
+    return conversation.run(runs, row.lane === undefined ? request : conversation.inLane(row.lane, request))
   }
 
   /** The answering side of a connection that has been given a session. */

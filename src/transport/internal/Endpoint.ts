@@ -25,6 +25,7 @@ import {
   type Inbound
 } from "../Connection.js"
 import { Inbox } from "./Inbox.js"
+import { sendingNow } from "./sends.js"
 
 /** What moves the frames. All of it is called synchronously, `write` and `waiting` only while the connection is open. */
 export interface Driver {
@@ -212,15 +213,25 @@ export class Endpoint implements Connection {
     this.driver.limitFrames?.(undefined)
   })
 
-  readonly send = (frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> =>
-    Effect.suspend(() => {
-      if (this.state !== "open") return Effect.fail(new ConnectionClosed(this.info))
-      if (frames.length === 0) return Effect.void
-      if (this.senders.length === 0 && this.driver.waiting() < this.options.highWater) {
+  readonly send: Connection["send"] = sendingNow(
+    (frames) =>
+      Effect.suspend(() => {
+        if (this.state !== "open") return Effect.fail(new ConnectionClosed(this.info))
+        if (frames.length === 0) return Effect.void
+        if (!this.hasRoom) return this.waitToSend(frames)
         return this.driver.write(frames) ? Effect.void : this.failWhenEnded
-      }
-      return this.waitToSend(frames)
-    })
+      }),
+    this
+  )
+
+  /** As {@link send}, where the frames leave in this step; false: none has been sent. */
+  sendNow(frames: ReadonlyArray<Frame>): boolean {
+    return this.state === "open" && this.hasRoom && (frames.length === 0 || this.driver.write(frames))
+  }
+
+  private get hasRoom(): boolean {
+    return this.senders.length === 0 && this.driver.waiting() < this.options.highWater
+  }
 
   private waitToSend(frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> {
     return Effect.async((resume) => {

@@ -6,8 +6,10 @@ import type { JobLog } from "../../log/JobLog.js"
 import type { SessionLog } from "../../log/SessionLog.js"
 import { acceptedFor } from "../../credentials/View.js"
 import type { JobAccepted, SubmitRequest } from "../JobScheduler.js"
+import { Acceptance } from "../SubmitNow.js"
 import type { Services } from "./engine.js"
 import { JobId } from "../../../protocol/Ids.js"
+import type { Accepted } from "../../../protocol/Job.js"
 
 /** What is asked for, by which session of the log, and how it is answered. */
 export interface Submitting {
@@ -25,18 +27,19 @@ export interface Key {
   readonly done: () => void
 }
 
-/** Answers with a job's acceptance, as the session that asks may see it. */
+/** Answers with a job's acceptance, as the session that asks may see it; `text`: of the acceptance, where that is its JSON. */
 export const accept = (
   { reply, session }: Submitting,
   { credentials }: Pick<Services, "credentials">,
   record: JobLog["record"],
-  { priority, ...accepted }: KeptAccepted
-): void =>
-  reply(
-    Either.right({
-      jobId: JobId(record.jobId),
-      traceId: record.traceId,
-      payload: acceptedFor(credentials, session, record, accepted),
-      priority
-    })
-  )
+  kept: KeptAccepted,
+  text?: string
+): void => {
+  const { priority } = kept
+  const accepted = priority === undefined ? kept : withoutPriority(kept)
+  const payload = acceptedFor(credentials, session, record, accepted)
+  const answer: JobAccepted = { jobId: JobId(record.jobId), traceId: record.traceId, payload, priority }
+  reply(Either.right(payload === kept ? new Acceptance(answer, text) : answer))
+}
+
+const withoutPriority = ({ priority: _, ...accepted }: KeptAccepted): Accepted => accepted

@@ -1,0 +1,20 @@
+/** Connections that can send in the step in which they are asked. */
+
+type Send = (frames: never) => unknown
+
+/** Sends frames, all or none, where they leave in this step. */
+export interface Sender<S extends Send> {
+  readonly sendNow: (...frames: Parameters<S>) => boolean
+}
+
+// Keyed by the operation, so that whoever puts another in its place (a test's faults, a trace) is not passed by.
+const senders = new WeakMap<Send, Sender<never>>()
+
+/** Says who does at once what `send` does. Returns `send`. */
+export const sendingNow = <S extends Send>(send: S, sender: Sender<S>): S => {
+  senders.set(send, sender as Sender<never>)
+  return send
+}
+
+/** Who does at once what `send` does, where that is known. */
+export const senderOf = <S extends Send>(send: S): Sender<S> | undefined => senders.get(send) as Sender<S> | undefined
