@@ -20,6 +20,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import type { StoreError } from "../../store/Store.js"
 import { closeCodes, type Connection, type ConnectionClosed, type Frame } from "../../transport/Connection.js"
+import { sendFrames } from "../../transport/FrameParts.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import { smaller } from "../kernel/FrameSize.js"
 import { type Due, pauseIfOver, sendSoon } from "../kernel/Turn.js"
@@ -358,7 +359,7 @@ const readBack = (source: Source, link: Outbox, last: number, now: number): Step
       return Effect.succeed(true)
     }
     sending(source, link, read.cursor, now)
-    return Effect.as(link.connection.send(read.frames), true)
+    return Effect.as(sendFrames(link.connection, read.frames), true)
   })
 
 /** Sends what there is next, and answers whether there may be more. */
@@ -386,7 +387,10 @@ const next = (source: Source, link: Outbox): Step => {
   const events = source.ready(link.cursor, last, now)
   if (events !== undefined) {
     sending(source, link, events.cursor, now)
-    return Effect.as(connection.send(replies === undefined ? events.frames : [...replies, ...events.frames]), true)
+    return Effect.as(
+      sendFrames(connection, replies === undefined ? events.frames : [...replies, ...events.frames]),
+      true
+    )
   }
   return replies !== undefined ? Effect.as(connection.send(replies), true) : readBack(source, link, last, now)
 }

@@ -16,20 +16,14 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
-import {
-  closeCodes,
-  type CloseInfo,
-  type Connection,
-  ConnectionClosed,
-  type Frame,
-  type Inbound
-} from "../Connection.js"
+import { closeCodes, type CloseInfo, type Connection, ConnectionClosed, type Inbound } from "../Connection.js"
+import { plainFrame, type Sendable, takesParts } from "../FrameParts.js"
 import { Inbox } from "./Inbox.js"
 
 /** What moves the frames. All of it is called synchronously, `write` and `waiting` only while the connection is open. */
 export interface Driver {
   /** Hands a batch over to the peer or the operating system. False: it is about to end, and nothing was written. */
-  readonly write: (frames: ReadonlyArray<Frame>) => boolean
+  readonly write: (frames: ReadonlyArray<Sendable>) => boolean
   /** How much waits to leave, in the unit of `highWater`. Below it there is room. */
   readonly waiting: () => number
   /** Holds the peer back, and lets it go on. */
@@ -55,12 +49,15 @@ export interface EndpointOptions {
 }
 
 interface Sender {
-  readonly frames: ReadonlyArray<Frame>
+  readonly frames: ReadonlyArray<Sendable>
   readonly resume: (effect: Effect.Effect<void, ConnectionClosed>) => void
 }
 
 /** The text of a frame. */
-export const frameText = (frame: Frame): string => (typeof frame === "string" ? frame : JSON.stringify(frame))
+export const frameText = (frame: Sendable): string => {
+  const plain = plainFrame(frame)
+  return typeof plain === "string" ? plain : JSON.stringify(plain)
+}
 
 export class Endpoint implements Connection {
   readonly transport: Connection["transport"]
@@ -148,7 +145,7 @@ export class Endpoint implements Connection {
   }
 
   /** What has become of a waiting sender's frames. What cannot be written is its defect, not that of who made the room. */
-  private written(frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> {
+  private written(frames: ReadonlyArray<Sendable>): Effect.Effect<void, ConnectionClosed> {
     try {
       return this.driver.write(frames) ? Effect.void : this.failWhenEnded
     } catch (cause) {
@@ -212,7 +209,7 @@ export class Endpoint implements Connection {
     this.driver.limitFrames?.(undefined)
   })
 
-  readonly send = (frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> =>
+  readonly send = (frames: ReadonlyArray<Sendable>): Effect.Effect<void, ConnectionClosed> =>
     Effect.suspend(() => {
       if (this.state !== "open") return Effect.fail(new ConnectionClosed(this.info))
       if (frames.length === 0) return Effect.void
@@ -222,7 +219,9 @@ export class Endpoint implements Connection {
       return this.waitToSend(frames)
     })
 
-  private waitToSend(frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> {
+  readonly [takesParts] = this.send
+
+  private waitToSend(frames: ReadonlyArray<Sendable>): Effect.Effect<void, ConnectionClosed> {
     return Effect.async((resume) => {
       const sender: Sender = { frames, resume }
       if (this.state !== "open") return resume(Effect.fail(new ConnectionClosed(this.info)))
