@@ -2,6 +2,7 @@
 import { expect, it } from "@effect/vitest"
 import * as fc from "effect/FastCheck"
 import { utf8Length } from "../../src/client/internal/utf8.js"
+import { runs } from "../support/properties.js"
 
 const piece = fc.oneof(
   fc.string(),
@@ -24,7 +25,7 @@ it("§8.4 the bytes of a text are those of its UTF-8, where no pair is cut", () 
   expect(() =>
     fc.assert(
       fc.property(text, (t) => Buffer.from(t).toString() !== t || utf8Length(t) === Buffer.byteLength(t)),
-      { numRuns: 200 }
+      { numRuns: runs(200) }
     )
   ).not.toThrow()
 })
@@ -36,7 +37,7 @@ it("§8.4 the two halves of a pair that is cut count as much as the pair", () =>
         const [a, b] = [`${before}\ud83d`, `\ude00${behind}`]
         return utf8Length(a) + utf8Length(b) === utf8Length(a + b)
       }),
-      { numRuns: 200 }
+      { numRuns: runs(200) }
     )
   ).not.toThrow()
 })
