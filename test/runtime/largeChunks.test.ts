@@ -5,7 +5,8 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Stream } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
-import { decorate, MemoryStore, Store } from "../../src/store/index.js"
+import { runsOf } from "../../src/runtime/log/Replay.js"
+import { decorate, MemoryStore, type SegmentHead, Store } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { backends, pipes } from "./backends.js"
 import { allFeatures, eventsOf, type Frame, hello, type Peer, submit } from "./peer.js"
@@ -56,6 +57,22 @@ const sentOf = (peer: Peer, jobId: string) =>
 
 const chunksOf = (peer: Peer, jobId: string) =>
   eventsOf(peer, jobId).flatMap(({ payload }) => (payload.kind === "result_chunk" ? [payload.body] : []))
+
+it("segments that continue each other are one run: a large chunk is a segment of its own", () => {
+  const head = (cls: SegmentHead["class"], firstSeq: number, lastSeq = firstSeq): SegmentHead => ({
+    jobId: "j",
+    class: cls,
+    firstSeq,
+    lastSeq
+  })
+  const heads = [head("event", 1), head("chunk", 2), head("chunk", 3, 5), head("chunk", 7), head("result", 8)]
+  expect(runsOf(heads)).toEqual([
+    { class: "event", first: 1, last: 1 },
+    { class: "chunk", first: 2, last: 5 },
+    { class: "chunk", first: 7, last: 7 },
+    { class: "result", first: 8, last: 8 }
+  ])
+})
 
 describe.each(everywhere)("§8.4 large chunks over %s", (_, options) => {
   it.scopedLive("are the same live, as history, and to a session that is resumed", () =>
