@@ -276,7 +276,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   // §8: events and streamed results
   {
     rule: "§8.4 the runtime says which chunk is the last",
-    inside: "src/runtime/kernel/Payload.ts",
+    inside: "src/runtime/jobs/handler/chunkPayload.ts",
     find: '"more":${more}',
     replace: '"more":true',
     test: jobs,
@@ -284,7 +284,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§8.4 the runtime numbers chunks from 0",
-    inside: "src/runtime/kernel/Payload.ts",
+    inside: "src/runtime/jobs/handler/chunkPayload.ts",
     find: '"chunk_seq":${seq}',
     replace: '"chunk_seq":${seq + 1}',
     test: jobs,

@@ -34,10 +34,10 @@ import {
   notBase64,
   otherStream,
   releasedChunks,
-  utf8Length,
   wrongSize
 } from "./internal/jobStreams.js"
 import { textOf } from "./internal/text.js"
+import { utf8Length } from "./internal/utf8.js"
 
 /**
  * A provisioned credential (ARCP 1.1 §9.8); its value is never printed.

@@ -13,7 +13,8 @@ import { CredentialLedger } from "./CredentialLedger.js"
 import { apply, problem } from "./internal/memoryCommit.js"
 import { makeMemoryLedger } from "./internal/memoryLedger.js"
 import { emptyTables, firstIndex, type Job, keyOf, sizeOf, type Tables } from "./internal/memoryTables.js"
-import { type Batch, type JobQuery, type Recovered, type Segment, Store, StoreError, type StoredJob } from "./Store.js"
+import { type LoadedBatch, type LoadedSegment, readingBytes } from "./Payload.js"
+import { type JobQuery, type Recovered, Store, StoreError, type StoredJob } from "./Store.js"
 
 type StoreService = typeof Store.Service
 type Operations<Names extends keyof StoreService> = Pick<StoreService, Names>
@@ -28,7 +29,7 @@ const fits = (query: JobQuery, { record, state }: StoredJob): boolean =>
   (query.version === undefined || query.version === record.version) &&
   (query.createdAfter === undefined || record.createdAt > query.createdAfter)
 
-const overlapping = ({ jobs }: Tables, jobId: string, fromSeq: number, toSeq: number): ReadonlyArray<Segment> => {
+const overlapping = ({ jobs }: Tables, jobId: string, fromSeq: number, toSeq: number): ReadonlyArray<LoadedSegment> => {
   const segments = jobs.get(jobId)?.segments ?? []
   const first = firstIndex(segments, (segment) => segment.lastSeq >= fromSeq)
   const end = firstIndex(segments, (segment) => segment.firstSeq > toSeq)
@@ -90,9 +91,9 @@ const events = (
 ): Operations<"segments" | "segmentHeads" | "deliveries" | "deliveriesOfJob" | "deliveredTo"> => {
   const { deliveries, jobs } = tables
   return {
-    segments: (jobId, fromSeq, toSeq, maxBytes) =>
+    segments: readingBytes((jobId, fromSeq, toSeq, maxBytes) =>
       Effect.sync(() => {
-        const out: Array<Segment> = []
+        const out: Array<LoadedSegment> = []
         let bytes = 0
         for (const segment of overlapping(tables, jobId, fromSeq, toSeq)) {
           if (out.length > 0 && bytes >= maxBytes) break
@@ -100,7 +101,8 @@ const events = (
           bytes += sizeOf(segment)
         }
         return out
-      }),
+      })
+    ),
     segmentHeads: (jobId, fromSeq, toSeq) =>
       Effect.sync(() => overlapping(tables, jobId, fromSeq, toSeq).map(({ payloads: _, ...head }) => head)),
     deliveries: (sessionId, afterSeq, limit) =>
@@ -147,13 +149,13 @@ const sweeps = ({ ended, jobs, keys }: Tables): Operations<"expiredJobs" | "remo
 })
 
 const committing = (tables: Tables): StoreService["commit"] => {
-  const commitNow = (batch: Batch): StoreError | undefined => {
+  const commitNow = (batch: LoadedBatch): StoreError | undefined => {
     const message = problem(tables, batch)
     if (message !== undefined) return new StoreError({ operation: "commit", message })
     apply(tables, batch)
     return undefined
   }
-  const commit = (batch: Batch): Effect.Effect<void, StoreError> =>
+  const commit = (batch: LoadedBatch): Effect.Effect<void, StoreError> =>
     Effect.suspend(() => commitNow(batch) ?? Effect.void)
   return committingNow(commit, commitNow)
 }

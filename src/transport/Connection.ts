@@ -13,7 +13,6 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { type Resting, sourceOf } from "./internal/pulls.js"
-import { senderOf } from "./internal/sends.js"
 
 /**
  * One message: its JSON text, or the envelope itself on a transport that passes references.
@@ -169,10 +168,6 @@ export interface Restrictions {
   /** Why a peer from this address is refused now; undefined: it may connect. Called for each connection before it is accepted. */
   readonly refusal: (remoteAddress: string | undefined) => string | undefined
 }
-
-/** @internal Sends frames, all or none, where they leave in this step; false: none has been sent, and {@link Connection.send} is to be asked. */
-export const sendNow = ({ send }: Connection, frames: ReadonlyArray<Frame>): boolean =>
-  senderOf(send)?.sendNow(frames) ?? false
 
 /** @internal A reader of a connection that has no fiber at the moment. */
 export type { Resting }

@@ -12,7 +12,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
 import { check as checkOptions } from "../protocol/Options.js"
-import { closeCodes, type Connection, Connector, type Frame, Server, TransportError } from "./Connection.js"
+import { closeCodes, type Connection, Connector, Server, TransportError } from "./Connection.js"
+import { plainFrame } from "./FrameParts.js"
 import { Acceptor } from "./internal/Acceptor.js"
 import { Endpoint, frameText } from "./internal/Endpoint.js"
 
@@ -29,8 +30,6 @@ export interface MemoryOptions {
   readonly capacity?: number | undefined
 }
 
-const reference = (frame: Frame): Frame => frame
-
 const checked = (options: MemoryOptions): MemoryOptions => {
   checkOptions("MemoryTransport", options, { capacity: "size" })
   return options
@@ -39,7 +38,7 @@ const checked = (options: MemoryOptions): MemoryOptions => {
 /** Both ends of a new connection. Either end's close ends both. */
 const link = (options: MemoryOptions): readonly [client: Endpoint, server: Endpoint] => {
   const capacity = Math.max(1, options.capacity ?? 1024)
-  const carry = options.encoded === true ? frameText : reference
+  const carry = options.encoded === true ? frameText : plainFrame
   const end = (self: () => Endpoint, peer: () => Endpoint): Endpoint =>
     new Endpoint(
       {

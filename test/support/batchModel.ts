@@ -1,6 +1,7 @@
 /** A few sessions and jobs of the log without a runtime, and random calls of a batch on them. */
 import { Effect, FastCheck as fc, Stream } from "effect"
 import type { JobValues } from "../../src/store/Rows.js"
+import { textualBatch } from "../../src/store/Payload.js"
 import type { Batch as Stored, JobState, SegmentClass, SessionRecord } from "../../src/store/Store.js"
 import type { Connection } from "../../src/transport/Connection.js"
 import { Batch, Copies, JobLog, Outbox, SessionLog } from "./liveState.js"
@@ -221,7 +222,7 @@ export const makeModel = (warm: number) => {
   /** A commit that succeeded: what the store was given, and the sessions that have something new. */
   const commit = (these: ReadonlyArray<Call>) => {
     const batch = make(these)
-    const stored = batch.rows()
+    const stored = textualBatch(batch.rows())
     // The order of several sessions or jobs does not matter.
     const comparable = {
       ...stored,
@@ -322,7 +323,7 @@ export const makeModel = (warm: number) => {
     first.job(job.record)
     first.state(job)
   }
-  keep(first.rows())
+  keep(textualBatch(first.rows()))
   first.publish()
   commit([
     { name: "addOwner", job: 0, session: 0, n: 0 },

@@ -15,6 +15,7 @@ import { decodeBase64 } from "./base64.js"
 import type { ClientJob, Missed } from "./job.js"
 import { handed, pulled, type Reader } from "./reader.js"
 import type { Part, ResultChunks } from "./resultChunks.js"
+import { utf8Length } from "./utf8.js"
 
 /** What the streams of a job tell the client. */
 export interface ReaderHooks {
@@ -146,17 +147,6 @@ export const releasedChunks = (job: ClientJob): ResultStreamed | ResultTooLarge 
         message: `the streamed result of ${job.jobId} was read as a stream, and what was read is released: use what the stream gave`
       })
     : undefined
-}
-
-/** Bytes of a text in UTF-8; a surrogate pair that is cut counts as the runtime counts it, together. */
-export const utf8Length = (text: string): number => {
-  let length = text.length
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i)
-    if (unit < 0x80) continue
-    length += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2
-  }
-  return length
 }
 
 /** Hands out what has come, decoded; or what is wrong with it. */

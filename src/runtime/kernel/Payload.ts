@@ -26,18 +26,6 @@ export const prioritizedEnd = (payload: string): string => {
   return `${payload.slice(1, comma)},"payload":{${payload.slice(comma + 1)}}`
 }
 
-/** The body of a `result_chunk` (§8.4). Base64 needs no escapes, and is as long as the result. */
-export const chunkBody = (
-  resultId: string,
-  seq: number,
-  data: string,
-  encoding: "utf8" | "base64",
-  more: boolean
-): string =>
-  `{"result_id":"${resultId}","chunk_seq":${seq},"data":${
-    encoding === "base64" ? `"${data}"` : JSON.stringify(data)
-  },"encoding":"${encoding}","more":${more}}`
-
 /** The payload of a `job.result` whose result goes inline (§7.3); `result` is JSON text. */
 export const inlinePayload = (result: string, summary: string | undefined, completedAt: string): string =>
   `{"final_status":"success","result":${result},${

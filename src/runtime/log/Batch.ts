@@ -15,14 +15,13 @@
  * is written of that job is left out: the store would refuse it, and with it every batch that has it.
  */
 import type { RawEnvelope } from "../../protocol/Envelope.js"
+import type { LoadedBatch, LoadedSegment, Payload } from "../../store/Payload.js"
 import type {
-  Batch as StoreBatch,
   Delivery,
   JobRecord,
   JobState,
   KeyRecord,
   OwnerRecord,
-  Segment,
   SegmentClass,
   StepRecord,
   SubscriptionRecord
@@ -34,9 +33,9 @@ import type { SessionLog, SessionHead } from "./SessionLog.js"
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
-interface OpenSegment extends Writable<Segment> {
+interface OpenSegment extends Writable<LoadedSegment> {
   readonly job: JobLog
-  payloads: Array<string>
+  payloads: Array<Payload>
   /** How much of it has waited in the job's queue: it no longer does once the batch has committed. */
   queuedEvents: number
   queuedBytes: number
@@ -97,7 +96,7 @@ export class Batch {
    * Appends an event and gives it to every session that is attached and accepts its class. `queued` tells that it has waited
    * in the job's queue, which a change's own events have not. Answers its number.
    */
-  event(job: JobLog, cls: SegmentClass, payload: string, queued = false): number {
+  event(job: JobLog, cls: SegmentClass, payload: Payload, queued = false): number {
     if (!this.has(job)) return job.assigned
     const seq = job.assign(cls)
     const segment = this.append(job, cls, seq, payload)
@@ -113,9 +112,10 @@ export class Batch {
     return seq
   }
 
-  private append(job: JobLog, cls: SegmentClass, seq: number, payload: string): OpenSegment {
+  private append(job: JobLog, cls: SegmentClass, seq: number, payload: Payload): OpenSegment {
     const open = this.openSegments.get(job)
-    if (open !== undefined && open.class === cls) {
+    // Bytes are a segment of their own: they are not joined with other payloads.
+    if (open?.class === cls && typeof payload === "string" && typeof open.payloads[0] === "string") {
       open.lastSeq = seq
       open.payloads.push(payload)
       return open
@@ -356,7 +356,7 @@ export class Batch {
   }
 
   /** The batch as the store takes it. */
-  rows(): StoreBatch {
+  rows(): LoadedBatch {
     return {
       sessions: Array.from(this.sessionRecords, (session) => this.sessionRecord(session)),
       jobs: [...this.jobRecords],

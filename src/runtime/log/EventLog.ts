@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Runtime from "effect/Runtime"
 import { commitNowOf } from "../../store/CommitNow.js"
+import type { Payload } from "../../store/Payload.js"
 import { type SegmentClass, Store, type StoreError } from "../../store/Store.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { Limits } from "../kernel/Limits.js"
@@ -27,7 +28,7 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
      * Queues an event, synchronously. Answers whether the job's queue has room for more; where it has not, wait for
      * {@link room}.
      */
-    readonly emit: (job: JobLog, cls: SegmentClass, payload: string) => boolean
+    readonly emit: (job: JobLog, cls: SegmentClass, payload: Payload) => boolean
     /** Waits until the job's queue has room. */
     readonly room: (job: JobLog) => Effect.Effect<void>
     /** Queues a change, synchronously. */

@@ -10,8 +10,10 @@ import * as Option from "effect/Option"
 import type { RawEnvelope } from "../../protocol/Envelope.js"
 import { ResumeWindowExpired } from "../../protocol/Errors.js"
 import type { IdsService } from "../../protocol/Ids.js"
+import { loadedSegments, type Payload, payloadText } from "../../store/Payload.js"
 import * as Rows from "../../store/Rows.js"
 import type { Delivery, SegmentClass, Store, StoreError } from "../../store/Store.js"
+import { FrameParts, type Sendable } from "../../transport/FrameParts.js"
 import { errorFrame } from "../kernel/ErrorFrame.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { isPrioritized, prioritizedEnd } from "../kernel/Payload.js"
@@ -33,6 +35,14 @@ const eventText = (head: string, id: string, at: number, payload: string, priori
   prioritized && isPrioritized(payload)
     ? `${head}${id}","event_seq":${at},${prioritizedEnd(payload)}`
     : `${head}${id}","event_seq":${at},"payload":${payload}}`
+
+/** The frame of an event whose payload is bytes, which never has a priority. */
+const eventParts = (head: string, id: string, at: number, payload: Uint8Array): FrameParts =>
+  new FrameParts(`${head}${id}","event_seq":${at},"payload":`, payload)
+
+/** Whether an event is sent as the bytes that it is. */
+const isPlain = (payload: Payload, bytes: number): payload is Uint8Array =>
+  typeof payload !== "string" && payload.length <= bytes
 
 /** Everything of a frame before its id; the same for all events of a job in a session. */
 const headOf = (session: SessionLog, job: EndedJob, type: string): string =>
@@ -87,7 +97,7 @@ const ready = (
   upTo: number,
   now: number
 ): Frames | undefined => {
-  const frames: Array<string> = []
+  const frames: Array<Sendable> = []
   let chars = 0
   let at = cursor
   while (at < upTo && frames.length < maxEvents && chars < maxChars) {
@@ -103,7 +113,14 @@ const ready = (
     while (at < last && frames.length < maxEvents && chars < maxChars) {
       const stored = job.recent[jobSeq - job.recentFrom]
       if (stored === undefined) break
-      const text = seesOwn ? SessionView.ownText(job, jobSeq, stored) : stored
+      if (isPlain(stored, bounds.payload)) {
+        at++
+        frames.push(eventParts(head, ids.unsafeUlid(now), at, stored))
+        chars += stored.length
+        jobSeq++
+        continue
+      }
+      const text = seesOwn ? SessionView.ownText(job, jobSeq, payloadText(stored)) : payloadText(stored)
       if (jobSeq !== job.terminalSeq && FrameSize.fits(text, bounds.payload)) {
         at++
         frames.push(eventText(head, ids.unsafeUlid(now), at, text, prioritized))
@@ -148,7 +165,7 @@ const fromStore = (
 ): Effect.Effect<Frames | undefined, StoreError> =>
   Effect.gen(function* () {
     const deliveries = yield* store.deliveries(session.sessionId, cursor, 32)
-    const frames: Array<string> = []
+    const frames: Array<Sendable> = []
     let chars = 0
     let at = cursor
     for (const delivery of deliveries) {
@@ -164,13 +181,20 @@ const fromStore = (
       if (Option.isNone(stored)) return frames.length === 0 ? undefined : { frames, cursor: at }
       const job: EndedJob = { jobId: delivery.jobId, traceId: stored.value.record.traceId }
       const owned = ownedBy(session, delivery)
-      const segments = yield* store.segments(delivery.jobId, from, to, maxChars - chars)
+      const segments = yield* loadedSegments(store.segments)(delivery.jobId, from, to, maxChars - chars)
       let jobSeq = from
       for (const segment of segments) {
         if (segment.firstSeq > jobSeq) break
         const type = typeOf(segment.class)
         for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
-          const stored: FrameSize.EventFrame = { type, payload: segment.payloads[jobSeq - segment.firstSeq]! }
+          const loaded = segment.payloads[jobSeq - segment.firstSeq]!
+          if (type === "job.event" && isPlain(loaded, bounds.payload)) {
+            at++
+            frames.push(eventParts(headOf(session, job, type), ids.unsafeUlid(now), at, loaded))
+            chars += loaded.length
+            continue
+          }
+          const stored: FrameSize.EventFrame = { type, payload: payloadText(loaded) }
           const whole = SessionView.isWanting(session, type, stored.payload)
             ? yield* SessionView.whole(store, job.jobId, jobSeq, stored.payload, bounds.result)
             : stored

@@ -11,6 +11,7 @@
 import { JobId } from "../../protocol/Ids.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import type { JobValues } from "../../store/Rows.js"
+import type { Payload } from "../../store/Payload.js"
 import type { JobRecord, SegmentClass } from "../../store/Store.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import { type Attachment, Attachments } from "./Attachments.js"
@@ -50,6 +51,8 @@ export interface Recovered {
 
 const maxRecentEvents = 2048
 const maxRecentChars = 1_048_576
+/** Of payloads that are bytes: what a socket has not taken of a streamed result is sent from here, and not read back. */
+const maxRecentBytes = 4_194_304
 /** Texts for owners alone are few: the newest ones are kept for as long as the job is, also where their events are no longer. */
 const maxOwnerTexts = 64
 
@@ -68,9 +71,10 @@ export class JobLog {
   private given: number
   private gone = 0
   private runsOfClass: Array<{ readonly class: SegmentClass; readonly first: number; last: number }> = []
-  private payloads: Array<string> = []
+  private payloads: Array<Payload> = []
   private payloadsFrom: number
   private payloadChars = 0
+  private payloadBytes = 0
   private total = 0
   private trimmed = 0
   private readonly marks = new ByteMarks()
@@ -191,7 +195,7 @@ export class JobLog {
   }
 
   /** These events are durable, the last of them under this number; for the batch. */
-  publish(cls: SegmentClass, payloads: ReadonlyArray<string>, lastSeq: number): void {
+  publish(cls: SegmentClass, payloads: ReadonlyArray<Payload>, lastSeq: number): void {
     this.durable = lastSeq
     if (cls === "result" || cls === "error") {
       this.end = lastSeq
@@ -203,7 +207,7 @@ export class JobLog {
       // An array that begins empty has room for sixteen more with its first; a job that waits has had one.
       if (this.payloads.length === 0) this.payloads = [payload]
       else this.payloads.push(payload)
-      this.payloadChars += payload.length
+      this.count(payload, 1)
       this.total += payload.length
       if (this.marks.due(this.total)) this.marks.add(seq, this.total)
     }
@@ -221,7 +225,7 @@ export class JobLog {
   // Newest payloads.
 
   /** The newest payloads, those of the events `recentFrom..seq`. */
-  get recent(): ReadonlyArray<string> {
+  get recent(): ReadonlyArray<Payload> {
     return this.payloads
   }
 
@@ -253,12 +257,26 @@ export class JobLog {
     }
   }
 
+  private count(payload: Payload, sign: 1 | -1): void {
+    if (typeof payload === "string") this.payloadChars += sign * payload.length
+    else this.payloadBytes += sign * payload.length
+  }
+
+  /** Whether the newest payloads are more than this part of what is kept. */
+  private exceeds(events: number, part: number): boolean {
+    return (
+      events > maxRecentEvents * part ||
+      this.payloadChars > maxRecentChars * part ||
+      this.payloadBytes > maxRecentBytes * part
+    )
+  }
+
   private letGo(): void {
-    if (this.payloads.length <= maxRecentEvents && this.payloadChars <= maxRecentChars) return
+    if (!this.exceeds(this.payloads.length, 1)) return
     let drop = 0
     let left = this.payloads.length
-    while (left > maxRecentEvents / 2 || (this.payloadChars > maxRecentChars / 2 && left > 1)) {
-      this.payloadChars -= this.payloads[drop++]!.length
+    while (left > 1 && this.exceeds(left, 0.5)) {
+      this.count(this.payloads[drop++]!, -1)
       left--
     }
     this.payloads = this.payloads.slice(drop)

@@ -14,7 +14,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import type { StoreError } from "../../store/Store.js"
-import { closeCodes, type ConnectionClosed, type Frame, sendNow } from "../../transport/Connection.js"
+import { closeCodes, type ConnectionClosed } from "../../transport/Connection.js"
+import { type Sendable, sendFrames, sendNow } from "../../transport/FrameParts.js"
 import { isOver, pauseIfOver } from "../kernel/Turn.js"
 import type { Outbox } from "./Outbox.js"
 import type { Source } from "./Source.js"
@@ -27,8 +28,8 @@ const sending = (source: Source, link: Outbox, cursor: number, now: number): voi
   source.seen(now)
 }
 
-const send = ({ connection }: Outbox, frames: ReadonlyArray<Frame>): Step =>
-  sendNow(connection, frames) || Effect.as(connection.send(frames), true)
+const send = ({ connection }: Outbox, frames: ReadonlyArray<Sendable>): Step =>
+  sendNow(connection, frames) || Effect.as(sendFrames(connection, frames), true)
 
 /** Sends events that have to be read back. */
 const readBack = (
@@ -46,7 +47,7 @@ const readBack = (
       return Effect.succeed(true)
     }
     sending(source, link, read.cursor, now)
-    return Effect.as(link.connection.send(read.frames), true)
+    return Effect.as(sendFrames(link.connection, read.frames), true)
   })
 
 /** Sends what there is next, and answers whether there may be more. */
@@ -74,7 +75,7 @@ const next = (source: Source, link: Outbox): Step => {
   const events = source.ready(link.cursor, last, now)
   if (events !== undefined) {
     sending(source, link, events.cursor, now)
-    return send(link, replies === undefined ? events.frames : replies.concat(events.frames))
+    return send(link, replies === undefined ? events.frames : [...replies, ...events.frames])
   }
   return replies !== undefined ? send(link, replies) : readBack(source, link, last, now)
 }

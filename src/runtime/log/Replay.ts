@@ -4,9 +4,17 @@ import type { Batch } from "./Batch.js"
 import type { ClassRun, EndedJob } from "./Run.js"
 import type { SessionLog } from "./SessionLog.js"
 
-/** Stored segments as runs. */
-export const runsOf = (heads: ReadonlyArray<SegmentHead>): ReadonlyArray<ClassRun> =>
-  heads.map((head) => ({ class: head.class, first: head.firstSeq, last: head.lastSeq }))
+/** Stored segments as runs; those that continue each other are one, since each large chunk is a segment of its own. */
+export const runsOf = (heads: ReadonlyArray<SegmentHead>): ReadonlyArray<ClassRun> => {
+  const runs: Array<{ readonly class: SegmentHead["class"]; readonly first: number; last: number }> = []
+  for (const head of heads) {
+    const before = runs[runs.length - 1]
+    if (before !== undefined && before.class === head.class && before.last + 1 === head.firstSeq)
+      before.last = head.lastSeq
+    else runs.push({ class: head.class, first: head.firstSeq, last: head.lastSeq })
+  }
+  return runs
+}
 
 /** Gives a session the chunks of a job's result among the events `from..to`. */
 export const replayChunks = (

@@ -2,10 +2,11 @@
 import type * as Effect from "effect/Effect"
 import type { StoreError } from "../../store/Store.js"
 import type { Frame } from "../../transport/Connection.js"
+import type { Sendable } from "../../transport/FrameParts.js"
 
 /** Frames and the number of the last of them. */
 export interface Frames {
-  readonly frames: Array<string>
+  readonly frames: Array<Sendable>
   readonly cursor: number
 }
 

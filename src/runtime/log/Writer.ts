@@ -24,6 +24,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Text from "../../protocol/Text.js"
 import type { CommitNow } from "../../store/CommitNow.js"
+import { type Payload, textualBatch } from "../../store/Payload.js"
 import { type SegmentClass, type Store, StoreError } from "../../store/Store.js"
 import { atEnd } from "../kernel/AtEnd.js"
 import type { Deadlines } from "../kernel/Deadlines.js"
@@ -52,7 +53,7 @@ export interface Change {
 interface Emission {
   readonly job: JobLog
   readonly class: SegmentClass
-  readonly payload: string
+  readonly payload: Payload
 }
 
 type Op = Emission | Change
@@ -125,7 +126,7 @@ export class Writer {
   }
 
   /** Queues an event. */
-  emit(job: JobLog, cls: SegmentClass, payload: string): void {
+  emit(job: JobLog, cls: SegmentClass, payload: Payload): void {
     this.queue.push({ job, class: cls, payload })
     job.queue(payload.length)
     this.signal()
@@ -338,7 +339,9 @@ export class Writer {
     this.begin(built)
     const { batch } = built
     // A store that throws has failed like one that says so.
-    const committed = batch.isEmpty ? Effect.void : Effect.suspend(() => this.context.store.commit(batch.rows()))
+    const committed = batch.isEmpty
+      ? Effect.void
+      : Effect.suspend(() => this.context.store.commit(textualBatch(batch.rows())))
     return Effect.matchCauseEffect(committed, {
       onSuccess: () =>
         Effect.suspend(() => {

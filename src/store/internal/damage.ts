@@ -55,3 +55,9 @@ export const payloads = (
     ? Either.right(texts)
     : Either.left(damaged("arcp_segments", key, "data"))
 }
+
+/** A payload that is kept as bytes. Its head and its end are looked at, as of those that are texts. */
+export const payloadBytes = (key: string, data: Uint8Array): Either.Either<Uint8Array, StoreError> =>
+  data[0] === 0x7b && data[data.length - 1] === 0x7d
+    ? Either.right(data)
+    : Either.left(damaged("arcp_segments", key, "data"))

@@ -15,7 +15,8 @@ import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import { committingNow, type CommitNow } from "../CommitNow.js"
 import type { Sealer } from "../Sealer.js"
-import { type Batch, StoreError } from "../Store.js"
+import type { LoadedBatch } from "../Payload.js"
+import { StoreError } from "../Store.js"
 import type { Direct } from "./direct.js"
 import { JobSizes } from "./jobSizes.js"
 import { access, fail } from "./sql.js"
@@ -74,17 +75,17 @@ export const committingDirect = (
   sql: SqlClient,
   direct: Direct,
   sealer: Sealer
-): ((batch: Batch) => Effect.Effect<void, StoreError>) => {
+): ((batch: LoadedBatch) => Effect.Effect<void, StoreError>) => {
   const { withConnection } = access(sql)
   const commitNow = now(direct, sealer)
-  const inTurn = (batch: Batch): Effect.Effect<void, StoreError> =>
+  const inTurn = (batch: LoadedBatch): Effect.Effect<void, StoreError> =>
     withConnection("commit", () =>
       Effect.suspend(() => {
         const outcome = commitNow(batch)
         return outcome === undefined ? Effect.void : Effect.fail(outcome === "busy" ? stuck() : outcome)
       })
     )
-  const commit = (batch: Batch): Effect.Effect<void, StoreError> =>
+  const commit = (batch: LoadedBatch): Effect.Effect<void, StoreError> =>
     Effect.suspend(() => {
       const outcome = commitNow(batch)
       if (outcome === "busy") return inTurn(batch)

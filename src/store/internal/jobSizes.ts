@@ -8,7 +8,7 @@
  * and after a trim, nothing is known of the jobs that were concerned.
  */
 import { isTerminal } from "../../protocol/Session.js"
-import type { Batch } from "../Store.js"
+import { type LoadedBatch, rowSize } from "../Payload.js"
 
 /** Jobs that are known at a time, some 100 bytes each; the oldest is given up first. */
 const maxKnown = 16_384
@@ -23,16 +23,13 @@ export class JobSizes {
   }
 
   /** Counts what a batch is about to write. */
-  add(batch: Batch): void {
+  add(batch: LoadedBatch): void {
     const { limit, sizes } = this
     for (const { jobId } of batch.jobs) sizes.set(jobId, 0)
     for (const { jobId, payloads } of batch.segments) {
       const before = sizes.get(jobId)
       if (before === undefined) continue
-      // One more between two payloads of a row.
-      let size = Math.max(0, payloads.length - 1)
-      for (const payload of payloads) size += payload.length
-      sizes.set(jobId, before + size)
+      sizes.set(jobId, before + rowSize(payloads))
     }
     for (const oldest of sizes.keys()) {
       if (sizes.size <= limit) break
@@ -44,7 +41,7 @@ export class JobSizes {
   readonly of = (jobId: string): number | undefined => this.sizes.get(jobId)
 
   /** The batch was written: forgets the jobs that have ended, and those of which rows were deleted. */
-  committed(batch: Batch): void {
+  committed(batch: LoadedBatch): void {
     const { sizes } = this
     for (const { jobId, status } of batch.jobStates) if (isTerminal(status)) sizes.delete(jobId)
     for (const { jobId } of batch.trims) sizes.delete(jobId)
@@ -52,7 +49,7 @@ export class JobSizes {
   }
 
   /** Nothing of the batch was written: forgets what it concerned. */
-  failed(batch: Batch): void {
+  failed(batch: LoadedBatch): void {
     const { sizes } = this
     for (const { jobId } of batch.jobs) sizes.delete(jobId)
     for (const { jobId } of batch.segments) sizes.delete(jobId)

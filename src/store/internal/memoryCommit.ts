@@ -5,11 +5,12 @@
  * the batch are applied in their order, as a database would.
  */
 import { isTerminal } from "../../protocol/Session.js"
-import type { Batch, Delivery, JobRecord, JobState, OwnerRecord, Segment, StepRecord } from "../Store.js"
+import type { LoadedBatch, LoadedSegment } from "../Payload.js"
+import type { Delivery, JobRecord, JobState, OwnerRecord, StepRecord } from "../Store.js"
 import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
 
 /** The invariant that a batch would break; undefined if it breaks none. Nothing is changed. */
-export const problem = ({ jobs }: Tables, batch: Batch): string | undefined => {
+export const problem = ({ jobs }: Tables, batch: LoadedBatch): string | undefined => {
   // Most batches are small: sets and maps are made only where a batch needs them.
   let fresh: Set<string> | undefined
   for (const { jobId } of batch.jobs) {
@@ -159,7 +160,7 @@ const setState = ({ ended, jobs }: Tables, state: JobState): void => {
   if (!wasEnded && isTerminal(state.status)) ended.add(state.jobId, job.bytes)
 }
 
-const addSegment = ({ ended, jobs }: Tables, segment: Segment): void => {
+const addSegment = ({ ended, jobs }: Tables, segment: LoadedSegment): void => {
   const job = jobs.get(segment.jobId)!
   const size = sizeOf(segment)
   job.segments.push(segment)
@@ -216,7 +217,7 @@ const trim = (tables: Tables, jobId: string, upTo: number): void => {
 }
 
 /** Applies a batch that has no {@link problem}. */
-export const apply = (tables: Tables, batch: Batch): void => {
+export const apply = (tables: Tables, batch: LoadedBatch): void => {
   const { keys, sessions, subscriptions } = tables
   for (const session of batch.sessions) sessions.set(session.sessionId, session)
   for (const record of batch.jobs) addJob(tables, record)

@@ -4,13 +4,14 @@
  * Order: `order` has the ids of all jobs, ascending; `ended` those of the ended ones; a job's segments and a session's
  * deliveries ascend by their numbers. So reads are binary searches, and retention begins at the front.
  */
-import type { Delivery, JobRecord, JobState, KeyRecord, Segment, SessionRecord, StepRecord } from "../Store.js"
+import type { LoadedSegment } from "../Payload.js"
+import type { Delivery, JobRecord, JobState, KeyRecord, SessionRecord, StepRecord } from "../Store.js"
 
 /** A job with all that belongs to it. */
 export interface Job {
   readonly record: JobRecord
   state: JobState | undefined
-  segments: Array<Segment>
+  segments: Array<LoadedSegment>
   /** The size of each segment, counted once: to trim a large job must not go through its events. */
   sizes: Array<number>
   bytes: number
@@ -109,8 +110,8 @@ export const firstIndex = <A>(items: ReadonlyArray<A>, test: (item: A) => boolea
   return low
 }
 
-/** The characters of its payloads. */
-export const sizeOf = (segment: Segment): number => {
+/** The characters of its payloads, or their bytes. */
+export const sizeOf = (segment: LoadedSegment): number => {
   let size = 0
   for (const payload of segment.payloads) size += payload.length
   return size

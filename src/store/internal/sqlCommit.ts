@@ -10,7 +10,8 @@
 import type * as Effect from "effect/Effect"
 import { isTerminal } from "../../protocol/Session.js"
 import type { Sealer } from "../Sealer.js"
-import type { Batch, JobState, StoreError } from "../Store.js"
+import type { LoadedBatch } from "../Payload.js"
+import type { JobState, StoreError } from "../Store.js"
 import { type Access, type Param, single, transaction, write, type Writer } from "./sql.js"
 import { writing } from "./sqlRows.js"
 
@@ -67,7 +68,7 @@ const states = (list: ReadonlyArray<JobState>, row: Rows, bytesOf: BytesOf): Rea
 }
 
 /** The rows that a batch inserts or replaces. */
-const written = (batch: Batch, row: Rows, bytesOf: BytesOf): ReadonlyArray<Change> => [
+const written = (batch: LoadedBatch, row: Rows, bytesOf: BytesOf): ReadonlyArray<Change> => [
   { write: write.sessions, rows: batch.sessions.map(row.session) },
   { write: write.jobs, rows: batch.jobs.map(row.job) },
   ...states(batch.jobStates, row, bytesOf),
@@ -86,7 +87,7 @@ const written = (batch: Batch, row: Rows, bytesOf: BytesOf): ReadonlyArray<Chang
 ]
 
 /** The rows that a batch deletes. */
-const removed = (batch: Batch): ReadonlyArray<Change> => [
+const removed = (batch: LoadedBatch): ReadonlyArray<Change> => [
   ...batch.trims.flatMap(({ jobId, upTo }) => [
     { write: keepNumbers, rows: [[jobId]] },
     { write: trimSegments, rows: [[jobId, upTo]] },
@@ -99,7 +100,7 @@ const removed = (batch: Batch): ReadonlyArray<Change> => [
 ]
 
 /** The changes of a batch, in their order. */
-export const changesOf = (batch: Batch, row: Rows, bytesOf: BytesOf): ReadonlyArray<Change> => [
+export const changesOf = (batch: LoadedBatch, row: Rows, bytesOf: BytesOf): ReadonlyArray<Change> => [
   ...written(batch, row, bytesOf),
   ...removed(batch)
 ]
@@ -110,7 +111,7 @@ const counted: BytesOf = () => undefined
 export const committing = (
   { withConnection }: Access,
   sealer: Sealer
-): ((batch: Batch) => Effect.Effect<void, StoreError>) => {
+): ((batch: LoadedBatch) => Effect.Effect<void, StoreError>) => {
   const row = writing(sealer)
   return (batch) =>
     withConnection("commit", (connection) =>

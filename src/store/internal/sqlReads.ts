@@ -12,7 +12,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Rows from "../Rows.js"
 import type { Sealer } from "../Sealer.js"
-import type { JobQuery, Recovered, Segment, StoredJob, StoreError } from "../Store.js"
+import { type LoadedSegment, readingBytes } from "../Payload.js"
+import type { JobQuery, Recovered, StoredJob, StoreError } from "../Store.js"
 import type { Access, Param, Row } from "./sql.js"
 import { keyName, plain, reading, stepName } from "./sqlRows.js"
 
@@ -111,35 +112,32 @@ const records = (access: Access, read: Reading, sealer: Sealer) => {
 
 /** The segments of a job. */
 const events = ({ query }: Access, read: Reading) => ({
-  segments: (
-    jobId: string,
-    fromSeq: number,
-    toSeq: number,
-    maxBytes: number
-  ): Effect.Effect<ReadonlyArray<Segment>, StoreError> =>
-    Effect.gen(function* () {
-      const heads = yield* query(
-        "read events",
-        `SELECT last_seq, first_seq, class, bytes FROM arcp_segments
+  segments: readingBytes(
+    (jobId, fromSeq, toSeq, maxBytes): Effect.Effect<ReadonlyArray<LoadedSegment>, StoreError> =>
+      Effect.gen(function* () {
+        const heads = yield* query(
+          "read events",
+          `SELECT last_seq, first_seq, class, bytes FROM arcp_segments
          WHERE job_id = ? AND ${there("arcp_segments.job_id")} AND last_seq >= ? AND first_seq <= ? ORDER BY last_seq LIMIT 64`,
-        [jobId, fromSeq, toSeq]
-      )
-      let bytes = 0
-      let upTo = 0
-      for (const head of heads) {
-        if (upTo > 0 && bytes >= maxBytes) break
-        bytes += Number(head.bytes)
-        upTo = Number(head.last_seq)
-      }
-      if (upTo === 0) return []
-      const rows = yield* query(
-        "read events",
-        `SELECT first_seq, last_seq, class, data FROM arcp_segments
+          [jobId, fromSeq, toSeq]
+        )
+        let bytes = 0
+        let upTo = 0
+        for (const head of heads) {
+          if (upTo > 0 && bytes >= maxBytes) break
+          bytes += Number(head.bytes)
+          upTo = Number(head.last_seq)
+        }
+        if (upTo === 0) return []
+        const rows = yield* query(
+          "read events",
+          `SELECT first_seq, last_seq, class, data FROM arcp_segments
          WHERE job_id = ? AND last_seq >= ? AND last_seq <= ? ORDER BY last_seq`,
-        [jobId, fromSeq, upTo]
-      )
-      return yield* Effect.forEach(rows, (row) => read.segment(jobId, row))
-    }),
+          [jobId, fromSeq, upTo]
+        )
+        return yield* Effect.forEach(rows, (row) => read.segment(jobId, row))
+      })
+  ),
   segmentHeads: (jobId: string, fromSeq: number, toSeq: number) =>
     Effect.flatMap(
       query(

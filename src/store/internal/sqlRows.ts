@@ -11,20 +11,20 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { JsonObject } from "../../protocol/Fields.js"
 import * as Rows from "../Rows.js"
+import { type LoadedSegment, payloadText, rowSize } from "../Payload.js"
 import type { Sealer } from "../Sealer.js"
 import type {
   Delivery,
   JobRecord,
   JobState,
   KeyRecord,
-  Segment,
   SegmentHead,
   SessionRecord,
   StepRecord,
   StoredJob,
   StoreError
 } from "../Store.js"
-import { decoder, payloads } from "./damage.js"
+import { decoder, payloadBytes, payloads } from "./damage.js"
 import { fail, type Param, type Row } from "./sql.js"
 
 type Reading<A> = Either.Either<A, StoreError>
@@ -58,6 +58,13 @@ export const opening = (sealer: Sealer) => {
   const openMaybe = (sealed: unknown, about: string): Reading<string | undefined> =>
     sealed === null || sealed === undefined ? Either.right(undefined) : open(sealed, about)
   return { open, openMaybe }
+}
+
+/** The payloads of a segment as the column has them: one that comes as bytes, and is not sealed, as it is. */
+const segmentData = (sealer: Sealer, { firstSeq, jobId, payloads }: LoadedSegment): Param => {
+  const [only] = payloads
+  if (payloads.length === 1 && only instanceof Uint8Array && !sealer.encrypts) return only
+  return sealer.seal(payloads.map(payloadText).join("\n"), `segment ${jobId} ${firstSeq}`)
 }
 
 /** The columns of records that are written. */
@@ -95,17 +102,14 @@ export const writing = (sealer: Sealer) => ({
     s.cancelled === undefined ? null : sealer.seal(s.cancelled, `cancel ${s.jobId}`),
     bytes
   ],
-  segment: (s: Segment): ReadonlyArray<Param> => {
-    const joined = s.payloads.join("\n")
-    return [
-      s.jobId,
-      s.lastSeq,
-      s.firstSeq,
-      s.class,
-      joined.length,
-      sealer.seal(joined, `segment ${s.jobId} ${s.firstSeq}`)
-    ]
-  },
+  segment: (s: LoadedSegment): ReadonlyArray<Param> => [
+    s.jobId,
+    s.lastSeq,
+    s.firstSeq,
+    s.class,
+    rowSize(s.payloads),
+    segmentData(sealer, s)
+  ],
   delivery: (d: Delivery): ReadonlyArray<Param> => [d.sessionId, d.lastSeq, d.firstSeq, d.jobId, d.firstJobSeq],
   key: (k: KeyRecord): ReadonlyArray<Param> => [
     k.principalId,
@@ -202,10 +206,13 @@ export const reading = (sealer: Sealer) => {
   const segmentHead = (jobId: string, row: Row): Reading<SegmentHead> =>
     Rows.segmentHead({ jobId, firstSeq: plain(row.first_seq), lastSeq: plain(row.last_seq), class: row.class })
 
-  const segment = (jobId: string, row: Row): Reading<Segment> =>
+  const segment = (jobId: string, row: Row): Reading<LoadedSegment> =>
     Either.gen(function* () {
       const head = yield* segmentHead(jobId, row)
       const { firstSeq, lastSeq } = head
+      if (row.data instanceof Uint8Array && !sealer.encrypts && firstSeq === lastSeq) {
+        return { ...head, payloads: [yield* payloadBytes(`${jobId} ${firstSeq}`, row.data)] }
+      }
       const joined = yield* open(row.data, `segment ${jobId} ${firstSeq}`)
       return { ...head, payloads: yield* payloads(`${jobId} ${firstSeq}`, joined, lastSeq - firstSeq + 1) }
     })

@@ -16,21 +16,15 @@
  */
 import * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
-import {
-  closeCodes,
-  type CloseInfo,
-  type Connection,
-  ConnectionClosed,
-  type Frame,
-  type Inbound
-} from "../Connection.js"
+import { closeCodes, type CloseInfo, type Connection, ConnectionClosed, type Inbound } from "../Connection.js"
+import { plainFrame, type Sendable } from "../FrameParts.js"
 import { Inbox } from "./Inbox.js"
 import { sendingNow } from "./sends.js"
 
 /** What moves the frames. All of it is called synchronously, `write` and `waiting` only while the connection is open. */
 export interface Driver {
   /** Hands a batch over to the peer or the operating system. False: it is about to end, and nothing was written. */
-  readonly write: (frames: ReadonlyArray<Frame>) => boolean
+  readonly write: (frames: ReadonlyArray<Sendable>) => boolean
   /** How much waits to leave, in the unit of `highWater`. Below it there is room. */
   readonly waiting: () => number
   /** Holds the peer back, and lets it go on. */
@@ -56,12 +50,15 @@ export interface EndpointOptions {
 }
 
 interface Sender {
-  readonly frames: ReadonlyArray<Frame>
+  readonly frames: ReadonlyArray<Sendable>
   readonly resume: (effect: Effect.Effect<void, ConnectionClosed>) => void
 }
 
 /** The text of a frame. */
-export const frameText = (frame: Frame): string => (typeof frame === "string" ? frame : JSON.stringify(frame))
+export const frameText = (frame: Sendable): string => {
+  const plain = plainFrame(frame)
+  return typeof plain === "string" ? plain : JSON.stringify(plain)
+}
 
 export class Endpoint implements Connection {
   readonly transport: Connection["transport"]
@@ -149,7 +146,7 @@ export class Endpoint implements Connection {
   }
 
   /** What has become of a waiting sender's frames. What cannot be written is its defect, not that of who made the room. */
-  private written(frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> {
+  private written(frames: ReadonlyArray<Sendable>): Effect.Effect<void, ConnectionClosed> {
     try {
       return this.driver.write(frames) ? Effect.void : this.failWhenEnded
     } catch (cause) {
@@ -213,8 +210,8 @@ export class Endpoint implements Connection {
     this.driver.limitFrames?.(undefined)
   })
 
-  readonly send: Connection["send"] = sendingNow(
-    (frames) =>
+  readonly send = sendingNow(
+    (frames: ReadonlyArray<Sendable>): Effect.Effect<void, ConnectionClosed> =>
       Effect.suspend(() => {
         if (this.state !== "open") return Effect.fail(new ConnectionClosed(this.info))
         if (frames.length === 0) return Effect.void
@@ -225,7 +222,7 @@ export class Endpoint implements Connection {
   )
 
   /** As {@link send}, where the frames leave in this step; false: none has been sent. */
-  sendNow(frames: ReadonlyArray<Frame>): boolean {
+  sendNow(frames: ReadonlyArray<Sendable>): boolean {
     return this.state === "open" && this.hasRoom && (frames.length === 0 || this.driver.write(frames))
   }
 
@@ -233,7 +230,7 @@ export class Endpoint implements Connection {
     return this.senders.length === 0 && this.driver.waiting() < this.options.highWater
   }
 
-  private waitToSend(frames: ReadonlyArray<Frame>): Effect.Effect<void, ConnectionClosed> {
+  private waitToSend(frames: ReadonlyArray<Sendable>): Effect.Effect<void, ConnectionClosed> {
     return Effect.async((resume) => {
       const sender: Sender = { frames, resume }
       if (this.state !== "open") return resume(Effect.fail(new ConnectionClosed(this.info)))

@@ -6,7 +6,8 @@
  */
 import type { Readable, Writable } from "node:stream"
 import type { LineOptions } from "../LineOptions.js"
-import { BadFrame, closeCodes, type Frame } from "../Connection.js"
+import { BadFrame, closeCodes } from "../Connection.js"
+import type { Sendable } from "../FrameParts.js"
 import { Alarm } from "./Alarm.js"
 import { bytes } from "./bounds.js"
 import { Endpoint, frameText } from "./Endpoint.js"
@@ -63,7 +64,7 @@ export const make = (input: Readable, output: Writable, options: LineOptions, ho
 
   const endpoint: Endpoint = new Endpoint(
     {
-      write: (frames: ReadonlyArray<Frame>) => {
+      write: (frames: ReadonlyArray<Sendable>) => {
         if (outputBroken || !output.writable) return false
         output.write(joinLines(frames.map(frameText)), "utf8", flushed)
         return true

@@ -12,6 +12,24 @@ const poolSize = 8192
 const pool = Buffer.allocUnsafeSlow(poolSize)
 let poolUsed = poolSize
 
+/** Writes the header of a text frame without a mask; returns where it ends, at most 10 bytes later. */
+export const writeHeader = (target: Buffer, at: number, size: number): number => {
+  target[at] = 0x81
+  if (size < 126) {
+    target[at + 1] = size
+    return at + 2
+  }
+  if (size < 65_536) {
+    target[at + 1] = 126
+    target.writeUInt16BE(size, at + 2)
+    return at + 4
+  }
+  target[at + 1] = 127
+  target.writeUInt16BE(0, at + 2)
+  target.writeUIntBE(size, at + 4, 6)
+  return at + 10
+}
+
 /** Frames in one buffer, masked as a client must or plain as a server must. */
 export const encode = (texts: ReadonlyArray<string>, mask: boolean): Buffer => {
   const count = texts.length
@@ -27,21 +45,8 @@ export const encode = (texts: ReadonlyArray<string>, mask: boolean): Buffer => {
   let at = 0
   for (let i = 0; i < count; i++) {
     const size = sizes[i]!
-    target[at] = 0x81
     const lengthAt = at + 1
-    if (size < 126) {
-      target[lengthAt] = size
-      at += 2
-    } else if (size < 65_536) {
-      target[lengthAt] = 126
-      target.writeUInt16BE(size, at + 2)
-      at += 4
-    } else {
-      target[lengthAt] = 127
-      target.writeUInt16BE(0, at + 2)
-      target.writeUIntBE(size, at + 4, 6)
-      at += 10
-    }
+    at = writeHeader(target, at, size)
     if (mask) {
       target[lengthAt]! |= 0x80
       at = writeMasked(target, at, texts[i]!, size)

@@ -9,10 +9,11 @@
  */
 import type { Socket } from "node:net"
 import type { WebSocket } from "ws"
-import { BadFrame, closeCodes, type Frame } from "../Connection.js"
+import { BadFrame, closeCodes } from "../Connection.js"
+import type { Sendable } from "../FrameParts.js"
 import { receivedCode, sendableCode, sendableReason } from "./closeFrame.js"
 import { Endpoint, frameText } from "./Endpoint.js"
-import { encode } from "./textFrames.js"
+import { pieces } from "./framePieces.js"
 import { WsLimit } from "./wsLimit.js"
 
 /** What a waiting frame counts besides its bytes, so that empty frames are not free. */
@@ -61,12 +62,17 @@ export const make = (ws: WebSocket, options: WsEndpointOptions): WsEndpoint => {
   const refuseTooLarge = (): void => void endpoint.startClose(closeCodes.tooBig, tooLarge(limit))
   const limit = new WsLimit(ws, options.maxFrameBytes, refuseTooLarge)
 
-  const write = (frames: ReadonlyArray<Frame>): boolean => {
+  const write = (frames: ReadonlyArray<Sendable>): boolean => {
     if (ws.readyState !== ws.OPEN || socket === undefined) return false
-    const texts = frames.map(frameText)
     if (ws.extensions === "") {
-      socket.write(encode(texts, options.mask), flushed)
+      const written = pieces(frames, options.mask)
+      const last = written.length - 1
+      if (last > 0) socket.cork()
+      for (let i = 0; i < last; i++) socket.write(written[i]!)
+      socket.write(written[last]!, flushed)
+      if (last > 0) socket.uncork()
     } else {
+      const texts = frames.map(frameText)
       socket.cork()
       const last = texts.length - 1
       for (let i = 0; i < last; i++) ws.send(texts[i]!)

@@ -19,6 +19,7 @@ import { pauseIfOver } from "../../kernel/Turn.js"
 import type { JobLog } from "../../log/JobLog.js"
 import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
+import { chunkPayload, type ResultChunk } from "./chunkPayload.js"
 import { currentPriority } from "./priorities.js"
 
 /** Emits the events of one job. */
@@ -67,10 +68,10 @@ export class JobEvents {
     })
   }
 
-  /** Emits an event whose kind and body are JSON text already. */
-  pushText(cls: SegmentClass, kind: string, body: string): Effect.Effect<void> {
+  /** Emits a chunk of a streamed result. */
+  pushChunk(chunk: ResultChunk): Effect.Effect<void> {
     const { live } = this
-    return live.ending ? Effect.interrupt : this.paced(this.emit(live, cls, eventPayload(kind, this.now(), body)))
+    return live.ending ? Effect.interrupt : this.paced(this.emit(live, "chunk", chunkPayload(this.now(), chunk)))
   }
 
   /** Queues an event now, without waiting for room; undefined where the job emits no more. */

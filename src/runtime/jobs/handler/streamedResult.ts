@@ -12,7 +12,6 @@ import { Streamed, type StreamResultOptions } from "../../../agent/Job.js"
 import { type InternalError, InvalidRequest, oneLine, permanentError } from "../../../protocol/Errors.js"
 import * as Text from "../../../protocol/Text.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
-import { chunkBody } from "../../kernel/Payload.js"
 import { Chunker, type Encoding } from "./chunks.js"
 import type { JobEvents } from "./jobEvents.js"
 
@@ -92,7 +91,7 @@ class StreamedResult {
       }
       return this.inline
         ? Effect.void
-        : this.events.pushText("chunk", '"result_chunk"', chunkBody(this.resultId, this.seq++, data, encoding, more))
+        : this.events.pushChunk({ resultId: this.resultId, seq: this.seq++, data, encoding, more })
     })
   }
 

@@ -16,6 +16,7 @@ import type { Store, StoreError } from "../../../store/Store.js"
 import { type EventFrame, fits } from "../../kernel/FrameSize.js"
 import { inlinePayload } from "../../kernel/Payload.js"
 import { pause } from "../../kernel/Turn.js"
+import { runsOf } from "../Replay.js"
 
 /** Whether the payload of a `job.result` names a streamed result. `resultOf` writes these fields in this order. */
 export const isStreamed = (payload: string): boolean => payload.startsWith('{"final_status":"success","result_id":')
@@ -49,11 +50,11 @@ export const inlined = (
     if (size > room) return tooLarge()
     const pieces: Array<string> = []
     let encoding: "utf8" | "base64" = "utf8"
-    for (const head of yield* store.segmentHeads(jobId, 1, seq - 1)) {
-      if (head.class !== "chunk") continue
-      let next = head.firstSeq
-      while (next <= head.lastSeq) {
-        const segments = yield* store.segments(jobId, next, head.lastSeq, pageBytes)
+    for (const run of runsOf(yield* store.segmentHeads(jobId, 1, seq - 1))) {
+      if (run.class !== "chunk") continue
+      let next = run.first
+      while (next <= run.last) {
+        const segments = yield* store.segments(jobId, next, run.last, pageBytes)
         if (segments.length === 0) break
         yield* pause
         for (const { lastSeq, payloads } of segments) {
