@@ -34,6 +34,8 @@ export const partsEnd = "}"
 /** What is sent. */
 export type Sendable = Frame | FrameParts
 
+type SendParts = (frames: ReadonlyArray<Sendable>) => Effect.Effect<void, ConnectionClosed>
+
 /** A frame as every connection takes it. */
 export const plainFrame = (frame: Sendable): Frame => (frame instanceof FrameParts ? frame.text : frame)
 
@@ -46,6 +48,4 @@ export const sendFrames = (
 
 /** Sends frames, all or none, where they leave in this step; false: none has been sent, and {@link sendFrames} is to be asked. */
 export const sendNow = ({ send }: Connection, frames: ReadonlyArray<Sendable>): boolean =>
-  senderOf(send)?.sendNow(frames) ?? false
-
-type SendParts = (frames: ReadonlyArray<Sendable>) => Effect.Effect<void, ConnectionClosed>
+  senderOf<SendParts>(send)?.sendNow(frames) ?? false

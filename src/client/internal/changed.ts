@@ -4,11 +4,18 @@
  * Consumers are notified once for many frames. A result that has begun to stream in stays undecided for a moment: its reader may be
  * about to open, and would own the chunks.
  */
+import type { Behind } from "./behind.js"
 import type { ClientJob } from "./job.js"
 
 export class Changed {
-  private readonly touched = new Set<ClientJob>()
+  private touched = new Set<ClientJob>()
+  private spare = new Set<ClientJob>()
   private undecided: Array<ClientJob> = []
+  private readonly behind: Behind
+
+  constructor(behind: Behind) {
+    this.behind = behind
+  }
 
   add(job: ClientJob): void {
     this.touched.add(job)
@@ -16,13 +23,16 @@ export class Changed {
 
   /** Notifies the consumers of every job that has changed. Returns whether there was one. */
   notify(): boolean {
-    if (this.touched.size === 0) return false
-    const jobs = [...this.touched]
-    this.touched.clear()
+    const jobs = this.touched
+    if (jobs.size === 0) return false
+    this.touched = this.spare
+    this.spare = jobs
     for (const job of jobs) {
+      this.behind.look(job)
       job.notify()
       if (job.chunks.undecided) this.undecided.push(job)
     }
+    jobs.clear()
     return true
   }
 

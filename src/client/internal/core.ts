@@ -355,7 +355,7 @@ export class Core {
 
   /** The highest number that may be acknowledged (§6.5). */
   get processedSeq(): number {
-    return processedSeq(this.jobs.values(), this.lastSeq, this.ackedSeq)
+    return processedSeq(this.registry.behind, this.lastSeq, this.ackedSeq)
   }
 
   /** Queues an acknowledgement where there is something new to acknowledge. */

@@ -4,9 +4,9 @@
  * Order: a pull first marks what was handed out before as processed, then looks for a gap, then for what has arrived, then for
  * the end, and waits otherwise.
  */
+import * as Channel from "effect/Channel"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobEvent } from "../../protocol/Event.js"
@@ -54,45 +54,56 @@ export const missedError = (jobId: string, { from, missed, to }: Omit<Missed, "a
     message: `events ${from} to ${to} of ${jobId} are gone: consume events earlier, raise eventBuffer or eventBufferBytes, or read them with onGap: "mark"`
   })
 
-const fail = (error: Failure): Effect.Effect<never, Option.Option<Failure>> => Effect.fail(Option.some(error))
-const done: Effect.Effect<never, Option.Option<Failure>> = Effect.fail(Option.none())
+/** The end of a stream. */
+const done: Effect.Effect<undefined> = Effect.sync(() => undefined)
 
-/** A stream over a reader that is open as long as the stream. */
+/** What a pull gives: a chunk, or undefined at the end. */
+type Pull<A> = Effect.Effect<Chunk.Chunk<A> | undefined, Failure>
+
+/**
+ * A stream over a reader that is open as long as the stream. By hand: a program may read thousands of streams that each bring an event at a
+ * time, and most of such an event's cost would be the stream's machinery.
+ */
 const reading = <A>(
   job: ClientJob,
   hooks: ReaderHooks,
   open: () => Reader,
   close: (reader: Reader) => void,
-  next: (reader: Reader) => Effect.Effect<Chunk.Chunk<A>, Option.Option<Failure>> | undefined
+  next: (reader: Reader) => Pull<A> | undefined
 ): Stream.Stream<A, Failure> =>
-  Stream.unwrapScoped(
-    Effect.map(
-      Effect.acquireRelease(
-        Effect.sync(() => {
-          const reader = open()
-          hooks.opened(job)
-          return reader
-        }),
-        (reader) =>
-          Effect.sync(() => {
-            close(reader)
-            hooks.taken()
-          })
+  Stream.suspend(() => {
+    const reader = open()
+    hooks.opened(job)
+    // It is left waiting where its pull is interrupted, and then wakes nothing.
+    let stop: (() => void) | undefined
+    const waiting = (seen: number): Pull<A> =>
+      Effect.async((resume) => {
+        if (job.changes !== seen) return resume(pull)
+        stop?.()
+        stop = job.wait(() => resume(pull))
+      })
+    const pull: Pull<A> = Effect.suspend(() => next(reader) ?? waiting(job.changes))
+    const chunks: Channel.Channel<Chunk.Chunk<A>, unknown, Failure, unknown, void, unknown> = Channel.flatMap(
+      Channel.fromEffect(
+        Effect.suspend(() => {
+          pulled(reader)
+          hooks.taken()
+          return pull
+        })
       ),
-      (reader) => {
-        const pull: Effect.Effect<Chunk.Chunk<A>, Option.Option<Failure>> = Effect.suspend(
-          () => next(reader) ?? Effect.zipRight(wait(job, job.changes), pull)
-        )
-        return Stream.repeatEffectChunkOption(
-          Effect.suspend(() => {
-            pulled(reader)
-            hooks.taken()
-            return pull
-          })
-        )
-      }
+      (chunk) => (chunk === undefined ? Channel.void : Channel.flatMap(Channel.write(chunk), () => chunks))
     )
-  )
+    return Stream.fromChannel(
+      Channel.ensuring(
+        chunks,
+        Effect.sync(() => {
+          stop?.()
+          close(reader)
+          hooks.taken()
+        })
+      )
+    )
+  })
 
 /** The job's events for one consumer; `gap` is what it gets instead of events that are gone. */
 export const eventsOf = <G>(
@@ -108,11 +119,11 @@ export const eventsOf = <G>(
     (reader) => job.stop(reader),
     (reader) => {
       const missed = job.missedBy(reader)
-      if (missed !== undefined) return Effect.mapBoth(gap(missed), { onSuccess: Chunk.of, onFailure: Option.some })
+      if (missed !== undefined) return Effect.map(gap(missed), Chunk.of)
       const events = job.take(reader, most)
       if (events.length > 0) return Effect.succeed(Chunk.unsafeFromArray(events))
       if (job.end === undefined) return undefined
-      return job.end._tag === "lost" ? fail(job.end.error) : done
+      return job.end._tag === "lost" ? Effect.fail(job.end.error) : done
     }
   )
 
@@ -189,14 +200,14 @@ export const chunksOf = (job: ClientJob, hooks: ReaderHooks): Stream.Stream<stri
     let { restarts } = chunks
     const goesOn = chunks.expected !== undefined || chunks.start > 0
     let size = 0
-    const invalid = (message: string) => fail(new ResultInvalid({ jobId: job.jobId, message }))
+    const invalid = (message: string) => Effect.fail(new ResultInvalid({ jobId: job.jobId, message }))
     return reading(
       job,
       hooks,
       () => chunks.read(),
       (reader) => chunks.stop(reader),
       (reader) => {
-        if (chunks.broken) return fail(brokenChunks(job))
+        if (chunks.broken) return Effect.fail(brokenChunks(job))
         if (chunks.restarts !== restarts) {
           // What has been handed out cannot be taken back.
           if (reader.lastOut > 0 || goesOn)
@@ -205,17 +216,17 @@ export const chunksOf = (job: ClientJob, hooks: ReaderHooks): Stream.Stream<stri
         }
         if (reader.at < chunks.released + chunks.parts.length) {
           const taken = takeChunks(job, chunks, reader, mostBytes)
-          if (taken instanceof ResultInvalid) return fail(taken)
+          if (taken instanceof ResultInvalid) return Effect.fail(taken)
           size += taken.bytes
           hooks.taken()
           return Effect.succeed(Chunk.unsafeFromArray(taken.out))
         }
         const { end } = job
         if (end === undefined) return undefined
-        if (end._tag !== "result") return fail(end.error)
+        if (end._tag !== "result") return Effect.fail(end.error)
         const { result_id: id, result_size: announced } = end.payload
         if (id === undefined) return done
-        if (chunks.id === undefined && job.gaps.length > 0) return fail(brokenChunks(job))
+        if (chunks.id === undefined && job.gaps.length > 0) return Effect.fail(brokenChunks(job))
         if (!chunks.complete) return invalid(incomplete)
         if (chunks.id !== id) return invalid(otherStream)
         if (announced !== undefined && chunks.start === 0 && size !== announced)

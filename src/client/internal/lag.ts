@@ -25,7 +25,7 @@ export class Lag {
 
   /** Whether a consumer is behind by more than its buffer. */
   isOver(): boolean {
-    for (const job of this.core.jobs.values()) if (job.isBehind(1)) return true
+    for (const job of this.core.registry.behind) if (job.isBehind(1)) return true
     return false
   }
 

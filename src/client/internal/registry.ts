@@ -11,6 +11,7 @@ import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobStatus } from "../../protocol/Session.js"
 import type { ClientError } from "../ClientError.js"
 import type { JobFacts } from "../JobFacts.js"
+import { Behind } from "./behind.js"
 import type { Bounds } from "./bounds.js"
 import { Changed } from "./changed.js"
 import { Cursor } from "./cursor.js"
@@ -32,7 +33,9 @@ export class Registry {
   readonly jobs = new Map<string, ClientJob>()
   /** Jobs that may be silent for ever: those of a resumed session, repeats, and those whose end was announced (see `silence`). */
   readonly suspects = new Map<ClientJob, Suspect>()
-  readonly changed = new Changed()
+  /** Jobs of which a reader is behind. */
+  readonly behind = new Behind(this.jobs)
+  readonly changed = new Changed(this.behind)
   /** What the program has processed. */
   readonly cursor = new Cursor()
   /** Jobs that are no longer observed; what the runtime still sends of them is dropped. */
@@ -90,6 +93,12 @@ export class Registry {
       this.cursor.opened(job)
     }
     return job
+  }
+
+  /** A stream of the job was opened. */
+  opened(job: ClientJob): void {
+    this.behind.look(job)
+    this.cursor.opened(job)
   }
 
   /** Ends an observation: later frames are dropped. */

@@ -61,7 +61,7 @@ export const start = (given: ClientOptions): Effect.Effect<ArcpClientService, ne
     const session = yield* supervise(core, wrong === undefined ? connector : refusing(wrong), settings.supervisor)
     const call = makeCall(core, session, settings.maxFrameBytes)
     const { attach, observed, submitted, subscribe, unsubscribe } = handles(core, call, session, {
-      opened: (job) => core.registry.cursor.opened(job),
+      opened: (job) => core.registry.opened(job),
       taken: () => {
         session.consumed()
         core.registry.cursor.touch()

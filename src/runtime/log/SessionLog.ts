@@ -29,7 +29,13 @@ export interface SessionHead {
   readonly createdAt: number
 }
 
+/** Runs that are kept in memory of what has been sent, or of a session without a connection. */
 const maxRecentRuns = 512
+/**
+ * Runs that are kept of what a connection has not been sent yet: where many jobs emit in turn, each event is a run of its own, and what is not
+ * here is read back from the store one by one. As many as `Limits.ackLag` lets be behind, and what its jobs emit until they wait.
+ */
+const maxUnsentRuns = 12_288
 
 const none: ReadonlySet<never> = new Set<never>()
 
@@ -225,9 +231,11 @@ export class SessionLog {
     if (last !== undefined && last.job === job && last.firstJobSeq + (last.lastSeq - last.firstSeq) + 1 === firstJobSeq)
       last.lastSeq = lastSeq
     else runs.push({ firstSeq, lastSeq, firstJobSeq, job })
-    const sent = this.connectedBy?.cursor ?? 0
-    if (runs.length > 1 && (runs[0]!.lastSeq <= sent || runs.length > maxRecentRuns)) {
-      let drop = Math.max(0, runs.length - maxRecentRuns)
+    const link = this.connectedBy
+    const sent = link?.cursor ?? 0
+    const most = link === undefined ? maxRecentRuns : maxUnsentRuns
+    if (runs.length > 1 && (runs[0]!.lastSeq <= sent || runs.length > most)) {
+      let drop = Math.max(0, runs.length - most)
       while (drop < runs.length - 1 && runs[drop]!.lastSeq <= sent) drop++
       runs.splice(0, drop)
     }
