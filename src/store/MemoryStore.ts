@@ -13,6 +13,7 @@ import { CredentialLedger } from "./CredentialLedger.js"
 import { apply, problem } from "./internal/memoryCommit.js"
 import { makeMemoryLedger } from "./internal/memoryLedger.js"
 import { emptyTables, firstIndex, type Job, keyOf, sizeOf, type Tables } from "./internal/memoryTables.js"
+import { headOf, type Kept, unpack } from "./internal/packed.js"
 import { type LoadedBatch, type LoadedSegment, readingBytes } from "./Payload.js"
 import { type JobQuery, type Recovered, Store, StoreError, type StoredJob } from "./Store.js"
 
@@ -29,7 +30,7 @@ const fits = (query: JobQuery, { record, state }: StoredJob): boolean =>
   (query.version === undefined || query.version === record.version) &&
   (query.createdAfter === undefined || record.createdAt > query.createdAfter)
 
-const overlapping = ({ jobs }: Tables, jobId: string, fromSeq: number, toSeq: number): ReadonlyArray<LoadedSegment> => {
+const overlapping = ({ jobs }: Tables, jobId: string, fromSeq: number, toSeq: number): ReadonlyArray<Kept> => {
   const segments = jobs.get(jobId)?.segments ?? []
   const first = firstIndex(segments, (segment) => segment.lastSeq >= fromSeq)
   const end = firstIndex(segments, (segment) => segment.firstSeq > toSeq)
@@ -95,16 +96,16 @@ const events = (
       Effect.sync(() => {
         const out: Array<LoadedSegment> = []
         let bytes = 0
-        for (const segment of overlapping(tables, jobId, fromSeq, toSeq)) {
+        for (const kept of overlapping(tables, jobId, fromSeq, toSeq)) {
           if (out.length > 0 && bytes >= maxBytes) break
+          const segment = unpack(kept)
           out.push(segment)
           bytes += sizeOf(segment)
         }
         return out
       })
     ),
-    segmentHeads: (jobId, fromSeq, toSeq) =>
-      Effect.sync(() => overlapping(tables, jobId, fromSeq, toSeq).map(({ payloads: _, ...head }) => head)),
+    segmentHeads: (jobId, fromSeq, toSeq) => Effect.sync(() => overlapping(tables, jobId, fromSeq, toSeq).map(headOf)),
     deliveries: (sessionId, afterSeq, limit) =>
       Effect.sync(() => {
         const list = deliveries.get(sessionId) ?? []

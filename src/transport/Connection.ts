@@ -6,13 +6,11 @@
  * {@link ConnectionClosed}.
  */
 import type { RawEnvelope } from "../protocol/Envelope.js"
-import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import { type Resting, sourceOf } from "./internal/pulls.js"
 
 /**
  * One message: its JSON text, or the envelope itself on a transport that passes references.
@@ -168,35 +166,6 @@ export interface Restrictions {
   /** Why a peer from this address is refused now; undefined: it may connect. Called for each connection before it is accepted. */
   readonly refusal: (remoteAddress: string | undefined) => string | undefined
 }
-
-/** @internal A reader of a connection that has no fiber at the moment. */
-export type { Resting }
-
-/**
- * @internal Reads what the peer sends, chunk by chunk, until the connection has ended: as `Stream.runForEachChunk` of
- * {@link Connection.inbound}, at a fraction of its time and memory where the connection is one of this package's. There `rests` is asked
- * before each pull, and may let a reader without a fiber rest: then this ends. Returns whether it has ended so.
- */
-export const readChunks = <E, R>(
-  connection: Connection,
-  onChunk: (frames: ReadonlyArray<Inbound>) => Effect.Effect<void, E, R>,
-  rests?: (rest: (reader: Resting<Inbound>) => boolean) => boolean
-): Effect.Effect<boolean, E, R> => {
-  const source = sourceOf(connection.inbound)
-  if (source === undefined) {
-    const read = Stream.runForEachChunk(connection.inbound, (chunk) => onChunk(Chunk.toReadonlyArray(chunk)))
-    return Effect.as(read, false)
-  }
-  const rest = (reader: Resting<Inbound>): boolean => source.rest(reader)
-  const pulled: Effect.Effect<boolean, E, R> = Effect.flatMap(source.pull, (frames) =>
-    frames === undefined ? Effect.succeed(false) : Effect.zipRight(onChunk(frames), next)
-  )
-  const next = rests === undefined ? pulled : Effect.suspend(() => (rests(rest) ? Effect.succeed(true) : pulled))
-  return next
-}
-
-/** @internal The reader of a connection rests no more; it is not woken. */
-export const rouse = (connection: Connection): void => sourceOf(connection.inbound)?.rouse()
 
 /**
  * Accepts connections: what a runtime listens on.

@@ -10,7 +10,8 @@ import { PerformanceObserver } from "node:perf_hooks"
 import { Deferred, Effect, ManagedRuntime } from "effect"
 import { Features } from "../../src/protocol/index.js"
 import { MemoryStore } from "../../src/store/index.js"
-import { Connector, readChunks } from "../../src/transport/Connection.js"
+import { Connector } from "../../src/transport/Connection.js"
+import { readChunks } from "../../src/transport/Reading.js"
 import { hosted, leases } from "./workload.js"
 
 /** Jobs at a time. */

@@ -11,14 +11,8 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import {
-  BadFrame,
-  closeCodes,
-  type CloseInfo,
-  type Connection,
-  type Inbound,
-  readChunks
-} from "../../transport/Connection.js"
+import { BadFrame, closeCodes, type CloseInfo, type Connection, type Inbound } from "../../transport/Connection.js"
+import { readChunks } from "../../transport/Reading.js"
 import { broken } from "./attempt.js"
 import * as FirstFrame from "./firstFrame.js"
 import type { Link } from "./link.js"

@@ -32,15 +32,8 @@ import * as Envelope from "../../protocol/Envelope.js"
 import { InvalidRequest } from "../../protocol/Errors.js"
 import * as ExtensionName from "../../protocol/ExtensionName.js"
 import * as Message from "../../protocol/Message.js"
-import {
-  BadFrame,
-  closeCodes,
-  type Connection,
-  type Inbound,
-  readChunks,
-  type Resting,
-  rouse
-} from "../../transport/Connection.js"
+import { BadFrame, closeCodes, type Connection, type Inbound } from "../../transport/Connection.js"
+import { readChunks, type Resting, rouse } from "../../transport/Reading.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { Limits } from "../kernel/Limits.js"
 import { badMessages, Meter, type MeterShape } from "../kernel/Metrics.js"

@@ -8,6 +8,7 @@ import { isTerminal } from "../../protocol/Session.js"
 import type { LoadedBatch, LoadedSegment } from "../Payload.js"
 import type { Delivery, JobRecord, JobState, OwnerRecord, StepRecord } from "../Store.js"
 import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
+import { pack } from "./packed.js"
 
 /** The invariant that a batch would break; undefined if it breaks none. Nothing is changed. */
 export const problem = ({ jobs }: Tables, batch: LoadedBatch): string | undefined => {
@@ -163,7 +164,7 @@ const setState = ({ ended, jobs }: Tables, state: JobState): void => {
 const addSegment = ({ ended, jobs }: Tables, segment: LoadedSegment): void => {
   const job = jobs.get(segment.jobId)!
   const size = sizeOf(segment)
-  job.segments.push(segment)
+  job.segments.push(pack(segment))
   job.sizes.push(size)
   job.bytes += size
   if (hasEnded(job)) ended.grow(size)

@@ -6,12 +6,13 @@
  */
 import type { LoadedSegment } from "../Payload.js"
 import type { Delivery, JobRecord, JobState, KeyRecord, SessionRecord, StepRecord } from "../Store.js"
+import type { Kept } from "./packed.js"
 
 /** A job with all that belongs to it. */
 export interface Job {
   readonly record: JobRecord
   state: JobState | undefined
-  segments: Array<LoadedSegment>
+  segments: Array<Kept>
   /** The size of each segment, counted once: to trim a large job must not go through its events. */
   sizes: Array<number>
   bytes: number
