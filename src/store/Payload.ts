@@ -56,8 +56,11 @@ export const readingBytes = (read: ReadLoaded): ReadSegments => {
   return segments
 }
 
-/** A store's `segments` with bytes where the store has them. */
-export const loadedSegments = (segments: ReadSegments): ReadLoaded => forms.get(segments) ?? segments
+/** A store's `segments`, with bytes where the store has them. The store may be a class's instance. */
+export const loadedSegments = (
+  store: { readonly segments: ReadSegments },
+  ...asked: Parameters<ReadSegments>
+): ReturnType<ReadLoaded> => forms.get(store.segments)?.(...asked) ?? store.segments(...asked)
 
 /** What the payloads of a segment amount to as a row: their characters or bytes, and one more between two of them. */
 export const rowSize = (payloads: ReadonlyArray<Payload>): number => {

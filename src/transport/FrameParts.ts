@@ -34,18 +34,16 @@ export const partsEnd = "}"
 /** What is sent. */
 export type Sendable = Frame | FrameParts
 
-type SendParts = (frames: ReadonlyArray<Sendable>) => Effect.Effect<void, ConnectionClosed>
-
 /** A frame as every connection takes it. */
 export const plainFrame = (frame: Sendable): Frame => (frame instanceof FrameParts ? frame.text : frame)
 
 /** Sends frames over any connection: {@link Connection.send}. */
 export const sendFrames = (
-  { send }: Connection,
+  connection: Connection,
   frames: ReadonlyArray<Sendable>
 ): Effect.Effect<void, ConnectionClosed> =>
-  senderOf(send) === undefined ? send(frames.map(plainFrame)) : (send as SendParts)(frames)
+  connection.send(senderOf(connection.send) === undefined ? frames.map(plainFrame) : (frames as ReadonlyArray<Frame>))
 
 /** Sends frames, all or none, where they leave in this step; false: none has been sent, and {@link sendFrames} is to be asked. */
 export const sendNow = ({ send }: Connection, frames: ReadonlyArray<Sendable>): boolean =>
-  senderOf<SendParts>(send)?.sendNow(frames) ?? false
+  senderOf<(frames: ReadonlyArray<Sendable>) => unknown>(send)?.sendNow(frames) ?? false

@@ -132,8 +132,8 @@ describe("bundles for a browser", () => {
     for (const apart of ["agent/Guard", "protocol/Requests", "protocol/ClientMessages", "protocol/EventBodies"])
       expect(used).not.toContain(`src/${apart}.ts`)
     const figure = `${(whole / 1000).toFixed(1)} KB minified and gzipped, of which Effect itself is ${(base / 1000).toFixed(1)} KB`
-    expect(whole, `the client's bundle is ${figure}; 121 KB are allowed`).toBeLessThanOrEqual(121_000)
-    expect(whole - base, `the client's bundle is ${figure}; 49 KB are allowed beside it`).toBeLessThanOrEqual(49_000)
+    expect(whole, `the client's bundle is ${figure}; 122 KB are allowed`).toBeLessThanOrEqual(122_000)
+    expect(whole - base, `the client's bundle is ${figure}; 50 KB are allowed beside it`).toBeLessThanOrEqual(50_000)
     // Less would not be the client.
     expect(whole - base).toBeGreaterThan(20_000)
   })

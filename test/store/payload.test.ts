@@ -71,9 +71,7 @@ describe.each([
     Effect.gen(function* () {
       const store = yield* Store
       expect(atOnceOf(store)(batch())).toBeUndefined()
-      const found = (yield* loadedSegments(store.segments)("j", 1, 6, Number.MAX_SAFE_INTEGER)).flatMap(
-        (s) => s.payloads
-      )
+      const found = (yield* loadedSegments(store, "j", 1, 6, Number.MAX_SAFE_INTEGER)).flatMap((s) => s.payloads)
       expect(found.map(payloadText)).toEqual(all)
       const isText = found.map((payload) => typeof payload === "string")
       expect(isText).toEqual(
@@ -87,7 +85,7 @@ describe.each([
       const inner = yield* Store
       expect(atOnceOf(inner)(batch())).toBeUndefined()
       const store = decorate(inner, (_, run) => run)
-      const found = yield* loadedSegments(store.segments)("j", 1, 6, Number.MAX_SAFE_INTEGER)
+      const found = yield* loadedSegments(store, "j", 1, 6, Number.MAX_SAFE_INTEGER)
       expect(found.flatMap((segment) => segment.payloads)).toEqual(all)
     }).pipe(Effect.provide(layer))
   )
@@ -119,7 +117,7 @@ it.scopedLive("a row of bytes that something else has changed is damaged, and is
     const sql = store.over?.[0] as SqlClient
     for (const data of [Buffer.from("nonsense"), Buffer.alloc(0), Buffer.from("{}\n{}x")]) {
       yield* sql.unsafe("UPDATE arcp_segments SET data = ? WHERE last_seq = 4", [data])
-      const error = yield* Effect.flip(loadedSegments(store.segments)("j", 4, 4, 1))
+      const error = yield* Effect.flip(loadedSegments(store, "j", 4, 4, 1))
       expect(error.message).toContain("the row j 4 of arcp_segments is damaged in its field data")
     }
   }).pipe(Effect.provide(sqlite()))

@@ -86,4 +86,20 @@ describe("§4 frames in parts", () => {
       expect(seen).toEqual(['{"id":"i","payload":{}}', "a"])
     })
   )
+
+  it.effect("are texts to a connection of a class of the program's own", () =>
+    Effect.gen(function* () {
+      const [client] = yield* MemoryTransport.makePair()
+      class Own {
+        readonly seen: Array<unknown> = []
+        send(frames: ReadonlyArray<unknown>) {
+          return Effect.sync(() => void this.seen.push(...frames))
+        }
+      }
+      const own = Object.assign(new Own(), { inbound: client.inbound, closed: client.closed, close: client.close })
+      const { secure, transport } = client
+      yield* sendFrames(Object.assign(own, { secure, transport }) as Connection, [parts("{}"), "a"])
+      expect(own.seen).toEqual(['{"id":"i","payload":{}}', "a"])
+    })
+  )
 })

@@ -181,7 +181,7 @@ const fromStore = (
       if (Option.isNone(stored)) return frames.length === 0 ? undefined : { frames, cursor: at }
       const job: EndedJob = { jobId: delivery.jobId, traceId: stored.value.record.traceId }
       const owned = ownedBy(session, delivery)
-      const segments = yield* loadedSegments(store.segments)(delivery.jobId, from, to, maxChars - chars)
+      const segments = yield* loadedSegments(store, delivery.jobId, from, to, maxChars - chars)
       let jobSeq = from
       for (const segment of segments) {
         if (segment.firstSeq > jobSeq) break
