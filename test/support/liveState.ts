@@ -19,8 +19,13 @@ const passing: ReadonlyArray<readonly [kind: new (...args: never) => object, fie
   [JobLog, ["record", "waitingEvents", "waitingChars", "waiters", "closed", "ordered"]]
 ]
 
+/** Sets that are made when there is something in them, and stay. */
+const lazy: ReadonlySet<string> = new Set(["owns", "observes"])
+
 const leftOut = (value: object): ReadonlyArray<string> => {
   const fields = passing.find(([kind]) => value instanceof kind)?.[1] ?? []
+  if (value instanceof SessionLog)
+    for (const field of lazy) if (!Object.hasOwn(value, field)) throw new Error(`there is no field ${field}`)
   for (const field of fields) {
     if (!Object.hasOwn(value, field)) throw new Error(`there is no field ${field}: name the field that replaced it`)
   }
@@ -66,7 +71,7 @@ export class Copies {
     return Object.fromEntries(
       Object.entries(value)
         .filter(([field]) => !without.includes(field))
-        .map(([field, item]) => [field, this.of(item, false)])
+        .map(([field, item]) => [field, this.of(item ?? (lazy.has(field) ? new Set() : item), false)])
     )
   }
 

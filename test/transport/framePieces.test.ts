@@ -97,8 +97,8 @@ describe("§4 frames in parts", () => {
         }
       }
       const own = Object.assign(new Own(), { inbound: client.inbound, closed: client.closed, close: client.close })
-      const { secure, transport } = client
-      yield* sendFrames(Object.assign(own, { secure, transport }) as Connection, [parts("{}"), "a"])
+      const { remoteAddress, secure, transport } = client
+      yield* sendFrames(Object.assign(own, { remoteAddress, secure, transport }) as Connection, [parts("{}"), "a"])
       expect(own.seen).toEqual(['{"id":"i","payload":{}}', "a"])
     })
   )
