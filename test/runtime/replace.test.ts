@@ -11,6 +11,7 @@ import {
   Budgets,
   type BudgetsService,
   JobScheduler,
+  type JobSchedulerService,
   Leases,
   Sessions,
   Subscriptions
@@ -444,4 +445,42 @@ describe("types of a replacement", () => {
       yield* Layer.build(world({ budgets: Needing }).pipe(Layer.provide(Layer.succeed(Quota, { left: 1 }))))
     })
   )
+})
+
+it.scopedLive("§7.1 a scheduler that is an instance of the program's own class keeps its own this", () => {
+  class Counting implements JobSchedulerService {
+    taken = 0
+    private readonly own: JobSchedulerService
+
+    constructor(own: JobSchedulerService) {
+      this.own = own
+    }
+
+    submit(...asked: Parameters<JobSchedulerService["submit"]>) {
+      this.taken++
+      return this.own.submit(...asked)
+    }
+
+    cancel(...asked: Parameters<JobSchedulerService["cancel"]>) {
+      return this.own.cancel(...asked)
+    }
+
+    counts() {
+      return this.own.counts()
+    }
+  }
+  const made: Array<Counting> = []
+  const jobScheduler = Layer.effect(
+    JobScheduler,
+    Effect.map(JobScheduler, (own) => {
+      made.push(new Counting(own))
+      return made[0]!
+    })
+  )
+  return Effect.gen(function* () {
+    const arcp = yield* ArcpClient
+    const job = yield* arcp.submit("echo", "hello")
+    expect(yield* job.result).toBe("hello")
+    expect(made.map(({ taken }) => taken)).toEqual([1])
+  }).pipe(Effect.provide(world({ jobScheduler })))
 })

@@ -25,7 +25,7 @@ import * as Message from "../../protocol/Message.js"
 import * as Trace from "../../protocol/Trace.js"
 import { Artifacts } from "../artifacts/Artifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
-import { JobScheduler } from "../jobs/JobScheduler.js"
+import { JobScheduler, type JobSchedulerService } from "../jobs/JobScheduler.js"
 import { Acceptance, acceptedFrame, submitNowOf } from "../jobs/SubmitNow.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { SubmitsWait } from "../kernel/Foreign.js"
@@ -118,7 +118,7 @@ export type Requests = Effect.Effect.Success<typeof make>
 export const make = Effect.gen(function* () {
   const scheduler = yield* JobScheduler
   const ownSubmit = submitNowOf(scheduler.submit)
-  const takeSubmit = ownSubmit ?? scheduler.submit
+  const takeSubmit: JobSchedulerService["submit"] = ownSubmit ?? ((request, reply) => scheduler.submit(request, reply))
   const subscriptions = yield* Subscriptions
   const backPressure = yield* BackPressure
   const credentials = yield* Credentials
