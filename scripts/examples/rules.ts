@@ -144,8 +144,8 @@ export const rules: ReadonlyArray<Broken> = [
     example: "submit-and-stream",
     rule: "§8.3 the events of a session are numbered without a gap",
     file: "dist/runtime/log/Frames.js",
-    from: '","event_seq":${at},"payload"',
-    to: '","event_seq":${2 * at},"payload"'
+    from: '","event_seq":${at},"payload":${payload}}',
+    to: '","event_seq":${2 * at},"payload":${payload}}'
   },
   {
     example: "testing-with-mock-layers",
@@ -158,7 +158,7 @@ export const rules: ReadonlyArray<Broken> = [
     example: "tools",
     rule: "§9.2 a tool is called where the lease names it",
     file: "dist/runtime/jobs/handler/jobAuthority.js",
-    from: '() => check(engine, running, "tool.call", name)',
+    from: '() => check(calls.engine, calls.running, "tool.call", name)',
     to: "() => Either.void"
   },
   {
@@ -186,7 +186,7 @@ export const rules: ReadonlyArray<Broken> = [
     example: "vendor-extensions",
     rule: "§5 a message of an unknown vendor type is ignored",
     file: "dist/runtime/sessions/Connection.js",
-    from: "return ExtensionName.isExtension(raw.type) ? Effect.void : bad(",
-    to: "return false ? Effect.void : bad("
+    from: "return ExtensionName.isExtension(raw.type) ? undefined : bad(",
+    to: "return false ? undefined : bad("
   }
 ]
