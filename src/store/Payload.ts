@@ -5,9 +5,9 @@
  * bytes lie outside the engine's heap, are made once, and go from the agent to the store and to the socket without being copied or read
  * as text again.
  *
- * Compatibility: {@link Store} has texts, and every store and program that knows texts alone gets texts. Bytes are written by
- * {@link CommitNow}, which only this package's stores have, and read by the form that {@link readingBytes} tells of `segments`. What is
- * called belongs to one function, so that code which puts another in its place is not bypassed.
+ * Compatibility: the {@link Store} interface has texts, and every other store or program gets texts. Only this package's stores take
+ * bytes: written by {@link CommitNow}, read by what {@link readingBytes} has registered for their `segments` function. A decorator has a
+ * function of its own, for which nothing is registered, so it is never bypassed.
  */
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"

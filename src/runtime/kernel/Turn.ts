@@ -12,8 +12,8 @@
  * prompt, then comes what is to be written, then what is to be sent, each of all connections together; a part of each turn belongs to what works, and at least one task of it runs in each. So a ping waits for one item of
  * one agent, however many agents are busy, and no flood of requests stops the agents.
  *
- * Clients of the platform's `HttpClient` open a socket in one step and listen to it in fibers that they fork in a later one. An event in
- * between would be lost and the request would never finish, so no turn ends between the two ({@link hold}).
+ * Clients of the platform's `HttpClient` open a socket first, and fork the fibers that listen to it a little later. An event in between
+ * would be lost and the request would never finish, so no turn ends between the two ({@link hold}).
  *
  * A fiber that is not on these schedulers (a program may bring its own) still waits for real turns in {@link pause}. Under a test's clock
  * nothing is cut by time.

@@ -23,7 +23,7 @@ export interface Source<A> {
   readonly rouse: () => void
 }
 
-// Keyed by the stream, so that whoever puts another stream in its place (a test's faults, a trace) is not passed by.
+// Keyed by the stream: a decorator (a test's faults, a trace) has a stream of its own, which is not in here, so it is never bypassed.
 const sources = new WeakMap<object, Source<unknown>>()
 
 /** Tells where a stream's items come from. */

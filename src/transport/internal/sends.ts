@@ -7,7 +7,7 @@ export interface Sender<S extends Send> {
   readonly sendNow: (...frames: Parameters<S>) => boolean
 }
 
-// Keyed by the operation, so that whoever puts another in its place (a test's faults, a trace) is not passed by.
+// Keyed by the function: a decorator (a test's faults, a trace) has a `send` of its own, which is not in here, so it is never bypassed.
 const senders = new WeakMap<Send, Sender<never>>()
 
 /** Says who does at once what `send` does; `send` takes parts. Returns it. */

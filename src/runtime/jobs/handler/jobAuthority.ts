@@ -40,7 +40,7 @@ export const makeGate = (calls: JobCalls): Gate => {
   }
 }
 
-/** Calls a tool in one step. */
+/** Calls a tool, where the lease names it. */
 export const tool = <A, E, R>(
   calls: JobCalls,
   name: string,
