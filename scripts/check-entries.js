@@ -37,11 +37,11 @@ if (!withoutWs("transport/ws").stderr.includes("ws is not installed")) {
 }
 
 for (const [program, path] of Object.entries(bin)) {
-  const { status, stderr } = spawnSync(process.execPath, [fileURLToPath(new URL(path, root)), "version"], {
-    encoding: "utf8",
-    timeout: 30_000
-  })
-  if (status !== 0) throw new Error(`${program} version: exit ${status}\n${stderr}`)
+  const file = fileURLToPath(new URL(path, root))
+  // As `npx` starts it in a clone: the file itself, which must be executable. Windows has no such mode.
+  const [command, args] = process.platform === "win32" ? [process.execPath, [file, "version"]] : [file, ["version"]]
+  const { error, status, stderr } = spawnSync(command, args, { encoding: "utf8", timeout: 30_000 })
+  if (status !== 0) throw new Error(`${program} version: ${error?.message ?? `exit ${status}`}\n${stderr}`)
 }
 // The demo agents are part of the program: it must find them where it was built.
 const serving = spawn(
