@@ -84,7 +84,7 @@ class Admission {
 
   /** Begins in the step in which it is called, as what it calls does: where it is done then, the effect is an exit. */
   submit(request: SubmitRequest, reply: Reply<JobAccepted>): Effect.Effect<void, ArcpError> {
-    const session = this.engine.eventLog.session(request.sessionId)
+    const session = this.engine.eventLog.sessions.get(request.sessionId)
     if (session === undefined) return Effect.fail(sessionEnded)
     const { idempotency_key: key } = request.payload
     const submitting = { session, request, reply }

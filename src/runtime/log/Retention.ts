@@ -40,7 +40,7 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
       yield* eventLog.transact((batch) => {
         batch.removeJobs(expired)
         for (const { lastSeq, sessionId } of gone) {
-          const session = eventLog.session(sessionId)
+          const session = eventLog.sessions.get(sessionId)
           if (session !== undefined) batch.raiseFloor(session, lastSeq)
         }
       })

@@ -45,12 +45,11 @@ export class JobEvents {
     return `${prefix}_${this.engine.ids.unsafeUlid(this.now())}`
   }
 
-  /** A line of the job's log. */
-  log(message: string, level: LogLevel = "info"): Effect.Effect<void, InvalidRequest> {
-    return logLevels.includes(level)
+  /** A line of the job's log: what the `Job` service has as its own. */
+  readonly log = (message: string, level: LogLevel = "info"): Effect.Effect<void, InvalidRequest> =>
+    logLevels.includes(level)
       ? this.event("log", { level, message })
       : Effect.fail(new InvalidRequest({ message: "log.level: must be one of debug, info, warn, error" }))
-  }
 
   /** Emits an event of the class that most have. */
   event(kind: string, body: unknown, then?: () => void): Effect.Effect<void, InvalidRequest> {

@@ -56,7 +56,7 @@ const refuseId = (sessionId: SessionId): Effect.Effect<never, InternalError> =>
 
 /** Ends a session that has to make room, and tells its client. */
 const makeWay = (context: SessionsContext, table: SessionTable, sessionId: SessionId): void => {
-  const session = context.eventLog.session(sessionId)
+  const session = context.eventLog.sessions.get(sessionId)
   if (session === undefined) return
   const error = new InternalError({
     message: "the session was idle, and made room for another; open a new one",
@@ -79,7 +79,7 @@ export const open = (
     const features = negotiate(context, hello, connection)
     const opened = yield* decided.open({ principal, client, features: new Set(features), peer: peerOf(connection) })
     const { replaces, resumeWindow, sessionId, token } = opened
-    if (eventLog.session(sessionId) !== undefined) return yield* refuseId(sessionId)
+    if (eventLog.sessions.get(sessionId) !== undefined) return yield* refuseId(sessionId)
     for (const other of replaces ?? []) makeWay(context, table, other)
     const now = deadlines.now()
     const tokenHash = sha256(token)
@@ -113,7 +113,7 @@ const covered = (
   sessionId: SessionId
 ): Effect.Effect<SessionLog, ArcpError> =>
   Effect.gen(function* () {
-    const session = eventLog.session(sessionId)
+    const session = eventLog.sessions.get(sessionId)
     if (session === undefined) return yield* refuseResume(sessionId, principal, "the session has ended")
     // Compared here too, since Sessions may be replaced: a session shows the jobs of its principal.
     if (!isOwner(session.principal, principal)) {
