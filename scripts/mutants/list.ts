@@ -885,7 +885,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.2 an owner is sent a rotated value also where the event is read from the store",
-    inside: "src/runtime/log/Frames.ts",
+    inside: "src/runtime/log/Pump.ts",
     find: "const text = owned === undefined ? whole.payload : SessionView.ownText(owned, jobSeq, whole.payload)",
     replace: "const text = whole.payload",
     test: "test/runtime/sessionView.test.ts",

@@ -23,7 +23,7 @@ import { closeCodes, type Connection } from "../../../transport/Connection.js"
 import { sha256 } from "../../kernel/Hash.js"
 import * as Metrics from "../../kernel/Metrics.js"
 import type { PeerKind } from "../../kernel/Peers.js"
-import * as Frames from "../../log/Frames.js"
+import * as Coverage from "../../log/Coverage.js"
 import { SessionLog } from "../../log/SessionLog.js"
 import { carries } from "../../credentials/View.js"
 import { storeFailure } from "../../kernel/Refusals.js"
@@ -124,7 +124,7 @@ const covered = (
         message: `resume.last_event_seq: the session's last event is ${session.seq}`
       })
     }
-    if (!(yield* Effect.mapError(Frames.covered(session, cursor, store), storeFailure))) {
+    if (!(yield* Effect.mapError(Coverage.covered(session, cursor, store), storeFailure))) {
       return yield* new ResumeWindowExpired({
         message: `resume.last_event_seq: events after ${cursor} are gone`,
         details: { oldest_resumable: session.floorSeq }
