@@ -918,7 +918,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 an observer that a failed batch took away is still there",
-    inside: "src/runtime/log/Attachments.ts",
+    inside: "src/runtime/log/SessionLog.ts",
     find: "      this.attached.set(id, attachment)\n      this.firstOwnerSeq = seq",
     replace: "      this.firstOwnerSeq = seq",
     test: "test/runtime/reverts.test.ts",
