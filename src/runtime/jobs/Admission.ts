@@ -40,7 +40,7 @@ import { accept, type Key, type Submitting } from "./internal/submitting.js"
 import { JobEngine } from "./JobEngine.js"
 import { type CancelRequest, type JobAccepted, JobScheduler, type SubmitRequest } from "./JobScheduler.js"
 import { type Made, newJob } from "./NewJob.js"
-import { nameOf } from "./Slots.js"
+import { nameOf } from "./Running.js"
 
 interface Resolved {
   readonly agent: AgentRegistration

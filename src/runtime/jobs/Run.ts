@@ -22,8 +22,7 @@ import { internal, outcomeOf, runtimeEnd, tooLong } from "./handler/outcomes.js"
 import { expired } from "./internal/authority.js"
 import type { Engine, Runs } from "./internal/engine.js"
 import { tellRotated } from "./internal/rotated.js"
-import type { Running, Successor } from "./Running.js"
-import { nameOf } from "./Slots.js"
+import { nameOf, type Running, type Successor } from "./Running.js"
 
 /** Starts jobs. */
 export class Run implements Runs {

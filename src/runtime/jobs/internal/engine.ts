@@ -28,8 +28,7 @@ import type { BudgetsService } from "../Budgets.js"
 import type { HandlerStarter } from "../handler/handlerRun.js"
 import type { HandlerGuards } from "../handler/handlerServices.js"
 import type { LeasesService } from "../Leases.js"
-import type { Outcome, Running, Stop, Successor } from "../Running.js"
-import type { Jobs } from "./jobs.js"
+import type { Jobs, Outcome, Running, Stop, Successor } from "../Running.js"
 import type { Money } from "./money.js"
 
 /** What the parts use of the runtime. */
