@@ -39,7 +39,7 @@ import { type SubmitNow, submittingNow } from "./SubmitNow.js"
 import { accept, type Key, type Submitting } from "./internal/submitting.js"
 import { JobEngine } from "./JobEngine.js"
 import { type CancelRequest, type JobAccepted, JobScheduler, type SubmitRequest } from "./JobScheduler.js"
-import { type Made, newJob } from "./NewJob.js"
+import { type Made, newJob } from "./Run.js"
 import { nameOf } from "./Running.js"
 
 interface Resolved {
