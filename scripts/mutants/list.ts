@@ -217,7 +217,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.3 max_runtime_sec is counted in seconds",
-    inside: "src/runtime/jobs/handler/outcomes.ts",
+    inside: "src/runtime/jobs/Run.ts",
     find: "record.maxRuntimeSec * 1000",
     replace: "record.maxRuntimeSec * 2000",
     test: jobs,
