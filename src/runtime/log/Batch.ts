@@ -288,9 +288,11 @@ export class Batch {
     const { jobId } = job
     const { sessionId } = session
     this.subscriptions.push({ sessionId, jobId })
-    // The store removes last: what was to be removed before stays.
-    const at = this.subscriptionsRemoved.findIndex((row) => row.sessionId === sessionId && row.jobId === jobId)
-    if (at !== -1) this.subscriptionsRemoved.splice(at, 1)
+    // The store removes last: what was to be removed before stays, however often that was asked for.
+    for (let at = this.subscriptionsRemoved.length - 1; at >= 0; at--) {
+      const row = this.subscriptionsRemoved[at]!
+      if (row.sessionId === sessionId && row.jobId === jobId) this.subscriptionsRemoved.splice(at, 1)
+    }
   }
 
   /** A session observes a job no more. */
