@@ -173,7 +173,7 @@ export class Delegation implements Delegates {
 
   private newId(prefix: string): string {
     const { deadlines, ids } = this.engine
-    return `${prefix}_${ids.unsafeUlid(deadlines.now())}`
+    return `${prefix}_${ids.unsafeUlid(deadlines.wall())}`
   }
 
   /** Reads what is asked for; one that could not even be reported when it is refused fails here. */
@@ -245,7 +245,7 @@ export class Delegation implements Delegates {
         )
       }
       const decoded = yield* agent.decode(input)
-      const requested = yield* Lease.compile(asked.requested, constraints, { now: deadlines.now() })
+      const requested = yield* Lease.compile(asked.requested, constraints, { now: deadlines.wall() })
       yield* Delegated.isSubset(requested, parent.lease, { remaining: budgets.available(parent.live.jobId) })
       yield* SystemFolders.isSubset(requested, parent.lease)
       return { agent, input: decoded, lease: Delegated.inherit(requested, parent.lease) }
@@ -284,7 +284,7 @@ export class Delegation implements Delegates {
     return Effect.suspend(() => {
       const { live } = parent
       if (live.ending) return Effect.interrupt
-      const now = deadlines.now()
+      const now = deadlines.wall()
       eventLog.emit(live, "event", eventPayload('"delegate"', now, refusedBody))
       const hasRoom = eventLog.emit(
         live,
@@ -306,7 +306,7 @@ export class Delegation implements Delegates {
     const share = this.hold(live.jobId, Lease.budgetOf(lease))
     if (Either.isLeft(share)) return Either.left(share.left)
     parent.countDelegation()
-    const now = deadlines.now()
+    const now = deadlines.wall()
     const ended = Deferred.unsafeMake<Outcome>(FiberId.none)
     const made = newJob({
       jobId,

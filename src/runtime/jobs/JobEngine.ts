@@ -75,7 +75,7 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
     tools: yield* ToolRegistry,
     guards,
     startHandler: makeStarter(runtime, guards, {
-      now: deadlines.now,
+      now: deadlines.wall,
       spanId: () => ids.unsafeTraceId().slice(16)
     }),
     scope: yield* Effect.scope,

@@ -18,7 +18,7 @@ import type { Batch } from "../log/Batch.js"
 import type { Change } from "../log/EventLog.js"
 import { HandlerCall } from "./handler/handlerCall.js"
 import type { HandlerEnd } from "./handler/handlerRun.js"
-import { internal, outcomeOf, runtimeEnd, tooLong } from "./handler/outcomes.js"
+import { internal, outcomeOf, runtimeLeft, tooLong } from "./handler/outcomes.js"
 import { expired } from "./internal/authority.js"
 import type { Engine, Runs } from "./internal/engine.js"
 import { tellRotated } from "./internal/rotated.js"
@@ -96,7 +96,7 @@ export class Run implements Runs {
     if (expiresAt === undefined) return
     const grace = Math.max(0, Math.min(limits.leaseGrace, 1_000))
     running.watch(
-      deadlines.schedule(expiresAt + grace, () =>
+      deadlines.scheduleWall(expiresAt + grace, () =>
         ending.stop(running, { status: "error", error: expired(running.lease) })
       )
     )
@@ -104,7 +104,7 @@ export class Run implements Runs {
 
   /** The part of a start that belongs into the log: status and first event. */
   private writeStart({ live }: Running, batch: Batch): void {
-    const now = this.engine.deadlines.now()
+    const now = this.engine.deadlines.wall()
     batch.event(
       live,
       "event",
@@ -127,9 +127,9 @@ export class Run implements Runs {
     const { deadlines, ending } = this.engine
     const { live } = running
     if (running.finished || running.outcome !== undefined) return
-    const endsAt = runtimeEnd(live, deadlines.now())
-    if (endsAt !== undefined) {
-      running.watch(deadlines.schedule(endsAt, () => ending.stop(running, tooLong(live))))
+    const left = runtimeLeft(live, deadlines.wall())
+    if (left !== undefined) {
+      running.watch(deadlines.schedule(deadlines.mono() + left, () => ending.stop(running, tooLong(live))))
     }
     if (running.reissued) this.reportReissued(running)
     this.runHandler(running)
@@ -139,7 +139,7 @@ export class Run implements Runs {
     const { credentials, deadlines, eventLog } = this.engine
     for (const credential of credentials.of(live.jobId)) {
       const message = "a credential was issued anew, after a restart of the runtime"
-      tellRotated(eventLog, deadlines.now(), live, credential, message)
+      tellRotated(eventLog, deadlines.wall(), live, credential, message)
     }
   }
 
@@ -167,7 +167,7 @@ export class Run implements Runs {
       return this.takeOver(running, next)
     }
     const held = upstreamOf(credentials.hidden(running.live.jobId))
-    const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.now(), held, meter)
+    const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.wall(), held, meter)
     if (defect !== undefined) this.logDefect(running, Text.ofCause(defect), held)
     ending.conclude(running, outcome)
   }
@@ -185,7 +185,7 @@ export class Run implements Runs {
     const { deadlines, eventLog } = this.engine
     running.takeOver(next)
     const body = JSON.stringify({ phase: "handoff", message: nameOf(next.agent) })
-    eventLog.emit(running.live, "event", eventPayload('"status"', deadlines.now(), body))
+    eventLog.emit(running.live, "event", eventPayload('"status"', deadlines.wall(), body))
     this.runHandler(running)
   }
 }

@@ -357,10 +357,10 @@ export class Batch {
     )
   }
 
-  /** The batch as the store takes it. */
-  rows(): LoadedBatch {
+  /** The batch as the store takes it; `epoch` is by how many milliseconds wall time is ahead of elapsed time. */
+  rows(epoch: number): LoadedBatch {
     return {
-      sessions: Array.from(this.sessionRecords, (session) => this.sessionRecord(session)),
+      sessions: Array.from(this.sessionRecords, (session) => this.sessionRecord(session, epoch)),
       jobs: [...this.jobRecords],
       jobStates: Array.from(this.states, (job) => this.jobState(job)),
       keys: this.keyRecords,
@@ -389,8 +389,8 @@ export class Batch {
     }
   }
 
-  private sessionRecord(session: SessionLog) {
-    const record = session.record()
+  private sessionRecord(session: SessionLog, epoch: number) {
+    const record = session.record(epoch)
     const acked = this.acknowledged.get(session) ?? 0
     return acked > record.ackedSeq ? { ...record, ackedSeq: acked } : record
   }

@@ -80,8 +80,10 @@ export interface FrameBounds {
 export interface ReadContext {
   readonly store: StoreService
   readonly ids: IdsService
-  /** Milliseconds since the epoch. */
-  readonly now: () => number
+  /** Milliseconds since the epoch: what ids of messages are made of. */
+  readonly wall: () => number
+  /** Elapsed milliseconds. */
+  readonly mono: () => number
   readonly bounds: FrameBounds
 }
 
@@ -92,11 +94,11 @@ const viewed = (session: SessionLog, type: string, payload: string, bytes: numbe
 /** What is in memory behind `cursor`, up to `upTo`; undefined where the store must be asked. */
 const ready = (
   session: SessionLog,
-  { bounds, ids }: ReadContext,
+  { bounds, ids, wall }: ReadContext,
   cursor: number,
-  upTo: number,
-  now: number
+  upTo: number
 ): Frames | undefined => {
+  const now = wall()
   const frames: Array<Sendable> = []
   let chars = 0
   let at = cursor
@@ -158,12 +160,12 @@ const ownedBy = (session: SessionLog, { jobId, lastSeq }: Delivery): JobLog | un
 /** As {@link ready}, where it is no longer in memory. */
 const fromStore = (
   session: SessionLog,
-  { bounds, ids, store }: ReadContext,
+  { bounds, ids, store, wall }: ReadContext,
   cursor: number,
-  upTo: number,
-  now: number
+  upTo: number
 ): Effect.Effect<Frames | undefined, StoreError> =>
   Effect.gen(function* () {
+    const now = wall()
     const deliveries = yield* store.deliveries(session.sessionId, cursor, 32)
     const frames: Array<Sendable> = []
     let chars = 0
@@ -252,18 +254,18 @@ class SessionSource implements Source {
     return this.session.seq
   }
 
-  ready(cursor: number, upTo: number, at: number): Frames | undefined {
-    return ready(this.session, this.context, cursor, upTo, at)
+  ready(cursor: number, upTo: number): Frames | undefined {
+    return ready(this.session, this.context, cursor, upTo)
   }
 
-  read(cursor: number, upTo: number, at: number): Effect.Effect<Frames | undefined, StoreError> {
-    const fast = this.ready(cursor, upTo, at)
-    return fast === undefined ? fromStore(this.session, this.context, cursor, upTo, at) : Effect.succeed(fast)
+  read(cursor: number, upTo: number): Effect.Effect<Frames | undefined, StoreError> {
+    const fast = this.ready(cursor, upTo)
+    return fast === undefined ? fromStore(this.session, this.context, cursor, upTo) : Effect.succeed(fast)
   }
 
   gone(): RawEnvelope {
     return errorFrame(
-      { id: this.context.ids.unsafeUlid(this.context.now()), session_id: this.session.sessionId },
+      { id: this.context.ids.unsafeUlid(this.context.wall()), session_id: this.session.sessionId },
       new ResumeWindowExpired({ message: "the events that come next are gone" })
     )
   }
@@ -273,7 +275,7 @@ class SessionSource implements Source {
   }
 
   now(): number {
-    return this.context.now()
+    return this.context.mono()
   }
 }
 

@@ -38,7 +38,7 @@ const readBack = (
   last: number,
   now: number
 ): Effect.Effect<boolean, ConnectionClosed | StoreError> =>
-  Effect.flatMap(source.read(link.cursor, last, now), (read) => {
+  Effect.flatMap(source.read(link.cursor, last), (read) => {
     // The client may have left while the store was asked: nothing follows its bye (1.0 §6.4).
     if (link.closing !== undefined) return Effect.succeed(true)
     if (read === undefined) {
@@ -72,7 +72,7 @@ const next = (source: Source, link: Outbox): Step => {
     return false
   }
   const last = Math.min(source.seq, upTo)
-  const events = source.ready(link.cursor, last, now)
+  const events = source.ready(link.cursor, last)
   if (events !== undefined) {
     sending(source, link, events.cursor, now)
     return send(link, replies === undefined ? events.frames : [...replies, ...events.frames])

@@ -29,7 +29,7 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     const removeJobs: Effect.Effect<number, StoreError> = Effect.gen(function* () {
       const expired = yield* store.expiredJobs(
         {
-          endedBefore: deadlines.now() - limits.retainEndedFor,
+          endedBefore: deadlines.wall() - limits.retainEndedFor,
           maxJobs: limits.retainEndedJobs,
           maxBytes: limits.retainEndedBytes
         },
@@ -50,7 +50,7 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     let begun = false
     const sweep = Effect.gen(function* () {
       const jobs = yield* removeJobs
-      const keys = yield* store.removeExpiredKeys(deadlines.now())
+      const keys = yield* store.removeExpiredKeys(deadlines.wall())
       // The first one goes on where an earlier process was stopped.
       if (jobs + keys > 0 || !begun) yield* store.purge
       begun = true

@@ -68,7 +68,8 @@ export class SessionLog {
   private kind: PeerKind = undefined
   private gone = false
 
-  constructor(record: SessionRecord) {
+  /** `now`: elapsed time, at which it was last heard of. */
+  constructor(record: SessionRecord, now: number) {
     this.sessionId = SessionId(record.sessionId)
     this.currentHead = {
       principal: { ...record.principal, id: PrincipalId(record.principal.id) },
@@ -80,8 +81,8 @@ export class SessionLog {
     }
     this.progress = this.features.has("progress")
     this.chunk = this.features.has("result_chunk")
-    this.seenAt = record.lastSeenAt
-    this.lastSpoke = record.lastSeenAt
+    this.seenAt = now
+    this.lastSpoke = now
     this.durable = record.lastSeq
     this.given = record.lastSeq
     this.acked = record.ackedSeq
@@ -118,12 +119,12 @@ export class SessionLog {
     this.chunk = head.features.has("result_chunk")
   }
 
-  /** When something last came from the client, or went to it. Milliseconds since the epoch. */
+  /** When something last came from the client, or went to it: elapsed milliseconds. */
   get lastSeenAt(): number {
     return this.seenAt
   }
 
-  /** The last message that was not a sign of life (§14, heartbeat amplification). */
+  /** The last message that was not a sign of life (§14, heartbeat amplification): elapsed milliseconds. */
   get spokeAt(): number {
     return this.lastSpoke
   }
@@ -291,8 +292,8 @@ export class SessionLog {
     this.gone = true
   }
 
-  /** As it is stored. */
-  record(): SessionRecord {
+  /** As it is stored; `epoch` is by how many milliseconds wall time is ahead of elapsed time. */
+  record(epoch: number): SessionRecord {
     const { client, createdAt, features, previousTokenHash, principal, tokenHash } = this.currentHead
     return {
       sessionId: this.sessionId,
@@ -302,7 +303,7 @@ export class SessionLog {
       tokenHash,
       previousTokenHash,
       createdAt,
-      lastSeenAt: this.seenAt,
+      lastSeenAt: Math.round(this.seenAt + epoch),
       lastSeq: this.given,
       ackedSeq: this.acked,
       floorSeq: this.floor

@@ -10,14 +10,14 @@ export interface Frames {
   readonly cursor: number
 }
 
-/** What is sent over a connection beside replies: a session's events. Times are milliseconds since the epoch. */
+/** What is sent over a connection beside replies: a session's events. Times are elapsed milliseconds. */
 export interface Source {
   /** The last event that there is. */
   readonly seq: number
   /** What comes behind `cursor`, up to `upTo`, where it is in memory. */
-  readonly ready: (cursor: number, upTo: number, now: number) => Frames | undefined
+  readonly ready: (cursor: number, upTo: number) => Frames | undefined
   /** The same, read back; undefined where the store no longer has it. */
-  readonly read: (cursor: number, upTo: number, now: number) => Effect.Effect<Frames | undefined, StoreError>
+  readonly read: (cursor: number, upTo: number) => Effect.Effect<Frames | undefined, StoreError>
   /** What the client is told where that is gone. */
   readonly gone: () => Frame
   /** Something is being sent. */

@@ -40,7 +40,7 @@ export type Lane = "listings" | "artifacts"
 /** What conversations are given of their runtime. */
 export interface Kit {
   readonly ids: IdsService
-  readonly now: () => number
+  readonly wall: () => number
   readonly meter: MeterShape
   readonly concurrentRequests: number
 }
@@ -76,13 +76,13 @@ export class Conversation implements Attached {
 
   /** What the next frame to the client has in any case. */
   place(): { readonly id: string; readonly sessionId: string } {
-    return { id: this.kit.ids.unsafeUlid(this.kit.now()), sessionId: this.session.sessionId }
+    return { id: this.kit.ids.unsafeUlid(this.kit.wall()), sessionId: this.session.sessionId }
   }
 
   /** Of the next frame to the client. */
   head(jobId?: string, traceId?: string): Message.Head {
     return {
-      id: this.kit.ids.unsafeUlid(this.kit.now()),
+      id: this.kit.ids.unsafeUlid(this.kit.wall()),
       session_id: this.session.sessionId,
       job_id: jobId,
       trace_id: traceId

@@ -111,7 +111,7 @@ export class HandlerCall implements HandlerRun {
     const { own } = this
     if (own === undefined) return exit
     if (own instanceof UntracedSpan) {
-      own.finish(deadlines.now(), exit, counters)
+      own.finish(deadlines.wall(), exit, counters)
       return exit
     }
     return Effect.zipRight(ended(own, exit, counters), exit)

@@ -37,7 +37,7 @@ export class JobEvents {
     this.live = running.live
     this.room = FrameSize.bodyRoom(engine.limits)
     this.emit = engine.eventLog.emit
-    this.now = engine.deadlines.now
+    this.now = engine.deadlines.wall
   }
 
   /** A new id of this prefix. */

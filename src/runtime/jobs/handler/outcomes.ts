@@ -29,9 +29,15 @@ export const restarted = new InternalError({
 /** The end of a job that the runtime stopped. */
 export const stopped = (reason: Stop): Outcome => ({ _tag: "error", status: reason.status, error: reason.error })
 
-/** When a job has had its `max_runtime_sec`, which counts from its first start (§7.3). */
-export const runtimeEnd = ({ record, startedAt }: JobLog, now: number): number | undefined =>
-  record.maxRuntimeSec === undefined ? undefined : (startedAt ?? now) + record.maxRuntimeSec * 1000
+/**
+ * How many milliseconds a job has left of its `max_runtime_sec`, which counts from its first start (§7.3); none left: 0 or less. `wall` is wall
+ * time, which counts where an earlier process has started it only: a clock that was set back since gives it the whole time at most.
+ */
+export const runtimeLeft = ({ attempt, record, startedAt }: JobLog, wall: number): number | undefined => {
+  if (record.maxRuntimeSec === undefined) return undefined
+  const whole = record.maxRuntimeSec * 1000
+  return attempt === 1 || startedAt === undefined ? whole : Math.min(whole, startedAt + whole - wall)
+}
 
 /** Why it is stopped then. */
 export const tooLong = ({ record }: JobLog): Stop => ({
