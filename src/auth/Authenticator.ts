@@ -15,6 +15,7 @@ import * as Redacted from "effect/Redacted"
 import * as Configured from "../protocol/Configured.js"
 import { Unauthenticated } from "../protocol/Errors.js"
 import { Ids, PrincipalId } from "../protocol/Ids.js"
+import * as Text from "../protocol/Text.js"
 import type { Principal } from "./Principal.js"
 import * as PrincipalIds from "./PrincipalIds.js"
 import { entriesOf, tableOf } from "./Tokens.js"
@@ -110,8 +111,8 @@ const judging = (judge: NonNullable<AuthenticatorService["judge"]>): Authenticat
 const entriesFrom = (tokens: TokenTable) =>
   Array.from(tokens instanceof Map ? tokens : Object.entries(tokens)).map(([token, principal], i) => {
     const entry = { digest: digest(token), principal: named(principal) }
-    const { anonymous, id } = entry.principal
-    const problem = typeof id === "string" ? PrincipalIds.problemOf(id, anonymous) : "is no text"
+    const id = Text.property(entry.principal, "id")
+    const problem = typeof id === "string" ? PrincipalIds.problemOf(id, entry.principal.anonymous) : "is no text"
     // edge: a table with such a principal is a mistake of its program, not a failure of the running one
     if (problem !== undefined) throw new RangeError(`bearer: the principal's id of entry ${i + 1} ${problem}`)
     return entry
