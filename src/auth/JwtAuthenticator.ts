@@ -41,8 +41,13 @@ export interface JwtIssuer {
   readonly audience?: string | ReadonlyArray<string> | undefined
 }
 
-/** What is asked of every token. */
-interface EveryToken {
+/**
+ * What is asked of every token, whoever its issuer is.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface JwtCommonOptions {
   /** `aud` must contain (one of) this. */
   readonly audience?: string | ReadonlyArray<string> | undefined
   /**
@@ -65,13 +70,14 @@ interface EveryToken {
  * @since 0.2.0
  * @category options
  */
-export interface JwtOneIssuer extends EveryToken {
+export interface JwtOneIssuer extends JwtCommonOptions {
   /** Where the keys are that verify a token. */
   readonly keys: KeySource
   /** The algorithms that are accepted; all others are refused, whatever the token says. */
   readonly algorithms: ReadonlyArray<Algorithm>
   /** `iss` must be this. Several are refused when the layer is built, since each could sign for the others: give `issuers`. */
   readonly issuer?: string | ReadonlyArray<string> | undefined
+  /** Not beside `keys`. */
   readonly issuers?: undefined
 }
 
@@ -81,12 +87,14 @@ export interface JwtOneIssuer extends EveryToken {
  * @since 0.2.0
  * @category options
  */
-export interface JwtManyIssuers extends EveryToken {
+export interface JwtManyIssuers extends JwtCommonOptions {
   /** The issuers; at least one, each once. */
   readonly issuers: ReadonlyArray<JwtIssuer>
   /** The algorithms that are accepted from issuers that name none. */
   readonly algorithms?: ReadonlyArray<Algorithm> | undefined
+  /** Not beside `issuers`. */
   readonly issuer?: undefined
+  /** Not beside `issuers`. */
   readonly keys?: undefined
 }
 

@@ -115,10 +115,10 @@ const ofSecret = (secret: Redacted.Redacted<string>, algs: ReadonlyArray<Algorit
   if (!algs.every((alg) => alg.startsWith("HS"))) return fail("jwt: a shared secret goes with HS algorithms only")
   const bytes = new TextEncoder().encode(Redacted.value(secret))
   const bits = Math.max(...algs.map((alg) => Number(alg.slice(2))))
-  return bytes.length * 8 < bits
-    ? fail(`jwt: the secret must have at least ${bits / 8} bytes for these algorithms`)
-    : // edge: jose takes a function that answers a Promise
-      Effect.succeed<Keys>(() => Promise.resolve(bytes))
+  if (bytes.length * 8 < bits) return fail(`jwt: the secret must have at least ${bits / 8} bytes for these algorithms`)
+  // edge: jose takes a function that answers a Promise
+  const keys: Keys = () => Promise.resolve(bytes)
+  return Effect.succeed(keys)
 }
 
 const ofPublicKey = (pem: string, algs: ReadonlyArray<Algorithm>) =>

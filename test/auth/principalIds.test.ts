@@ -74,14 +74,15 @@ describe("a principal's id", () => {
         .replaceAll(/[\p{C}\p{Default_Ignorable_Code_Point}]/gu, "")
         .replaceAll(/\s+/g, " ")
         .trim()
-    fc.assert(
-      fc.property(fc.string({ unit: "binary", maxLength: 20 }), fc.boolean(), (id, anonymous) => {
-        // Private use and unassigned characters are shown as boxes.
-        fc.pre(!/[\p{Co}\p{Cn}]/u.test(id))
-        return problemOf(id, anonymous) !== undefined || bare(id) === id.replaceAll(/ +/g, " ")
-      }),
-      { numRuns: runs(2_000), seed: 3 }
-    )
+    const samples = fc.sample(fc.tuple(fc.string({ unit: "binary", maxLength: 20 }), fc.boolean()), {
+      numRuns: runs(2_000),
+      seed: 3
+    })
+    for (const [id, anonymous] of samples) {
+      // Characters of private use and unassigned ones are shown as boxes.
+      if (/[\p{Co}\p{Cn}]/u.test(id) || problemOf(id, anonymous) !== undefined) continue
+      expect(bare(id)).toBe(id.replaceAll(/ +/g, " "))
+    }
   })
 
   it.effect("§6.1 of a JWT's subject, of a function and of the program's own claims is UNAUTHENTICATED", () =>
