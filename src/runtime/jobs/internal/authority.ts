@@ -17,7 +17,8 @@ import type { Services } from "./engine.js"
 /** The parts of the engine that it uses. */
 type Uses = Pick<Services, "deadlines" | "leases">
 
-const ended = new PermissionDenied({
+/** Why a job that has ended may do nothing. */
+export const ended = new PermissionDenied({
   message: "the job has ended, and its lease with it",
   details: { reason: "job_ended" }
 })
