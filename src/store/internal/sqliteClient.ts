@@ -25,7 +25,7 @@ import * as Stream from "effect/Stream"
 // As a whole: bundles declare a `createRequire` of their own.
 import * as Module from "node:module"
 import { withDirect } from "./direct.js"
-import { weightOf, WriteBack } from "./writeBack.js"
+import { flushing, weightOf, WriteBack } from "./writeBack.js"
 
 /** What is used of the driver's statements. Everything throws. */
 interface DriverStatement {
@@ -165,7 +165,7 @@ const writeBackOf = (
   filename === ":memory:"
     ? { wrote: () => {}, close: () => {} }
     : new WriteBack({
-        filename: `${filename}-wal`,
+        ...flushing(`${filename}-wal`),
         checkpoint: () => void cached("PRAGMA wal_checkpoint(PASSIVE)").all(),
         inTransaction: () => database.inTransaction
       })

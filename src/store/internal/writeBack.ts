@@ -32,11 +32,13 @@ export const weightOf = (params: ReadonlyArray<unknown>): number => {
 
 /** What is asked of the database. */
 export interface Log {
-  /** Where the log is. */
-  readonly filename: string
   /** Writes the log back. May throw. */
   readonly checkpoint: () => void
   readonly inTransaction: () => boolean
+  /** Flushes the log to the disk meanwhile, and calls back in a later turn, whether or not it could be flushed. */
+  readonly flush: (done: () => void) => void
+  /** Nothing is flushed any more. */
+  readonly close: () => void
 }
 
 /** Writes the log of one database back. */
@@ -45,7 +47,6 @@ export class WriteBack {
   private pending = 0
   private due = false
   private closed = false
-  private fd: number | undefined
 
   constructor(log: Log) {
     this.log = log
@@ -54,22 +55,21 @@ export class WriteBack {
   /** So many bytes have been written. Never throws. */
   readonly wrote = (bytes: number): void => {
     this.pending += bytes
-    if (this.pending < bound) return
+    if (this.pending < bound || this.closed) return
     if (this.pending >= bound * 2) return this.now()
-    if (this.due || this.closed) return
+    if (this.due) return
     this.due = true
-    this.flush()
+    this.log.flush(this.flushed)
   }
 
   /** Nothing is written back from now on. The database itself does so when it is closed. */
   readonly close = (): void => {
     this.closed = true
-    // One that is being flushed is closed behind that.
-    if (!this.due) this.closeFile()
+    if (!this.due) this.log.close()
   }
 
   private now(): void {
-    if (this.closed || this.log.inTransaction()) return
+    if (this.log.inTransaction()) return
     this.pending = 0
     try {
       this.log.checkpoint()
@@ -78,28 +78,31 @@ export class WriteBack {
     }
   }
 
-  // edge: the disk is waited for by a thread of Node's, and then the event loop
-
-  private flush(): void {
-    if (this.fd !== undefined) return fdatasync(this.fd, this.flushed)
-    // The log is never locked, so a descriptor of its own takes no lock from SQLite when it is closed.
-    open(this.log.filename, "r+", (error, fd) => {
-      if (error !== null) return this.flushed()
-      this.fd = fd
-      fdatasync(fd, this.flushed)
-    })
-  }
-
-  /** Whether or not it could be: the checkpoint flushes it too. */
   private readonly flushed = (): void => {
     this.due = false
-    if (this.closed) return this.closeFile()
+    if (this.closed) return this.log.close()
+    // It may have been written back meanwhile.
     if (this.pending >= bound) this.now()
   }
+}
 
-  private closeFile(): void {
-    if (this.fd === undefined) return
-    close(this.fd)
-    this.fd = undefined
+/** Flushes the log of a file: the disk is waited for by a thread of Node's. */
+export const flushing = (filename: string): Pick<Log, "flush" | "close"> => {
+  // edge: the file system
+  let fd: number | undefined
+  return {
+    flush: (done) => {
+      if (fd !== undefined) return fdatasync(fd, done)
+      // SQLite never locks the log, so closing this descriptor releases none of its locks.
+      open(filename, "r+", (error, opened) => {
+        if (error !== null) return done()
+        fd = opened
+        fdatasync(opened, done)
+      })
+    },
+    close: () => {
+      if (fd !== undefined) close(fd)
+      fd = undefined
+    }
   }
 }
