@@ -105,6 +105,7 @@ const parts: Readonly<Record<string, Part>> = {
       ARCP_SERVER_PORT: "65536",
       ARCP_SERVER_PATH: "arcp",
       ARCP_SERVER_ALLOWED_ORIGINS: "https://a.example,,https://b.example",
+      ARCP_SERVER_ALLOWED_HOSTS: "https://a.example",
       ARCP_SERVER_HANDSHAKE_TIMEOUT: "NaN"
     }
   },
