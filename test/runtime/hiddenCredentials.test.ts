@@ -1,11 +1,37 @@
 /** Values of a job's credentials are in no span, no line of the log and no frame of an observer, in whatever form they are quoted (ARCP 1.1 §14). */
 import { Buffer } from "node:buffer"
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, HashMap, Layer, List, Logger, LogLevel, Redacted, Schema, Tracer } from "effect"
+import {
+  Cause,
+  Deferred,
+  Effect,
+  HashMap,
+  Layer,
+  List,
+  Logger,
+  LogLevel,
+  Metric,
+  Redacted,
+  Schema,
+  TestClock,
+  Tracer
+} from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
-import { hello, run, submit, type Peer } from "./peer.js"
+import { Ids } from "../../src/protocol/index.js"
+import { hiding } from "../../src/runtime/credentials/Values.js"
+import {
+  CredentialProvisioner,
+  Credentials,
+  ProvisionError,
+  RevokeError,
+  withoutCredentials
+} from "../../src/runtime/index.js"
+import { durableMemory, request as issueRequest } from "./credentialWorld.js"
+import { barrier, hello, run, submit, type Peer } from "./peer.js"
 import {
   allRevoked,
+  eventually,
+  request,
   heard,
   leased,
   provisioned,
@@ -120,6 +146,17 @@ const agents = Layer.mergeAll(
     })
   ),
   Agent.untyped("child", () => Effect.flatMap(keyOf, (key) => Effect.fail(quotes["message"]!(key) as Error))),
+  Agent.untyped("logs", () =>
+    Effect.gen(function* () {
+      const key = yield* keyOf
+      yield* Effect.logDebug(`mine ${key}`, { key }, { kept: 1 }).pipe(
+        Effect.annotateLogs({ [key]: key }),
+        Effect.withLogSpan(`in ${key}`)
+      )
+      yield* Effect.logError("mine", Cause.fail(new Error(`no ${key}`)))
+      return "done"
+    })
+  ),
   // Fails with its parent's key, which it was given.
   Agent.untyped("given", (key) => Effect.fail(new Error(`not good: ${String(key)}`))),
   Agent.untyped("parent", (agent) =>
@@ -130,8 +167,8 @@ const agents = Layer.mergeAll(
     Effect.gen(function* () {
       const key = yield* keyOf
       yield* Job.log("waiting")
-      yield* Effect.uninterruptible(Deferred.await(gate(String(name))))
-      return yield* Effect.die(new Error(`late ${key}`))
+      const late = Effect.die(new Error(`late ${key}`))
+      return yield* Effect.uninterruptible(Effect.zipRight(Deferred.await(gate(String(name))), late))
     })
   )
 )
@@ -165,40 +202,218 @@ const expectHidden = (value: string, out: ReadonlyArray<string>) => {
   for (const line of out) for (const form of formsOf(value)) expect(line).not.toContain(form)
 }
 
-const valueIn = (peer: Peer, jobId: string): string =>
-  JSON.parse(
-    heard(peer)
-      .split("\n")
-      .find((line) => line.includes('"credentials":[') && line.includes(jobId))!
-  ).payload.credentials[0].value
+/** The values that the owner of jobs was shown. */
+const valuesIn = (peer: Peer): ReadonlyArray<string> =>
+  [...heard(peer).matchAll(/"value":"(sk-test-[^"]+)"/g)].map(([, value]) => value!)
+
+const endsOf = (name: string, out: ReadonlyArray<string>) => out.filter((line) => line.startsWith(`${name}: ends`))
+
+const features = ["heartbeat", "list_jobs", "subscribe", "cost.budget", "model.use"]
 
 describe("§14 the values of a job's credentials", () => {
-  it.scoped("are in no span and no line, however the agent, a call or a step fails", () =>
-    Effect.gen(function* () {
-      const { layer, out } = yield* leaving()
-      yield* Effect.gen(function* () {
-        const peer = yield* hello()
-        for (const agent of ["fails", "dies", "calls"]) {
+  for (const agent of ["fails", "dies", "calls"]) {
+    it.scoped(`are in no span, no line and no observer's frame: an agent that ${agent}`, () =>
+      Effect.gen(function* () {
+        const { layer, out } = yield* leaving()
+        yield* Effect.gen(function* () {
+          const peer = yield* hello()
+          const observer = yield* hello({ features })
           for (const how of Object.keys(quotes)) {
             out.length = 0
             const accepted = yield* submit(peer, agent, how, leased)
             const [{ value }] = accepted.payload.credentials
+            yield* request(observer, "job.subscribe", { job_id: accepted.job_id, history: true })
             const end = yield* peer.terminal(accepted.job_id!)
+            yield* observer.terminal(accepted.job_id!)
             yield* allRevoked
-            expect(out.some((line) => line.startsWith("arcp.job: ends"))).toBe(true)
-            if (agent === "none") expect(out.join("\n"), `${agent} ${how}`).toContain("<redacted>")
-            console.log(
-              agent,
-              how,
-              [value, ...formsOf(value)].filter((f) => out.join("\n").includes(f)).length
-                ? out.filter((l) => formsOf(value).some((f) => l.includes(f))).map((l) => l.slice(0, 200))
-                : "",
-              JSON.stringify(end.payload).includes(value)
-            )
+            yield* barrier(observer)
+            expectHidden(value, [...out, JSON.stringify(end), heard(observer)])
+            expect(endsOf("arcp.job", out)).toHaveLength(1)
+            const ends = agent === "calls" ? ["arcp.tool_call", "arcp.step"] : ["arcp.job"]
+            for (const name of ends) expect(endsOf(name, out)[0], `${name} ${how}`).toContain("<redacted>")
+            if (agent !== "calls") continue
+            expect(out.find((line) => line.startsWith("own <redacted>"))).toBeDefined()
+            expect(endsOf("apart", out)[0]).toContain("<redacted>")
+            expect(heard(observer)).toContain("plain <redacted>")
           }
-        }
+        }).pipe(Effect.provide(layer))
+      })
+    )
+  }
+
+  it.scoped("are hidden where the handler unwinds when its job has ended, and its credentials are gone", () =>
+    Effect.gen(function* () {
+      const { layer, out } = yield* leaving({ limits: { cancelGrace: 1 } })
+      yield* Effect.gen(function* () {
+        const peer = yield* hello()
+        const accepted = yield* submit(peer, "late", "g", leased)
+        yield* peer.next("job.event", (f) => f.payload.body?.message === "waiting")
+        yield* peer.send("job.cancel", {}, { job_id: accepted.job_id })
+        yield* barrier(peer)
+        yield* TestClock.adjust("1 second")
+        yield* peer.terminal(accepted.job_id!)
+        yield* allRevoked
+        yield* Deferred.succeed(gate("g"), undefined)
+        yield* eventually(Effect.sync(() => endsOf("arcp.job", out).length === 1))
+        expectHidden(accepted.payload.credentials[0].value, out)
+        expect(endsOf("arcp.job", out)[0]).toContain("late <redacted>")
+      }).pipe(Effect.provide(layer))
+    })
+  )
+
+  it.scoped(
+    "are hidden in a delegated job that was given its parent's, and in the parent of one that quotes its own",
+    () =>
+      Effect.gen(function* () {
+        const { layer, out } = yield* leaving()
+        yield* Effect.gen(function* () {
+          const peer = yield* hello()
+          const lease = { lease_request: { ...leased.lease_request, "agent.delegate": ["*"] } }
+          for (const agent of ["given", "child"]) {
+            out.length = 0
+            const end = yield* run(peer, "parent", agent, lease)
+            yield* allRevoked
+            expect(end.payload.final_status).toBe("error")
+            const values = valuesIn(peer)
+            expect(values.length).toBeGreaterThan(1)
+            const ends = endsOf("arcp.job", out)
+            expect(ends).toHaveLength(2)
+            for (const line of ends) expect(line).toContain("<redacted>")
+            for (const value of values) expectHidden(value, [...out, JSON.stringify(end)])
+          }
+        }).pipe(Effect.provide(layer))
+      })
+  )
+
+  it.scoped("are hidden in what a provisioner says of them, at every level of the log", () =>
+    Effect.gen(function* () {
+      const out: Array<string> = []
+      let issued = 0
+      const values: Array<string> = []
+      const says = (what: string) =>
+        `${what} ${values.join(" ")} Basic ${Buffer.from(`a:${values[0]}`).toString("base64")}`
+      const rude = Layer.succeed(CredentialProvisioner, {
+        issue: () =>
+          Effect.suspend(() => {
+            if (issued++ > 0) {
+              const message = says("cannot issue beside")
+              return Effect.fail(
+                new ProvisionError({ message, explanation: message, retryable: false, uncertain: false })
+              )
+            }
+            values.push("sk-rude-0123456789")
+            return Effect.succeed([
+              { handle: "h", value: Redacted.make(values[0]!), endpoint: "https://gw.example/v1" }
+            ])
+          }),
+        revoke: () =>
+          Effect.suspend(() => Effect.fail(new RevokeError({ message: says("cannot revoke"), permanent: true })))
+      })
+      const tracer = yield* exporting(out)
+      yield* Effect.gen(function* () {
+        const credentials = yield* Credentials
+        const [one] = yield* credentials.issue(issueRequest("job_1"))
+        const error = yield* Effect.flip(credentials.rotate("job_1", one!.id))
+        expect(error.message).toContain("cannot issue beside <redacted>")
+        out.push(error.message)
+        credentials.revoke("job_1")
+        yield* TestClock.adjust(0)
+        const [row] = yield* credentials.outstanding
+        expect(row!.lastError).toContain("cannot revoke <redacted>")
+        out.push(JSON.stringify(row))
+      }).pipe(
+        Effect.provide(
+          Layer.provide(Credentials.layer(), [rude, durableMemory, Ids.layerSeeded(1)]).pipe(
+            Layer.provideMerge(
+              Layer.mergeAll(
+                tracer,
+                Logger.replace(Logger.defaultLogger, writing(out)),
+                Logger.minimumLogLevel(LogLevel.All)
+              )
+            )
+          )
+        )
+      )
+      expect(out.some((line) => line.startsWith("WARN a credential was not issued: cannot issue"))).toBe(true)
+      expectHidden(values[0]!, out)
+    })
+  )
+
+  it.scoped("are hidden in an agent's own lines where the program's logger is told to", () =>
+    Effect.gen(function* () {
+      for (const [hidden, wrap] of [
+        [false, (logger: Logger.Logger<unknown, void>) => logger],
+        [true, withoutCredentials]
+      ] as const) {
+        const out: Array<string> = []
+        const around = Layer.merge(
+          Logger.replace(Logger.defaultLogger, wrap(writing(out))),
+          Logger.minimumLogLevel(LogLevel.All)
+        )
+        yield* Effect.gen(function* () {
+          const peer = yield* hello()
+          const end = yield* run(peer, "logs", {}, leased)
+          const [value] = valuesIn(peer)
+          expect(end.payload.final_status).toBe("success")
+          const lines = out.filter((line) => line.includes("mine"))
+          expect(lines).toHaveLength(2)
+          if (hidden) expectHidden(value!, lines)
+          else expect(lines.join()).toContain(value)
+          expect(lines[0]).toContain("kept")
+        }).pipe(Effect.provide(Layer.provide(provisioned(memory(), { agents }), around)))
+      }
+    })
+  )
+
+  it.scoped("are in the tags of no metric", () =>
+    Effect.gen(function* () {
+      const { layer } = yield* leaving()
+      yield* Effect.gen(function* () {
+        const peer = yield* hello()
+        for (const how of Object.keys(quotes)) yield* run(peer, "fails", how, leased)
+        const tags = (yield* Metric.snapshot).map(({ metricKey }) => JSON.stringify([metricKey.name, metricKey.tags]))
+        for (const value of valuesIn(peer)) expectHidden(value, tags)
       }).pipe(Effect.provide(layer))
     })
   )
 })
-void [expectHidden, valueIn, run]
+
+describe("§14 a value in a text", () => {
+  const hide = (values: ReadonlyArray<string>) => hiding(values.map((value) => Redacted.make(value)))
+
+  it("is found in every form, and what is around it stays", () => {
+    const value = 'a+b/c=d e&ü"%\\'
+    const shown = hide([value])
+    for (const form of [
+      value,
+      JSON.stringify(value).slice(1, -1),
+      encodeURIComponent(value),
+      encodeURIComponent(value).toLowerCase().replace("%c3%bc", "%c3%bc"),
+      new URLSearchParams({ v: value }).toString().slice(2),
+      encodeURIComponent(encodeURIComponent(value)),
+      Buffer.from(value).toString("hex"),
+      Buffer.from(value).toString("hex").toUpperCase(),
+      Buffer.from(value).toString("base64"),
+      Buffer.from(value).toString("base64url"),
+      Buffer.from(`user:${value}`).toString("base64"),
+      Buffer.from(`us:${value}:more`).toString("base64url"),
+      encodeURIComponent(Buffer.from(`u:${value}`).toString("base64"))
+    ]) {
+      expect(shown(`(${form}) twice (${form})`), form).toBe("(<redacted>) twice (<redacted>)")
+    }
+  })
+
+  it("that is a part of another one leaves nothing of it", () => {
+    expect(hide(["sk-1", "sk-123456"])("sk-123456 sk-1 sk-12")).toBe("<redacted> <redacted> <redacted>2")
+  })
+
+  it("that is short is found as it is, and its encodings do not hide other texts", () => {
+    expect(hide(["ab"])("ab 6162 YWI= 11616200")).toBe("<redacted> 6162 YWI= 11616200")
+  })
+
+  it("that is cut off with a text that is too long leaves nothing", () => {
+    const value = "s".repeat(40)
+    const text = `${"x".repeat(131_072 - 20)}${value}`
+    expect(hide([value])(text)).toMatch(/^x+$/)
+  })
+})
