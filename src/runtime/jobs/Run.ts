@@ -12,13 +12,14 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Text from "../../protocol/Text.js"
-import { upstreamOf } from "../credentials/UpstreamErrors.js"
+import type { Upstream } from "../credentials/UpstreamErrors.js"
 import { eventPayload } from "../kernel/Payload.js"
 import type { Batch } from "../log/Batch.js"
 import type { Change } from "../log/EventLog.js"
 import { HandlerCall } from "./handler/handlerCall.js"
 import type { HandlerEnd } from "./handler/handlerRun.js"
 import { internal, outcomeOf, runtimeLeft, tooLong } from "./handler/outcomes.js"
+import { secretsOf } from "./handler/secrets.js"
 import { expired } from "./internal/authority.js"
 import type { Engine, Runs } from "./internal/engine.js"
 import { tellRotated } from "./internal/rotated.js"
@@ -145,6 +146,8 @@ export class Run implements Runs {
 
   private runHandler(running: Running): void {
     running.begin()
+    // Known from here on, also when the job has ended before its handler.
+    secretsOf(this.engine, running)
     this.engine.startHandler(new HandlerCall(running, this.engine), this.end)
     // What interrupts it while it runs for the first time does so here.
     if (running.stop !== undefined || running.next !== undefined) running.interrupt()
@@ -153,26 +156,27 @@ export class Run implements Runs {
   private lost(running: Running, defect: unknown): void {
     const { ending, fork } = this.engine
     const { agent, live } = running
-    const what = `the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}: ${Text.ofUnknown(defect)}`
-    fork(Effect.logError(what))
+    const why = Text.ofUnknown(defect)
+    const shown = secretsOf(this.engine, running)?.hide(why) ?? why
+    fork(Effect.logError(`the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}: ${shown}`))
     ending.conclude(running, internal("the agent failed unexpectedly"))
   }
 
   private exited(running: Running, exit: Exit.Exit<unknown, unknown>): void {
-    const { credentials, deadlines, drain, ending, limits, meter } = this.engine
+    const { deadlines, drain, ending, limits, meter } = this.engine
     if (drain.gone(running)) return
     const { next } = running
     const unwound = exit._tag === "Success" || Cause.isInterruptedOnly(exit.cause)
     if (next !== undefined && unwound && running.stop === undefined && !running.finished) {
       return this.takeOver(running, next)
     }
-    const held = upstreamOf(credentials.hidden(running.live.jobId))
+    const held = secretsOf(this.engine, running)
     const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.wall(), held, meter)
     if (defect !== undefined) this.logDefect(running, Text.ofCause(defect), held)
     ending.conclude(running, outcome)
   }
 
-  private logDefect({ agent, live }: Running, cause: string, held: ReturnType<typeof upstreamOf>): void {
+  private logDefect({ agent, live }: Running, cause: string, held: Upstream | undefined): void {
     this.engine.fork(
       Effect.logError(
         `the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}`,

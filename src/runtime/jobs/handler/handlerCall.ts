@@ -20,6 +20,7 @@ import { makeGate } from "./jobAuthority.js"
 import * as JobLogs from "./jobLogs.js"
 import { HandlerService } from "./jobService.js"
 import { ended, UntracedSpan } from "./jobSpan.js"
+import { secretsOf } from "./secrets.js"
 
 /** The end of a handler's shell, at which everything that the handler had is closed. */
 type End = Effect.Effect<unknown, unknown>
@@ -73,6 +74,10 @@ export class HandlerCall implements HandlerRun {
   get logs(): JobLogs.JobLines | undefined {
     this.lines ??= JobLogs.make(this.running, () => this.services.calls) ?? "none"
     return this.lines === "none" ? undefined : this.lines
+  }
+
+  get hide(): ((text: string) => string) | undefined {
+    return secretsOf(this.engine, this.running)?.hide
   }
 
   handler(

@@ -64,7 +64,7 @@ class Handlers {
     if (untraced !== undefined) call.within(new UntracedSpan(running, untraced.now(), untraced.spanId))
     else {
       // Before the fiber: it looks for its span when it is made.
-      const span = Runtime.runSyncExit(this.runtime)(traced(running))
+      const span = Runtime.runSyncExit(this.runtime)(Effect.locally(traced(running), logging, call))
       if (Exit.isFailure(span)) handler = Effect.failCause(span.cause)
       else call.within(span.value)
     }

@@ -8,6 +8,7 @@ import type * as Scope from "effect/Scope"
 import type * as Tracer from "effect/Tracer"
 import type { Call } from "../../../agent/CallContext.js"
 import type { Job } from "../../../agent/Job.js"
+import type { Secretive } from "../../kernel/Hidden.js"
 import type { Running } from "../Running.js"
 
 /** What makes events of lines. */
@@ -15,8 +16,8 @@ export interface Lines {
   readonly add: (line: Logger.Logger.Options<unknown>) => void
 }
 
-/** What has lines; they are made when it logs. */
-export interface Logging {
+/** What has lines, which are made when it logs, and secrets. */
+export interface Logging extends Secretive {
   readonly logs: Lines | undefined
 }
 
