@@ -46,14 +46,20 @@ export interface Bounds {
   readonly millis: number
   /** Frames between two rests, at which what lives and the heap are looked at. */
   readonly rest: number
+  /** Conversations side by side; absent: as many as the lane has. */
+  readonly beside?: number | undefined
   /** Called when a conversation begins. */
   readonly begins: (conversation: number) => void
+  /** Called with each frame; absent: nobody looks. */
+  readonly trace?: ((line: string) => void) | undefined
 }
 
 /** What a run of a lane came to. */
 export interface Outcome extends Figures {
   readonly problems: ReadonlyArray<Problem>
   readonly millis: number
+  /** The first frame of the conversation that would be next. */
+  readonly next: number
 }
 
 /** One lane: something that is fuzzed in one way. */
@@ -72,6 +78,7 @@ export interface Desk {
   readonly seed: number
   readonly figures: Figures
   readonly wrong: (conversation: number, sent: number, what: string) => void
+  readonly trace: ((line: string) => void) | undefined
 }
 
 /** Problems after which a run ends. */
@@ -112,6 +119,7 @@ export const runLane = async (make: (desk: Desk) => Promise<Lane>, bounds: Bound
   const desk: Desk = {
     seed: bounds.seed,
     figures,
+    trace: bounds.trace,
     wrong: (conversation, sent, what) =>
       void problems.push({ conversation, frame: conversation * perConversation + sent, what })
   }
@@ -131,7 +139,7 @@ export const runLane = async (make: (desk: Desk) => Promise<Lane>, bounds: Bound
     }
   }
   do {
-    await Promise.all(Array.from({ length: lane.beside }, worker))
+    await Promise.all(Array.from({ length: bounds.beside ?? lane.beside }, worker))
     await lane.rested()
     collect()
     figures.heaps.push(process.memoryUsage().heapUsed)
@@ -141,5 +149,5 @@ export const runLane = async (make: (desk: Desk) => Promise<Lane>, bounds: Bound
   if (!isFlat(figures.heaps)) {
     desk.wrong(next, 0, `the heap grows: ${figures.heaps.map((bytes) => Math.round(bytes / 1_048_576)).join(", ")} MiB`)
   }
-  return { ...figures, problems, millis: performance.now() - started }
+  return { ...figures, problems, millis: performance.now() - started, next: next * perConversation }
 }

@@ -102,9 +102,10 @@ export class Account {
   paid(frame: Frame): "unasked" | "end" | undefined {
     const { payload, type } = frame
     if (type === "session.pong") {
-      const ids = this.nonces.get(String(payload["ping_nonce"]))
-      const id = ids?.shift()
-      return id !== undefined && this.settle(id) ? undefined : "unasked"
+      const ids = this.nonces.get(String(payload["ping_nonce"])) ?? []
+      // Another ping of that nonce may have been refused.
+      while (ids.length > 0) if (this.settle(ids.shift()!)) return undefined
+      return "unasked"
     }
     const id = payload["request_id"]
     if (typeof id === "string") return this.settle(id) ? undefined : "unasked"

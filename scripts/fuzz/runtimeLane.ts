@@ -53,7 +53,11 @@ class Link {
   mayEnd = false
   /** Whether it must have ended by the end of its conversation. */
   mustEnd: string | undefined = undefined
+  /** Why it was refused. */
+  code: string | undefined = undefined
   channel: Channel | undefined = undefined
+  /** What became of it, in order. */
+  readonly told: Array<string> = []
   /** The number of the next event; undefined: any. */
   private expected: number | undefined = undefined
   private readonly ids = new Set<string>()
@@ -62,7 +66,18 @@ class Link {
   private readonly desk: Desk
   private readonly wrong: (what: string) => void
 
-  constructor(known: Known, principal: string, shared: Shared, desk: Desk, wrong: (what: string) => void) {
+  /** Of its conversation, and its place in it. */
+  readonly name: string
+
+  constructor(
+    name: string,
+    known: Known,
+    principal: string,
+    shared: Shared,
+    desk: Desk,
+    wrong: (what: string) => void
+  ) {
+    this.name = name
     this.known = known
     this.principal = principal
     this.shared = shared
@@ -77,13 +92,19 @@ class Link {
   /** The first frame has been sent; `from`: the event that it resumes behind, where that is known. */
   greets(from: number | undefined): void {
     this.state = "greeting"
+    this.tell(`greets with ${this.known.token?.slice(3, 7)}`)
     this.expected = from === undefined ? undefined : from + 1
+  }
+
+  private tell(what: string): void {
+    if (this.told.length < 32) this.told.push(`${Math.round(performance.now() % 100_000)}: ${what}`)
   }
 
   /** Something has come. */
   frame(text: string): void {
     const read = readRuntime(text, maxFrame)
     this.desk.figures.answers++
+    this.desk.trace?.(`${this.name} < ${text}`)
     if (typeof read === "string") return this.wrong(read)
     if (this.state === "greeting") this.greeted(read)
     else if (this.state === "open") this.answered(read)
@@ -97,15 +118,18 @@ class Link {
         this.known = { ...this.known, jobs: [], lastSeq: 0, cursor: undefined }
       this.known.session = frame.session_id
       this.known.token = String(frame.payload["resume_token"])
+      this.tell(`welcome ${this.known.token.slice(3, 7)}`)
       return
     }
     if (frame.type !== "session.error") return this.wrong(`the first frame is a ${frame.type}`)
     this.state = "refused"
+    this.tell("refused")
     const { counts } = this.desk.figures
     const refusal = `refused ${String(frame.payload["code"])}`
     counts[refusal] = (counts[refusal] ?? 0) + 1
     this.mayEnd = true
-    this.mustEnd = `a refusal with ${String(frame.payload["code"])}`
+    this.code = String(frame.payload["code"])
+    this.mustEnd = `a refusal with ${this.code}`
   }
 
   private answered(frame: Frame): void {
@@ -144,7 +168,17 @@ class Link {
     counts[type] = (counts[type] ?? 0) + 1
   }
 
+  /** The harness ends it. */
+  cut(): void {
+    this.tell("cut")
+    this.desk.trace?.(`${this.name} is cut`)
+    this.state = "ended"
+    this.channel?.cut()
+  }
+
   ended(code: number): void {
+    this.tell(`ended ${code}`)
+    this.desk.trace?.(`${this.name} ended ${code}`)
     if (code === 1011) this.wrong("the connection could not be served")
     else if (!this.mayEnd && this.mustEnd === undefined) this.wrong(`the connection ended by itself (${code})`)
     this.state = "ended"
@@ -211,6 +245,13 @@ class Conversation {
     this.at.desk.figures.frames++
   }
 
+  /** What the connections of this conversation came to, for a report. */
+  private story(): string {
+    return this.links
+      .map(({ known, state, told }) => `${state} ${known.session?.slice(-6)} (${told.join(" ")})`)
+      .join("; ")
+  }
+
   /** A message, as it should be or spoilt. */
   private message(known: Known): string {
     const { at, random } = this
@@ -231,7 +272,9 @@ class Conversation {
       if (random.chance(0.8)) return { binary: bytes }
       return { bytes: Buffer.concat([bytes, Buffer.from([0xff, 0xc0])]) }
     }
-    return { text: this.message(link.known) }
+    const text = this.message(link.known)
+    // What a socket carries has no half characters.
+    return { text: link.channel!.bytes ? Buffer.from(text).toString() : text }
   }
 
   private async send(link: Link, sent: Sent, asked: Asked | undefined): Promise<void> {
@@ -246,12 +289,14 @@ class Conversation {
       link.account.ask({ id: undefined, must: false })
       return link.channel!.send(sent.bytes)
     }
-    if (sent.text.length > 4_194_304) link.mayEnd = true
+    const bytes = Buffer.byteLength(sent.text)
+    if (bytes > 4_194_304 || (link.state === "greeting" && bytes > 65_536)) link.mayEnd = true
     if (asked !== undefined) {
       if (asked.ends === true) link.mayEnd = true
       link.account.ask(asked)
     }
     this.last = sent.text.length < 4_000 ? sent.text : "{}"
+    this.at.desk.trace?.(`${link.name} > ${sent.text}`)
     return link.channel!.send(sent.text)
   }
 
@@ -259,7 +304,9 @@ class Conversation {
   private async connect(known: Known): Promise<void> {
     const { random } = this
     const { desk } = this.at
-    const link = new Link(known, this.principal, this.at.shared, desk, (what) => this.wrong(what))
+    const link = new Link(`${this.number}.${this.links.length}`, known, this.principal, this.at.shared, desk, (what) =>
+      this.wrong(what)
+    )
     link.mayEnd = !this.at.isStrict
     link.channel = await this.at.world.open({ frame: (text) => link.frame(text), ended: (code) => link.ended(code) })
     desk.figures.connections++
@@ -281,8 +328,17 @@ class Conversation {
     if (random.chance(0.8)) {
       const answered = await until(patience, () => link.state !== "greeting")
       if (!answered) this.wrong("the first frame is not answered")
-      if (isGood && link.state === "refused") this.wrong(`a good hello is refused: ${link.mustEnd}`)
+      if (isGood) this.judge(link, resumes)
     }
+  }
+
+  /** A good hello is welcomed; a good resume may come too late, where what it has not seen is gone already or its token was changed. */
+  private judge(link: Link, resumes: boolean): void {
+    const { counts } = this.at.desk.figures
+    const outcome = resumes ? `good resume ${link.state === "refused" ? "refused" : "welcomed"}` : ""
+    if (resumes) counts[outcome] = (counts[outcome] ?? 0) + 1
+    if (link.state !== "refused" || (resumes && link.code === "RESUME_WINDOW_EXPIRED")) return
+    this.wrong(`a good hello is refused with ${link.code}; ${this.story()}`)
   }
 
   private async burst(link: Link): Promise<void> {
@@ -305,8 +361,7 @@ class Conversation {
     }
     const link = random.pick(live)
     if (what < 0.1) {
-      link.state = "ended"
-      return link.channel!.cut()
+      return link.cut()
     }
     // What has been asked for is answered before more is sent: ids of jobs are known then.
     if (what < 0.3) await until(20, () => link.account.owed === 0 || !link.isLive)
@@ -329,9 +384,7 @@ class Conversation {
         )
     }
     for (const link of this.links) {
-      if (link.state === "ended") continue
-      link.state = "ended"
-      link.channel?.cut()
+      if (link.state !== "ended") link.cut()
     }
   }
 }
@@ -370,6 +423,8 @@ export const runtimeLane =
           const { connections, pending, running, sessions } = world.living()
           return connections === kept && sessions === kept && running === 0 && pending === 0
         }
+        const { "good resume refused": refused = 0, "good resume welcomed": welcomed = 0 } = desk.figures.counts
+        if (refused > 50 && refused > welcomed / 4) desk.wrong(0, 0, `${refused} resumes were refused, ${welcomed} not`)
         if (!(await until(patience, isEmpty))) desk.wrong(0, 0, `lives on: ${JSON.stringify(world.living())}`)
       },
       end: async () => {

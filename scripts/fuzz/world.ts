@@ -44,7 +44,7 @@ export const innocent = "innocent"
 export const bearerOf = (principal: string): string => `secret-of-${principal}`
 
 /** Seconds for which a session outlives its connection. */
-const resumeWindow = 2
+const resumeWindow = 4
 
 const numberOf = (input: unknown, field: string, most: number): number => {
   const value = typeof input === "object" && input !== null ? (input as Record<string, unknown>)[field] : undefined
