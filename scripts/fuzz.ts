@@ -3,7 +3,7 @@
  * is answered wrongly. Prints its figures; exits 1 where something is wrong, and says how to repeat it.
  *
  * `npm run fuzz [-- --seconds 60] [--frames N] [--seed N] [--from K] [--lane name] [--workers 2]`. `--from` begins with the conversation that
- * has the frame K; `--trace` shows the frames of that one conversation.
+ * has the frame K; `--trace` shows the frames of that one conversation; `--counts` what else was counted.
  */
 import { parseArgs } from "node:util"
 import { type Outcome, perConversation } from "./fuzz/lane.js"
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     from: { type: "string", default: "0" },
     lane: { type: "string" },
     workers: { type: "string", default: "2" },
+    counts: { type: "boolean", default: false },
     trace: { type: "boolean", default: false }
   }
 })
@@ -110,6 +111,10 @@ for (const name of chosen) {
       heaps.join(" ")
     ])
   )
+  if (values.counts) {
+    const names = [...new Set(own.flatMap(({ counts }) => Object.keys(counts)))].toSorted()
+    console.log(`  ${names.map((count) => `${count} ${total(({ counts }) => counts[count] ?? 0, name)}`).join(", ")}`)
+  }
   console.log(`  goes on with --lane ${name} --seed ${seed} --from ${Math.max(...own.map(({ next }) => next))}`)
 }
 const frames = total((outcome) => outcome.frames)

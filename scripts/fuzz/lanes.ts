@@ -1,5 +1,7 @@
 /** The lanes of the fuzzer by name, and what share of a run each has. */
 import type { Desk, Lane } from "./lane.js"
+import { listenInMemory, listenOnSocket } from "./accepts.js"
+import { clientLane } from "./clientLane.js"
 import { runtimeLane } from "./runtimeLane.js"
 
 interface Described {
@@ -16,7 +18,11 @@ export const lanes = {
   /** Whose rows go to a file and come from it. */
   sqlite: { make: runtimeLane({ transport: "memory", store: "sqlite" }), share: 0.1 },
   /** Over sockets, which carry bytes that are no text too. */
-  socket: { make: runtimeLane({ transport: "socket", store: "memory" }), share: 0.1 }
+  socket: { make: runtimeLane({ transport: "socket", store: "memory" }), share: 0.1 },
+  /** A client whose runtime keeps to no rule, in memory. */
+  client: { make: clientLane(listenInMemory, false), share: 0.2 },
+  /** The same over sockets. */
+  "client-socket": { make: clientLane(listenOnSocket, true), share: 0.05 }
 } as const satisfies Readonly<Record<string, Described>>
 
 export type LaneName = keyof typeof lanes
