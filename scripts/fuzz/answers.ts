@@ -7,6 +7,8 @@ import type { Random } from "./random.js"
 
 /** What a runtime that lies has told its client. */
 export interface Told {
+  /** How much of what it says is wrong: from 0, nothing but what was not asked for, to 1. */
+  readonly malice: number
   readonly session: string
   seq: number
   readonly jobs: Array<string>
@@ -125,7 +127,7 @@ const usual: Readonly<Record<string, ReadonlyArray<string>>> = {
 /** The body of an event of a kind; of a chunk, the next one of its job's result. */
 const bodyOf = (kind: string, corpus: Corpus, { jobId, random, told }: About): unknown => {
   const body = JSON.parse(random.pick(corpus.bodies.get(kind)!)) as Tree
-  if (kind !== "result_chunk" || random.chance(0.1)) return body
+  if (kind !== "result_chunk" || random.chance(0.1 * told.malice)) return body
   const seq = told.chunks.get(jobId) ?? 0
   told.chunks.set(jobId, seq + 1)
   return { result_id: `r-${jobId}`, chunk_seq: seq, data: "aGk=", encoding: "base64", more: random.chance(0.7) }
@@ -136,7 +138,7 @@ let counter = 0
 const numbered = new Set(["job.event", "job.result", "job.error"])
 
 const nextSeq = (told: Told, random: Random): number => {
-  const roll = random.next()
+  const roll = random.next() / told.malice
   if (roll < 0.03) return random.int(0, told.seq + 3)
   if (roll < 0.04) return random.pick([0, 2 ** 31, Number.MAX_SAFE_INTEGER])
   told.seq += roll < 0.06 ? 2 : 1
@@ -156,7 +158,7 @@ export const runtimeFrame = (
   const about: About = { told, request, jobId, random, type }
   const payload = JSON.parse(random.pick(corpus.runtime.get(type)!)) as Tree
   for (const field of usual[type] ?? []) payload[field] = null
-  meant(payload, about, 0.94)
+  meant(payload, about, 1 - 0.1 * told.malice)
   if (type === "job.event") {
     const kind = random.chance(0.95) ? random.pick(eventKinds) : "x-vendor.acme.said"
     payload["kind"] = kind
@@ -175,22 +177,23 @@ export const runtimeFrame = (
     type,
     session_id: told.session
   }
-  if (type.startsWith("job.") && random.chance(0.95)) tree["job_id"] = jobId
-  if (numbered.has(type) && random.chance(0.98)) tree["event_seq"] = nextSeq(told, random)
+  if (type.startsWith("job.") && !random.chance(0.05 * told.malice)) tree["job_id"] = jobId
+  if (numbered.has(type) && !random.chance(0.02 * told.malice)) tree["event_seq"] = nextSeq(told, random)
   tree["payload"] = payload
   return tree
 }
 
 /** The type of a message that nothing asked for: mostly what jobs have to say. */
-export const unaskedType = (random: Random): string => {
+export const unaskedType = ({ malice }: Told, random: Random): string => {
   const roll = random.next()
   if (roll < 0.55) return "job.event"
-  if (roll < 0.62) return "job.result"
-  if (roll < 0.66) return "job.error"
-  if (roll < 0.7) return "session.ping"
+  if (roll < 0.68) return "job.result"
+  if (roll < 0.71) return "job.error"
+  if (roll < 0.75) return "session.ping"
   const type = random.pick(runtimeTypes)
   // A session that is over says no more.
-  return (type === "session.bye" || type === "session.error" || type === "session.closed") && random.chance(0.8)
+  return (type === "session.bye" || type === "session.error" || type === "session.closed") &&
+    !random.chance(0.2 * malice)
     ? "job.event"
     : type
 }

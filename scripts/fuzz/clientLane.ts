@@ -91,6 +91,7 @@ class Conversation {
   private readonly random: Random
   private readonly clock = new FastClock()
   private readonly open: Array<Open> = []
+  private readonly malice: number
   private told: Told
   private sessions = 0
 
@@ -103,11 +104,21 @@ class Conversation {
     this.corpus = corpus
     this.desk = desk
     this.random = randomOf(desk.seed, number)
+    this.malice = this.random.pick([0, 0.1, 0.4, 1])
     this.told = this.newTold()
   }
 
   private newTold(): Told {
-    return { session: `sess-${++this.sessions}`, seq: 0, jobs: [], requests: [], answered: [], chunks: new Map() }
+    const { malice } = this
+    return {
+      malice,
+      session: `sess-${++this.sessions}`,
+      seq: 0,
+      jobs: [],
+      requests: [],
+      answered: [],
+      chunks: new Map()
+    }
   }
 
   wrong(what: string): void {
@@ -143,20 +154,20 @@ class Conversation {
     const request =
       told.requests.length > 0 && random.chance(0.75)
         ? told.requests.splice(random.chance(0.8) ? 0 : random.int(0, told.requests.length - 1), 1)[0]!
-        : random.chance(0.05) && told.answered.length > 0
+        : random.chance(0.05 * this.malice) && told.answered.length > 0
           ? random.pick(told.answered)
           : undefined
     if (request !== undefined && told.answered.length < 16) told.answered.push(request)
-    const right = request === undefined ? unaskedType(random) : rightAnswer(request, random)
+    const right = request === undefined ? unaskedType(told, random) : rightAnswer(request, random)
     const type =
-      request !== undefined && random.chance(0.06)
+      request !== undefined && random.chance(0.06 * this.malice)
         ? random.chance(0.5)
           ? "session.error"
           : random.pick(runtimeTypes)
         : right
     const tree = runtimeFrame(type, corpus, told, request, random)
     // A welcome that cannot be read ends much: it is spoilt more rarely.
-    const how = random.next() * (type === "session.welcome" ? 4 : 1)
+    const how = (random.next() * (type === "session.welcome" ? 4 : 1)) / this.malice
     if (how < 0.25) spoil(tree, random)
     else if (how < 0.3) retype(tree, random, runtimeTypes)
     const text = written(tree)
@@ -170,20 +181,20 @@ class Conversation {
     if (to === undefined) return
     this.sent++
     this.desk.figures.frames++
-    const { end } = random.chance(0.97) ? to : random.pick(live)
-    if (end.bytes && random.chance(0.01)) {
+    const { end } = !random.chance(0.03 * this.malice) ? to : random.pick(live)
+    if (end.bytes && random.chance(0.01 * this.malice)) {
       const bytes = Uint8Array.from({ length: random.int(0, 60) }, () => random.int(0, 255))
       return end.sendBytes(bytes, random.chance(0.5))
     }
     const text = this.text()
     this.desk.trace?.(`${this.number} < ${text}`)
     end.send(text)
-    if (random.chance(0.02)) end.send(text)
+    if (random.chance(0.02 * this.malice)) end.send(text)
   }
 
   private step(): void {
     const { random } = this
-    const roll = random.next()
+    const roll = random.next() / this.malice
     if (roll < 0.015) {
       const live = this.open.filter(({ isOver }) => !isOver)
       if (live.length > 0) random.pick(live).end.close(random.pick([1000, 1001, 1006, 1008, 1009, 1011, 1013]))
