@@ -43,7 +43,7 @@ import type { Batch } from "../log/Batch.js"
 import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
 import { check } from "./internal/authority.js"
-import { type Asked, copied, delegateBody } from "./internal/delegating.js"
+import { type Asked, copied, delegateBody, requestedLease } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
 import { toText } from "./BudgetText.js"
@@ -245,7 +245,7 @@ export class Delegation implements Delegates {
         )
       }
       const decoded = yield* agent.decode(input)
-      const requested = yield* Lease.compile(asked.requested, constraints, { now: deadlines.wall() })
+      const requested = yield* Lease.compile(yield* requestedLease(asked), constraints, { now: deadlines.wall() })
       yield* Delegated.isSubset(requested, parent.lease, { remaining: budgets.available(parent.live.jobId) })
       yield* SystemFolders.isSubset(requested, parent.lease)
       return { agent, input: decoded, lease: Delegated.inherit(requested, parent.lease) }
