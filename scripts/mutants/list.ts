@@ -120,8 +120,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "1.0 §6.2 tokens are stored as hashes",
     inside: "src/runtime",
-    find: "const tokenHash = sha256(token)\n    const session = new SessionLog({",
-    replace: "const tokenHash = token\n    const session = new SessionLog({",
+    find: "const tokenHash = sha256(token)\n    const record: SessionRecord = {",
+    replace: "const tokenHash = token\n    const record: SessionRecord = {",
     test: tokenSecrecy,
     title: "are in no frame but the welcome"
   },
@@ -619,8 +619,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "client: a welcome alone does not reset the back-off",
     inside: "src/client/internal/connection.ts",
-    find: "attempt.welcomedAt = options.now()",
-    replace: "attempt.welcomedAt = options.now(); pace.progressed()",
+    find: "attempt.welcomedAt = options.times.mono()",
+    replace: "attempt.welcomedAt = options.times.mono(); pace.progressed()",
     test: clientSession,
     title: "a welcome alone does not reset the wait"
   },
@@ -943,7 +943,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§7.6 an observation that is ended and begun in one batch is stored",
     inside: "src/runtime/log",
-    find: "if (at !== -1) this.subscriptionsRemoved.splice(at, 1)",
+    find: "if (row.sessionId === sessionId && row.jobId === jobId) this.subscriptionsRemoved.splice(at, 1)",
     replace: "",
     test: "test/runtime/reverts.test.ts",
     title: "that failed leaves everything as it was"

@@ -47,7 +47,10 @@ const alone = (upstream: () => unknown) => {
   const events = { hasRoom: () => true, queue: (_: string, body: unknown) => void bodies.push(body) }
   const logs = JobLogs.make(running as never, () => ({ running, events, upstream }) as never)
   const logged = <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    handler.pipe(Effect.locally(JobLogs.logging, { logs }), Effect.provide(Logger.add(JobLogs.jobLogger)))
+    handler.pipe(
+      Effect.locally(JobLogs.logging, { logs, hide: undefined }),
+      Effect.provide(Logger.add(JobLogs.jobLogger))
+    )
   return { bodies, logged }
 }
 

@@ -13,7 +13,7 @@ import { jobRecord, sessionRecord } from "../support/records.js"
 
 /** A session that owns two jobs, which emit in turn. */
 const make = () => {
-  const session = new SessionLog(sessionRecord("s"))
+  const session = new SessionLog(sessionRecord("s"), 0)
   const jobs = ["a", "b"].map((jobId) => {
     const job = new JobLog(
       jobRecord(jobId),
@@ -53,12 +53,13 @@ describe("a session whose jobs emit in turn", () => {
       const source = sourceOf(session, {
         store: {} as typeof Store.Service,
         ids: yield* Ids,
-        now: () => 0,
+        wall: () => 0,
+        mono: () => 0,
         bounds: { payload: 1_000, result: 1_000 }
       })
       let cursor = 0
       while (cursor < session.seq) {
-        const next = source.ready(cursor, session.seq, 0)
+        const next = source.ready(cursor, session.seq)
         expect(next, `behind ${cursor}`).toBeDefined()
         cursor = next!.cursor
       }

@@ -169,7 +169,7 @@ class Admission {
   /** Called in the step in which the submit is judged. */
   private admit(submitting: Submitting, key: Key | undefined, resolved: Resolved): Effect.Effect<void, ArcpError> {
     const { features, payload, principal } = submitting.request
-    const now = this.engine.deadlines.now()
+    const now = this.engine.deadlines.wall()
     const admitted = this.engine.leases.admit({
       lease: payload.lease_request,
       constraints: payload.lease_constraints,

@@ -110,7 +110,7 @@ export class Idempotency {
     const { deadlines, store } = this.engine
     // Before anything of the request is judged: what a deploy changes does not keep a submit from its job.
     return Effect.flatMap(Effect.mapError(store.key(submitting.request.principal.id, key), storeFailure), (found) =>
-      Option.isSome(found) && found.value.expiresAt > deadlines.now()
+      Option.isSome(found) && found.value.expiresAt > deadlines.wall()
         ? this.repeat(submitting, found.value, hash)
         : Effect.succeed(false)
     )

@@ -24,7 +24,7 @@ import * as Text from "../../protocol/Text.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import type { KeptAccepted } from "../../store/Rows.js"
 import type { JobRecord } from "../../store/Store.js"
-import { upstreamOf } from "../credentials/UpstreamErrors.js"
+import type { Upstream } from "../credentials/UpstreamErrors.js"
 import { eventPayload } from "../kernel/Payload.js"
 import type { Batch } from "../log/Batch.js"
 import type { Change } from "../log/EventLog.js"
@@ -33,6 +33,7 @@ import { toText } from "./Accounts.js"
 import { HandlerCall } from "./handler/handlerCall.js"
 import type { HandlerEnd } from "./handler/handlerRun.js"
 import { internal, outcomeOf } from "./handler/outcomes.js"
+import { secretsOf } from "./handler/secrets.js"
 import { expired } from "./internal/authority.js"
 import type { Engine, Runs } from "./internal/engine.js"
 import { tellRotated } from "./internal/rotated.js"
@@ -141,9 +142,15 @@ export const newJob = (job: NewJob): Made => {
   return { record, live, running, budget }
 }
 
-/** When a job has had its `max_runtime_sec`, which counts from its first start (§7.3). */
-export const runtimeEnd = ({ record, startedAt }: JobLog, now: number): number | undefined =>
-  record.maxRuntimeSec === undefined ? undefined : (startedAt ?? now) + record.maxRuntimeSec * 1000
+/**
+ * How many milliseconds a job has left of its `max_runtime_sec`, which counts from its first start (§7.3); none left: 0 or less. `wall` is wall
+ * time, which counts where an earlier process has started it only: a clock that was set back since gives it the whole time at most.
+ */
+export const runtimeLeft = ({ attempt, record, startedAt }: JobLog, wall: number): number | undefined => {
+  if (record.maxRuntimeSec === undefined) return undefined
+  const whole = record.maxRuntimeSec * 1000
+  return attempt === 1 || startedAt === undefined ? whole : Math.min(whole, startedAt + whole - wall)
+}
 
 /** Why it is stopped then. */
 export const tooLong = ({ record }: JobLog): Stop => ({
@@ -222,7 +229,7 @@ export class Run implements Runs {
     if (expiresAt === undefined) return
     const grace = Math.max(0, Math.min(limits.leaseGrace, 1_000))
     running.watch(
-      deadlines.schedule(expiresAt + grace, () =>
+      deadlines.scheduleWall(expiresAt + grace, () =>
         ending.stop(running, { status: "error", error: expired(running.lease) })
       )
     )
@@ -230,7 +237,7 @@ export class Run implements Runs {
 
   /** The part of a start that belongs into the log: status and first event. */
   private writeStart({ live }: Running, batch: Batch): void {
-    const now = this.engine.deadlines.now()
+    const now = this.engine.deadlines.wall()
     batch.event(
       live,
       "event",
@@ -253,9 +260,9 @@ export class Run implements Runs {
     const { deadlines, ending } = this.engine
     const { live } = running
     if (running.finished || running.outcome !== undefined) return
-    const endsAt = runtimeEnd(live, deadlines.now())
-    if (endsAt !== undefined) {
-      running.watch(deadlines.schedule(endsAt, () => ending.stop(running, tooLong(live))))
+    const left = runtimeLeft(live, deadlines.wall())
+    if (left !== undefined) {
+      running.watch(deadlines.schedule(deadlines.mono() + left, () => ending.stop(running, tooLong(live))))
     }
     if (running.reissued) this.reportReissued(running)
     this.runHandler(running)
@@ -265,12 +272,14 @@ export class Run implements Runs {
     const { credentials, deadlines, eventLog } = this.engine
     for (const credential of credentials.of(live.jobId)) {
       const message = "a credential was issued anew, after a restart of the runtime"
-      tellRotated(eventLog, deadlines.now(), live, credential, message)
+      tellRotated(eventLog, deadlines.wall(), live, credential, message)
     }
   }
 
   private runHandler(running: Running): void {
     running.begin()
+    // Known from here on, also when the job has ended before its handler.
+    if (this.engine.credentials.available) secretsOf(this.engine, running)
     this.engine.startHandler(new HandlerCall(running, this.engine), this.end)
     // What interrupts it while it runs for the first time does so here.
     if (running.stop !== undefined || running.next !== undefined) running.interrupt()
@@ -279,26 +288,27 @@ export class Run implements Runs {
   private lost(running: Running, defect: unknown): void {
     const { ending, fork } = this.engine
     const { agent, live } = running
-    const what = `the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}: ${Text.ofUnknown(defect)}`
-    fork(Effect.logError(what))
+    const why = Text.ofUnknown(defect)
+    const shown = secretsOf(this.engine, running)?.hide(why) ?? why
+    fork(Effect.logError(`the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}: ${shown}`))
     ending.conclude(running, internal("the agent failed unexpectedly"))
   }
 
   private exited(running: Running, exit: Exit.Exit<unknown, unknown>): void {
-    const { credentials, deadlines, drain, ending, limits, meter } = this.engine
+    const { deadlines, drain, ending, limits, meter } = this.engine
     if (drain.gone(running)) return
     const { next } = running
     const unwound = exit._tag === "Success" || Cause.isInterruptedOnly(exit.cause)
     if (next !== undefined && unwound && running.stop === undefined && !running.finished) {
       return this.takeOver(running, next)
     }
-    const held = upstreamOf(credentials.hidden(running.live.jobId))
-    const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.now(), held, meter)
+    const held = secretsOf(this.engine, running)
+    const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.wall(), held, meter)
     if (defect !== undefined) this.logDefect(running, Text.ofCause(defect), held)
     ending.conclude(running, outcome)
   }
 
-  private logDefect({ agent, live }: Running, cause: string, held: ReturnType<typeof upstreamOf>): void {
+  private logDefect({ agent, live }: Running, cause: string, held: Upstream | undefined): void {
     this.engine.fork(
       Effect.logError(
         `the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}`,
@@ -311,7 +321,7 @@ export class Run implements Runs {
     const { deadlines, eventLog } = this.engine
     running.takeOver(next)
     const body = JSON.stringify({ phase: "handoff", message: nameOf(next.agent) })
-    eventLog.emit(running.live, "event", eventPayload('"status"', deadlines.now(), body))
+    eventLog.emit(running.live, "event", eventPayload('"status"', deadlines.wall(), body))
     this.runHandler(running)
   }
 }

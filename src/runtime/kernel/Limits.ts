@@ -116,6 +116,13 @@ export interface LimitsShape {
    * streamed.
    */
   readonly fileBytes: number
+  /**
+   * Decoded bytes of HTTP responses that a handler's guarded client reads at a time; a body that finds no room fails with a
+   * `ResponseError` whose `cause` is a `ResponseRoomFull`.
+   */
+  readonly responseBytesPerJob: number
+  /** As {@link responseBytesPerJob}, of all jobs: a job never holds more of them than are left for the others. */
+  readonly responseBytes: number
   /** Events of one job that wait to be written; the agent's next `emit` waits. */
   readonly queuedEvents: number
   /** Bytes of one job that wait to be written; the agent's next `emit` waits. */
@@ -148,7 +155,7 @@ export interface LimitsShape {
   readonly retainEndedFor: number
   /** How many ended jobs are kept. */
   readonly retainEndedJobs: number
-  /** How many bytes of events of ended jobs are kept. */
+  /** How many bytes of ended jobs are kept: of their inputs, leases, answers to their submits, steps and events. */
   readonly retainEndedBytes: number
   /**
    * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` and `details.permanent`. The default fits the
@@ -250,6 +257,8 @@ export const defaults: LimitsShape = {
   steps: 10_000,
   stepResult: 1_048_576,
   fileBytes: 268_435_456,
+  responseBytesPerJob: 134_217_728,
+  responseBytes: 536_870_912,
   queuedEvents: 512,
   queuedBytes: 1_048_576,
   historyEvents: 10_000,

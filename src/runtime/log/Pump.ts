@@ -94,8 +94,10 @@ export interface FrameBounds {
 export interface ReadContext {
   readonly store: StoreService
   readonly ids: IdsService
-  /** Milliseconds since the epoch. */
-  readonly now: () => number
+  /** Milliseconds since the epoch: what ids of messages are made of. */
+  readonly wall: () => number
+  /** Elapsed milliseconds. */
+  readonly mono: () => number
   readonly bounds: FrameBounds
 }
 
@@ -112,11 +114,11 @@ interface Frames {
 /** What is in memory behind `cursor`, up to `upTo`; undefined where the store must be asked. */
 const ready = (
   session: SessionLog,
-  { bounds, ids }: ReadContext,
+  { bounds, ids, wall }: ReadContext,
   cursor: number,
-  upTo: number,
-  now: number
+  upTo: number
 ): Frames | undefined => {
+  const now = wall()
   const frames: Array<Sendable> = []
   let chars = 0
   let at = cursor
@@ -178,12 +180,12 @@ const ownedBy = (session: SessionLog, { jobId, lastSeq }: Delivery): JobLog | un
 /** As {@link ready}, where it is no longer in memory. */
 const fromStore = (
   session: SessionLog,
-  { bounds, ids, store }: ReadContext,
+  { bounds, ids, store, wall }: ReadContext,
   cursor: number,
-  upTo: number,
-  now: number
+  upTo: number
 ): Effect.Effect<Frames | undefined, StoreError> =>
   Effect.gen(function* () {
+    const now = wall()
     const deliveries = yield* store.deliveries(session.sessionId, cursor, 32)
     const frames: Array<Sendable> = []
     let chars = 0
@@ -250,20 +252,20 @@ class Source {
   }
 
   /** What comes behind `cursor`, up to `upTo`, where it is in memory. */
-  ready(cursor: number, upTo: number, at: number): Frames | undefined {
-    return ready(this.session, this.context, cursor, upTo, at)
+  ready(cursor: number, upTo: number): Frames | undefined {
+    return ready(this.session, this.context, cursor, upTo)
   }
 
   /** The same, read back; undefined where the store no longer has it. */
-  read(cursor: number, upTo: number, at: number): Effect.Effect<Frames | undefined, StoreError> {
-    const fast = this.ready(cursor, upTo, at)
-    return fast === undefined ? fromStore(this.session, this.context, cursor, upTo, at) : Effect.succeed(fast)
+  read(cursor: number, upTo: number): Effect.Effect<Frames | undefined, StoreError> {
+    const fast = this.ready(cursor, upTo)
+    return fast === undefined ? fromStore(this.session, this.context, cursor, upTo) : Effect.succeed(fast)
   }
 
   /** What the client is told where that is gone. */
   gone(): RawEnvelope {
     return errorFrame(
-      { id: this.context.ids.unsafeUlid(this.context.now()), session_id: this.session.sessionId },
+      { id: this.context.ids.unsafeUlid(this.context.wall()), session_id: this.session.sessionId },
       new ResumeWindowExpired({ message: "the events that come next are gone" })
     )
   }
@@ -273,9 +275,9 @@ class Source {
     this.session.seen(at)
   }
 
-  /** Milliseconds since the epoch. */
+  /** Elapsed milliseconds. */
   now(): number {
-    return this.context.now()
+    return this.context.mono()
   }
 }
 
@@ -302,7 +304,7 @@ const readBack = (
   last: number,
   now: number
 ): Effect.Effect<boolean, ConnectionClosed | StoreError> =>
-  Effect.flatMap(source.read(link.cursor, last, now), (read) => {
+  Effect.flatMap(source.read(link.cursor, last), (read) => {
     // The client may have left while the store was asked: nothing follows its bye (1.0 §6.4).
     if (link.closing !== undefined) return Effect.succeed(true)
     if (read === undefined) {
@@ -336,7 +338,7 @@ const next = (source: Source, link: Outbox): Step => {
     return false
   }
   const last = Math.min(source.seq, upTo)
-  const events = source.ready(link.cursor, last, now)
+  const events = source.ready(link.cursor, last)
   if (events !== undefined) {
     sending(source, link, events.cursor, now)
     return send(link, replies === undefined ? events.frames : [...replies, ...events.frames])

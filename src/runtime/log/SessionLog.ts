@@ -3,12 +3,10 @@
  * whose events it is given.
  *
  * Responsibility: the numbers of one session ({@link SessionLog}), and who is attached to one job, from which place in the log on, and whose
- * numbers are the job's ({@link Attachments}): each of the two has its side of what belongs together. The sessions' own part of the row,
- * `head`, is replaced as a whole and stored with the numbers; what was negotiated is read often, and kept beside it.
+ * numbers are the job's ({@link Attachments}). The sessions' own part of the row, `head`, is replaced as a whole and stored with the numbers.
  *
  * Order: `assigned` is what the batch in the making has given away, `seq` what is durable. An attachment counts from the place in the log at
- * which it was made. Both change in {@link Batch} alone, through the methods that are named for it here; of an attachment each method says
- * how it is undone, and the undone order is the reverse.
+ * which it was made. Both change in {@link Batch} alone; of an attachment each method says how it is undone, in the reverse order.
  *
  * Owners: the session that submitted the job, and those that submitted it again with its key (ARCP 1.1 §7.2). The first owner's numbers are
  * the job's in listings and for observers (§6.6). Where it leaves for good, the next one is the first.
@@ -62,13 +60,14 @@ export class SessionLog {
   private kind: PeerKind = undefined
   private gone = false
 
-  constructor(record: SessionRecord) {
+  /** `now`: elapsed time, at which it was last heard of. */
+  constructor(record: SessionRecord, now: number) {
     this.sessionId = SessionId(record.sessionId)
     this.currentHead = headOf(record)
     this.progress = this.features.has("progress")
     this.chunk = this.features.has("result_chunk")
-    this.seenAt = record.lastSeenAt
-    this.lastSpoke = record.lastSeenAt
+    this.seenAt = now
+    this.lastSpoke = now
     this.durable = record.lastSeq
     this.given = record.lastSeq
     this.acked = record.ackedSeq
@@ -105,12 +104,12 @@ export class SessionLog {
     this.chunk = head.features.has("result_chunk")
   }
 
-  /** When something last came from the client, or went to it. Milliseconds since the epoch. */
+  /** When something last came from the client, or went to it: elapsed milliseconds. */
   get lastSeenAt(): number {
     return this.seenAt
   }
 
-  /** The last message that was not a sign of life (§14, heartbeat amplification). */
+  /** The last message that was not a sign of life (§14, heartbeat amplification): elapsed milliseconds. */
   get spokeAt(): number {
     return this.lastSpoke
   }
@@ -278,12 +277,12 @@ export class SessionLog {
     this.gone = true
   }
 
-  /** As it is stored. */
-  record(): SessionRecord {
+  /** As it is stored; `epoch` is by how many milliseconds wall time is ahead of elapsed time. */
+  record(epoch: number): SessionRecord {
     return {
       ...storedHead(this.currentHead),
       sessionId: this.sessionId,
-      lastSeenAt: this.seenAt,
+      lastSeenAt: Math.round(this.seenAt + epoch),
       lastSeq: this.given,
       ackedSeq: this.acked,
       floorSeq: this.floor

@@ -34,7 +34,7 @@ export type Lane = "listings" | "artifacts"
 /** What conversations are given of their runtime. */
 export interface Kit {
   readonly ids: IdsService
-  readonly now: () => number
+  readonly wall: () => number
   readonly meter: MeterShape
   readonly concurrentRequests: number
 }
@@ -71,7 +71,7 @@ export class Conversation implements Attached {
   /** Of the next frame to the client. */
   head(jobId?: string, traceId?: string): Message.Head {
     return {
-      id: this.kit.ids.unsafeUlid(this.kit.now()),
+      id: this.kit.ids.unsafeUlid(this.kit.wall()),
       session_id: this.session.sessionId,
       job_id: jobId,
       trace_id: traceId

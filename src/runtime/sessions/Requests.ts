@@ -217,19 +217,19 @@ export const make = Effect.gen(function* () {
   const subscriptions = yield* Subscriptions
   const backPressure = yield* BackPressure
   const credentials = yield* Credentials
-  const { now } = yield* Deadlines
+  const { wall } = yield* Deadlines
   const limits = yield* Limits
   const meter = yield* Meter
   const submitsWait = (yield* SubmitsWait) || credentials.available
   const answerArtifact = artifactAnswers(yield* Artifacts, limits, meter)
-  const kit: Kit = { ids: yield* Ids, now, meter, concurrentRequests: limits.concurrentRequests }
+  const kit: Kit = { ids: yield* Ids, wall, meter, concurrentRequests: limits.concurrentRequests }
   const pageBytes = limits.maxFrameBytes
 
   const ping = (conversation: Conversation, { payload }: Of<"session.ping">): void =>
     conversation.link.post(
       Message.runtime("session.pong", conversation.head(), {
         ping_nonce: payload.nonce,
-        received_at: formatTimestamp(now())
+        received_at: formatTimestamp(wall())
       })
     )
 
@@ -276,7 +276,7 @@ export const make = Effect.gen(function* () {
       asked.answering((accepted) => {
         const text = ownSubmit === undefined ? undefined : Acceptance.textOf(accepted)
         if (text !== undefined) {
-          const place = { id: kit.ids.unsafeUlid(now()), sessionId: conversation.session.sessionId }
+          const place = { id: kit.ids.unsafeUlid(wall()), sessionId: conversation.session.sessionId }
           return asked.reply(acceptedFrame(place, accepted, envelope.id, text))
         }
         const { jobId, payload, priority, traceId } = accepted

@@ -2,12 +2,14 @@
  * Who may upgrade: the checks on an HTTP upgrade request before it becomes a WebSocket, and the answer to a refused one.
  *
  * DNS rebinding: a page of `evil.example` whose name is made to point to 127.0.0.1 reaches a runtime on the loopback
- * interface with `Host: evil.example`. So a server that is bound to a loopback address takes only loopback names as Host
- * unless it is told otherwise. Cross-site use: a browser always sends `Origin`; one that is not of the same host and is not
- * listed is refused. Programs send none and pass.
+ * interface with `Host: evil.example` and `Origin: http://evil.example`. So a server that is bound to a loopback address takes
+ * only loopback names as Host unless it is told otherwise. One that listens elsewhere, on loopback too where it listens on
+ * every address, cannot know its names: programs pass with any, and a page passes whose host is an address, a name of loopback or,
+ * over TLS of this server's own, a name that its certificate has. Cross-site use: a browser always sends `Origin`; one that is not of
+ * the same host and is not listed is refused. Programs send none and pass.
  */
 import { type IncomingMessage, STATUS_CODES } from "node:http"
-import type { AddressInfo } from "node:net"
+import { type AddressInfo, isIP } from "node:net"
 import type { Duplex } from "node:stream"
 
 export interface UpgradePolicy {
@@ -30,7 +32,8 @@ export const pathOf = (request: IncomingMessage): string => {
   return query < 0 ? url : url.slice(0, query)
 }
 
-const isLoopback = (address: string): boolean =>
+/** Whether an address is one of the loopback interface. */
+export const isLoopback = (address: string): boolean =>
   address === "::1" || /^(::ffff:)?127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$/.test(address)
 
 /** An address as it stands in a URL. */
@@ -76,17 +79,33 @@ const hostAllowed = (
   })
 }
 
-const originAllowed = (origin: string, host: string | undefined, policy: UpgradePolicy, secure: boolean): boolean => {
-  if (policy.allowedOrigins === "*") return true
+/** Whether an entry of `allowedHosts` can be a Host header's. */
+export const isHost = (entry: string): boolean => canonicalHost(entry, false) !== undefined
+
+/** Whether a name cannot be made to point here by others than this machine: an address, or a name that browsers keep for loopback. */
+const isFixed = ({ name }: Host): boolean =>
+  name.startsWith("[") || isIP(name) !== 0 || name === "localhost" || name.endsWith(".localhost")
+
+const originRefusal = (
+  origin: string,
+  host: string | undefined,
+  policy: UpgradePolicy,
+  secure: boolean
+): string | undefined => {
+  const foreign = "this Origin is not allowed here; the server's allowedOrigins lists those that are"
+  if (policy.allowedOrigins === "*") return undefined
   const wanted = origin.toLowerCase()
-  if (policy.allowedOrigins.some((entry) => entry.toLowerCase().replace(/\/$/, "") === wanted)) return true
+  if (policy.allowedOrigins.some((entry) => entry.toLowerCase().replace(/\/$/, "") === wanted)) return undefined
   const match = /^https?:\/\/([^/]+)$/.exec(wanted)
-  if (match === null || host === undefined) return false
+  if (match === null || host === undefined) return foreign
   const own = canonicalHost(host, secure)
   const theirs = canonicalHost(match[1]!, wanted.startsWith("https:"))
-  if (own === undefined || theirs === undefined || own.name !== theirs.name) return false
+  if (own === undefined || theirs === undefined || own.name !== theirs.name) return foreign
   // neither names a port: the same one, also where a proxy in front ends TLS and the schemes differ
-  return own.port === theirs.port || (!own.explicit && !theirs.explicit)
+  if (own.port !== theirs.port && (own.explicit || theirs.explicit)) return foreign
+  return policy.allowedHosts !== undefined || secure || isFixed(own)
+    ? undefined
+    : "this server does not know the Host of this page; name it in the server's allowedHosts"
 }
 
 /** Checks Host and Origin. `bound` is the address that the server listens on, where it is a network address. */
@@ -100,10 +119,8 @@ export const check = (
   if (!hostAllowed(host, policy, bound, secure)) {
     return { status: 403, message: "this Host is not allowed here; the server's allowedHosts lists those that are" }
   }
-  if (origin !== undefined && !originAllowed(origin, host, policy, secure)) {
-    return { status: 403, message: "this Origin is not allowed here; the server's allowedOrigins lists those that are" }
-  }
-  return undefined
+  const message = origin === undefined ? undefined : originRefusal(origin, host, policy, secure)
+  return message === undefined ? undefined : { status: 403, message }
 }
 
 /** Answers a refused upgrade and drops the socket. */

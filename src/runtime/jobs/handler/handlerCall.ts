@@ -41,6 +41,7 @@ import type { HandlerGuards, HandlerRun, HandlerStarter } from "./handlerRun.js"
 import { makeGate } from "./jobAuthority.js"
 import * as JobLogs from "./jobLogs.js"
 import { HandlerService } from "./jobService.js"
+import { secretsOf } from "./secrets.js"
 
 // The span: a child of the caller's, where the submit brought one.
 
@@ -254,6 +255,10 @@ export class HandlerCall implements HandlerRun {
     return this.lines === "none" ? undefined : this.lines
   }
 
+  get hide(): ((text: string) => string) | undefined {
+    return secretsOf(this.engine, this.running)?.hide
+  }
+
   handler(
     contextOf: (services: Context.Context<never>) => Context.Context<never>
   ): Effect.Effect<unknown, unknown, Job | Scope.Scope> {
@@ -290,7 +295,7 @@ export class HandlerCall implements HandlerRun {
     const { own } = this
     if (own === undefined) return exit
     if (own instanceof UntracedSpan) {
-      own.finish(deadlines.now(), exit, counters)
+      own.finish(deadlines.wall(), exit, counters)
       return exit
     }
     return Effect.zipRight(ended(own, exit, counters), exit)
@@ -357,7 +362,7 @@ class Handlers {
     if (untraced !== undefined) call.within(new UntracedSpan(running, untraced.now(), untraced.spanId))
     else {
       // Before the fiber: it looks for its span when it is made.
-      const span = Runtime.runSyncExit(this.runtime)(traced(running))
+      const span = Runtime.runSyncExit(this.runtime)(Effect.locally(traced(running), JobLogs.logging, call))
       if (Exit.isFailure(span)) handler = Effect.failCause(span.cause)
       else call.within(span.value)
     }

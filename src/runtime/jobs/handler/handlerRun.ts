@@ -9,6 +9,7 @@ import type * as Tracer from "effect/Tracer"
 import type { Call } from "../../../agent/CallContext.js"
 import type { GuardDrivers } from "../../../agent/Guard.js"
 import type { Job } from "../../../agent/Job.js"
+import type { Secretive } from "../../kernel/Hidden.js"
 import type { Running } from "../Running.js"
 
 /** How the handlers of a runtime are guarded. */
@@ -25,8 +26,8 @@ export interface Lines {
   readonly add: (line: Logger.Logger.Options<unknown>) => void
 }
 
-/** What has lines; they are made when it logs. */
-export interface Logging {
+/** What has lines, which are made when it logs, and secrets. */
+export interface Logging extends Secretive {
   readonly logs: Lines | undefined
 }
 

@@ -21,6 +21,7 @@ import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
 import { chunkPayload, type ResultChunk } from "./chunkPayload.js"
 import { currentPriority } from "./priorities.js"
+import { secretsOf } from "./secrets.js"
 
 /** Emits the events of one job. */
 export class JobEvents {
@@ -37,7 +38,7 @@ export class JobEvents {
     this.live = running.live
     this.room = FrameSize.bodyRoom(engine.limits)
     this.emit = engine.eventLog.emit
-    this.now = engine.deadlines.now
+    this.now = engine.deadlines.wall
   }
 
   /** A new id of this prefix. */
@@ -48,8 +49,16 @@ export class JobEvents {
   /** A line of the job's log: what the `Job` service has as its own. */
   readonly log = (message: string, level: LogLevel = "info"): Effect.Effect<void, InvalidRequest> =>
     logLevels.includes(level)
-      ? this.event("log", { level, message })
+      ? Effect.suspend(() => this.event("log", { level, message: this.shown(message) }))
       : Effect.fail(new InvalidRequest({ message: "log.level: must be one of debug, info, warn, error" }))
+
+  /** A line without the values of the job's credentials: observers read it who may not see them (§14). */
+  private shown(message: string): string {
+    const { engine, running } = this
+    if (!engine.credentials.available) return message
+    // User code may pass anything.
+    return typeof message === "string" ? (secretsOf(engine, running)?.hide(message) ?? message) : message
+  }
 
   /** Emits an event of the class that most have. */
   event(kind: string, body: unknown, then?: () => void): Effect.Effect<void, InvalidRequest> {

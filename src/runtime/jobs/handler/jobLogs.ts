@@ -12,7 +12,7 @@
  *
  * A handler that logs nothing pays for two fields of its fiber.
  */
-import * as FiberRef from "effect/FiberRef"
+import type * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import * as List from "effect/List"
 import * as Logger from "effect/Logger"
@@ -20,6 +20,7 @@ import * as LogLevel from "effect/LogLevel"
 import { InvalidRequest } from "../../../protocol/Errors.js"
 import type { LogLevel as WireLevel } from "../../../protocol/Event.js"
 import * as Text from "../../../protocol/Text.js"
+import { secretive } from "../../kernel/Hidden.js"
 import type { Running } from "../Running.js"
 import type { Logging } from "./handlerRun.js"
 import type { JobCalls } from "./jobCalls.js"
@@ -135,7 +136,7 @@ export const make = ({ agent }: Running, calls: () => JobCalls): JobLines | unde
 }
 
 /** The run that a fiber belongs to: the handler's own, and those that it forks. */
-export const logging: FiberRef.FiberRef<Logging | undefined> = FiberRef.unsafeMake<Logging | undefined>(undefined)
+export const logging = secretive as FiberRef.FiberRef<Logging | undefined>
 
 /** Makes events of what the handlers of a runtime log: for their fibers, beside the program's loggers. */
 export const jobLogger: Logger.Logger<unknown, void> = Logger.make((line) => {

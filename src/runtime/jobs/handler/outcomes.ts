@@ -10,7 +10,8 @@ import type { LimitsShape } from "../../kernel/Limits.js"
 import type { MeterShape } from "../../kernel/Metrics.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
 import { inlinePayload } from "../../kernel/Payload.js"
-import { diedOfDenial, toArcpError, type Upstream } from "./failures.js"
+import type { Upstream } from "../../credentials/UpstreamErrors.js"
+import { diedOfDenial, toArcpError } from "./failures.js"
 import type { Outcome, Running, Stop } from "../Running.js"
 
 /** Why a delegated job is stopped when its parent is not there any more (§10). */

@@ -71,7 +71,7 @@ export class Money {
     const { deadlines, eventLog } = this.uses
     for (const [currency, value] of changed) {
       const body = { name: "cost.budget.remaining", value: Amount.toNumber(value), unit: currency }
-      eventLog.emit(live, "event", eventPayload('"metric"', deadlines.now(), JSON.stringify(body)))
+      eventLog.emit(live, "event", eventPayload('"metric"', deadlines.wall(), JSON.stringify(body)))
     }
   }
 

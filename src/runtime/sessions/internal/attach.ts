@@ -24,8 +24,8 @@ export const lastWords = 5_000
 
 /** The sending side of a connection whose client has the events up to a number. */
 const linkTo = ({ deadlines, limits, runFork }: SessionsContext, connection: Connection, cursor: number): Outbox =>
-  new Outbox(connection, cursor, deadlines.now(), limits, ({ code, reason }) =>
-    deadlines.schedule(deadlines.now() + lastWords, () => void runFork(connection.close(code, reason)))
+  new Outbox(connection, cursor, deadlines.mono(), limits, ({ code, reason }) =>
+    deadlines.schedule(deadlines.mono() + lastWords, () => void runFork(connection.close(code, reason)))
   )
 
 /** Tells an earlier connection that its session is another's now. */
@@ -64,7 +64,7 @@ export const attach = (
     link.replays(session.seq, session.bytes)
     if (previous === undefined) table.connected(1)
     else takeOver(context, session, previous)
-    const now = deadlines.now()
+    const now = deadlines.wall()
     link.post(welcome(info, session, token, ids.unsafeUlid(now), now, table.windowOf(session), limits.maxFrameBytes))
     return Effect.as(pumped(sourceOf(session, reading), link, runFork, timed), { session, link, tokenHash })
   })

@@ -40,4 +40,4 @@ export const sessionError = (
   { deadlines, ids }: SessionsContext,
   { sessionId }: SessionLog,
   error: ArcpError
-): RawEnvelope => errorFrame({ id: ids.unsafeUlid(deadlines.now()), session_id: sessionId }, error)
+): RawEnvelope => errorFrame({ id: ids.unsafeUlid(deadlines.wall()), session_id: sessionId }, error)

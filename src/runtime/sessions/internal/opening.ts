@@ -27,6 +27,7 @@ import * as Coverage from "../../log/Coverage.js"
 import { SessionLog } from "../../log/SessionLog.js"
 import { carries } from "../../credentials/View.js"
 import { storeFailure } from "../../kernel/Refusals.js"
+import type { SessionRecord } from "../../../store/Store.js"
 import { attach } from "./attach.js"
 import type { Attached } from "./attached.js"
 import { sessionError, type SessionsContext } from "./context.js"
@@ -81,9 +82,9 @@ export const open = (
     const { replaces, resumeWindow, sessionId, token } = opened
     if (eventLog.sessions.get(sessionId) !== undefined) return yield* refuseId(sessionId)
     for (const other of replaces ?? []) makeWay(context, table, other)
-    const now = deadlines.now()
+    const now = deadlines.wall()
     const tokenHash = sha256(token)
-    const session = new SessionLog({
+    const record: SessionRecord = {
       sessionId,
       principal,
       client,
@@ -95,7 +96,8 @@ export const open = (
       lastSeq: 0,
       ackedSeq: 0,
       floorSeq: 0
-    })
+    }
+    const session = new SessionLog(record, deadlines.mono())
     table.add(session, resumeWindow)
     yield* eventLog
       .transact((batch) => batch.session(session))
@@ -149,8 +151,8 @@ export const resume = (
     const session = yield* covered(context, asked, sessionId)
     const tokenHash = sha256(token)
     // It is not over while it is being resumed.
-    session.seen(deadlines.now())
-    session.spoke(deadlines.now())
+    session.seen(deadlines.mono())
+    session.spoke(deadlines.mono())
     yield* Effect.mapError(
       eventLog.transact(
         (batch) => {
