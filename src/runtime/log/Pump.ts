@@ -6,8 +6,8 @@
  * others is decided in {@link SessionView}. The pump has a fiber only for what takes more than a step: where the connection has no room,
  * events are read from the store, or the connection is closed.
  *
- * Order: events leave in the order of the session's numbers, without a gap, live ones and those that are read back, because there is one
- * cursor. Where the turn of the event loop is over, it goes on in the next, with what is sent there.
+ * Order: events leave in the order of the session's numbers, without a gap, live ones and those that a resume replays (ARCP 1.1 §6.3), because
+ * there is one cursor. Where the turn of the event loop is over, it goes on in the next, with what is sent there.
  *
  * Races closed here: nothing follows a client's bye (1.0 §6.4), also where the store was being asked; between a look at what there is and falling
  * asleep there is no pause, so no wake is missed. It is awake while its fiber runs, so that there is one.
