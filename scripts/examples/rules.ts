@@ -143,7 +143,7 @@ export const rules: ReadonlyArray<Broken> = [
   {
     example: "submit-and-stream",
     rule: "§8.3 the events of a session are numbered without a gap",
-    file: "dist/runtime/log/Frames.js",
+    file: "dist/runtime/log/Pump.js",
     from: '","event_seq":${at},"payload":${payload}}',
     to: '","event_seq":${2 * at},"payload":${payload}}'
   },

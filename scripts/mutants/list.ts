@@ -217,7 +217,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.3 max_runtime_sec is counted in seconds",
-    inside: "src/runtime/jobs/handler/outcomes.ts",
+    inside: "src/runtime/jobs/Run.ts",
     find: "record.maxRuntimeSec * 1000",
     replace: "record.maxRuntimeSec * 2000",
     test: jobs,
@@ -885,7 +885,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.2 an owner is sent a rotated value also where the event is read from the store",
-    inside: "src/runtime/log/Frames.ts",
+    inside: "src/runtime/log/Pump.ts",
     find: "const text = owned === undefined ? whole.payload : SessionView.ownText(owned, jobSeq, whole.payload)",
     replace: "const text = whole.payload",
     test: "test/runtime/sessionView.test.ts",
@@ -918,7 +918,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 an observer that a failed batch took away is still there",
-    inside: "src/runtime/log/Attachments.ts",
+    inside: "src/runtime/log/SessionLog.ts",
     find: "      this.attached.set(id, attachment)\n      this.firstOwnerSeq = seq",
     replace: "      this.firstOwnerSeq = seq",
     test: "test/runtime/reverts.test.ts",

@@ -52,13 +52,13 @@ const revertsTo = (chosen: ReadonlyArray<Act>) =>
     yield* room.settled
 
     const known = (): ReadonlyArray<SessionLog | JobLog> =>
-      reached(room.clients.map(({ sessionId }) => journal.session(sessionId)))
+      reached(room.clients.map(({ sessionId }) => journal.sessions.get(sessionId)))
     const owners = known()
     const state = () => copies.all(owners)
     const undone = yield* watchBatches(copies, known)
 
     yield* faults.stall("commit")
-    journal.change({ write: (batch) => batch.session(journal.session(sessionId)!) })
+    journal.change({ write: (batch) => batch.session(journal.sessions.get(sessionId)!) })
     yield* room.settled
     expect((yield* faults.counts("commit")).stalled).toBe(1)
     const before = state()

@@ -46,10 +46,9 @@ import { check } from "./internal/authority.js"
 import { type Asked, copied, delegateBody, requestedLease } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
-import { toText } from "./BudgetText.js"
-import { type Made, newJob } from "./NewJob.js"
-import type { Outcome, Running } from "./Running.js"
-import { nameOf } from "./Slots.js"
+import { toText } from "./Accounts.js"
+import { type Made, newJob } from "./Run.js"
+import { nameOf, type Outcome, type Running } from "./Running.js"
 
 /** A delegation that is being asked for. */
 interface Request {

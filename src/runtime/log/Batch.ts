@@ -29,7 +29,8 @@ import type {
 import { isLive, type JobFacts, type JobLog } from "./JobLog.js"
 import type { Outbox } from "./Outbox.js"
 import type { EndedJob, Undo } from "./Run.js"
-import type { SessionLog, SessionHead } from "./SessionLog.js"
+import type { SessionHead } from "./SessionHead.js"
+import type { SessionLog } from "./SessionLog.js"
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 

@@ -61,7 +61,7 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
         for (const jobId of expired) {
           if (staying.has(jobId)) continue
           const given = yield* store.deliveredTo(jobId)
-          if (given.some(({ lastSeq, sessionId }) => isOwed(eventLog.session(sessionId), lastSeq, limits))) {
+          if (given.some(({ lastSeq, sessionId }) => isOwed(eventLog.sessions.get(sessionId), lastSeq, limits))) {
             staying.add(jobId)
           } else gone.push({ jobId, given })
         }
@@ -74,7 +74,7 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
           yield* eventLog.transact((batch) => {
             batch.removeJobs(gone.map(({ jobId }) => jobId))
             for (const { lastSeq, sessionId } of gone.flatMap(({ given }) => given)) {
-              const session = eventLog.session(sessionId)
+              const session = eventLog.sessions.get(sessionId)
               if (session !== undefined) batch.raiseFloor(session, lastSeq)
             }
           })

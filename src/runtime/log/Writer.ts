@@ -125,11 +125,12 @@ export class Writer {
     return this.lastSucceeded
   }
 
-  /** Queues an event. */
-  emit(job: JobLog, cls: SegmentClass, payload: Payload): void {
+  /** Queues an event. Returns whether the job's queue has room for more. */
+  readonly emit = (job: JobLog, cls: SegmentClass, payload: Payload): boolean => {
     this.queue.push({ job, class: cls, payload })
     job.queue(payload.length)
     this.signal()
+    return this.hasRoom(job)
   }
 
   /** Queues a change. */

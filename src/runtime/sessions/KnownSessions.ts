@@ -138,7 +138,7 @@ class KnownSessions implements SessionsService {
     const { deadlines, eventLog, limits } = this.uses
     const logs: Array<SessionLog> = []
     for (const known of this.byId.values()) {
-      const log = fits(known) && !gone.has(known.sessionId) ? eventLog.session(known.sessionId) : undefined
+      const log = fits(known) && !gone.has(known.sessionId) ? eventLog.sessions.get(known.sessionId) : undefined
       if (log !== undefined) logs.push(log)
     }
     for (const { sessionId } of longestIdle(logs, deadlines.mono() - limits.idleSession, count)) gone.add(sessionId)

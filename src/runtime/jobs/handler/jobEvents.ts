@@ -46,12 +46,11 @@ export class JobEvents {
     return `${prefix}_${this.engine.ids.unsafeUlid(this.now())}`
   }
 
-  /** A line of the job's log. */
-  log(message: string, level: LogLevel = "info"): Effect.Effect<void, InvalidRequest> {
-    return logLevels.includes(level)
+  /** A line of the job's log: what the `Job` service has as its own. */
+  readonly log = (message: string, level: LogLevel = "info"): Effect.Effect<void, InvalidRequest> =>
+    logLevels.includes(level)
       ? Effect.suspend(() => this.event("log", { level, message: this.shown(message) }))
       : Effect.fail(new InvalidRequest({ message: "log.level: must be one of debug, info, warn, error" }))
-  }
 
   /** A line without the values of the job's credentials: observers read it who may not see them (§14). */
   private shown(message: string): string {

@@ -14,7 +14,7 @@ import * as Foreign from "../../kernel/Foreign.js"
 import { eventPayload } from "../../kernel/Payload.js"
 import type { EventLog } from "../../log/EventLog.js"
 import type { JobLog } from "../../log/JobLog.js"
-import { toText } from "../BudgetText.js"
+import { toText } from "../Accounts.js"
 import type { BudgetsService } from "../Budgets.js"
 import type { Running } from "../Running.js"
 
