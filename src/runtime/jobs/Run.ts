@@ -279,7 +279,7 @@ export class Run implements Runs {
   private runHandler(running: Running): void {
     running.begin()
     // Known from here on, also when the job has ended before its handler.
-    secretsOf(this.engine, running)
+    if (this.engine.credentials.available) secretsOf(this.engine, running)
     this.engine.startHandler(new HandlerCall(running, this.engine), this.end)
     // What interrupts it while it runs for the first time does so here.
     if (running.stop !== undefined || running.next !== undefined) running.interrupt()

@@ -56,7 +56,8 @@ export class JobEvents {
   private shown(message: string): string {
     const { engine, running } = this
     // User code may pass anything.
-    return typeof message === "string" ? (secretsOf(engine, running)?.hide(message) ?? message) : message
+    if (!engine.credentials.available || typeof message !== "string") return message
+    return secretsOf(engine, running)?.hide(message) ?? message
   }
 
   /** Emits an event of the class that most have. */
