@@ -12,14 +12,13 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Text from "../../protocol/Text.js"
-import type { Upstream } from "../credentials/UpstreamErrors.js"
 import { eventPayload } from "../kernel/Payload.js"
 import type { Batch } from "../log/Batch.js"
 import type { Change } from "../log/EventLog.js"
 import { HandlerCall } from "./handler/handlerCall.js"
 import type { HandlerEnd } from "./handler/handlerRun.js"
 import { internal, outcomeOf, runtimeEnd, tooLong } from "./handler/outcomes.js"
-import { secretsOf } from "./handler/secrets.js"
+import { secretsOf, shownFor } from "./handler/secrets.js"
 import { expired } from "./internal/authority.js"
 import type { Engine, Runs } from "./internal/engine.js"
 import { tellRotated } from "./internal/rotated.js"
@@ -156,9 +155,8 @@ export class Run implements Runs {
   private lost(running: Running, defect: unknown): void {
     const { ending, fork } = this.engine
     const { agent, live } = running
-    const why = Text.ofUnknown(defect)
-    const shown = secretsOf(this.engine, running)?.hide(why) ?? why
-    fork(Effect.logError(`the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}: ${shown}`))
+    const why = shownFor(this.engine, running)(Text.ofUnknown(defect))
+    fork(Effect.logError(`the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}: ${why}`))
     ending.conclude(running, internal("the agent failed unexpectedly"))
   }
 
@@ -172,17 +170,13 @@ export class Run implements Runs {
     }
     const held = secretsOf(this.engine, running)
     const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.now(), held, meter)
-    if (defect !== undefined) this.logDefect(running, Text.ofCause(defect), held)
+    if (defect !== undefined) this.logDefect(running, Text.ofCause(defect))
     ending.conclude(running, outcome)
   }
 
-  private logDefect({ agent, live }: Running, cause: string, held: Upstream | undefined): void {
-    this.engine.fork(
-      Effect.logError(
-        `the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}`,
-        held === undefined ? cause : held.hide(cause)
-      )
-    )
+  private logDefect(running: Running, cause: string): void {
+    const what = `the agent ${nameOf(running.agent)} failed unexpectedly in ${running.live.jobId}`
+    this.engine.fork(Effect.logError(what, shownFor(this.engine, running)(cause)))
   }
 
   private takeOver(running: Running, next: Successor): void {
