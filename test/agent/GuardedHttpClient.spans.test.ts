@@ -1,6 +1,6 @@
 /** §11, §14 What the spans of a guarded client hold of URLs, headers and failures. */
 import { describe, expect, it } from "@effect/vitest"
-import { Cause, Effect, Exit, type Tracer } from "effect"
+import { Cause, Effect, Exit, Layer, type Tracer } from "effect"
 import { recording } from "../support/spans.js"
 import { clients, guarded, redirecting, server } from "./httpServers.js"
 
@@ -28,7 +28,7 @@ for (const { layer, name } of clients) {
           })
           yield* response.text
           yield* http.get(`${origin}/q`, { urlParams: { token: "hunter6" } })
-        }).pipe(Effect.provide(tracer), Effect.provide(layer))
+        }).pipe(Effect.provide(Layer.merge(tracer, layer)))
         expect(seen.map(({ line }) => line)).toContain("GET /end?sig=hunter2")
         const http = spans.filter((span) => span.name === "http.client GET")
         expect(http).toHaveLength(3)
@@ -58,7 +58,7 @@ for (const { layer, name } of clients) {
           const error = yield* Effect.flip(http.get(`${origin}/a?token=hunter2`))
           // The agent has the error as it is.
           expect(error.message).toContain("token=hunter2")
-        }).pipe(Effect.provide(tracer), Effect.provide(layer))
+        }).pipe(Effect.provide(Layer.merge(tracer, layer)))
         expect(spans.map(shown).join("\n")).not.toContain("hunter2")
         expect(shown(spans.at(-1)!)).toContain(`${origin}/a?…`)
       })
