@@ -40,9 +40,9 @@ export const hostsOf = (
       `--allowed-host must be a host, such as agents.example or agents.example:7777, or *, not ${quoted(wrong)}`
     )
   }
-  if (hosts.length > 0) return Effect.succeed(hosts)
-  return isLocal(address)
-    ? Effect.succeed(undefined)
+  const named = hosts.length > 0 ? hosts : undefined
+  return named !== undefined || isLocal(address)
+    ? Effect.succeed(named)
     : usage(
         `--host ${quoted(address)} is reached by other machines: name the hosts that clients connect to, for example --allowed-host agents.example, or --allowed-host '*' for any`
       )

@@ -1,5 +1,5 @@
 /**
- * Who may upgrade: the checks on an HTTP upgrade request before it becomes a WebSocket, and the answer to a refused one.
+ * Who may upgrade: the checks on an HTTP upgrade request before it becomes a WebSocket, and the answer to a refused one (ARCP 1.1 §14).
  *
  * DNS rebinding: a page of `evil.example` whose name is made to point to 127.0.0.1 reaches a runtime on the loopback
  * interface with `Host: evil.example` and `Origin: http://evil.example`. So a server that is bound to a loopback address takes
