@@ -127,7 +127,7 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
       // Its process has loaded: what takes this long is the opening of the file.
       process = runtimes.next()
       await process.begin({ filename, port })
-      await pause(random.int(0, 60))
+      await pause(random.int(0, 150))
       kills++
       await process.kill()
       struckIn((await earlier.isEarlier()) ? "upgrade, before its end" : "upgrade, behind its end")
@@ -168,8 +168,9 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   for (let i = 0; i < lives; i++) {
     await pause(random.int(20, 450))
     const actor = random.pick(clients)
-    if (random.chance(aimed) && actor.connected) {
+    if (random.chance(aimed)) {
       const act = random.pick(acts)
+      await Promise.race([actor.ready(), pause(patience)])
       perform(act, actor)
       struckIn(act.name)
       await pause(random.int(0, 12))
