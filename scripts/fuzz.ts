@@ -74,6 +74,7 @@ if (values.trace) {
 }
 
 const started = performance.now()
+const usedBefore = process.cpuUsage()
 const outcomes: Array<readonly [LaneName, Outcome]> = []
 
 const worker = async (at: number): Promise<void> => {
@@ -118,8 +119,11 @@ for (const name of chosen) {
   console.log(`  goes on with --lane ${name} --seed ${seed} --from ${Math.max(...own.map(({ next }) => next))}`)
 }
 const frames = total((outcome) => outcome.frames)
+const used = process.cpuUsage(usedBefore)
+const processor = (used.user + used.system) / 1_000_000
 console.log(
-  `${frames.toLocaleString("en")} frames in ${Math.round(seconds)} s, ${Math.round(frames / seconds).toLocaleString("en")} in a second`
+  `${frames.toLocaleString("en")} frames in ${Math.round(seconds)} s, ${Math.round(frames / seconds).toLocaleString("en")} in a second, ` +
+    `${Math.round(frames / processor).toLocaleString("en")} in a second of one processor`
 )
 
 /** How many problems are tried again by themselves. */

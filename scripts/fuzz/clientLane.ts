@@ -282,16 +282,10 @@ const perCorpus = 8_192
 export const clientLane =
   (listen: (takes: Takes) => Promise<Listening>, isSlow: boolean) =>
   (desk: Desk): Promise<Lane> => {
-    let corpus: readonly [number, Corpus] | undefined
-    const corpusFor = (conversation: number): Corpus => {
-      const at = Math.floor(conversation / perCorpus)
-      if (corpus?.[0] !== at) corpus = [at, corpusOf(desk.seed + at)]
-      return corpus[1]
-    }
     return Promise.resolve({
       beside: 16,
       converse: async (number) => {
-        const conversation = new Conversation(number, corpusFor(number), desk)
+        const conversation = new Conversation(number, corpusOf(desk.seed + Math.floor(number / perCorpus)), desk)
         const listening = await listen(conversation.takes)
         await conversation.run(listening, isSlow ? () => pause(1) : turn)
         await listening.end()

@@ -38,12 +38,16 @@ const sampled = (table: (typeof tables)["client"], seed: number): Samples =>
     ])
   )
 
-/** The samples of a seed. */
-export const corpusOf = (seed: number): Corpus => ({
-  client: sampled(tables.client, seed),
-  runtime: sampled(tables.runtime, seed),
-  bodies: sampled(tables.bodies, seed)
-})
+let made: readonly [seed: number, corpus: Corpus] | undefined
+
+/** The samples of a seed. Those of the last one are kept: making them takes a second. */
+export const corpusOf = (seed: number): Corpus => {
+  if (made?.[0] !== seed) {
+    const { bodies, client, runtime } = tables
+    made = [seed, { client: sampled(client, seed), runtime: sampled(runtime, seed), bodies: sampled(bodies, seed) }]
+  }
+  return made[1]
+}
 
 /** The types of messages that clients send. */
 export const clientTypes: ReadonlyArray<string> = Object.keys(Message.clientMessages)

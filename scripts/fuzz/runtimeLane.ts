@@ -403,17 +403,11 @@ export const runtimeLane =
     const shared = new Shared()
     const innocent = new Innocent(world, desk)
     await innocent.begin()
-    let corpus: readonly [number, Corpus] | undefined
-    const corpusFor = (conversation: number): Corpus => {
-      const at = Math.floor(conversation / perCorpus)
-      if (corpus?.[0] !== at) corpus = [at, corpusOf(desk.seed + at)]
-      return corpus[1]
-    }
     return {
       beside: options.transport === "socket" ? 12 : 8,
       converse: async (conversation) => {
         const isStrict = options.badFramesInARow === undefined
-        const at = { corpus: corpusFor(conversation), world, shared, desk, isStrict }
+        const at = { corpus: corpusOf(desk.seed + Math.floor(conversation / perCorpus)), world, shared, desk, isStrict }
         await new Conversation(conversation, at).run()
         for (const error of world.errors.splice(0)) desk.wrong(conversation, perConversation, `logged: ${error}`)
         innocent.checked(conversation)

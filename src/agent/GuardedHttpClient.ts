@@ -21,6 +21,8 @@
  * the runtime (`ResponseRoom`). `content-length` is looked at first. A response that is larger, or finds no room,
  * fails as it is read, with a `ResponseError`, and its connection is dropped.
  *
+ * Spans of the client have no queries of URLs and no headers that hold credentials (`internal/queryless`).
+ *
  * A denial is a `RequestError` with the ARCP error as its `cause` and the reason `InvalidUrl`, which is not retried.
  */
 import * as FetchHttpClient from "@effect/platform/FetchHttpClient"
@@ -48,6 +50,7 @@ import type { Denial, Gate } from "./Gate.js"
 import * as BoundedResponse from "./internal/boundedResponse.js"
 import { crossing, keptHeaders } from "./internal/crossing.js"
 import { Destination, destinationOf, type DestinationShape } from "./internal/destination.js"
+import { withoutQueriesInSpans } from "./internal/queryless.js"
 import type { ResolverShape } from "./Resolver.js"
 import { defaultBytes } from "./ResponseRoom.js"
 import { Room } from "./ResponseRooms.js"
@@ -297,7 +300,7 @@ export const make = (
     { destination, url }: Target
   ): Effect.Effect<Response, HttpClientError.HttpClientError> =>
     Effect.gen(function* () {
-      const response = yield* Effect.mapInputContext(send(request), bounded(destination))
+      const response = yield* withoutQueriesInSpans(Effect.mapInputContext(send(request), bounded(destination)))
       const from = answeredFrom(response)
       if (from.followed || (from.url !== undefined && from.url !== url) || response.request.url !== url) {
         yield* BoundedResponse.discard(response)

@@ -11,7 +11,7 @@
  */
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
-import type { Batch, JobRecord, Segment, SegmentHead, StepRecord, Store, StoreError } from "./Store.js"
+import type { Batch, Segment, SegmentHead, Store, StoreError } from "./Store.js"
 import type * as Context from "effect/Context"
 
 /** A payload: its JSON text, or the bytes of that in UTF-8, which never change. */
@@ -61,25 +61,6 @@ export const loadedSegments = (
   store: { readonly segments: ReadSegments },
   ...asked: Parameters<ReadSegments>
 ): ReturnType<ReadLoaded> => forms.get(store.segments)?.(...asked) ?? store.segments(...asked)
-
-/** What the texts of a job's record amount to: its input, its lease, and what was answered to its submit. */
-export const recordSize = ({
-  accepted,
-  idempotencyKey,
-  input,
-  lease,
-  leaseConstraints,
-  traceContext
-}: JobRecord): number =>
-  input.length +
-  lease.length +
-  accepted.length +
-  (leaseConstraints?.length ?? 0) +
-  (idempotencyKey?.length ?? 0) +
-  (traceContext?.length ?? 0)
-
-/** What a step of a job amounts to. */
-export const stepSize = ({ name, value }: StepRecord): number => name.length + value.length
 
 /** What the payloads of a segment amount to as a row: their characters or bytes, and one more between two of them. */
 export const rowSize = (payloads: ReadonlyArray<Payload>): number => {

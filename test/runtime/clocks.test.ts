@@ -3,7 +3,7 @@
  * as it would have, and what expires does so by the clock as it is.
  */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Fiber, Layer, Redacted, Stream, TestClock } from "effect"
+import { Clock, DateTime, Deferred, Effect, Fiber, Layer, Redacted, Stream, TestClock } from "effect"
 import { Authenticator } from "../../src/auth/index.js"
 import { ArcpClient } from "../../src/client/index.js"
 import { PrincipalId } from "../../src/protocol/index.js"
@@ -76,7 +76,7 @@ describe.each(sets)("a runtime whose clock is set %s", (_name, set) => {
         expect(peer.seen.some(({ type }) => type === "session.ping")).toBe(false)
         yield* TestClock.adjust(1)
         const { payload } = yield* peer.next("session.ping")
-        expect(payload.sent_at).toBe(new Date(yield* Clock.currentTimeMillis).toISOString())
+        expect(payload.sent_at).toBe(DateTime.formatIso(yield* DateTime.now))
         yield* set(clock)
         yield* TestClock.adjust(29_999)
         yield* settle
@@ -276,7 +276,7 @@ describe.each(sets)("a client whose clock is set %s", (_name, set) => {
         const peer = yield* Effect.flatMap(accepting, (next) => greet(next, ["heartbeat"]))
         const pinging = yield* Effect.fork(arcp.ping)
         const { payload } = yield* peer.expect("session.ping")
-        expect(payload["sent_at"]).toBe(new Date(yield* Clock.currentTimeMillis).toISOString())
+        expect(payload["sent_at"]).toBe(DateTime.formatIso(yield* DateTime.now))
         yield* set(clock)
         yield* TestClock.adjust(25)
         yield* peer.send("session.pong", { ping_nonce: payload["nonce"], received_at: "t" }, { session_id: "s" })

@@ -158,7 +158,7 @@ const agents = Layer.mergeAll(
     })
   ),
   // Fails with its parent's key, which it was given.
-  Agent.untyped("given", (key) => Effect.fail(new Error(`not good: ${String(key)}`))),
+  Agent.untyped("given", (key) => Effect.fail(new Upstream({ message: `not good: ${String(key)}`, at: "here" }))),
   Agent.untyped("parent", (agent) =>
     Effect.flatMap(keyOf, (key) => Job.delegate(String(agent), key, { lease: leased.lease_request }))
   ),

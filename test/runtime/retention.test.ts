@@ -115,26 +115,6 @@ describe.each(stores)("retention over %s", (_name, layer) => {
     })
   )
 
-  it.scoped("§14 counts what is kept of a job beside its events: inputs, and what was answered", () =>
-    Effect.gen(function* () {
-      const { layer: stored, store } = yield* makeStore(layer())
-      const context = yield* start(stored, undefined, { ...limits, retainEndedBytes: 1_000_000 })
-      yield* Effect.gen(function* () {
-        const peer = yield* hello()
-        const jobs: Array<string> = []
-        for (let n = 0; n < 12; n++) {
-          // The agent takes an input that it does nothing with.
-          const input = { count: 0, unused: "x".repeat(200_000) }
-          jobs.push((yield* run(peer, "counter", input)).job_id!)
-        }
-        yield* barrier(peer)
-        yield* TestClock.adjust("30 seconds")
-        const kept = yield* Effect.filter(jobs, (jobId) => Effect.map(store.job(jobId), Option.isSome))
-        expect(kept).toEqual(jobs.slice(-4))
-      }).pipe(Effect.provide(context))
-    })
-  )
-
   it.scoped("§6.3 an observer that has left keeps its numbers when what it saw is trimmed", () =>
     Effect.gen(function* () {
       const { die, layer: stored } = yield* makeStore(layer())

@@ -24,7 +24,6 @@ import * as Text from "../../protocol/Text.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import type { KeptAccepted } from "../../store/Rows.js"
 import type { JobRecord } from "../../store/Store.js"
-import type { Upstream } from "../credentials/UpstreamErrors.js"
 import { eventPayload } from "../kernel/Payload.js"
 import type { Batch } from "../log/Batch.js"
 import type { Change } from "../log/EventLog.js"
@@ -33,7 +32,7 @@ import { toText } from "./Accounts.js"
 import { HandlerCall } from "./handler/handlerCall.js"
 import type { HandlerEnd } from "./handler/handlerRun.js"
 import { internal, outcomeOf } from "./handler/outcomes.js"
-import { secretsOf } from "./handler/secrets.js"
+import { secretsOf, shownFor } from "./handler/secrets.js"
 import { expired } from "./internal/authority.js"
 import type { Engine, Runs } from "./internal/engine.js"
 import { tellRotated } from "./internal/rotated.js"
@@ -288,9 +287,8 @@ export class Run implements Runs {
   private lost(running: Running, defect: unknown): void {
     const { ending, fork } = this.engine
     const { agent, live } = running
-    const why = Text.ofUnknown(defect)
-    const shown = secretsOf(this.engine, running)?.hide(why) ?? why
-    fork(Effect.logError(`the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}: ${shown}`))
+    const why = shownFor(this.engine, running)(Text.ofUnknown(defect))
+    fork(Effect.logError(`the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}: ${why}`))
     ending.conclude(running, internal("the agent failed unexpectedly"))
   }
 
@@ -304,17 +302,13 @@ export class Run implements Runs {
     }
     const held = secretsOf(this.engine, running)
     const { defect, outcome } = outcomeOf(running, exit, limits, deadlines.wall(), held, meter)
-    if (defect !== undefined) this.logDefect(running, Text.ofCause(defect), held)
+    if (defect !== undefined) this.logDefect(running, Text.ofCause(defect))
     ending.conclude(running, outcome)
   }
 
-  private logDefect({ agent, live }: Running, cause: string, held: Upstream | undefined): void {
-    this.engine.fork(
-      Effect.logError(
-        `the agent ${nameOf(agent)} failed unexpectedly in ${live.jobId}`,
-        held === undefined ? cause : held.hide(cause)
-      )
-    )
+  private logDefect(running: Running, cause: string): void {
+    const what = `the agent ${nameOf(running.agent)} failed unexpectedly in ${running.live.jobId}`
+    this.engine.fork(Effect.logError(what, shownFor(this.engine, running)(cause)))
   }
 
   private takeOver(running: Running, next: Successor): void {

@@ -1,5 +1,5 @@
 /**
- * How much running jobs amount to, their records, steps and events, so that their end need not count them.
+ * How much the events of running jobs amount to, so that their end need not count them.
  *
  * Responsibility: jobs that this process has created and whose events it has written, all of them. Of every other job nothing is known, and
  * the database counts.
@@ -8,12 +8,12 @@
  * and after a trim, nothing is known of the jobs that were concerned.
  */
 import { isTerminal } from "../../protocol/Session.js"
-import { type LoadedBatch, recordSize, rowSize, stepSize } from "../Payload.js"
+import { type LoadedBatch, rowSize } from "../Payload.js"
 
 /** Jobs that are known at a time, some 100 bytes each; the oldest is given up first. */
 const maxKnown = 16_384
 
-/** Characters of jobs, much as the database counts them. */
+/** Characters of the events of jobs, as the database counts them. */
 export class JobSizes {
   private readonly sizes = new Map<string, number>()
   private readonly limit: number
@@ -25,11 +25,7 @@ export class JobSizes {
   /** Counts what a batch is about to write. */
   add(batch: LoadedBatch): void {
     const { limit, sizes } = this
-    for (const record of batch.jobs) sizes.set(record.jobId, recordSize(record))
-    for (const step of batch.steps) {
-      const before = sizes.get(step.jobId)
-      if (before !== undefined) sizes.set(step.jobId, before + stepSize(step))
-    }
+    for (const { jobId } of batch.jobs) sizes.set(jobId, 0)
     for (const { jobId, payloads } of batch.segments) {
       const before = sizes.get(jobId)
       if (before === undefined) continue
@@ -41,7 +37,7 @@ export class JobSizes {
     }
   }
 
-  /** What a job amounts to; undefined where that is not known. */
+  /** What the events of a job amount to; undefined where that is not known. */
   readonly of = (jobId: string): number | undefined => this.sizes.get(jobId)
 
   /** The batch was written: forgets the jobs that have ended, and those of which rows were deleted. */
@@ -56,6 +52,6 @@ export class JobSizes {
   failed(batch: LoadedBatch): void {
     const { sizes } = this
     for (const { jobId } of batch.jobs) sizes.delete(jobId)
-    for (const { jobId } of [...batch.segments, ...batch.steps]) sizes.delete(jobId)
+    for (const { jobId } of batch.segments) sizes.delete(jobId)
   }
 }

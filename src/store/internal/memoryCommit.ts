@@ -5,7 +5,7 @@
  * the batch are applied in their order, as a database would.
  */
 import { isTerminal } from "../../protocol/Session.js"
-import { type LoadedBatch, type LoadedSegment, recordSize, stepSize } from "../Payload.js"
+import type { LoadedBatch, LoadedSegment } from "../Payload.js"
 import type { Delivery, JobRecord, JobState, OwnerRecord, StepRecord } from "../Store.js"
 import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
 import { pack } from "./packed.js"
@@ -139,7 +139,7 @@ const addJob = ({ jobs, order }: Tables, record: JobRecord): void => {
     state: undefined,
     segments: [],
     sizes: [],
-    bytes: recordSize(record),
+    bytes: 0,
     steps: undefined,
     sessions: new Map()
   })
@@ -186,15 +186,11 @@ const addDelivery = ({ deliveries, jobs }: Tables, delivery: Delivery): void => 
   jobs.get(delivery.jobId)?.sessions.set(delivery.sessionId, delivery.lastSeq)
 }
 
-const addStep = ({ ended, jobs }: Tables, step: StepRecord): void => {
+const addStep = ({ jobs }: Tables, step: StepRecord): void => {
   const job = jobs.get(step.jobId)
   if (job === undefined) return
   job.steps ??= new Map()
-  const before = job.steps.get(step.name)
-  const more = stepSize(step) - (before === undefined ? 0 : stepSize(before))
   job.steps.set(step.name, step)
-  job.bytes += more
-  if (hasEnded(job)) ended.grow(more)
 }
 
 /** Removes the events of a job up to a number, and the deliveries that are all of such events. */

@@ -195,15 +195,11 @@ export const write = {
       ON CONFLICT (job_id, session_id) DO NOTHING`
   ),
   ownersRemoved: grouped(2, (rows) => `DELETE FROM arcp_job_owners WHERE (job_id, session_id) IN (VALUES ${rows})`),
-  /** How many bytes ended jobs have, of their records, steps and events, which retention asks. */
+  /** How many bytes of events ended jobs have, which retention asks. */
   bytes: grouped(
     1,
     (rows) => `UPDATE arcp_job_states SET bytes = (
       SELECT COALESCE(SUM(s.bytes), 0) FROM arcp_segments s WHERE s.job_id = arcp_job_states.job_id
-    ) + (
-      SELECT COALESCE(SUM(LENGTH(t.name) + LENGTH(t.value)), 0) FROM arcp_steps t WHERE t.job_id = arcp_job_states.job_id
-    ) + (
-      SELECT COALESCE(SUM(LENGTH(j.data)), 0) FROM arcp_jobs j WHERE j.job_id = arcp_job_states.job_id
     ) WHERE job_id IN (${rows})`
   ),
   steps: writer("arcp_steps", stepColumns, upsert(["job_id", "name"], stepColumns)),

@@ -87,7 +87,7 @@ export const writing = (sealer: Sealer) => ({
     const { agent, createdAt, jobId, principalId, version, ...rest } = j
     return [jobId, principalId, agent, version, createdAt, sealer.seal(JSON.stringify(rest), `job ${jobId}`)]
   },
-  /** `bytes`: what an ended job amounts to, where that is known. */
+  /** `bytes`: what the events of an ended job amount to, where that is known. */
   state: (s: JobState, bytes = 0): ReadonlyArray<Param> => [
     s.jobId,
     s.status,

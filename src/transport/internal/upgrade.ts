@@ -1,5 +1,5 @@
 /**
- * Who may upgrade: the checks on an HTTP upgrade request before it becomes a WebSocket, and the answer to a refused one.
+ * Who may upgrade: the checks on an HTTP upgrade request before it becomes a WebSocket, and the answer to a refused one (ARCP 1.1 §14).
  *
  * DNS rebinding: a page of `evil.example` whose name is made to point to 127.0.0.1 reaches a runtime on the loopback
  * interface with `Host: evil.example` and `Origin: http://evil.example`. So a server that is bound to a loopback address takes
@@ -9,8 +9,9 @@
  * the same host and is not listed is refused. Programs send none and pass.
  */
 import { type IncomingMessage, STATUS_CODES } from "node:http"
-import { type AddressInfo, isIP } from "node:net"
+import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
+import { canonicalHost, isFixed, isLoopback, urlHost } from "../Hosts.js"
 
 export interface UpgradePolicy {
   /** `"*"`, or the origins that are let in besides the server's own. */
@@ -30,31 +31,6 @@ export const pathOf = (request: IncomingMessage): string => {
   const url = request.url ?? "/"
   const query = url.indexOf("?")
   return query < 0 ? url : url.slice(0, query)
-}
-
-/** Whether an address is one of the loopback interface. */
-export const isLoopback = (address: string): boolean =>
-  address === "::1" || /^(::ffff:)?127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$/.test(address)
-
-/** An address as it stands in a URL. */
-export const urlHost = (address: string): string => (address.includes(":") ? `[${address}]` : address)
-
-interface Host {
-  readonly name: string
-  readonly port: string
-  readonly explicit: boolean
-}
-
-/** A `host[:port]` in one spelling, the scheme's default port filled in; undefined if it is none. */
-const canonicalHost = (host: string, secure: boolean): Host | undefined => {
-  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]/?#@\s]+)(?::([0-9]{1,5}))?$/.exec(host)
-  if (match === null) return undefined
-  const name = match[1]!.toLowerCase()
-  return {
-    name: name.endsWith(".") ? name.slice(0, -1) : name,
-    port: match[2] ?? (secure ? "443" : "80"),
-    explicit: match[2] !== undefined
-  }
 }
 
 const hostAllowed = (
@@ -78,13 +54,6 @@ const hostAllowed = (
     return listed !== undefined && listed.name === asked.name && (!listed.explicit || listed.port === asked.port)
   })
 }
-
-/** Whether an entry of `allowedHosts` can be a Host header's. */
-export const isHost = (entry: string): boolean => canonicalHost(entry, false) !== undefined
-
-/** Whether a name cannot be made to point here by others than this machine: an address, or a name that browsers keep for loopback. */
-const isFixed = ({ name }: Host): boolean =>
-  name.startsWith("[") || isIP(name) !== 0 || name === "localhost" || name.endsWith(".localhost")
 
 const originRefusal = (
   origin: string,

@@ -11,11 +11,12 @@ import * as Duration from "effect/Duration"
 import { type ServerOptions, type WebSocket, WebSocketServer } from "ws"
 import { check as checkOptions, timerMillis } from "../../protocol/Options.js"
 import type { WebSocketServerOptions } from "../WebSocketServerOptions.js"
+import { isHost, urlHost } from "../Hosts.js"
 import { Acceptor } from "./Acceptor.js"
 import { bytes } from "./bounds.js"
 import type { Endpoint } from "./Endpoint.js"
 import * as forwarded from "./forwarded.js"
-import { check, guard, isHost, type Refusal, refuse, type UpgradePolicy, urlHost } from "./upgrade.js"
+import { check, guard, type Refusal, refuse, type UpgradePolicy } from "./upgrade.js"
 import * as wsEndpoint from "./wsEndpoint.js"
 
 export const defaults = {

@@ -55,9 +55,9 @@ export class JobEvents {
   /** A line without the values of the job's credentials: observers read it who may not see them (§14). */
   private shown(message: string): string {
     const { engine, running } = this
-    if (!engine.credentials.available) return message
     // User code may pass anything.
-    return typeof message === "string" ? (secretsOf(engine, running)?.hide(message) ?? message) : message
+    if (!engine.credentials.available || typeof message !== "string") return message
+    return secretsOf(engine, running)?.hide(message) ?? message
   }
 
   /** Emits an event of the class that most have. */

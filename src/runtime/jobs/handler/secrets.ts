@@ -5,6 +5,7 @@
  * Race closed here: a job's credentials are revoked when it ends, and its handler may unwind later with an error that quotes one. What has
  * been looked at once while the job was live is known for as long as anything of it runs.
  */
+import { type Hide, withoutQueries } from "../../../agent/HiddenSpan.js"
 import type { JobCredential } from "../../credentials/JobCredential.js"
 import { type Upstream, upstreamOf } from "../../credentials/UpstreamErrors.js"
 import type { Services } from "../internal/engine.js"
@@ -23,6 +24,12 @@ const heldBy = ({ credentials }: Pick<Services, "credentials">, running: Running
   if (found === undefined) known.set(running, all)
   return [...all].flatMap((watched) => watched())
 }
+
+/** A text of a job's failure as operators may read it: without the values of credentials, and without queries of URLs. */
+export const shownFor =
+  (engine: Pick<Services, "credentials">, running: Running): Hide =>
+  (text) =>
+    withoutQueries(secretsOf(engine, running)?.hide(text) ?? text)
 
 /** What a job's credentials have to do with its failures; undefined where it has none. */
 export const secretsOf = (engine: Pick<Services, "credentials">, running: Running): Upstream | undefined => {
