@@ -260,12 +260,12 @@ export class HandlerCall implements HandlerRun {
   }
 
   handler(
-    contextOf: (services: Context.Context<never>) => Context.Context<never>
+    contextFor: (services: Context.Context<never>) => Context.Context<never>
   ): Effect.Effect<unknown, unknown, Job | Scope.Scope> {
     const { agent, input } = this.running
     let handler: Effect.Effect<unknown, unknown, Job | Scope.Scope>
     try {
-      handler = agent.run(input, contextOf)
+      handler = agent.run(input, contextFor)
     } catch (thrown) {
       // A registration may be the program's own.
       handler = Effect.die(readable(thrown))

@@ -37,11 +37,11 @@ export interface HandlerRun extends Call, Logging {
   /** The handler runs in this span. */
   readonly within: (span: Tracer.Span) => void
   /**
-   * The handler, and what comes behind it. To be run uninterruptibly in the context that `contextOf` has answered first, or where it was
+   * The handler, and what comes behind it. To be run uninterruptibly in the context that `contextFor` has answered first, or where it was
    * not asked, in any with the call's `Job` and scope.
    */
   readonly handler: (
-    contextOf: (services: Context.Context<never>) => Context.Context<never>
+    contextFor: (services: Context.Context<never>) => Context.Context<never>
   ) => Effect.Effect<unknown, unknown, Job | Scope.Scope>
 }
 
