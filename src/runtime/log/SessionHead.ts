@@ -19,11 +19,8 @@ export interface SessionHead {
   readonly createdAt: number
 }
 
-/** What is stored of it. */
-type Stored = Pick<SessionRecord, "principal" | "client" | "features" | "tokenHash" | "previousTokenHash" | "createdAt">
-
 /** The sessions' part of a stored row. */
-export const headOf = (record: Stored): SessionHead => ({
+export const headOf = (record: SessionRecord): SessionHead => ({
   principal: { ...record.principal, id: PrincipalId(record.principal.id) },
   client: record.client,
   features: new Set(record.features),
@@ -32,12 +29,24 @@ export const headOf = (record: Stored): SessionHead => ({
   createdAt: record.createdAt
 })
 
-/** The same as it is stored. */
-export const storedHead = (head: SessionHead): Stored => ({
+/** The row of a session with this head, and with the log's own part; times in milliseconds since the epoch. */
+export const recordOf = (
+  sessionId: string,
+  head: SessionHead,
+  lastSeenAt: number,
+  lastSeq: number,
+  ackedSeq: number,
+  floorSeq: number
+): SessionRecord => ({
+  sessionId,
   principal: head.principal,
   client: head.client,
   features: [...head.features],
   tokenHash: head.tokenHash,
   previousTokenHash: head.previousTokenHash,
-  createdAt: head.createdAt
+  createdAt: head.createdAt,
+  lastSeenAt,
+  lastSeq,
+  ackedSeq,
+  floorSeq
 })

@@ -19,7 +19,7 @@ import { ByteMarks } from "../kernel/ByteMarks.js"
 import { type Run, Runs } from "../kernel/Runs.js"
 import type { Outbox } from "./Outbox.js"
 import type { EndedJob, SessionRun, Undo } from "./Run.js"
-import { headOf, type SessionHead, storedHead } from "./SessionHead.js"
+import { headOf, recordOf, type SessionHead } from "./SessionHead.js"
 
 /** Runs that are kept in memory of what has been sent, or of a session without a connection. */
 const maxRecentRuns = 512
@@ -279,14 +279,8 @@ export class SessionLog {
 
   /** As it is stored; `epoch` is by how many milliseconds wall time is ahead of elapsed time. */
   record(epoch: number): SessionRecord {
-    return {
-      ...storedHead(this.currentHead),
-      sessionId: this.sessionId,
-      lastSeenAt: Math.round(this.seenAt + epoch),
-      lastSeq: this.given,
-      ackedSeq: this.acked,
-      floorSeq: this.floor
-    }
+    const { acked, currentHead, floor, given, seenAt, sessionId } = this
+    return recordOf(sessionId, currentHead, Math.round(seenAt + epoch), given, acked, floor)
   }
 }
 
