@@ -10,6 +10,7 @@ import { WebSocketClient } from "../../src/transport/node.js"
 import { type Act, acts, nextAct, type Stage } from "./acts.js"
 import { differs, problemsOf, problemsOfOwners } from "./checks.js"
 import { type Figures, isTerminal, LedgerClient, newFigures } from "./ledger.js"
+import { canFault, type FaultMode } from "./fault.js"
 import { pause, type Random, randomOf, type RuntimeProcess, type Runtimes } from "./runtimes.js"
 import { placeEarlier } from "./upgrade.js"
 
@@ -19,6 +20,8 @@ export interface Report extends Figures {
   readonly kills: number
   /** How often a kill struck in the middle of an act, by its name. */
   readonly killedIn: Readonly<Record<string, number>>
+  /** How many calls failed, by the fault of the disk that they met. */
+  readonly failedCalls: Readonly<Record<string, number>>
   readonly peakRss: number
   readonly problems: ReadonlyArray<string>
 }
@@ -28,6 +31,14 @@ const aimed = 0.6
 
 /** The share of seeds whose file is one of an earlier version. */
 const upgrades = 0.25
+
+/** How many calls that write the file an act and an upgrade may have: a kill strikes at one of them, where calls can be counted. */
+const actCalls = 12
+const upgradeCalls = 40
+
+/** The share of lives in which the disk fails for a while, where it can be made to. */
+const faulty = 0.4
+const faults: ReadonlyArray<FaultMode> = ["full", "readOnly", "noSync"]
 
 /** How long jobs may take to end once nothing dies any more. */
 const patience = 30_000
@@ -100,6 +111,9 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   let kills = 0
   let peakRss = 0
   let process: RuntimeProcess | undefined
+  const failedCalls: Record<string, number> = {}
+  /** The fault that the disk of this life has had; what was refused meanwhile is answered late. */
+  let disk: FaultMode | undefined
 
   const start = async (killWithin?: number): Promise<void> => {
     for (;;) {
@@ -127,9 +141,8 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
       // Its process has loaded: what takes this long is the opening of the file.
       process = runtimes.next()
       await process.begin({ filename, port })
-      await pause(random.int(0, 150))
       kills++
-      await process.kill()
+      await process.killAt(random.int(0, upgradeCalls), random.int(0, 400))
       struckIn((await earlier.isEarlier()) ? "upgrade, before its end" : "upgrade, behind its end")
       const problem = await earlier.problemAfterKill()
       if (problem !== undefined) wrong(problem)
@@ -137,7 +150,8 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   }
   await start()
   let working = true
-  const client = (name: string) => new LedgerClient({ name, bearer: "secret-of-alice", url: () => url, figures, wrong })
+  const client = (name: string) =>
+    new LedgerClient({ name, bearer: "secret-of-alice", url: () => url, figures, wrong, mayFail: () => disk !== undefined })
   const clients = [client("one"), client("two"), client("three")]
   const stage: Stage = {
     seed,
@@ -167,17 +181,33 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   const lives = random.int(2, 4)
   for (let i = 0; i < lives; i++) {
     await pause(random.int(20, 450))
+    const isFaulty = random.chance(faulty)
+    const mode = random.pick(faults)
+    const { fault } = process!
+    if (isFaulty && fault !== undefined) {
+      disk = mode
+      const before = fault.counts.failed
+      fault.set(mode, random.int(0, 20))
+      await pause(random.int(20, 400))
+      failedCalls[mode] = (failedCalls[mode] ?? 0) + fault.counts.failed - before
+      // Some die of it, others see it end.
+      if (random.chance(0.6)) {
+        fault.set("none")
+        await pause(random.int(20, 300))
+      }
+    }
     const actor = random.pick(clients)
     if (random.chance(aimed)) {
       const act = random.pick(acts)
       await Promise.race([actor.ready(), pause(patience)])
       perform(act, actor)
       struckIn(act.name)
-      await pause(random.int(0, 12))
+      await process!.killAt(random.int(0, actCalls), random.int(0, 60))
     }
     kills++
-    peakRss = Math.max(peakRss, process!.peak)
     await process!.kill()
+    peakRss = Math.max(peakRss, process!.peak)
+    disk = undefined
     await start(random.chance(0.2) ? random.int(0, 120) : undefined)
   }
   await pause(random.int(50, 200))
@@ -309,5 +339,5 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
     }
   }
   if (problems.length === 0) rmSync(folder, { recursive: true, force: true })
-  return { ...figures, seed, kills, killedIn, peakRss, problems }
+  return { ...figures, seed, kills, killedIn, failedCalls, peakRss, problems }
 }

@@ -88,6 +88,7 @@ export class LedgerClient {
   private unacked = 0
   private refused: string | undefined
   private readonly acknowledges: boolean
+  private readonly mayFail: () => boolean
   private readonly bearer: string
   private readonly url: () => string
   private readonly figures: Figures
@@ -101,7 +102,10 @@ export class LedgerClient {
     readonly wrong: (what: string) => void
     /** Whether it says what it has read; one that never has slows nobody (§6.5). Default true. */
     readonly acknowledges?: boolean
+    /** Whether a request may be refused for now, since the disk fails. */
+    readonly mayFail?: () => boolean
   }) {
+    this.mayFail = options.mayFail ?? (() => false)
     this.acknowledges = options.acknowledges ?? true
     this.name = options.name
     this.bearer = options.bearer
@@ -224,6 +228,7 @@ export class LedgerClient {
       return resolve?.(frame)
     }
     if (frame.type !== "session.error") return
+    if (payload["retryable"] === true && this.mayFail()) return
     this.wrong(`refused: ${JSON.stringify(payload)}`)
     // It would be refused for ever, and everybody would wait for it.
     if (!this.open && payload["retryable"] !== true) {
@@ -300,6 +305,10 @@ export class LedgerClient {
       if (answer?.type === "job.subscribed") {
         this.ledger(jobId)
         return true
+      }
+      if (answer?.payload["retryable"] === true && this.mayFail()) {
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        continue
       }
       if (answer !== undefined) this.wrong(`may not observe ${jobId}: ${JSON.stringify(answer.payload)}`)
       if (answer !== undefined) return false

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { bundle } from "../bundle.js"
+import { Fault } from "./fault.js"
 import type { Orders } from "./fixture.js"
 
 let program: string | undefined
@@ -17,10 +18,17 @@ export class RuntimeProcess {
   private waiting: ((line: string | undefined) => void) | undefined
   private readonly ended: Promise<void>
   private errors = ""
+  private memoryAtEnd = 0
   private closed = false
+  /** Faults of its disk, where they can be made. */
+  readonly fault: Fault | undefined
 
-  constructor() {
-    this.child = spawn(process.execPath, ["--expose-gc", bundled()], { stdio: ["pipe", "pipe", "pipe"] })
+  constructor(fault?: Fault) {
+    this.fault = fault
+    this.child = spawn(process.execPath, ["--expose-gc", bundled()], {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { ...process.env, ...fault?.env }
+    })
     this.ended = new Promise((resolve) => this.child.once("exit", () => resolve()))
     this.child.stderr!.on("data", (data) => (this.errors = (this.errors + String(data)).slice(-4_000)))
     // Whoever writes to a process that has been killed need not know.
@@ -69,8 +77,12 @@ export class RuntimeProcess {
     return { heap: Number(heap), rss: Number(rss) }
   }
 
-  /** The most memory that it has had, in bytes; 0 where the system does not tell. */
+  /** The most memory that it has had, in bytes; 0 where the system does not tell. Kept from before its death. */
   get peak(): number {
+    return this.running ? this.measured() : this.memoryAtEnd
+  }
+
+  private measured(): number {
     try {
       const status = readFileSync(`/proc/${this.child.pid}/status`, "utf8")
       return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024
@@ -90,19 +102,29 @@ export class RuntimeProcess {
 
   /** Ends it without a word. */
   async kill(): Promise<void> {
+    if (this.running) this.memoryAtEnd = this.measured()
     this.child.kill("SIGKILL")
     await this.ended
+    this.fault?.end()
+  }
+
+  /** Ends it at this call that writes its file, counted from now; where none comes in time, or none can be counted, at some other moment. */
+  async killAt(call: number, millis: number): Promise<void> {
+    this.memoryAtEnd = this.measured()
+    this.fault?.set("die", call)
+    await Promise.race([this.ended, pause(this.fault === undefined ? Math.min(call, millis) : millis)])
+    await this.kill()
   }
 }
 
 /** Always one process ahead, since loading takes longer than living. */
 export class Runtimes {
-  private spare: RuntimeProcess | undefined = new RuntimeProcess()
+  private spare: RuntimeProcess | undefined = new RuntimeProcess(Fault.make())
 
   /** The process that has loaded; the next one begins to. */
   next(): RuntimeProcess {
-    const taken = this.spare ?? new RuntimeProcess()
-    this.spare = new RuntimeProcess()
+    const taken = this.spare ?? new RuntimeProcess(Fault.make())
+    this.spare = new RuntimeProcess(Fault.make())
     return taken
   }
 
