@@ -163,7 +163,7 @@ export class Ending implements Ends {
     })
   }
 
-  /** What a job holds beyond itself goes back: its budget to its parent, its credentials upstream. */
+  /** What a job holds beyond itself goes back: its budget to its parent, its credentials upstream (§9.8.2). */
   private release(running: Running): void {
     this.engine.money.close(running)
     this.engine.credentials.revoke(running.live.jobId)
