@@ -21,6 +21,8 @@ import { Exit, exitCodes, usage } from "./errors.js"
 import { coloured, emptyOption, optionNames, parserConsole } from "./parserConsole.js"
 import { serve } from "./serve.js"
 import { serveOptions } from "./serveOptions.js"
+import { store } from "./store.js"
+import { rekeyOptions } from "./storeOptions.js"
 import { submit } from "./submit.js"
 import { submitOptions } from "./submitOptions.js"
 import { visibleLines } from "./visible.js"
@@ -44,6 +46,7 @@ const footer = HelpDoc.sequence(
 
 const known: Readonly<Record<string, ReadonlySet<string>>> = {
   serve: optionNames(serveOptions),
+  store: optionNames(rekeyOptions),
   submit: optionNames(submitOptions),
   version: optionNames(versionOptions)
 }
@@ -55,7 +58,7 @@ const run = (argv: ReadonlyArray<string>) =>
     if (empty !== undefined) return usage(`${empty} must not be an empty text`)
     const arcp = Command.make("arcp").pipe(
       Command.withDescription("Agent Runtime Control Protocol: host agents and drive them"),
-      Command.withSubcommands([serve, submit, version]),
+      Command.withSubcommands([serve, submit, store, version]),
       // The parser's console is for the parser; what a command prints must not change.
       Command.transformHandler((handler) => Effect.withConsole(handler, console))
     )

@@ -26,9 +26,9 @@ import { StoreError } from "./Store.js"
  * @category options
  */
 export interface FolderOptions {
-  /** The folder's path; made (for this user only) when it is not there. */
+  /** The folder's path; made (for this user only) when it is not there, and closed to others when they can reach it. */
   readonly directory: string
-  /** Encrypts bytes and records with AES-256-GCM under this secret: at least 32 random bytes, in any spelling. */
+  /** Encrypts bytes and records with AES-256-GCM under this secret: at least 32 random bytes, in any spelling; a weaker one is refused. */
   readonly encryptionKey?: Redacted.Redacted<string> | undefined
 }
 
@@ -56,6 +56,17 @@ const canary = "effect-arcp"
 
 const name = /^(art_[0-9A-HJKMNP-TV-Z]{26})\.(bin|json)(\.tmp)?$/
 
+/** Gives a folder that other users can reach to its owner alone: through it they would reach what is in it. */
+const closeToOthers = (fs: FileSystem.FileSystem, directory: string) =>
+  Effect.flatMap(fs.stat(directory), ({ mode }) =>
+    (mode & 0o077) === 0
+      ? Effect.void
+      : Effect.zipRight(
+          fs.chmod(directory, mode & 0o700),
+          Effect.logWarning(`${directory} could be reached by other users: its mode is 700 now`)
+        )
+  )
+
 /**
  * Makes the store over a folder; sweeps what a crash has left.
  *
@@ -68,7 +79,7 @@ export const make = (
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
     const { directory, encryptionKey } = options
-    const sealer = encryptionKey === undefined ? Sealing.none : Sealing.aesGcm(encryptionKey)
+    const sealer = yield* Sealing.ofKey(encryptionKey, "start")
     const records = new Map<string, ArtifactRecord>()
     /** Ids that are being put, so that two puts of one id cannot meet. */
     const putting = new Set<string>()
@@ -100,6 +111,7 @@ export const make = (
     const start = Effect.gen(function* () {
       const operation = "start"
       yield* attempt(operation, fs.makeDirectory(directory, { recursive: true, mode: 0o700 }))
+      yield* attempt(operation, closeToOthers(fs, directory))
       const files = new Set(yield* attempt(operation, fs.readDirectory(directory)))
       if (files.has(folderFile)) {
         const folder = decodeFolder(yield* attempt(operation, fs.readFileString(pathOf(folderFile))))

@@ -1,7 +1,7 @@
 import { NodeFileSystem } from "@effect/platform-node"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Option, Redacted } from "effect"
+import { Effect, Layer, Option, type Redacted } from "effect"
 import { readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
@@ -16,6 +16,7 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { artifactLaws } from "../../src/testing/index.js"
 import { runs, within } from "../support/properties.js"
 import { scratch } from "../support/scratch.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const root = scratch("arcp-artifacts-")
 let places = 0
@@ -30,7 +31,7 @@ const behind = (filename: string, ...statements: ReadonlyArray<readonly [string,
     Effect.forEach(statements, ([statement, ...params]) => sql.unsafe(statement, params))
   ).pipe(Effect.provide(SqliteClient.layer({ filename })), Effect.scoped)
 
-const key = Redacted.make("k".repeat(40))
+const key = storeKey()
 
 const stores: ReadonlyArray<readonly [string, () => Layer.Layer<ArtifactStore, StoreError>]> = [
   ["memory", () => MemoryStore.layer],
@@ -183,7 +184,7 @@ describe("what a crash or somebody leaves", () => {
         expect(text).not.toContain("secret")
         expect(text).not.toContain("alice")
       }
-      for (const other of [undefined, Redacted.make("o".repeat(40))]) {
+      for (const other of [undefined, storeKey(1)]) {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(folderLayer(directory, other))))
         expect(error.message).toContain("encrypt")
       }

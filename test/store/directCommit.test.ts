@@ -3,7 +3,7 @@ import { layer as reactivity } from "@effect/experimental/Reactivity"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, FastCheck as fc, Fiber, Layer, Redacted, Scope } from "effect"
+import { Context, Deferred, Effect, Exit, FastCheck as fc, Fiber, Layer, Scope } from "effect"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { type Batch, emptyBatch, Store, StoreError } from "../../src/store/index.js"
@@ -16,6 +16,7 @@ import { runs, within } from "../support/properties.js"
 import { jobRecord, jobState, ledgerRecord, sessionRecord } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
 import { openSqlite, rowsOf } from "./fixtures/rows.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const folder = scratch("arcp-direct-")
 let files = 0
@@ -42,7 +43,7 @@ const stores: ReadonlyArray<readonly [string, () => Layer.Layer<Store, StoreErro
   ["SQLite in memory", () => atOnce(SqliteStore.layer({ filename: ":memory:" }))],
   [
     "an encrypted SQLite file",
-    () => atOnce(SqliteStore.layer({ filename: file(), encryptionKey: Redacted.make("k".repeat(32)) }))
+    () => atOnce(SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }))
   ],
   ["the client of another package, as an effect", () => Layer.fresh(overConnection)]
 ]

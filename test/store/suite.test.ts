@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Redacted } from "effect"
+import { Effect, Fiber, Layer, Option } from "effect"
 import { copyFileSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import {
@@ -17,6 +17,7 @@ import { runs, within } from "../support/properties.js"
 import { jobRecord, jobState, sessionRecord } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
 import { withFile } from "./fixtures/open.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const folder = scratch("arcp-store-")
 let files = 0
@@ -33,7 +34,7 @@ const stores: ReadonlyArray<readonly [string, () => Layer.Layer<Store, StoreErro
   ["a SQLite file", () => SqliteStore.layer({ filename: file() })],
   [
     "an encrypted SQLite file",
-    () => SqliteStore.layer({ filename: file(), encryptionKey: Redacted.make("k".repeat(32)) })
+    () => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() })
   ]
 ]
 
@@ -56,7 +57,7 @@ const places = new Map<string, Effect.Effect<Layer.Layer<Store, StoreError>>>([
   ["a SQLite file", Effect.sync(() => SqliteStore.layer({ filename: file() }))],
   [
     "an encrypted SQLite file",
-    Effect.sync(() => SqliteStore.layer({ filename: file(), encryptionKey: Redacted.make("k".repeat(32)) }))
+    Effect.sync(() => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }))
   ]
 ])
 
@@ -70,7 +71,7 @@ describe("a SQLite file", () => {
   it.scoped("outlives its process, is 0600, and holds nothing in clear when encrypted", () =>
     Effect.gen(function* () {
       const filename = file()
-      const key = Redacted.make("a".repeat(40))
+      const key = storeKey()
       const batch = {
         sessions: [sessionRecord("s")],
         jobs: [job("j", { idempotencyKey: "invoice-of-swordfish" })],
@@ -104,7 +105,7 @@ describe("a SQLite file", () => {
           cancelled: "swordfish is off"
         })
       }).pipe(Effect.provide(SqliteStore.layer({ filename, encryptionKey: key })))
-      for (const encryptionKey of [undefined, Redacted.make("b".repeat(40))]) {
+      for (const encryptionKey of [undefined, storeKey(1)]) {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(SqliteStore.layer({ filename, encryptionKey }))))
         expect(error.message).toContain("encrypt")
       }

@@ -12,6 +12,9 @@ import { type Access, fail } from "./sql.js"
 const phrase = "effect-arcp"
 const clear = "clear"
 
+/** What the row holds for a key. */
+export const phraseOf = (sealer: Sealer): string => (sealer.encrypts ? sealer.seal(phrase, "canary") : clear)
+
 /** Writes the row into a new database, and fails where the key does not fit an old one. */
 export const tryKey = ({ query }: Access, sealer: Sealer): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
@@ -19,7 +22,7 @@ export const tryKey = ({ query }: Access, sealer: Sealer): Effect.Effect<void, S
     if (found[0] === undefined) {
       yield* query("start", "INSERT INTO arcp_meta (name, value) VALUES (?, ?)", [
         "canary",
-        sealer.encrypts ? sealer.seal(phrase, "canary") : clear
+        phraseOf(sealer)
       ])
       return
     }
