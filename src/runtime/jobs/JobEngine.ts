@@ -29,12 +29,12 @@ import { Budgets } from "./Budgets.js"
 import { Delegation } from "./Delegation.js"
 import { Drain } from "./Drain.js"
 import { Ending } from "./Ending.js"
-import { makeStarter } from "./handler/handlerFiber.js"
+import { makeStarter } from "./handler/handlerCall.js"
 import { JobResponses } from "./handler/jobResponses.js"
 import { nodeDrivers } from "./handler/nodeDrivers.js"
 import { ended } from "./internal/authority.js"
 import type { Delegates, Drains, Ends, Engine, Recovers, Runs, Services } from "./internal/engine.js"
-import { Jobs } from "./internal/jobs.js"
+import { Jobs } from "./Running.js"
 import { Money } from "./internal/money.js"
 import { Leases } from "./Leases.js"
 import { Recovery } from "./Recovery.js"
@@ -78,7 +78,7 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
     tools: yield* ToolRegistry,
     guards,
     startHandler: makeStarter(runtime, guards, {
-      now: deadlines.now,
+      now: deadlines.wall,
       spanId: () => ids.unsafeTraceId().slice(16)
     }),
     responses: new JobResponses(limits, meter, ended),

@@ -60,13 +60,14 @@ export const openFile = (opening: Opening): Effect.Effect<SqlClient, StoreError,
       "journal_mode = WAL",
       `synchronous = ${synchronous}`,
       "secure_delete = ON",
-      // 16 MiB of log: hot pages are written back once in many commits, and not in every fourtieth.
+      // The last resort: 16 MiB of log, inside of a COMMIT. The client writes it back sooner, and outside of one (`writeBack`).
       "wal_autocheckpoint = 4000",
       "journal_size_limit = 67108864",
       "foreign_keys = OFF"
     ]) {
       yield* Effect.mapError(sql.unsafe(`PRAGMA ${pragma}`), (error) => explain(filename, error.cause))
     }
+    // Takes the exclusive lock now, so that a second process is refused at its start and not at its first write.
     yield* Effect.mapError(Effect.zipRight(sql.unsafe("BEGIN EXCLUSIVE"), sql.unsafe("COMMIT")), (error) =>
       explain(filename, error.cause)
     )

@@ -22,6 +22,7 @@ import * as Option from "effect/Option"
 import * as Random from "effect/Random"
 import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import { elapsedOf } from "../../../protocol/Elapsed.js"
 import { oneLine } from "../../../protocol/Errors.js"
 import type { CredentialLedger, LedgerRecord } from "../../../store/CredentialLedger.js"
 import { type CredentialProvisioner, RevokeError } from "../CredentialProvisioner.js"
@@ -158,12 +159,17 @@ export const makeRevocations = (
 
         if (!gone) {
           yield* note({ state: "revoking" })
-          const settleAt = held.handle === undefined ? record.createdAt + options.settleAfter : 0
+          // Wall time counts once, since an earlier process may have made it; from here on it is what passes.
+          const age = (yield* Clock.currentTimeMillis) - record.createdAt
+          const { settleAfter } = options
+          const settles = held.handle === undefined ? Math.min(settleAfter, Math.max(0, settleAfter - age)) : 0
+          const elapsed = elapsedOf(yield* Effect.clock)
+          const settleAt = elapsed() + settles
           for (let failures = 0; ; ) {
             const last = closing
             const failure = yield* attempt(held)
             if (Option.isNone(failure)) {
-              const left = settleAt - (yield* Clock.currentTimeMillis)
+              const left = settleAt - elapsed()
               if (left <= 0) break
               if (last) return
               yield* pause(left)

@@ -26,7 +26,7 @@ export const ended = new PermissionDenied({
 const holder = ({ deadlines }: Uses, { lease, live }: Running): LeaseHolder => ({
   jobId: live.jobId,
   lease,
-  now: deadlines.now()
+  now: deadlines.wall()
 })
 
 /** Whether the job may do this now, and on which target: synchronous, without any event. */
