@@ -20,6 +20,7 @@ import { loadAgents, loadDemo } from "./modules.js"
 import { sqlite, webSocket } from "./optional.js"
 import { policyOf } from "./policy.js"
 import type { ServeArgs } from "./serveOptions.js"
+import { keyNotSet } from "./storeKeys.js"
 import { serveTokens, takeVariable } from "./tokens.js"
 import { clearText, hostsOf, notEmpty, urlPath, wholeNumber } from "./values.js"
 import { visible } from "./visible.js"
@@ -100,11 +101,10 @@ export const serveAgents = (args: ServeArgs) =>
     if (Option.isSome(args.storeKeyEnv) && Option.isNone(args.store)) {
       return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
     }
-    // Never on the command line, where every process of the machine can read it.
     if (Option.isSome(args.storeKeyEnv) && encryptionKey === undefined) {
-      return yield* usage(`--store-key-env: the environment variable ${args.storeKeyEnv.value} is not set`)
+      return yield* keyNotSet("store-key-env", args.storeKeyEnv.value)
     }
-    const strong = Sealer.ofKey(encryptionKey, "open")
+    const strong = Sealer.ofKey(encryptionKey, "open", Sealer.replaceIt)
     if (Either.isLeft(strong)) return yield* usage(`--store-key-env: ${strong.left.message}`)
     // What is not installed is reported before any agents' module is loaded.
     if (!args.stdio) yield* webSocket

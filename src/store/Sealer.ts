@@ -47,6 +47,9 @@ export const none: Sealer = {
   openBytes: (sealed) => sealed
 }
 
+/** @internal What becomes of a file with a key that is refused. */
+export const replaceIt = ". A file that has this key gets another one by `arcp store rekey`, or SqliteStore.rekey"
+
 /**
  * AES-256-GCM with a random nonce per text. The key is derived from the secret by SHA-256, so it must be at least 32 random bytes (in any
  * spelling), not a password. Throws a `RangeError` for a text that cannot hold so many, that repeats itself, or that follows a pattern.
@@ -57,16 +60,19 @@ export const none: Sealer = {
 export const aesGcm = (secret: Redacted.Redacted<string>): Sealer => {
   const problem = keyProblem(Redacted.value(secret))
   // edge: a layer that is made from a wrong key is a mistake of its program, not a failure of the running one
-  if (problem !== undefined) throw new RangeError(`Sealer: ${problem}`)
+  if (problem !== undefined) throw new RangeError(`Sealer: ${problem}${replaceIt}`)
   return aesGcmOf(secret)
 }
 
-/** @internal The sealer of a key from the configuration; the failure says why it cannot be one. */
+/** @internal The sealer of a key from the configuration; the failure says why it cannot be one, and what becomes of what has it. */
 export const ofKey = (
   secret: Redacted.Redacted<string> | undefined,
-  operation: string
+  operation: string,
+  instead = ""
 ): Either.Either<Sealer, StoreError> => {
   if (secret === undefined) return Either.right(none)
-  const message = keyProblem(Redacted.value(secret))
-  return message === undefined ? Either.right(aesGcmOf(secret)) : Either.left(new StoreError({ operation, message }))
+  const problem = keyProblem(Redacted.value(secret))
+  return problem === undefined
+    ? Either.right(aesGcmOf(secret))
+    : Either.left(new StoreError({ operation, message: `${problem}${instead}` }))
 }

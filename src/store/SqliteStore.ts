@@ -2,7 +2,7 @@
  * The store in a SQLite file, over `@effect/sql-sqlite-node`.
  *
  * The file, its log and its index are readable by their owner only: files of a looser mode are given the mode 0600 when they are opened, and are
- * refused where that is not possible. The file is held exclusively: a second runtime on it is refused, and a crash frees it.
+ * refused where that is not possible, and where the file is a link that another user has made. The file is held exclusively: a second runtime on it is refused, and a crash frees it.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type * as ConfigError from "effect/ConfigError"
@@ -14,11 +14,11 @@ import type { ArtifactStore } from "./ArtifactStore.js"
 import type { CredentialLedger } from "./CredentialLedger.js"
 import { aesGcmOf } from "./internal/aesGcm.js"
 import { migrate } from "./internal/migrating.js"
-import { access } from "./internal/sql.js"
+import { type Access, access } from "./internal/sql.js"
 import { openFile } from "./internal/sqliteFile.js"
 import { layerSealed } from "./internal/sqliteLayer.js"
-import { tryKey } from "./internal/sqlKey.js"
-import { rekey as rekeyIn } from "./internal/sqlRekey.js"
+import { type Fit, fitOf } from "./internal/sqlKey.js"
+import { type Keys, rekey as rekeyIn } from "./internal/sqlRekey.js"
 import { reseal } from "./internal/sqlResealing.js"
 import * as Sealing from "./Sealer.js"
 import { type Store, StoreError } from "./Store.js"
@@ -66,7 +66,7 @@ export interface SqliteOptions {
 export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLedger | ArtifactStore, StoreError> => {
   const { filename } = options
   return Layer.unwrapEffect(
-    Effect.map(Sealing.ofKey(options.encryptionKey, "open"), (sealer) =>
+    Effect.map(Sealing.ofKey(options.encryptionKey, "open", Sealing.replaceIt), (sealer) =>
       layerSealed(
         {
           filename,
@@ -124,6 +124,25 @@ export interface RekeyOptions {
   readonly to: Redacted.Redacted<string>
 }
 
+const refused = (message: string): StoreError => new StoreError({ operation: "rekey", message })
+
+/** Whether the file has the old key; where it has the new one, it was given that before. Nothing is changed. */
+const hasKey = (database: Access, filename: string, keys: Keys): Effect.Effect<"old" | "new", StoreError> =>
+  Effect.gen(function* () {
+    const tables = yield* database.query("rekey", "SELECT 1 AS n FROM sqlite_master WHERE name = 'arcp_meta'", [])
+    const fit: Fit = tables.length === 0 ? "new" : yield* fitOf(database, keys.from)
+    if (fit === "fits") return "old"
+    if (fit === "new") return yield* refused(`${filename} is not the file of a store, or no runtime has started with it`)
+    if ((yield* fitOf(database, keys.to)) === "fits") return "new"
+    return yield* refused(
+      fit === "sealed"
+        ? `${filename} is encrypted: give the key that it has`
+        : fit === "clear"
+          ? `${filename} is not encrypted: give no key that it has`
+          : `${filename} has another key than the one that was given as its own`
+    )
+  })
+
 /** Empties the log, which has what was written before, and what was written now. */
 const emptyLog = (sql: SqlClient) =>
   Effect.mapError(
@@ -134,7 +153,7 @@ const emptyLog = (sql: SqlClient) =>
 
 /**
  * Gives a file another key, or encrypts one that is not encrypted (ARCP 1.0 §14): everything that a key covers is opened with the old key and sealed
- * with the new one, and nothing of the old one is kept. Returns how many values that were.
+ * with the new one, and nothing of the old one is kept. Returns how many values that were: none where the file has the new key already, so that it can be repeated.
  *
  * No runtime may have the file meanwhile: one that is in use is refused. It is one transaction: whatever ends the process on the way (a crash, a loss of power, an
  * interruption), the file has the old key and all its content. Needs as much room on the disk again as the file has. Copies that were
@@ -162,18 +181,20 @@ export const rekey = ({ filename, from, to }: RekeyOptions): Effect.Effect<{ rea
   Effect.scoped(
     Effect.gen(function* () {
       if (from !== undefined && Redacted.value(from) === Redacted.value(to)) {
-        return yield* new StoreError({ operation: "rekey", message: "the new key is the one that the file has" })
+        return yield* refused("the new key is the same as the old one")
       }
-      const keys = {
+      const keys: Keys = {
         from: from === undefined ? Sealing.none : aesGcmOf(from),
         to: yield* Sealing.ofKey(to, "rekey")
       }
       const sql = yield* openFile({ filename, synchronous: "FULL", make: false })
       const database = access(sql)
-      yield* database.withConnection("migrate", migrate)
-      yield* tryKey(database, keys.from)
-      yield* reseal(database, keys.from)
-      const values = yield* database.withConnection("rekey", (connection) => rekeyIn(connection, keys))
+      let values = 0
+      if ((yield* hasKey(database, filename, keys)) === "old") {
+        yield* database.withConnection("migrate", migrate)
+        yield* reseal(database, keys.from)
+        values = yield* database.withConnection("rekey", (connection) => rekeyIn(connection, keys))
+      }
       yield* emptyLog(sql)
       return { values }
     })

@@ -89,7 +89,8 @@ const everyRow = (
   visit: (row: Row) => Work<unknown>
 ): Work<number> =>
   Effect.gen(function* () {
-    let after = 0
+    // Numbers that SQLite gives begin at 1; a row that something else has put there is not passed over.
+    let after = Number.MIN_SAFE_INTEGER
     let visited = 0
     while (true) {
       const rows: ReadonlyArray<Row> = yield* rowsOf(
