@@ -18,7 +18,7 @@ import { type Access, access } from "./internal/sql.js"
 import { openFile } from "./internal/sqliteFile.js"
 import { layerSealed } from "./internal/sqliteLayer.js"
 import { type Fit, fitOf } from "./internal/sqlKey.js"
-import { type Keys, rekey as rekeyIn } from "./internal/sqlRekey.js"
+import { type Keys, nothingUnnamed, rekey as rekeyIn } from "./internal/sqlRekey.js"
 import { reseal } from "./internal/sqlResealing.js"
 import * as Sealing from "./Sealer.js"
 import { type Store, StoreError } from "./Store.js"
@@ -191,6 +191,7 @@ export const rekey = ({ filename, from, to }: RekeyOptions): Effect.Effect<{ rea
       const database = access(sql)
       let values = 0
       if ((yield* hasKey(database, filename, keys)) === "old") {
+        yield* database.withConnection("rekey", (connection) => nothingUnnamed(connection, keys))
         yield* database.withConnection("migrate", migrate)
         yield* reseal(database, keys.from)
         values = yield* database.withConnection("rekey", (connection) => rekeyIn(connection, keys))

@@ -1,12 +1,26 @@
 /** 1.0 §14 The files of a store are its owner's alone: looser modes are mended, or the files are refused. */
-import { spawnSync } from "node:child_process"
-import { chmodSync, chownSync, closeSync, existsSync, mkdirSync, openSync, statSync, symlinkSync, writeFileSync } from "node:fs"
+import { execFileSync, spawnSync } from "node:child_process"
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  lchownSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from "node:fs"
+import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { NodeFileSystem } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Logger, Scope } from "effect"
-import { emptyBatch, FolderArtifactStore, Store } from "../../src/store/index.js"
-import { prepareFile } from "../../src/store/internal/fileModes.js"
+import { ArtifactStore, emptyBatch, FolderArtifactStore, Store } from "../../src/store/index.js"
+import { checkFile, prepareFile } from "../../src/store/internal/fileModes.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { bundle } from "../bundle.js"
 import { sessionRecord } from "../support/records.js"
@@ -17,6 +31,18 @@ const folder = scratch("arcp-modes-")
 let files = 0
 const place = () => join(folder, `${files++}.db`)
 const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8)
+
+const bytes = new TextEncoder().encode("swordfish")
+const artifact = {
+  artifactId: "art_01KDWPVNG0YF4YQZ9B63R5RW3A",
+  principalId: "alice",
+  contentType: "text/plain",
+  byteSize: bytes.length,
+  sha256: createHash("sha256").update(bytes).digest("hex"),
+  createdAt: 1,
+  expiresAt: 9_000_000_000_000,
+  jobId: undefined
+}
 
 const logged = () => {
   const lines: Array<string> = []
@@ -74,8 +100,65 @@ describe.skipIf(process.platform === "win32")("1.0 §14 the files of a SQLite st
     chmodSync(filename, 0o644)
     const link = place()
     symlinkSync(filename, link)
-    expect(prepareFile(link, false)).toEqual([link, `${filename}-wal`])
+    expect(prepareFile(link, false).mended).toEqual([link, `${filename}-wal`])
     expect([modeOf(filename), modeOf(`${filename}-wal`)]).toEqual(["600", "600"])
+  })
+
+  it("are refused where one is a link or a pipe, which SQLite makes none of", () => {
+    const [filename, secret] = [place(), place()]
+    writeFileSync(secret, "other", { mode: 0o644 })
+    closeSync(openSync(filename, "w", 0o600))
+    symlinkSync(secret, `${filename}-wal`)
+    expect(() => prepareFile(filename, false)).toThrow(`${filename}-wal is a link, and SQLite makes none: remove it`)
+    expect(modeOf(secret)).toBe("644")
+    const pipe = place()
+    execFileSync("mkfifo", [pipe])
+    expect(() => prepareFile(pipe, true)).toThrow(`${pipe} is not a regular file`)
+    const other = place()
+    closeSync(openSync(other, "w", 0o600))
+    execFileSync("mkfifo", [`${other}-journal`])
+    expect(() => prepareFile(other, true)).toThrow(`${other}-journal is not a regular file`)
+  })
+
+  it("are refused where they are replaced before SQLite has them", () => {
+    for (const replaced of ["", "-wal"]) {
+      const filename = place()
+      const prepared = prepareFile(filename, true)
+      expect(() => checkFile(prepared)).not.toThrow()
+      const other = place()
+      writeFileSync(other, "", { mode: 0o644 })
+      renameSync(other, `${filename}${replaced}`)
+      expect(() => checkFile(prepared)).toThrow(`${filename}${replaced} was replaced while it was opened`)
+    }
+  })
+
+  it.scopedLive("are warned of where every user can replace them", () =>
+    Effect.gen(function* () {
+      const shared = join(folder, "shared")
+      mkdirSync(shared)
+      const opened = (mode: number) => {
+        const log = logged()
+        chmodSync(shared, mode)
+        return Effect.as(
+          Effect.scoped(Layer.build(Layer.provide(SqliteStore.layer({ filename: join(shared, "a.db") }), log.layer))),
+          log.lines
+        )
+      }
+      expect(yield* opened(0o777)).toEqual([
+        `every user of this machine can replace what is in ${shared}: give the store a folder of its own`
+      ])
+      expect(yield* opened(0o1777)).toEqual([])
+      expect(yield* opened(0o775)).toEqual([])
+    })
+  )
+
+  it.skipIf(process.getuid?.() !== 0)("are refused where the path is a link that another user has made", () => {
+    const filename = place()
+    closeSync(openSync(filename, "w", 0o644))
+    const link = place()
+    symlinkSync(filename, link)
+    lchownSync(link, 65_534, 65_534)
+    expect(() => prepareFile(link, false)).toThrow(`${link} is a link that another user has made`)
   })
 
   // Only the superuser can make a file that is another user's.
@@ -101,22 +184,36 @@ describe.skipIf(process.platform === "win32")("1.0 §14 the files of a SQLite st
 })
 
 describe.skipIf(process.platform === "win32")("1.0 §14 the folder of an artifact store", () => {
-  it.scopedLive("is closed to others where they could reach it", () =>
+  it.scopedLive("has its files closed to others where they could reach them; the folder stays as it is", () =>
     Effect.gen(function* () {
       const directory = join(folder, "artifacts")
-      mkdirSync(directory, { mode: 0o755 })
+      const build = () => {
+        const log = logged()
+        const layer = Layer.provide(FolderArtifactStore.layer({ directory, encryptionKey: storeKey() }), [
+          NodeFileSystem.layer,
+          log.layer
+        ])
+        return { lines: log.lines, layer }
+      }
+      yield* Effect.flatMap(ArtifactStore, (store) => store.put(artifact, bytes)).pipe(Effect.provide(build().layer))
+      const files = readdirSync(directory).map((file) => join(directory, file))
+      expect(files).toHaveLength(3)
+      for (const file of files) chmodSync(file, 0o644)
+      writeFileSync(join(directory, "notes.txt"), "", { mode: 0o644 })
       chmodSync(directory, 0o755)
-      const log = logged()
-      yield* Effect.scoped(
-        Layer.build(
-          Layer.provide(FolderArtifactStore.layer({ directory, encryptionKey: storeKey() }), [
-            NodeFileSystem.layer,
-            log.layer
-          ])
-        )
-      )
-      expect(modeOf(directory)).toBe("700")
-      expect(log.lines).toEqual([`${directory} could be reached by other users: its mode is 700 now`])
+      const opened = build()
+      yield* Effect.scoped(Layer.build(opened.layer))
+      expect(files.map(modeOf)).toEqual(["600", "600", "600"])
+      expect([modeOf(join(directory, "notes.txt")), modeOf(directory)]).toEqual(["644", "755"])
+      expect(opened.lines).toEqual([
+        `3 files in ${directory} could be reached by other users: their mode is 600 now`
+      ])
+      chmodSync(directory, 0o777)
+      const shared = build()
+      yield* Effect.scoped(Layer.build(shared.layer))
+      expect(shared.lines).toEqual([
+        `every user of this machine can replace what is in ${directory}: give the artifacts a folder of their own`
+      ])
     })
   )
 })

@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process"
 import { copyFileSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
+import { inspect } from "node:util"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Exit, Fiber, Layer, Redacted } from "effect"
 import { emptyBatch, Store, type StoreError } from "../../src/store/index.js"
@@ -11,6 +12,7 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { bundle } from "../bundle.js"
 import { scratch } from "../support/scratch.js"
 import { storeKey, weaklySealed } from "../support/storeKeys.js"
+import { fixtureKey, fixtures } from "./fixtures/list.js"
 import { marker, readEverything, writeEverything } from "./fixtures/everything.js"
 import { withFile } from "./fixtures/open.js"
 
@@ -91,14 +93,109 @@ describe("1.0 §14 SqliteStore.rekey", () => {
         Effect.zipRight(Layer.build(storesOf(filename, from)), refusal({ filename, from, to }))
       )
       expect(inUse).toContain("is in use by another runtime")
-      expect(yield* refusal({ filename, from: storeKey(3), to })).toContain("the encryption key is not the one")
-      expect(yield* refusal({ filename, to })).toContain("the database is encrypted")
+      expect(yield* refusal({ filename, from: storeKey(3), to })).toContain("has another key than the one that was given")
+      expect(yield* refusal({ filename, to })).toContain("is encrypted: give the key that it has")
       expect(yield* refusal({ filename, from, to: Redacted.make("k".repeat(64)) })).toContain("repeats itself")
-      expect(yield* refusal({ filename, from, to: from })).toContain("the new key is the one that the file has")
+      expect(yield* refusal({ filename, from, to: from })).toContain("the new key is the same as the old one")
+      const clear = yield* filled(undefined)
+      expect(yield* refusal({ filename: clear.filename, from, to })).toContain("is not encrypted: give no key")
+      expect(yield* read(clear.filename, undefined)).toEqual(Either.right(clear.content))
       const absent = place()
-      expect(yield* refusal({ filename: absent, from, to })).toContain(`${absent} cannot be opened`)
+      expect(yield* refusal({ filename: absent, from, to })).toContain(`${absent} does not exist`)
       expect(existsSync(absent)).toBe(false)
       expect(yield* read(filename, from)).toEqual(Either.right(content))
+    })
+  )
+
+  it.scopedLive("refuses what is no store, and leaves it as it was", () =>
+    Effect.gen(function* () {
+      for (const made of ["CREATE TABLE other (id TEXT)", "PRAGMA user_version = 1"]) {
+        const filename = place()
+        yield* withFile(filename, made)
+        expect(yield* refusal({ filename, to })).toContain(`${filename} is not the file of a store`)
+        const tables = yield* withFile(filename, "SELECT name FROM sqlite_master WHERE name LIKE 'arcp%'")
+        expect(tables).toEqual([])
+      }
+      expect(yield* refusal({ filename: ":memory:", to })).toContain(":memory: is not the file of a store")
+    })
+  )
+
+  describe.each(fixtures.filter(({ sealed }) => sealed))("of a file with $name", ({ name, schema }) => {
+    const key = Redacted.make(fixtureKey)
+    const copy = () => {
+      const filename = place()
+      copyFileSync(new URL(`./fixtures/${name}.db`, import.meta.url), filename)
+      return filename
+    }
+    const last = (filename: string) => withFile(filename, "SELECT MAX(id) AS id FROM arcp_migrations")
+    const jobsIn = (filename: string, layer: ReturnType<typeof weaklySealed>) =>
+      Effect.flatMap(Store, (store) =>
+        Effect.all([
+          store.jobs({
+            principalIds: undefined,
+            statuses: undefined,
+            agent: undefined,
+            version: undefined,
+            createdAfter: undefined,
+            afterJobId: undefined,
+            limit: 100
+          }),
+          Effect.map(store.recover, ({ sessions }) => sessions)
+        ])
+      ).pipe(Effect.provide(layer))
+
+    it.scopedLive("a refused key changes nothing", () =>
+      Effect.gen(function* () {
+        const filename = copy()
+        expect(yield* refusal({ filename, from, to })).toContain("has another key")
+        expect(yield* last(filename)).toEqual([{ id: schema }])
+      })
+    )
+
+    it.scopedLive("everything has the new key, once no unfinished job has steps whose names are not known", () =>
+      Effect.gen(function* () {
+        const filename = copy()
+        const names = yield* withFile(filename, "SELECT name FROM arcp_steps")
+        const unnamed = (names as ReadonlyArray<{ readonly name: string }>).some((row) => row.name.length === 43)
+        if (unnamed) {
+          expect(yield* refusal({ filename, from: key, to })).toContain("was recorded by an earlier version")
+          expect(yield* last(filename)).toEqual([{ id: schema }])
+          yield* withFile(filename, "UPDATE arcp_job_states SET status = 'error', ended_at = 9 WHERE ended_at IS NULL")
+        }
+        const asWritten = place()
+        copyFileSync(filename, asWritten)
+        const content = yield* jobsIn(asWritten, weaklySealed(asWritten, key))
+        expect(content[0].length).toBeGreaterThan(3)
+        expect((yield* SqliteStore.rekey({ filename, from: key, to })).values).toBeGreaterThan(10)
+        expect(yield* jobsIn(filename, storesOf(filename, to))).toEqual(content)
+      })
+    )
+  })
+
+  it.scopedLive("can be repeated: a file that has the new key is left as it is", () =>
+    Effect.gen(function* () {
+      const { content, filename } = yield* filled(from)
+      yield* SqliteStore.rekey({ filename, from, to })
+      expect(yield* SqliteStore.rekey({ filename, from, to })).toEqual({ values: 0 })
+      expect(yield* read(filename, to)).toEqual(Either.right(content))
+    })
+  )
+
+  it.scopedLive("does not say a key, whatever is refused", () =>
+    Effect.gen(function* () {
+      const { filename } = yield* filled(from)
+      const weak = Redacted.make("swordfish-and-chips")
+      for (const options of [
+        { filename, from: to, to: storeKey(3) },
+        { filename, from, to: from },
+        { filename, from, to: weak },
+        { filename, from: weak, to },
+        { filename: place(), from, to }
+      ]) {
+        const error = yield* Effect.flip(SqliteStore.rekey(options))
+        const said = [String(error), error.message, error.stack, inspect(error, { depth: 9 }), JSON.stringify(error)]
+        for (const key of [options.from, options.to]) expect(said.join("\n")).not.toContain(Redacted.value(key))
+      }
     })
   )
 
@@ -210,6 +307,22 @@ describe("1.0 §14 a rekey that is killed", () => {
       })
       return Effect.sync(() => void child.kill("SIGKILL"))
     })
+
+  it.scopedLive("is refused while a runtime has the file, also behind a second opening in its process", () =>
+    Effect.gen(function* () {
+      const { content, filename } = yield* filled(from)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          yield* Layer.build(storesOf(filename, from))
+          const second = yield* Effect.flip(Effect.scoped(Layer.build(storesOf(filename, from))))
+          expect(second.message).toContain("is in use by another runtime")
+          const { code, err } = yield* rekeying(filename)
+          expect([code, err]).toEqual([1, expect.stringContaining("is in use by another runtime")])
+        })
+      )
+      expect(yield* read(filename, from)).toEqual(Either.right(content))
+    })
+  )
 
   it.scopedLive(
     "has the old key and everything, or the new key and everything; and is done the next time",

@@ -9,7 +9,7 @@
  * it was, under the old key. Rows are read in pages by their number in the table, which no change here moves.
  *
  * The name of a step that an earlier version has sealed is stored nowhere, and its value cannot be opened without it. Such steps of ended jobs
- * are deleted, since nothing reads them any more; where a job has not ended, the database keeps its key.
+ * are deleted, since nothing reads them any more; where a job has not ended, the database keeps its key ({@link nothingUnnamed}).
  */
 import { Buffer } from "node:buffer"
 import type { Connection } from "@effect/sql/SqlConnection"
@@ -173,13 +173,31 @@ const ended = (connection: Connection, jobId: string): Work<boolean> =>
     (rows) => rows.length === 0
   )
 
-const unnamed = (jobId: string): StoreError =>
-  fail(
-    "rekey",
-    undefined,
-    `a step of the unfinished job ${jobId} was recorded by an earlier version, or changed, and cannot be given another key: ` +
-      "start the runtime with the old key and let the job end. Nothing was changed"
-  )
+/**
+ * Fails where an unfinished job has a step that an earlier version has sealed. Asked before the database is brought to the schema of this
+ * version: what cannot be given another key stays as the version left it that can end the job.
+ */
+export const nothingUnnamed = (connection: Connection, { from }: Keys): Work<void> =>
+  everyRow(connection, "arcp_steps", ["job_id", "name", "value"], "1 = 1", (row) => {
+    const [jobId, name, value] = [String(row.job_id), String(row.name), String(row.value)]
+    // Of the first versions names are in clear; they are sealed before the key is replaced.
+    if (openStep(from, jobId, name, value) !== undefined || from.open(value, `step ${jobId} ${name}`) !== undefined) {
+      return Effect.void
+    }
+    return Effect.flatMap(ended(connection, jobId), (has) =>
+      has
+        ? Effect.void
+        : Effect.fail(
+            fail(
+              "rekey",
+              undefined,
+              `a step of the unfinished job ${jobId} was recorded by an earlier version, or changed, and cannot be given another key: ` +
+                "start the runtime with the old key (where this version refuses that, the earlier version), and let the job end or cancel it. " +
+                "Nothing was changed"
+            )
+          )
+    )
+  }).pipe(Effect.asVoid)
 
 const steps = (connection: Connection, { from, to }: Keys): Work<number> =>
   everyRow(connection, "arcp_steps", ["job_id", "name", "value"], "1 = 1", (row) =>
@@ -187,7 +205,7 @@ const steps = (connection: Connection, { from, to }: Keys): Work<number> =>
       const jobId = String(row.job_id)
       const step = openStep(from, jobId, String(row.name), String(row.value))
       if (step === undefined) {
-        if (!(yield* ended(connection, jobId))) return yield* Effect.fail(unnamed(jobId))
+        if (!(yield* ended(connection, jobId))) return yield* Effect.fail(unopened(`a step of the job ${jobId}`))
         return yield* connection.executeRaw("DELETE FROM arcp_steps WHERE rowid = ?", [Number(row.place)])
       }
       yield* connection.executeRaw("UPDATE arcp_steps SET name = ?, value = ? WHERE rowid = ?", [
