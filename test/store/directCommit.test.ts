@@ -8,6 +8,7 @@ import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { type Batch, emptyBatch, Store, StoreError } from "../../src/store/index.js"
 import { JobSizes } from "../../src/store/internal/jobSizes.js"
+import { recordSize } from "../../src/store/internal/kept.js"
 import { SqlStore } from "../../src/store/sql.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { storeLaws } from "../../src/testing/index.js"
@@ -150,11 +151,12 @@ describe("a commit in one step", () => {
               const now = atOnceOf(here.store)
               const created = new Set<string>()
               for (const any of history) {
-                // Every store may take it that a job's events come with it or after it.
+                // Every store may take it that a job's events and steps come with it or after it.
                 const fresh = any.jobs.map(({ jobId }) => jobId)
                 const each = {
                   ...any,
-                  segments: any.segments.filter(({ jobId }) => created.has(jobId) || fresh.includes(jobId))
+                  segments: any.segments.filter(({ jobId }) => created.has(jobId) || fresh.includes(jobId)),
+                  steps: any.steps.filter(({ jobId }) => created.has(jobId) || fresh.includes(jobId))
                 }
                 const expected = yield* Effect.either(Context.get(there, Store).commit(each))
                 const outcome = now(each)
@@ -268,7 +270,9 @@ describe.each(Object.entries(faults))("where %s", (_name, { heal, refuse, refuse
           })
         )
         // What was not written does not count.
-        expect(yield* sql.unsafe("SELECT bytes FROM arcp_job_states")).toEqual([{ bytes: '"first""second"'.length }])
+        expect(yield* sql.unsafe("SELECT bytes FROM arcp_job_states")).toEqual([
+          { bytes: '"first""second"'.length + recordSize(jobRecord("j")) }
+        ])
         expect(yield* sql.unsafe("PRAGMA integrity_check")).toEqual([{ integrity_check: "ok" }])
       })
     )
@@ -457,18 +461,27 @@ describe.each(Object.entries(writers))("beside %s", (_name, make) => {
         const after = yield* rows
         expect(after["jobs"]!.map((row) => JSON.parse(row).job_id as string)).toEqual(jobs)
         expect(after["segments"]).toHaveLength(jobs.length)
-        expect(after["job_states"]!.map((row) => JSON.parse(row).bytes as number)).toEqual(jobs.map(() => 2))
+        expect(after["job_states"]!.map((row) => JSON.parse(row).bytes as number)).toEqual(
+          jobs.map((jobId) => 2 + recordSize(jobRecord(jobId)))
+        )
       }),
     within(60_000)
   )
 })
 
 describe("the sizes of running jobs", () => {
-  it("are known for jobs that were created here, with one character between the payloads of a row", () => {
+  const empty = recordSize(jobRecord("j"))
+  const step = (name: string, value: string) => ({ jobId: "j", name, fingerprint: "f", value })
+
+  it("are known for jobs that were created here, in bytes, with one between the payloads of a row", () => {
     const sizes = new JobSizes()
-    sizes.add(newJob("j"))
-    sizes.add(batch({ segments: [segment("j", 1, ["12", "345"]), segment("j", 3, ["6"]), segment("older", 1)] }))
-    expect(sizes.of("j")).toBe("12\n345".length + "6".length)
+    sizes.add(batch({ jobs: [jobRecord("j", { input: '"é"', idempotencyKey: "k" })], jobStates: [jobState("j")] }))
+    expect(sizes.of("j")).toBe(4 + "{}{}k".length)
+    sizes.add(batch({ segments: [segment("j", 1, ["12", "345"]), segment("j", 3, ["é"]), segment("older", 1)] }))
+    expect(sizes.of("j")).toBe(4 + "{}{}k".length + "12\n345".length + 2)
+    // A step of the same name replaces the one before.
+    sizes.add(batch({ steps: [step("one", "1234"), step("é", "1"), step("one", "1"), { ...step("one", "1"), jobId: "older" }] }))
+    expect(sizes.of("j")).toBe(4 + "{}{}k".length + "12\n345".length + 2 + "one1".length + 3)
     expect(sizes.of("older")).toBeUndefined()
   })
 
@@ -478,7 +491,7 @@ describe("the sizes of running jobs", () => {
       const sizes = new JobSizes()
       sizes.add(newJob("j"))
       sizes.committed(newJob("j"))
-      expect(sizes.of("j")).toBe(0)
+      expect(sizes.of("j")).toBe(empty)
       return sizes
     }
     for (const each of [ended, batch({ trims: [{ jobId: "j", upTo: 1 }] }), batch({ jobsRemoved: ["j"] })]) {
@@ -486,7 +499,7 @@ describe("the sizes of running jobs", () => {
       sizes.committed(each)
       expect(sizes.of("j")).toBeUndefined()
     }
-    for (const each of [newJob("j"), batch({ segments: [segment("j", 1)] })]) {
+    for (const each of [newJob("j"), batch({ segments: [segment("j", 1)] }), batch({ steps: [step("one", "1")] })]) {
       const sizes = made()
       sizes.failed(each)
       expect(sizes.of("j")).toBeUndefined()
@@ -496,6 +509,12 @@ describe("the sizes of running jobs", () => {
   it("are bounded: of more jobs the oldest are no longer known", () => {
     const sizes = new JobSizes(2)
     for (const jobId of ["a", "b", "c"]) sizes.add(newJob(jobId))
-    expect(["a", "b", "c"].map(sizes.of)).toEqual([undefined, 0, 0])
+    expect(["a", "b", "c"].map(sizes.of)).toEqual([undefined, empty, empty])
+    const many = new JobSizes()
+    many.add(newJob("j"))
+    for (let n = 0; n < 64; n++) many.add(batch({ steps: [step(String(n), "1")] }))
+    expect(many.of("j")).toBeGreaterThan(empty)
+    many.add(batch({ steps: [step("more", "1")] }))
+    expect(many.of("j")).toBeUndefined()
   })
 })

@@ -11,7 +11,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { JsonObject } from "../../protocol/Fields.js"
 import * as Rows from "../Rows.js"
-import { type LoadedSegment, payloadText, rowSize } from "../Payload.js"
+import { type LoadedSegment, payloadText } from "../Payload.js"
 import type { Sealer } from "../Sealer.js"
 import type {
   Delivery,
@@ -24,6 +24,7 @@ import type {
   StoredJob,
   StoreError
 } from "../Store.js"
+import { recordSize, segmentSize, stepSize } from "./kept.js"
 import { decoder, payloadBytes, payloads } from "./damage.js"
 import { fail, type Param, type Row } from "./sql.js"
 
@@ -85,9 +86,10 @@ export const writing = (sealer: Sealer) => ({
   ],
   job: (j: JobRecord): ReadonlyArray<Param> => {
     const { agent, createdAt, jobId, principalId, version, ...rest } = j
-    return [jobId, principalId, agent, version, createdAt, sealer.seal(JSON.stringify(rest), `job ${jobId}`)]
+    const sealed = sealer.seal(JSON.stringify(rest), `job ${jobId}`)
+    return [jobId, principalId, agent, version, createdAt, sealed, recordSize(j)]
   },
-  /** `bytes`: what the events of an ended job amount to, where that is known. */
+  /** `bytes`: what is kept of an ended job, where that is known. */
   state: (s: JobState, bytes = 0): ReadonlyArray<Param> => [
     s.jobId,
     s.status,
@@ -107,7 +109,7 @@ export const writing = (sealer: Sealer) => ({
     s.lastSeq,
     s.firstSeq,
     s.class,
-    rowSize(s.payloads),
+    segmentSize(s.payloads),
     segmentData(sealer, s)
   ],
   delivery: (d: Delivery): ReadonlyArray<Param> => [d.sessionId, d.lastSeq, d.firstSeq, d.jobId, d.firstJobSeq],
@@ -122,7 +124,8 @@ export const writing = (sealer: Sealer) => ({
     s.jobId,
     stepName(sealer, s.jobId, s.name),
     s.fingerprint,
-    sealStep(sealer, s.jobId, s.name, s.value)
+    sealStep(sealer, s.jobId, s.name, s.value),
+    stepSize(s)
   ]
 })
 
