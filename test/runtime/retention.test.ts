@@ -148,7 +148,7 @@ describe.each(stores)("retention over %s", (_name, layer) => {
     })
   )
 
-  it.scoped.each(Object.entries(kinds))("ARCP 1.1 §14: retention counts what is kept: %s", (_kind, submitted) =>
+  it.scoped.each(Object.entries(kinds))("ARCP 1.1 §14: retention counts what is kept: %s", ([, submitted]) =>
     Effect.gen(function* () {
       const { layer: stored, store } = yield* makeStore(layer())
       const context = yield* start(stored, keepers, { ...limits, retainEndedBytes: 1_000_000 })

@@ -14,7 +14,7 @@ import { SqlStore } from "../../src/store/sql.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { world } from "../runtime/world.js"
 import { scratch } from "../support/scratch.js"
-import { fixtureKey } from "./fixtures/list.js"
+import { keyOf } from "./fixtures/list.js"
 import { ddlOf, using, withFile } from "./fixtures/open.js"
 import { weaklySealed } from "../support/storeKeys.js"
 
@@ -246,7 +246,7 @@ describe("§7.2 a database in which a job's other owners are a list", () => {
     (name) =>
       Effect.gen(function* () {
         const filename = fixture(name)
-        const encryptionKey = name.endsWith("sealed") ? { encryptionKey: Redacted.make(fixtureKey) } : {}
+        const encryptionKey = name.endsWith("sealed") ? { encryptionKey: Redacted.make(keyOf({ schema: 6 })) } : {}
         // Ids that begin or end with another one, and that order differently than they came.
         const ids = ["sess_B", "sess_A", "sess_AB", "A", "s"]
         const columns =
@@ -302,7 +302,7 @@ describe("§7.2 a database in which a job's other owners are a list", () => {
 })
 
 describe("1.0 §14 an encrypted database of an earlier version", () => {
-  const encryptionKey = Redacted.make(fixtureKey)
+  const encryptionKey = Redacted.make(keyOf({ schema: 4 }))
   const { name } = aesGcmOf(encryptionKey)
 
   it.effect("has no key, name of a step or budget in clear any more, and the digests of later versions stay", () =>

@@ -12,7 +12,7 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { bundle } from "../bundle.js"
 import { scratch } from "../support/scratch.js"
 import { storeKey, weaklySealed } from "../support/storeKeys.js"
-import { fixtureKey, fixtures } from "./fixtures/list.js"
+import { fixtures, keyOf } from "./fixtures/list.js"
 import { marker, readEverything, writeEverything } from "./fixtures/everything.js"
 import { withFile } from "./fixtures/open.js"
 
@@ -121,14 +121,14 @@ describe("1.0 §14 SqliteStore.rekey", () => {
   )
 
   describe.each(fixtures.filter(({ sealed }) => sealed))("of a file with $name", ({ name, schema }) => {
-    const key = Redacted.make(fixtureKey)
+    const key = Redacted.make(keyOf({ schema }))
     const copy = () => {
       const filename = place()
       copyFileSync(new URL(`./fixtures/${name}.db`, import.meta.url), filename)
       return filename
     }
     const last = (filename: string) => withFile(filename, "SELECT MAX(id) AS id FROM arcp_migrations")
-    const jobsIn = (filename: string, layer: ReturnType<typeof weaklySealed>) =>
+    const jobsIn = (layer: ReturnType<typeof weaklySealed>) =>
       Effect.flatMap(Store, (store) =>
         Effect.all([
           store.jobs({
@@ -164,10 +164,10 @@ describe("1.0 §14 SqliteStore.rekey", () => {
         }
         const asWritten = place()
         copyFileSync(filename, asWritten)
-        const content = yield* jobsIn(asWritten, weaklySealed(asWritten, key))
+        const content = yield* jobsIn(weaklySealed(asWritten, key))
         expect(content[0].length).toBeGreaterThan(3)
         expect((yield* SqliteStore.rekey({ filename, from: key, to })).values).toBeGreaterThan(10)
-        expect(yield* jobsIn(filename, storesOf(filename, to))).toEqual(content)
+        expect(yield* jobsIn(storesOf(filename, to))).toEqual(content)
       })
     )
   })

@@ -19,7 +19,7 @@ const names = (cell: string): ReadonlyArray<string> => Array.from(cell.matchAll(
 
 /** What the page says: the columns of each table, encrypted, by digest, and in clear. */
 const said = new Map(
-  Array.from(section.matchAll(/^\| `(arcp_[a-z_]+)` \| ([^|]*) \| ([^|]*) \| ([^|]*) \|$/gm), ([, table, ...cells]) => [
+  Array.from(section.matchAll(/^\| `(arcp_[a-z_]+)` \|([^|]*)\|([^|]*)\|([^|]*)\|$/gm), ([, table, ...cells]) => [
     table!,
     cells.map((cell) => names(cell!))
   ])

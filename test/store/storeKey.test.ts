@@ -32,7 +32,8 @@ const spellings: Readonly<Record<string, (seed: number) => string>> = {
 describe("1.0 §14 the key of an encrypted store", () => {
   for (const [name, spell] of Object.entries(spellings)) {
     it(`may be 32 random bytes as ${name}`, () => {
-      for (let seed = 0; seed < 2_000; seed++) expect([spell(seed), keyProblem(spell(seed))]).toEqual([spell(seed), undefined])
+      const refused = Array.from({ length: 2_000 }, (_, seed) => spell(seed)).filter((key) => keyProblem(key) !== undefined)
+      expect(refused).toEqual([])
     })
   }
 
@@ -52,7 +53,7 @@ describe("1.0 §14 the key of an encrypted store", () => {
     ["words with hyphens", "Correct-Horse-Battery-Staple-Correct-Horse-Battery-Staple", short],
     ["one character", "k".repeat(64), pattern],
     ["zeros", "0".repeat(64), pattern],
-    ["zeros in base64", Buffer.alloc(32).toString("base64"), pattern],
+    ["zeros in base64", Buffer.alloc(32).toString("base64"), short],
     ["two bytes in turn", "a5".repeat(32), pattern],
     ["16 random bytes twice", bytesOf(1, 16).toString("hex").repeat(2), pattern],
     ["all digits in their order", "0123456789abcdef".repeat(4), pattern],
@@ -60,7 +61,9 @@ describe("1.0 §14 the key of an encrypted store", () => {
     ["counted bytes in base64", counted.toString("base64"), pattern],
     ["counted bytes as they are", String.fromCharCode(...Array.from({ length: 32 }, (_, i) => 150 + i)), pattern],
     ["the alphabet", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", pattern],
-    ["a word repeated", "password!".repeat(8), pattern]
+    ["a word repeated", "password!".repeat(8), short],
+    ["random characters again and again", "x7Gq+Zp".repeat(7), pattern],
+    ["24 random bytes and half of them again", bytesOf(1, 24).toString("base64") + bytesOf(1, 24).toString("base64").slice(0, 16), short]
   ])("is not %s, and the refusal does not repeat it", (_, key, why) => {
     const problem = keyProblem(key)
     expect(problem).toMatch(why)

@@ -15,7 +15,7 @@ import { allFeatures, eventsOf, type Frame, hello, type Peer, submit } from "../
 import { world } from "../runtime/world.js"
 import { scratch } from "../support/scratch.js"
 import type { Facts, JobName } from "./fixtures/facts.js"
-import { type Fixture, fixtureKey, fixtures } from "./fixtures/list.js"
+import { type Fixture, fixtures, keyOf } from "./fixtures/list.js"
 import { ddlOf, withFile } from "./fixtures/open.js"
 import { weaklySealed } from "../support/storeKeys.js"
 
@@ -32,9 +32,9 @@ const copyOf = ({ name }: Pick<Fixture, "name">): string => {
 
 const factsOf = ({ name }: Fixture) => JSON.parse(readFileSync(fixturePath(`${name}.json`), "utf8")) as Facts
 
-/** The stores in a file; the key of the fixtures is one that is not taken any more. */
-const storesOf = ({ sealed }: Fixture, filename: string) =>
-  sealed ? weaklySealed(filename, Redacted.make(fixtureKey)) : SqliteStore.layer({ filename })
+/** The stores in a file; the key of the older fixtures is one that is not taken any more. */
+const storesOf = (fixture: Fixture, filename: string) =>
+  fixture.sealed ? weaklySealed(filename, Redacted.make(keyOf(fixture))) : SqliteStore.layer({ filename })
 
 const features = [...allFeatures.filter((name) => name !== "ack" && name !== "heartbeat"), "artifacts"]
 

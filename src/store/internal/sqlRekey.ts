@@ -155,7 +155,8 @@ const idempotencyKeys = (connection: Connection, keys: Keys): Work<number> =>
       const key = yield* keyOfJob(connection, keys, String(row.job_id))
       // It goes with its job.
       if (key === undefined) {
-        return yield* connection.executeRaw("DELETE FROM arcp_keys WHERE rowid = ?", [Number(row.place)])
+        yield* connection.executeRaw("DELETE FROM arcp_keys WHERE rowid = ?", [Number(row.place)])
+        return
       }
       if (keyName(keys.from, principal, key) !== row.idempotency_key) {
         return yield* Effect.fail(unopened(`the idempotency key of job ${String(row.job_id)}`))
@@ -206,7 +207,8 @@ const steps = (connection: Connection, { from, to }: Keys): Work<number> =>
       const step = openStep(from, jobId, String(row.name), String(row.value))
       if (step === undefined) {
         if (!(yield* ended(connection, jobId))) return yield* Effect.fail(unopened(`a step of the job ${jobId}`))
-        return yield* connection.executeRaw("DELETE FROM arcp_steps WHERE rowid = ?", [Number(row.place)])
+        yield* connection.executeRaw("DELETE FROM arcp_steps WHERE rowid = ?", [Number(row.place)])
+        return
       }
       yield* connection.executeRaw("UPDATE arcp_steps SET name = ?, value = ? WHERE rowid = ?", [
         stepName(to, jobId, step.name),

@@ -85,7 +85,7 @@ const prepare = (opening: Opening): Effect.Effect<Prepared | undefined, StoreErr
 /** Opens it for this process alone, until the scope ends. */
 export const openFile = (opening: Opening): Effect.Effect<SqlClient, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
-    const failed = (error: { readonly cause: unknown }) => explain(opening, error.cause)
+    const failed = (error: { readonly cause?: unknown }) => explain(opening, error.cause)
     const prepared = yield* prepare(opening)
     // Its log is switched on below: once it is, a new file can no longer be told how to give space back.
     const sql = yield* Effect.mapError(SqliteClient.make(opening.filename), failed)

@@ -24,6 +24,20 @@ const distinct = (values: ReadonlyArray<unknown>): number => new Set(values).siz
 const stepsOf = (values: ReadonlyArray<number>): ReadonlyArray<number> =>
   values.slice(1).map((value, i) => value - values[i]!)
 
+/** How many characters of a text are a repetition of those before them, at its end. */
+const repeated = (text: string): number => {
+  // Of each beginning, how long the longest is of which it begins and ends.
+  const borders: Array<number> = [0]
+  let length = 0
+  for (let at = 1; at < text.length; at++) {
+    while (length > 0 && text[at] !== text[length]) length = borders[length - 1]!
+    if (text[at] === text[length]) length++
+    borders.push(length)
+  }
+  // Some characters agree by chance.
+  return length < 8 ? 0 : length
+}
+
 /** How a text is spelled: the bits that it can hold, and the values that it consists of. */
 interface Spelling {
   readonly bits: number
@@ -60,14 +74,19 @@ const spellingOf = (secret: string): Spelling => {
 /** Why a text is no key for a store, as the end of a sentence and what to do; undefined where it may be one. The text is not repeated. */
 export const keyProblem = (secret: string): string | undefined => {
   const { bits, values } = spellingOf(secret)
-  if (bits < neededBits) {
-    return `the encryption key holds at most ${Math.floor(bits / 8)} random bytes, and ${neededBytes} are needed: ${advice}`
-  }
+  const short = (held: number) =>
+    `the encryption key holds at most ${Math.floor(held / 8)} random bytes, and ${neededBytes} are needed: ${advice}`
+  if (bits < neededBits) return short(bits)
+  const { length } = secret.trim()
+  const again = repeated(secret.trim())
   const characters = Array.from(secret.trim(), (character) => character.charCodeAt(0))
   const repeats =
+    again * 2 >= length ||
     distinct(values) < leastDistinct ||
     distinct(stepsOf(values)) < leastDistinct ||
     distinct(stepsOf(characters)) < leastSteps ||
     deflateRawSync(Buffer.from(secret, "utf8"), { level: 9 }).length < neededBytes
-  return repeats ? `the encryption key repeats itself or follows a pattern: ${advice}` : undefined
+  if (repeats) return `the encryption key repeats itself or follows a pattern: ${advice}`
+  const held = (bits * (length - again)) / length
+  return held < neededBits ? short(held) : undefined
 }
