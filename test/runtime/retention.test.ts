@@ -27,16 +27,17 @@ const keepers = Layer.mergeAll(
   )
 )
 
-/** What of a job has 200 KB. */
+/** What of a job has 200 KB, or as many bytes as `size` says. */
 const kinds: Readonly<
-  Record<string, { readonly agent: string; readonly input?: unknown; readonly lease_request?: object }>
+  Record<string, { readonly agent: string; readonly input?: unknown; readonly lease_request?: object; readonly size?: number }>
 > = {
   inputs: { agent: "idle", input: text },
   "inputs in bytes, and not in characters": { agent: "idle", input: "é".repeat(100_000) },
   // The lease, and the acceptance that says it.
   "leases and accepted payloads": {
     agent: "idle",
-    lease_request: { "tool.call": Array.from({ length: 100 }, (_, n) => `${"t".repeat(1_000)}${n}`) }
+    lease_request: { "tool.call": Array.from({ length: 15 }, (_, n) => "é".repeat(1_000) + n) },
+    size: 60_000
   },
   steps: { agent: "steps" },
   results: { agent: "result" },
@@ -151,13 +152,13 @@ describe.each(stores)("retention over %s", (_name, layer) => {
   it.scoped.each(Object.entries(kinds))("ARCP 1.1 §14: retention counts what is kept: %s", ([, submitted]) =>
     Effect.gen(function* () {
       const { layer: stored, store } = yield* makeStore(layer())
-      const context = yield* start(stored, keepers, { ...limits, retainEndedBytes: 1_000_000 })
+      const context = yield* start(stored, keepers, { ...limits, retainEndedBytes: 5 * (submitted.size ?? 200_000) })
       yield* Effect.gen(function* () {
         const peer = yield* hello()
         const jobs: Array<string> = []
         for (let n = 0; n < 12; n++) {
-          const { agent, input, ...rest } = submitted
-          const end = yield* run(peer, agent, input, rest)
+          const { agent, input, lease_request } = submitted
+          const end = yield* run(peer, agent, input, lease_request === undefined ? {} : { lease_request })
           expect(end.type).toBe("job.result")
           jobs.push(end.job_id!)
         }
