@@ -25,7 +25,7 @@ import { store } from "./store.js"
 import { rekeyOptions } from "./storeOptions.js"
 import { submit } from "./submit.js"
 import { submitOptions } from "./submitOptions.js"
-import { visibleLines } from "./visible.js"
+import { visible, visibleLines } from "./visible.js"
 
 const versionOptions = { json: Options.boolean("json").pipe(Options.withDescription("print as JSON")) }
 
@@ -56,6 +56,11 @@ const run = (argv: ReadonlyArray<string>) =>
     const options = known[argv.find((arg) => Object.hasOwn(known, arg)) ?? ""] ?? new Set()
     const empty = emptyOption(argv, options)
     if (empty !== undefined) return usage(`${empty} must not be an empty text`)
+    // The parser would list the commands that are not of `store`.
+    const [, , command, nested] = argv
+    if (command === "store" && nested !== undefined && nested !== "rekey" && !nested.startsWith("-")) {
+      return usage(`arcp store has no command ${visible(nested)}: use rekey`)
+    }
     const arcp = Command.make("arcp").pipe(
       Command.withDescription("Agent Runtime Control Protocol: host agents and drive them"),
       Command.withSubcommands([serve, submit, store, version]),

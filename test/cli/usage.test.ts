@@ -126,7 +126,7 @@ const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...texts: Read
   [["submit", "echo", "--token", ""], "--token must not be an empty text"],
   [["submit", "echo", "--token-file", "/no/such/file"], "--token-file", "/no/such/file"],
   [["submit", "echo", "--token-file", twoTokens], "--token-file", twoTokens],
-  [["store", "nonsense"], "rekey"],
+  [["store", "nonsense"], "arcp store has no command nonsense: use rekey"],
   [["store", "rekey"], "--store and --new-key-env are required: see --help"],
   [["store", "rekey", "--store", "x.db"], "--new-key-env is required: see --help"],
   [[...rekey, "--new-key-env", "ARCP_TEST_NO_KEY"], "--new-key-env", "ARCP_TEST_NO_KEY is not set"],
