@@ -22,7 +22,9 @@ export const rekeyStore = (args: RekeyArgs) =>
     const filename = yield* notEmpty("store", args.store, "the path of a SQLite file")
     if (filename === ":memory:") return yield* usage("--store must be a file, and :memory: is none")
     if (Option.getOrUndefined(args.keyEnv) === args.newKeyEnv) {
-      return yield* usage("--key-env and --new-key-env must name two variables: that of the old key, and that of the new one")
+      return yield* usage(
+        "--key-env and --new-key-env must name two variables: that of the old key, and that of the new one"
+      )
     }
     const from = Option.isNone(args.keyEnv) ? undefined : yield* keyIn("key-env", args.keyEnv.value)
     const to = yield* keyIn("new-key-env", args.newKeyEnv)

@@ -253,7 +253,11 @@ export const make = ({
   encryptionKey
 }: FolderOptions): Effect.Effect<typeof ArtifactStore.Service, StoreError, FileSystem.FileSystem> =>
   Effect.flatMap(
-    Sealing.ofKey(encryptionKey, "start", ". A folder that has this key is copied under another one by FolderArtifactStore.rekey"),
+    Sealing.ofKey(
+      encryptionKey,
+      "start",
+      ". A folder that has this key is copied under another one by FolderArtifactStore.rekey"
+    ),
     (sealer) => open(directory, sealer)
   )
 
@@ -303,7 +307,7 @@ export interface FolderRekeyOptions {
  * where the copy has another key.
  *
  * @since 0.2.0
- * @category operations
+ * @category functions
  */
 export const rekey = ({
   directory,

@@ -132,7 +132,8 @@ const hasKey = (database: Access, filename: string, keys: Keys): Effect.Effect<"
     const tables = yield* database.query("rekey", "SELECT 1 AS n FROM sqlite_master WHERE name = 'arcp_meta'", [])
     const fit: Fit = tables.length === 0 ? "new" : yield* fitOf(database, keys.from)
     if (fit === "fits") return "old"
-    if (fit === "new") return yield* refused(`${filename} is not the file of a store, or no runtime has started with it`)
+    if (fit === "new")
+      return yield* refused(`${filename} is not the file of a store, or no runtime has started with it`)
     if ((yield* fitOf(database, keys.to)) === "fits") return "new"
     return yield* refused(
       fit === "sealed"
@@ -175,7 +176,7 @@ const emptyLog = (sql: SqlClient) =>
  * ```
  *
  * @since 0.2.0
- * @category operations
+ * @category functions
  */
 export const rekey = ({ filename, from, to }: RekeyOptions): Effect.Effect<{ readonly values: number }, StoreError> =>
   Effect.scoped(

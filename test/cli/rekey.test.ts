@@ -18,7 +18,16 @@ const serving = (store: string, key: string | undefined) =>
 
 const rekey = (store: string, keys: Readonly<Record<string, string>>, ...more: ReadonlyArray<string>) =>
   arcp(
-    ["store", "rekey", "--store", store, ...("OLD" in keys ? ["--key-env", "OLD"] : []), "--new-key-env", "NEW", ...more],
+    [
+      "store",
+      "rekey",
+      "--store",
+      store,
+      ...("OLD" in keys ? ["--key-env", "OLD"] : []),
+      "--new-key-env",
+      "NEW",
+      ...more
+    ],
     keys
   )
 

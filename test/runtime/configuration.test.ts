@@ -428,7 +428,10 @@ describe("what is configured counts", () => {
 
   it.scoped("SqliteStore: the file, and the key without which it does not open", () =>
     Effect.gen(function* () {
-      const values = { ARCP_SQLITE_FILENAME: `${folder}/arcp.db`, ARCP_SQLITE_ENCRYPTION_KEY: Redacted.value(storeKey()) }
+      const values = {
+        ARCP_SQLITE_FILENAME: `${folder}/arcp.db`,
+        ARCP_SQLITE_ENCRYPTION_KEY: Redacted.value(storeKey())
+      }
       const open = (values: Values) => Effect.scoped(built(SqliteStore.layerConfig(), values))
       expect(Either.isRight(yield* open(values))).toBe(true)
       expect(existsSync(values.ARCP_SQLITE_FILENAME)).toBe(true)

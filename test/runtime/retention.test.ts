@@ -29,7 +29,10 @@ const keepers = Layer.mergeAll(
 
 /** What of a job has 200 KB, or as many bytes as `size` says. */
 const kinds: Readonly<
-  Record<string, { readonly agent: string; readonly input?: unknown; readonly lease_request?: object; readonly size?: number }>
+  Record<
+    string,
+    { readonly agent: string; readonly input?: unknown; readonly lease_request?: object; readonly size?: number }
+  >
 > = {
   inputs: { agent: "idle", input: text },
   "inputs in bytes, and not in characters": { agent: "idle", input: "é".repeat(100_000) },

@@ -269,13 +269,17 @@ describe("1.0 §14 FolderArtifactStore.rekey", () => {
         Effect.map(Effect.flip(rekey(options)), ({ message }) => message)
       const weak = Redacted.make("swordfish")
       const directory = yield* filled(key)
-      expect(yield* refusal({ directory, from: weak, into: place(), to: key })).toContain("the encryption key is not the one")
+      expect(yield* refusal({ directory, from: weak, into: place(), to: key })).toContain(
+        "the encryption key is not the one"
+      )
       expect(yield* refusal({ directory, into: place(), to: key })).toContain("is encrypted")
       expect(yield* refusal({ directory, from: key, into: place(), to: weak })).toContain("32 are needed")
       const absent = place()
       expect(yield* refusal({ directory: absent, from: key, into: place(), to: storeKey(1) })).toContain(absent)
       expect(existsSync(absent)).toBe(false)
-      expect(yield* refusal({ directory, from: key, into: yield* filled(), to: storeKey(1) })).toContain("is not encrypted")
+      expect(yield* refusal({ directory, from: key, into: yield* filled(), to: storeKey(1) })).toContain(
+        "is not encrypted"
+      )
       const old = place()
       const sealer = aesGcmOf(weak)
       mkdirSync(old, { mode: 0o700 })

@@ -18,11 +18,7 @@ const ledgers: ReadonlyArray<readonly [string, () => Layer.Layer<CredentialLedge
   ["memory", () => MemoryStore.layer, false],
   ["SQLite in memory", () => SqliteStore.layer({ filename: ":memory:" }), false],
   ["a SQLite file", () => SqliteStore.layer({ filename: file() }), true],
-  [
-    "an encrypted SQLite file",
-    () => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }),
-    true
-  ]
+  ["an encrypted SQLite file", () => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }), true]
 ]
 
 describe.each(ledgers)("the credential ledger in %s", (name, make, durable) => {

@@ -42,10 +42,7 @@ const overConnection = SqlStore.layer().pipe(
 
 const stores: ReadonlyArray<readonly [string, () => Layer.Layer<Store, StoreError>]> = [
   ["SQLite in memory", () => atOnce(SqliteStore.layer({ filename: ":memory:" }))],
-  [
-    "an encrypted SQLite file",
-    () => atOnce(SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }))
-  ],
+  ["an encrypted SQLite file", () => atOnce(SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }))],
   ["the client of another package, as an effect", () => Layer.fresh(overConnection)]
 ]
 
@@ -480,7 +477,9 @@ describe("the sizes of running jobs", () => {
     sizes.add(batch({ segments: [segment("j", 1, ["12", "345"]), segment("j", 3, ["é"]), segment("older", 1)] }))
     expect(sizes.of("j")).toBe(4 + "{}{}k".length + "12\n345".length + 2)
     // A step of the same name replaces the one before.
-    sizes.add(batch({ steps: [step("one", "1234"), step("é", "1"), step("one", "1"), { ...step("one", "1"), jobId: "older" }] }))
+    sizes.add(
+      batch({ steps: [step("one", "1234"), step("é", "1"), step("one", "1"), { ...step("one", "1"), jobId: "older" }] })
+    )
     expect(sizes.of("j")).toBe(4 + "{}{}k".length + "12\n345".length + 2 + "one1".length + 3)
     expect(sizes.of("older")).toBeUndefined()
   })

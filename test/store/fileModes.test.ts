@@ -46,7 +46,13 @@ const artifact = {
 
 const logged = () => {
   const lines: Array<string> = []
-  return { lines, layer: Logger.replace(Logger.defaultLogger, Logger.make(({ message }) => void lines.push(String(message)))) }
+  return {
+    lines,
+    layer: Logger.replace(
+      Logger.defaultLogger,
+      Logger.make(({ message }) => void lines.push(String(message)))
+    )
+  }
 }
 
 describe.skipIf(process.platform === "win32")("1.0 §14 the files of a SQLite store", () => {
@@ -205,9 +211,7 @@ describe.skipIf(process.platform === "win32")("1.0 §14 the folder of an artifac
       yield* Effect.scoped(Layer.build(opened.layer))
       expect(files.map(modeOf)).toEqual(["600", "600", "600"])
       expect([modeOf(join(directory, "notes.txt")), modeOf(directory)]).toEqual(["644", "755"])
-      expect(opened.lines).toEqual([
-        `3 files in ${directory} could be reached by other users: their mode is 600 now`
-      ])
+      expect(opened.lines).toEqual([`3 files in ${directory} could be reached by other users: their mode is 600 now`])
       chmodSync(directory, 0o777)
       const shared = build()
       yield* Effect.scoped(Layer.build(shared.layer))

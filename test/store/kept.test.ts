@@ -26,7 +26,9 @@ type Service = Context.Tag.Service<Store>
 /** A place of each kind; what is opened there again has what was written before. */
 const places: Readonly<Record<string, () => Layer.Layer<Store, StoreError>>> = {
   memory: () => {
-    const store = Effect.runSync(Effect.scoped(Effect.map(Layer.build(MemoryStore.layer), (built) => Context.get(built, Store))))
+    const store = Effect.runSync(
+      Effect.scoped(Effect.map(Layer.build(MemoryStore.layer), (built) => Context.get(built, Store)))
+    )
     return Layer.succeed(Store, store)
   },
   "a SQLite file": () => {
@@ -62,8 +64,17 @@ const id = fc.constantFrom(...ids)
 
 /** What is written of a job after its submit, up to its end. */
 const act = fc.oneof(
-  fc.record({ kind: fc.constant("step" as const), jobId: id, name: fc.oneof(text, fc.constantFrom("one", "é")), value: json }),
-  fc.record({ kind: fc.constant("events" as const), jobId: id, payloads: fc.array(json, { minLength: 1, maxLength: 4 }) }),
+  fc.record({
+    kind: fc.constant("step" as const),
+    jobId: id,
+    name: fc.oneof(text, fc.constantFrom("one", "é")),
+    value: json
+  }),
+  fc.record({
+    kind: fc.constant("events" as const),
+    jobId: id,
+    payloads: fc.array(json, { minLength: 1, maxLength: 4 })
+  }),
   fc.record({ kind: fc.constant("state" as const), jobId: id }),
   fc.record({ kind: fc.constant("restart" as const) })
 )
@@ -119,7 +130,9 @@ const expected = ({ acts, records }: History): number => {
 const played = (layer: Layer.Layer<Store, StoreError>, { acts, between, records }: History) =>
   Effect.gen(function* () {
     let scope = yield* Scope.make()
-    const open = Effect.suspend(() => Effect.map(Scope.extend(Layer.build(Layer.fresh(layer)), scope), (c) => Context.get(c, Store)))
+    const open = Effect.suspend(() =>
+      Effect.map(Scope.extend(Layer.build(Layer.fresh(layer)), scope), (c) => Context.get(c, Store))
+    )
     let store = yield* open
     const restart = Effect.gen(function* () {
       yield* Scope.close(scope, Exit.void)
@@ -127,7 +140,10 @@ const played = (layer: Layer.Layer<Store, StoreError>, { acts, between, records 
       store = yield* open
     })
     const commit = (more: Partial<Batch>) => Effect.suspend(() => store.commit({ ...emptyBatch, ...more }))
-    yield* commit({ jobs: ids.map((jobId, i) => jobRecord(jobId, records[i]!)), jobStates: ids.map((jobId) => jobState(jobId)) })
+    yield* commit({
+      jobs: ids.map((jobId, i) => jobRecord(jobId, records[i]!)),
+      jobStates: ids.map((jobId) => jobState(jobId))
+    })
     const seqs = { a: 1, b: 1 }
     for (const each of acts) {
       if (each.kind === "restart") yield* restart
@@ -176,7 +192,12 @@ describe.each(Object.entries(places))("ARCP 1.1 §14: what is kept of ended jobs
         payloads: [payload]
       })
       const empty = bytes("null{}{}")
-      yield* store.commit({ ...emptyBatch, jobs: [jobRecord("a")], jobStates: [jobState("a")], segments: [segment(1, '"é"')] })
+      yield* store.commit({
+        ...emptyBatch,
+        jobs: [jobRecord("a")],
+        jobStates: [jobState("a")],
+        segments: [segment(1, '"é"')]
+      })
       yield* store.commit({ ...emptyBatch, segments: [segment(2, '"second"')] })
       yield* store.commit({ ...emptyBatch, trims: [{ jobId: "a", upTo: 1 }] })
       yield* store.commit({ ...emptyBatch, jobStates: [jobState("a", { status: "success", endedAt: 5 })] })
@@ -195,31 +216,40 @@ describe.each(Object.entries(places))("ARCP 1.1 §14: what is kept of ended jobs
   )
 })
 
-describe.each(fixtures.filter(({ schema }) => schema < 8))("ARCP 1.1 §14: a database of $name", ({ name, schema, sealed }) => {
-  it.effect("counts the inputs of jobs that have ended, and of those that end later", () =>
-    Effect.gen(function* () {
-      const filename = file()
-      copyFileSync(new URL(`./fixtures/${name}.db`, import.meta.url), filename)
-      const events = "SELECT SUM(s.bytes) AS bytes FROM arcp_segments s JOIN arcp_job_states j USING (job_id) WHERE ended_at IS NOT NULL"
-      const bytesIn = (statement: string) =>
-        Effect.map(withFile(filename, statement), (rows) => Number((rows as ReadonlyArray<{ bytes: number }>)[0]!.bytes))
-      const before = yield* bytesIn(events)
-      const layer = sealed ? weaklySealed(filename, Redacted.make(keyOf({ schema }))) : SqliteStore.layer({ filename })
-      const counted = Effect.provide(Effect.flatMap(Store, countedBy), layer)
-      const first = yield* counted
-      const records = "SELECT SUM(OCTET_LENGTH(j.data)) AS bytes FROM arcp_jobs j JOIN arcp_job_states s USING (job_id) WHERE s.ended_at IS NOT NULL"
-      expect(first).toBeGreaterThanOrEqual(before + (yield* bytesIn(records)))
-      // Those that run end, all of them.
-      yield* Effect.gen(function* () {
-        const store = yield* Store
-        const { jobs } = yield* store.recover
-        expect(jobs.length).toBeGreaterThan(0)
-        yield* store.commit({
-          ...emptyBatch,
-          jobStates: jobs.map(({ state }) => ({ ...state, status: "error", endedAt: 9_000_000_000_000 }))
-        })
-      }).pipe(Effect.provide(layer))
-      expect(yield* counted).toBeGreaterThanOrEqual((yield* bytesIn(events)) + (yield* bytesIn(records)))
-    })
-  )
-})
+describe.each(fixtures.filter(({ schema }) => schema < 8))(
+  "ARCP 1.1 §14: a database of $name",
+  ({ name, schema, sealed }) => {
+    it.effect("counts the inputs of jobs that have ended, and of those that end later", () =>
+      Effect.gen(function* () {
+        const filename = file()
+        copyFileSync(new URL(`./fixtures/${name}.db`, import.meta.url), filename)
+        const events =
+          "SELECT SUM(s.bytes) AS bytes FROM arcp_segments s JOIN arcp_job_states j USING (job_id) WHERE ended_at IS NOT NULL"
+        const bytesIn = (statement: string) =>
+          Effect.map(withFile(filename, statement), (rows) =>
+            Number((rows as ReadonlyArray<{ bytes: number }>)[0]!.bytes)
+          )
+        const before = yield* bytesIn(events)
+        const layer = sealed
+          ? weaklySealed(filename, Redacted.make(keyOf({ schema })))
+          : SqliteStore.layer({ filename })
+        const counted = Effect.provide(Effect.flatMap(Store, countedBy), layer)
+        const first = yield* counted
+        const records =
+          "SELECT SUM(OCTET_LENGTH(j.data)) AS bytes FROM arcp_jobs j JOIN arcp_job_states s USING (job_id) WHERE s.ended_at IS NOT NULL"
+        expect(first).toBeGreaterThanOrEqual(before + (yield* bytesIn(records)))
+        // Those that run end, all of them.
+        yield* Effect.gen(function* () {
+          const store = yield* Store
+          const { jobs } = yield* store.recover
+          expect(jobs.length).toBeGreaterThan(0)
+          yield* store.commit({
+            ...emptyBatch,
+            jobStates: jobs.map(({ state }) => ({ ...state, status: "error", endedAt: 9_000_000_000_000 }))
+          })
+        }).pipe(Effect.provide(layer))
+        expect(yield* counted).toBeGreaterThanOrEqual((yield* bytesIn(events)) + (yield* bytesIn(records)))
+      })
+    )
+  }
+)

@@ -93,7 +93,9 @@ describe("1.0 §14 SqliteStore.rekey", () => {
         Effect.zipRight(Layer.build(storesOf(filename, from)), refusal({ filename, from, to }))
       )
       expect(inUse).toContain("is in use by another runtime")
-      expect(yield* refusal({ filename, from: storeKey(3), to })).toContain("has another key than the one that was given")
+      expect(yield* refusal({ filename, from: storeKey(3), to })).toContain(
+        "has another key than the one that was given"
+      )
       expect(yield* refusal({ filename, to })).toContain("is encrypted: give the key that it has")
       expect(yield* refusal({ filename, from, to: Redacted.make("k".repeat(64)) })).toContain("repeats itself")
       expect(yield* refusal({ filename, from, to: from })).toContain("the new key is the same as the old one")
@@ -156,7 +158,8 @@ describe("1.0 §14 SqliteStore.rekey", () => {
       Effect.gen(function* () {
         const filename = copy()
         const names = yield* withFile(filename, "SELECT name FROM arcp_steps")
-        const unnamed = schema < 8 && (names as ReadonlyArray<{ readonly name: string }>).some((row) => row.name.length === 43)
+        const unnamed =
+          schema < 8 && (names as ReadonlyArray<{ readonly name: string }>).some((row) => row.name.length === 43)
         if (unnamed) {
           expect(yield* refusal({ filename, from: key, to })).toContain("was recorded by an earlier version")
           expect(yield* last(filename)).toEqual([{ id: schema }])
@@ -233,25 +236,30 @@ describe("1.0 §14 SqliteStore.rekey", () => {
     })
   )
 
-  it.scopedLive("steps of an earlier version go with jobs that have ended, and keep the key of jobs that have not", () =>
-    Effect.gen(function* () {
-      const sealer = aesGcmOf(from)
-      const earlier = (jobId: string) =>
-        `UPDATE arcp_steps SET value = '${sealer.seal('"first"', `step ${jobId} one`)}' WHERE job_id = '${jobId}' AND name = '${stepName(sealer, jobId, "one")}'`
-      const { filename } = yield* filled(from)
-      yield* withFile(filename, earlier("job_open"), earlier("job_ended"))
-      const stepOf = (key: Key, jobId: string) =>
-        Effect.flatMap(Store, (store) => store.step(jobId, "one")).pipe(Effect.provide(storesOf(filename, key)))
-      // They are read as before.
-      expect(yield* stepOf(from, "job_open")).toMatchObject({ value: { value: '"first"' } })
-      expect(yield* refusal({ filename, from, to })).toContain("a step of the unfinished job job_open")
-      expect(yield* stepOf(from, "job_ended")).toMatchObject({ value: { value: '"first"' } })
-      yield* withFile(filename, "UPDATE arcp_job_states SET status = 'success', ended_at = 9 WHERE job_id = 'job_open'")
-      yield* SqliteStore.rekey({ filename, from, to })
-      expect(yield* stepOf(to, "job_ended")).toMatchObject({ _tag: "None" })
-      const left = yield* withFile(filename, "SELECT COUNT(*) AS n FROM arcp_steps")
-      expect(left).toEqual([{ n: 2 }])
-    })
+  it.scopedLive(
+    "steps of an earlier version go with jobs that have ended, and keep the key of jobs that have not",
+    () =>
+      Effect.gen(function* () {
+        const sealer = aesGcmOf(from)
+        const earlier = (jobId: string) =>
+          `UPDATE arcp_steps SET value = '${sealer.seal('"first"', `step ${jobId} one`)}' WHERE job_id = '${jobId}' AND name = '${stepName(sealer, jobId, "one")}'`
+        const { filename } = yield* filled(from)
+        yield* withFile(filename, earlier("job_open"), earlier("job_ended"))
+        const stepOf = (key: Key, jobId: string) =>
+          Effect.flatMap(Store, (store) => store.step(jobId, "one")).pipe(Effect.provide(storesOf(filename, key)))
+        // They are read as before.
+        expect(yield* stepOf(from, "job_open")).toMatchObject({ value: { value: '"first"' } })
+        expect(yield* refusal({ filename, from, to })).toContain("a step of the unfinished job job_open")
+        expect(yield* stepOf(from, "job_ended")).toMatchObject({ value: { value: '"first"' } })
+        yield* withFile(
+          filename,
+          "UPDATE arcp_job_states SET status = 'success', ended_at = 9 WHERE job_id = 'job_open'"
+        )
+        yield* SqliteStore.rekey({ filename, from, to })
+        expect(yield* stepOf(to, "job_ended")).toMatchObject({ _tag: "None" })
+        const left = yield* withFile(filename, "SELECT COUNT(*) AS n FROM arcp_steps")
+        expect(left).toEqual([{ n: 2 }])
+      })
   )
 })
 

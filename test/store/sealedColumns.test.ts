@@ -55,7 +55,11 @@ describe("1.0 §14 the columns of an encrypted store", () => {
   it("that the page calls encrypted are those that a rekey seals anew", () => {
     const sealed = [...said].flatMap(([table, [encrypted = []]]) => encrypted.map((column) => `${table}.${column}`))
     expect(sealed.toSorted()).toEqual(
-      [...sealedColumns.map(({ column, table }) => `${table}.${column}`), "arcp_steps.value", "arcp_meta.value"].toSorted()
+      [
+        ...sealedColumns.map(({ column, table }) => `${table}.${column}`),
+        "arcp_steps.value",
+        "arcp_meta.value"
+      ].toSorted()
     )
   })
 
@@ -66,7 +70,8 @@ describe("1.0 §14 the columns of an encrypted store", () => {
       yield* Effect.provide(writeEverything, SqliteStore.layer({ filename: clear }))
       expect(readFileSync(sealed, "latin1")).not.toContain(marker)
       expect(readFileSync(sealed, "latin1")).not.toContain(amount)
-      const tells = (values: ReadonlyArray<string>) => values.some((text) => text.includes(marker) || text.includes(amount))
+      const tells = (values: ReadonlyArray<string>) =>
+        values.some((text) => text.includes(marker) || text.includes(amount))
       for (const [table, [encrypted = [], digests = []]] of said) {
         for (const column of [...encrypted, ...digests]) {
           if (table === "arcp_meta") continue

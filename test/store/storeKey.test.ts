@@ -6,9 +6,7 @@ import { keyProblem } from "../../src/store/internal/storeKey.js"
 
 /** Bytes that are random enough, and the same in each run. */
 const bytesOf = (seed: number, length = 32): Buffer =>
-  Buffer.concat(
-    [0, 1].map((part) => createHash("sha256").update(`${seed} ${part}`).digest())
-  ).subarray(0, length)
+  Buffer.concat([0, 1].map((part) => createHash("sha256").update(`${seed} ${part}`).digest())).subarray(0, length)
 
 const among = (alphabet: string, length: number) => (seed: number) =>
   Array.from(bytesOf(seed, 64).subarray(0, length), (byte) => alphabet[byte % alphabet.length]).join("")
@@ -18,10 +16,16 @@ const base32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 const spellings: Readonly<Record<string, (seed: number) => string>> = {
   hexadecimal: (seed) => bytesOf(seed).toString("hex"),
   "hexadecimal in capitals": (seed) => bytesOf(seed).toString("hex").toUpperCase(),
-  "hexadecimal in groups": (seed) => bytesOf(seed).toString("hex").replace(/(..)(?=.)/g, "$1:"),
+  "hexadecimal in groups": (seed) =>
+    bytesOf(seed)
+      .toString("hex")
+      .replace(/(..)(?=.)/g, "$1:"),
   base64: (seed) => bytesOf(seed).toString("base64"),
   "base64 with a line break": (seed) => `${bytesOf(seed).toString("base64")}\n`,
-  "base64 on two lines": (seed) => bytesOf(seed, 64).toString("base64").replace(/(.{64})/, "$1\n"),
+  "base64 on two lines": (seed) =>
+    bytesOf(seed, 64)
+      .toString("base64")
+      .replace(/(.{64})/, "$1\n"),
   base64url: (seed) => bytesOf(seed).toString("base64url"),
   base32: among(base32, 52),
   "base32 in small letters": among(base32.toLowerCase(), 52),
@@ -32,7 +36,9 @@ const spellings: Readonly<Record<string, (seed: number) => string>> = {
 describe("1.0 §14 the key of an encrypted store", () => {
   for (const [name, spell] of Object.entries(spellings)) {
     it(`may be 32 random bytes as ${name}`, () => {
-      const refused = Array.from({ length: 2_000 }, (_, seed) => spell(seed)).filter((key) => keyProblem(key) !== undefined)
+      const refused = Array.from({ length: 2_000 }, (_, seed) => spell(seed)).filter(
+        (key) => keyProblem(key) !== undefined
+      )
       expect(refused).toEqual([])
     })
   }
@@ -63,7 +69,11 @@ describe("1.0 §14 the key of an encrypted store", () => {
     ["the alphabet", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", pattern],
     ["a word repeated", "password!".repeat(8), short],
     ["random characters again and again", "x7Gq+Zp".repeat(7), pattern],
-    ["24 random bytes and half of them again", bytesOf(1, 24).toString("base64") + bytesOf(1, 24).toString("base64").slice(0, 16), short]
+    [
+      "24 random bytes and half of them again",
+      bytesOf(1, 24).toString("base64") + bytesOf(1, 24).toString("base64").slice(0, 16),
+      short
+    ]
   ])("is not %s, and the refusal does not repeat it", (_, key, why) => {
     const problem = keyProblem(key)
     expect(problem).toMatch(why)

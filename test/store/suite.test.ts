@@ -32,10 +32,7 @@ const stores: ReadonlyArray<readonly [string, () => Layer.Layer<Store, StoreErro
   ["memory", () => MemoryStore.layer],
   ["SQLite in memory", () => SqliteStore.layer({ filename: ":memory:" })],
   ["a SQLite file", () => SqliteStore.layer({ filename: file() })],
-  [
-    "an encrypted SQLite file",
-    () => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() })
-  ]
+  ["an encrypted SQLite file", () => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() })]
 ]
 
 const job = (jobId: string, more: Partial<JobRecord> = {}) =>
@@ -55,10 +52,7 @@ const commit = (batch: Partial<Batch>) => Effect.flatMap(Store, (store) => store
 /** Files of one place: built again, the layer opens what is there. */
 const places = new Map<string, Effect.Effect<Layer.Layer<Store, StoreError>>>([
   ["a SQLite file", Effect.sync(() => SqliteStore.layer({ filename: file() }))],
-  [
-    "an encrypted SQLite file",
-    Effect.sync(() => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }))
-  ]
+  ["an encrypted SQLite file", Effect.sync(() => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }))]
 ])
 
 describe.each(stores)("the store in %s", (name, make) => {

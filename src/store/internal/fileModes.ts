@@ -72,8 +72,7 @@ const mendBeside = (path: string): boolean => {
     const code = codeOf(cause)
     if (code === "ENOENT") return false
     // edge: caught where the database is opened
-    if (code === "ELOOP") throw new UnsafeFile(`${path} is a link, and SQLite makes none: remove it`, { cause })
-    throw cause
+    throw code === "ELOOP" ? new UnsafeFile(`${path} is a link, and SQLite makes none: remove it`, { cause }) : cause
   }
   try {
     return mend(descriptor, path)

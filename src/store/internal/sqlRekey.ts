@@ -141,10 +141,12 @@ const keyOfJob = (connection: Connection, { from }: Keys, jobId: string): Work<s
     if (job === undefined) return undefined
     const text = from.open(String(job.data), `job ${jobId}`)
     if (text === undefined) return yield* Effect.fail(unopened(`job ${jobId}`))
-    return Text.textProperty(
-      Text.attempt(() => JSON.parse(text) as unknown, undefined),
-      "idempotencyKey"
-    ) ?? ""
+    return (
+      Text.textProperty(
+        Text.attempt(() => JSON.parse(text) as unknown, undefined),
+        "idempotencyKey"
+      ) ?? ""
+    )
   })
 
 /** Idempotency keys are found by their digests: these are made again from the jobs' own texts. */

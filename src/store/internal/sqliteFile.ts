@@ -58,6 +58,7 @@ const hold = (opening: Opening): Effect.Effect<Prepared, StoreError, Scope.Scope
     Effect.try({
       try: () => {
         const found = identityOf(opening.filename)
+        // edge: caught below, as what the file system throws
         if (found !== undefined && held.has(found)) throw inUse
         const prepared = prepareFile(opening.filename, opening.make)
         held.add(prepared.identity)
@@ -75,18 +76,16 @@ const warnings = ({ mended, openFolder }: Prepared): ReadonlyArray<string> => [
     : [`every user of this machine can replace what is in ${openFolder}: give the store a folder of its own`])
 ]
 
-const prepare = (opening: Opening): Effect.Effect<Prepared | undefined, StoreError, Scope.Scope> =>
-  opening.filename === ":memory:"
-    ? Effect.succeed(undefined)
-    : Effect.tap(hold(opening), (prepared) =>
-        Effect.forEach(warnings(prepared), (line) => Effect.logWarning(line), { discard: true })
-      )
+const prepare = (opening: Opening): Effect.Effect<Prepared, StoreError, Scope.Scope> =>
+  Effect.tap(hold(opening), (prepared) =>
+    Effect.forEach(warnings(prepared), (line) => Effect.logWarning(line), { discard: true })
+  )
 
 /** Opens it for this process alone, until the scope ends. */
 export const openFile = (opening: Opening): Effect.Effect<SqlClient, StoreError, Scope.Scope> =>
   Effect.gen(function* () {
     const failed = (error: { readonly cause?: unknown }) => explain(opening, error.cause)
-    const prepared = yield* prepare(opening)
+    const prepared = opening.filename === ":memory:" ? undefined : yield* prepare(opening)
     // Its log is switched on below: once it is, a new file can no longer be told how to give space back.
     const sql = yield* Effect.mapError(SqliteClient.make(opening.filename), failed)
     for (const pragma of [
