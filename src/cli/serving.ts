@@ -3,6 +3,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as Path from "@effect/platform/Path"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { anonymous, Authenticator, type AuthenticatorService, bearer } from "../auth/Authenticator.js"
@@ -10,6 +11,7 @@ import { Ids } from "../protocol/Ids.js"
 import * as Text from "../protocol/Text.js"
 import { ArcpRuntime, LeasePolicy } from "../runtime/index.js"
 import * as MemoryStore from "../store/MemoryStore.js"
+import * as Sealer from "../store/Sealer.js"
 import { Server, TransportError } from "../transport/Connection.js"
 import * as StdioTransport from "../transport/StdioTransport.js"
 import type { LayerOptions } from "../transport/WebSocketServer.js"
@@ -18,6 +20,7 @@ import { loadAgents, loadDemo } from "./modules.js"
 import { sqlite, webSocket } from "./optional.js"
 import { policyOf } from "./policy.js"
 import type { ServeArgs } from "./serveOptions.js"
+import { keyNotSet } from "./storeKeys.js"
 import { serveTokens, takeVariable } from "./tokens.js"
 import { clearText, hostsOf, notEmpty, urlPath, wholeNumber } from "./values.js"
 import { visible } from "./visible.js"
@@ -98,10 +101,11 @@ export const serveAgents = (args: ServeArgs) =>
     if (Option.isSome(args.storeKeyEnv) && Option.isNone(args.store)) {
       return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
     }
-    // Never on the command line, where every process of the machine can read it.
     if (Option.isSome(args.storeKeyEnv) && encryptionKey === undefined) {
-      return yield* usage(`--store-key-env: the environment variable ${args.storeKeyEnv.value} is not set`)
+      return yield* keyNotSet("store-key-env", args.storeKeyEnv.value)
     }
+    const strong = Sealer.ofKey(encryptionKey, "open", Sealer.replaceIt)
+    if (Either.isLeft(strong)) return yield* usage(`--store-key-env: ${strong.left.message}`)
     // What is not installed is reported before any agents' module is loaded.
     if (!args.stdio) yield* webSocket
     const clear = args.stdio ? undefined : clearText(host)

@@ -11,8 +11,9 @@ import { ArtifactStore } from "./ArtifactStore.js"
 import { committingNow } from "./CommitNow.js"
 import { CredentialLedger } from "./CredentialLedger.js"
 import { apply, problem } from "./internal/memoryCommit.js"
+import { segmentSize } from "./internal/kept.js"
 import { makeMemoryLedger } from "./internal/memoryLedger.js"
-import { emptyTables, firstIndex, type Job, keyOf, sizeOf, type Tables } from "./internal/memoryTables.js"
+import { emptyTables, firstIndex, type Job, keyOf, type Tables } from "./internal/memoryTables.js"
 import { headOf, type Kept, unpack } from "./internal/packed.js"
 import { type LoadedBatch, type LoadedSegment, readingBytes } from "./Payload.js"
 import { type JobQuery, type Recovered, Store, StoreError, type StoredJob } from "./Store.js"
@@ -100,7 +101,7 @@ const events = (
           if (out.length > 0 && bytes >= maxBytes) break
           const segment = unpack(kept)
           out.push(segment)
-          bytes += sizeOf(segment)
+          bytes += segmentSize(segment.payloads)
         }
         return out
       })

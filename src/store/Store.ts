@@ -362,7 +362,7 @@ export interface Retention {
   readonly endedBefore: number
   /** At most this many ended jobs stay. */
   readonly maxJobs: number
-  /** At most this many bytes of events of ended jobs stay. */
+  /** At most this many bytes of ended jobs stay: of their inputs, leases, answers to their submits, steps and events. */
   readonly maxBytes: number
 }
 

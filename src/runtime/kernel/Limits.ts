@@ -155,7 +155,7 @@ export interface LimitsShape {
   readonly retainEndedFor: number
   /** How many ended jobs are kept. */
   readonly retainEndedJobs: number
-  /** How many bytes of events of ended jobs are kept. */
+  /** How many bytes of ended jobs are kept, in UTF-8: of their inputs, leases, answers to their submits, steps, events and results. */
   readonly retainEndedBytes: number
   /**
    * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` and `details.permanent`. The default fits the

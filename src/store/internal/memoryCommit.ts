@@ -7,7 +7,8 @@
 import { isTerminal } from "../../protocol/Session.js"
 import type { LoadedBatch, LoadedSegment } from "../Payload.js"
 import type { Delivery, JobRecord, JobState, OwnerRecord, StepRecord } from "../Store.js"
-import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
+import { recordSize, segmentSize, stepSize } from "./kept.js"
+import { firstIndex, type Job, keyOf, type Tables } from "./memoryTables.js"
 import { pack } from "./packed.js"
 
 /** The invariant that a batch would break; undefined if it breaks none. Nothing is changed. */
@@ -139,7 +140,7 @@ const addJob = ({ jobs, order }: Tables, record: JobRecord): void => {
     state: undefined,
     segments: [],
     sizes: [],
-    bytes: 0,
+    bytes: recordSize(record),
     steps: undefined,
     sessions: new Map()
   })
@@ -163,7 +164,7 @@ const setState = ({ ended, jobs }: Tables, state: JobState): void => {
 
 const addSegment = ({ ended, jobs }: Tables, segment: LoadedSegment): void => {
   const job = jobs.get(segment.jobId)!
-  const size = sizeOf(segment)
+  const size = segmentSize(segment.payloads)
   job.segments.push(pack(segment))
   job.sizes.push(size)
   job.bytes += size
@@ -186,11 +187,15 @@ const addDelivery = ({ deliveries, jobs }: Tables, delivery: Delivery): void => 
   jobs.get(delivery.jobId)?.sessions.set(delivery.sessionId, delivery.lastSeq)
 }
 
-const addStep = ({ jobs }: Tables, step: StepRecord): void => {
+const addStep = ({ ended, jobs }: Tables, step: StepRecord): void => {
   const job = jobs.get(step.jobId)
   if (job === undefined) return
   job.steps ??= new Map()
+  const before = job.steps.get(step.name)
+  const more = stepSize(step) - (before === undefined ? 0 : stepSize(before))
   job.steps.set(step.name, step)
+  job.bytes += more
+  if (hasEnded(job)) ended.grow(more)
 }
 
 /** Removes the events of a job up to a number, and the deliveries that are all of such events. */

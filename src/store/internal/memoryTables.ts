@@ -4,7 +4,6 @@
  * Order: `order` has the ids of all jobs, ascending; `ended` those of the ended ones; a job's segments and a session's
  * deliveries ascend by their numbers. So reads are binary searches, and retention begins at the front.
  */
-import type { LoadedSegment } from "../Payload.js"
 import type { Delivery, JobRecord, JobState, KeyRecord, SessionRecord, StepRecord } from "../Store.js"
 import type { Kept } from "./packed.js"
 
@@ -15,6 +14,7 @@ export interface Job {
   segments: Array<Kept>
   /** The size of each segment, counted once: to trim a large job must not go through its events. */
   sizes: Array<number>
+  /** What is kept of it (`kept`). */
   bytes: number
   /** Made with the first step: most jobs have none. */
   steps: Map<string, StepRecord> | undefined
@@ -23,7 +23,7 @@ export interface Job {
 }
 
 /**
- * The ended jobs, the oldest end first, and the size of their events: retention takes them from the front, and asks how many there
+ * The ended jobs, the oldest end first, and what is kept of them: retention takes them from the front, and asks how many there
  * are after every few.
  */
 export class EndedJobs implements Iterable<string> {
@@ -36,7 +36,7 @@ export class EndedJobs implements Iterable<string> {
     return this.ids.length - this.head
   }
 
-  /** The size of their events. */
+  /** What is kept of them. */
   get bytes(): number {
     return this.held
   }
@@ -46,7 +46,7 @@ export class EndedJobs implements Iterable<string> {
     this.held += bytes
   }
 
-  /** The events of one of them have become more, or fewer. */
+  /** Of one of them more is kept, or less. */
   grow(bytes: number): void {
     this.held += bytes
   }
@@ -109,11 +109,4 @@ export const firstIndex = <A>(items: ReadonlyArray<A>, test: (item: A) => boolea
     else low = middle + 1
   }
   return low
-}
-
-/** The characters of its payloads, or their bytes. */
-export const sizeOf = (segment: LoadedSegment): number => {
-  let size = 0
-  for (const payload of segment.payloads) size += payload.length
-  return size
 }

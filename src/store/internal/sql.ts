@@ -150,7 +150,7 @@ const stateColumns = [
   "bytes"
 ]
 const keyColumns = ["principal_id", "idempotency_key", "job_id", "parameters_hash", "expires_at"]
-const stepColumns = ["job_id", "name", "fingerprint", "value"]
+const stepColumns = ["job_id", "name", "fingerprint", "value", "bytes"]
 const credentialColumns = [
   "reference",
   "credential_id",
@@ -169,7 +169,7 @@ const credentialColumns = [
 
 export const write = {
   sessions: writer("arcp_sessions", sessionColumns, upsert(["session_id"], sessionColumns)),
-  jobs: writer("arcp_jobs", ["job_id", "principal_id", "agent", "version", "created_at", "data"], ""),
+  jobs: writer("arcp_jobs", ["job_id", "principal_id", "agent", "version", "created_at", "data", "bytes"], ""),
   states: writer(
     "arcp_job_states",
     stateColumns,
@@ -195,11 +195,17 @@ export const write = {
       ON CONFLICT (job_id, session_id) DO NOTHING`
   ),
   ownersRemoved: grouped(2, (rows) => `DELETE FROM arcp_job_owners WHERE (job_id, session_id) IN (VALUES ${rows})`),
-  /** How many bytes of events ended jobs have, which retention asks. */
+  /** How many bytes are kept of ended jobs (`kept`), which retention asks. Rows of schema 7 do not say, and are counted as they are. */
   bytes: grouped(
     1,
     (rows) => `UPDATE arcp_job_states SET bytes = (
       SELECT COALESCE(SUM(s.bytes), 0) FROM arcp_segments s WHERE s.job_id = arcp_job_states.job_id
+    ) + (
+      SELECT COALESCE(SUM(CASE WHEN t.bytes = 0 THEN OCTET_LENGTH(t.value) ELSE t.bytes END), 0)
+      FROM arcp_steps t WHERE t.job_id = arcp_job_states.job_id
+    ) + (
+      SELECT COALESCE(SUM(CASE WHEN j.bytes = 0 THEN OCTET_LENGTH(j.data) ELSE j.bytes END), 0)
+      FROM arcp_jobs j WHERE j.job_id = arcp_job_states.job_id
     ) WHERE job_id IN (${rows})`
   ),
   steps: writer("arcp_steps", stepColumns, upsert(["job_id", "name"], stepColumns)),

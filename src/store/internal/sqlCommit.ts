@@ -1,8 +1,8 @@
 /**
  * One batch as the statements of one transaction.
  *
- * Order: that of the batch's fields, since later ones may concern rows of earlier ones. The bytes of an ended job's events, which retention
- * needs, are counted after its segments are written.
+ * Order: that of the batch's fields, since later ones may concern rows of earlier ones. What is kept of an ended job, which retention
+ * needs, is counted after its segments and steps are written.
  *
  * Races: a removed job disappears at once; its events, which may be very many, are deleted in steps by the purge, also after a restart.
  * Its id stays in `arcp_removed` until all of them are deleted, and reads leave them out.
@@ -21,7 +21,7 @@ export interface Change {
   readonly rows: ReadonlyArray<ReadonlyArray<Param>>
 }
 
-/** What the events of an ended job amount to; undefined where the database has to count them. */
+/** What is kept of an ended job; undefined where the database has to count them. */
 export type BytesOf = (jobId: string) => number | undefined
 
 // The number of a delivery that is deleted stays assigned: the session keeps it.
