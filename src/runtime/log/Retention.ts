@@ -7,6 +7,7 @@
  * Races: a sweep deletes a few jobs in a step and then gives the event loop a turn, so that it holds up no other change of the log. What
  * a process leaves when it stops in the middle of a sweep, the first sweep of the next one purges.
  */
+import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
@@ -16,8 +17,10 @@ import { nextTurn } from "../kernel/Turn.js"
 import { EventLog } from "./EventLog.js"
 import { Limits } from "../kernel/Limits.js"
 
+/** Jobs that the store is asked for at a time: it counts all that have ended for each answer. */
+const askedFor = 512
 /** Jobs that one step removes; a sweep goes on until none is left to remove. */
-const stepSize = 20
+const stepSize = 32
 
 /** Sweeps in the background. A sweep that fails is logged and tried again at the next time. */
 export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = Layer.scopedDiscard(
@@ -26,26 +29,34 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     const eventLog = yield* EventLog
     const deadlines = yield* Deadlines
     const limits = yield* Limits
-    const removeJobs: Effect.Effect<number, StoreError> = Effect.gen(function* () {
-      const expired = yield* store.expiredJobs(
-        {
-          endedBefore: deadlines.now() - limits.retainEndedFor,
-          maxJobs: limits.retainEndedJobs,
-          maxBytes: limits.retainEndedBytes
-        },
-        stepSize
-      )
-      if (expired.length === 0) return 0
-      const gone = (yield* Effect.forEach(expired, (jobId) => store.deliveredTo(jobId))).flat()
-      yield* eventLog.transact((batch) => {
-        batch.removeJobs(expired)
-        for (const { lastSeq, sessionId } of gone) {
-          const session = eventLog.session(sessionId)
-          if (session !== undefined) batch.raiseFloor(session, lastSeq)
-        }
+    const removeSome = (jobIds: ReadonlyArray<string>): Effect.Effect<void, StoreError> =>
+      Effect.gen(function* () {
+        const gone = (yield* Effect.forEach(jobIds, (jobId) => store.deliveredTo(jobId))).flat()
+        yield* eventLog.transact((batch) => {
+          batch.removeJobs(jobIds)
+          for (const { lastSeq, sessionId } of gone) {
+            const session = eventLog.session(sessionId)
+            if (session !== undefined) batch.raiseFloor(session, lastSeq)
+          }
+        })
+        yield* nextTurn
       })
-      yield* nextTurn
-      return expired.length + (expired.length === stepSize ? yield* removeJobs : 0)
+    const removeJobs: Effect.Effect<number, StoreError> = Effect.gen(function* () {
+      let removed = 0
+      for (;;) {
+        const expired = yield* store.expiredJobs(
+          {
+            endedBefore: deadlines.now() - limits.retainEndedFor,
+            maxJobs: limits.retainEndedJobs,
+            maxBytes: limits.retainEndedBytes
+          },
+          askedFor
+        )
+        // What has ended stays so: they may go in several steps.
+        yield* Effect.forEach(Arr.chunksOf(expired, stepSize), removeSome, { discard: true })
+        removed += expired.length
+        if (expired.length < askedFor) return removed
+      }
     })
     let begun = false
     const sweep = Effect.gen(function* () {
