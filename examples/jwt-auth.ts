@@ -28,7 +28,7 @@ const CountLive = Count.toLayer((to) =>
   })
 )
 
-const runtime = (jwks: Jwt.JwtOptions["keys"]) =>
+const runtime = (jwks: Jwt.KeySource) =>
   ArcpRuntime.layer({ name: "jwt-auth" }).pipe(
     Layer.provide(CountLive),
     Layer.provideMerge(WebSocketServer.layer({ port: 0 })),

@@ -15,7 +15,9 @@ import * as Redacted from "effect/Redacted"
 import * as Configured from "../protocol/Configured.js"
 import { Unauthenticated } from "../protocol/Errors.js"
 import { Ids, PrincipalId } from "../protocol/Ids.js"
+import * as Text from "../protocol/Text.js"
 import type { Principal } from "./Principal.js"
+import * as PrincipalIds from "./PrincipalIds.js"
 import { entriesOf, tableOf } from "./Tokens.js"
 import * as Verdict from "./Verdict.js"
 import type { AuthenticationUnavailable } from "./Verdict.js"
@@ -65,6 +67,14 @@ export interface AuthenticatorService {
    * absent, it warns when it sees the first one.
    */
   readonly admitsAnonymous?: boolean | undefined
+  /**
+   * Whose names for principals this way takes over, such as the issuers of its JWTs; `"any"`: whoever its credentials say. {@link firstOf}
+   * names a principal `<authority>|<id>` where its ways have several authorities in all, since two of them may give one id to two; which
+   * one it is, `judge` says in its `Accepted`. Absent: the ids are the program's own.
+   *
+   * @since 0.2.0
+   */
+  readonly authorities?: ReadonlyArray<string> | "any" | undefined
 }
 
 const digest = (token: string): Buffer => createHash("sha256").update(token, "utf8").digest()
@@ -97,17 +107,27 @@ const judging = (judge: NonNullable<AuthenticatorService["judge"]>): Authenticat
     Effect.flatMap(judge(request), (verdict) => Verdict.answer(verdict, hasToken(request) ? invalid : required))
 })
 
+/** The entries of a table, its tokens as digests only. Throws where an id is none. */
+const entriesFrom = (tokens: TokenTable) =>
+  Array.from(tokens instanceof Map ? tokens : Object.entries(tokens)).map(([token, principal], i) => {
+    const entry = { digest: digest(token), principal: named(principal) }
+    const id = Text.property(entry.principal, "id")
+    const problem = typeof id === "string" ? PrincipalIds.problemOf(id, entry.principal.anonymous) : "is no text"
+    // edge: a table with such a principal is a mistake of its program, not a failure of the running one
+    if (problem !== undefined) throw new RangeError(`bearer: the principal's id of entry ${i + 1} ${problem}`)
+    return entry
+  })
+
 /**
- * Bearer tokens from a table. Among several ways an unknown token is `NotMine`: it may be another's.
+ * Bearer tokens from a table. Among several ways an unknown token is `NotMine`: it may be another's. Throws a `RangeError` where the id of
+ * a principal is none (blank, with control or invisible characters, longer than 1,024 UTF-16 code units, with white space around it, or
+ * `anonymous:` and not anonymous).
  *
  * @since 0.1.0
  * @category constructors
  */
 export const bearer = (tokens: TokenTable): AuthenticatorService => {
-  const entries = Array.from(tokens instanceof Map ? tokens : Object.entries(tokens)).map(([token, principal]) => ({
-    digest: digest(token),
-    principal: named(principal)
-  }))
+  const entries = entriesFrom(tokens)
   return {
     ...judging((request) =>
       Effect.sync(() => {
@@ -166,7 +186,11 @@ export const anonymous: Effect.Effect<AuthenticatorService, never, Ids> = Effect
   admitsAnonymous: true,
   accepts: ({ token }: AuthRequest) => token === undefined || Redacted.value(token) === "",
   authenticate: () =>
-    Effect.map(ids.ulid, (id) => ({ id: PrincipalId(`anonymous:${id}`), anonymous: true, claims: {} }))
+    Effect.map(ids.ulid, (id) => ({
+      id: PrincipalId(`${PrincipalIds.anonymousPrefix}${id}`),
+      anonymous: true,
+      claims: {}
+    }))
 }))
 
 const judgeOf =
@@ -178,21 +202,40 @@ const judgeOf =
         : (way.judge?.(request) ?? Verdict.ofOutcome(way.authenticate(request)))
     )
 
+/** The authorities of several ways together. Throws where they cannot be told apart. */
+const authoritiesOf = (ways: ReadonlyArray<AuthenticatorService>): AuthenticatorService["authorities"] => {
+  const each = ways.flatMap(({ authorities }) => (authorities === undefined ? [] : [authorities]))
+  if (each.length === 0) return undefined
+  if (each.length === 1) return each[0]
+  const clash = each.includes("any")
+    ? "one way takes tokens of any issuer, so that those of the other ways' issuers would have to fit it too: name its issuer"
+    : Verdict.clashOf(each.flat())
+  // edge: ways that refuse each other's tokens are a mistake of their program, not a failure of the running one
+  if (clash !== undefined) throw new RangeError(`firstOf: ${clash}`)
+  return each.flat()
+}
+
 /**
  * Several ways. Each is asked, and says `Accepted`, `Refused` or `NotMine`: any `Refused` refuses, also where another accepts; of
  * several that accept the first counts; where none does, and one is not available, authentication is not available. All refusals are the
  * same `UNAUTHENTICATED`. A wrong token never falls through to a weaker way, because {@link anonymous} is only for requests without a
  * token.
  *
+ * Where the ways have more than one issuer of JWTs in all, compositions inside of this one included, a principal is `<issuer>|<sub>`.
+ * Throws a `RangeError` where two ways name one issuer, or one of several has none.
+ *
  * @since 0.1.0
  * @category combinators
  */
 export const firstOf = (ways: ReadonlyArray<AuthenticatorService>): AuthenticatorService => {
   const judge = (request: AuthRequest) => Verdict.all(ways.map(judgeOf(request)))
+  const authorities = authoritiesOf(ways)
+  const several = Array.isArray(authorities) && authorities.length > 1
   return {
     admitsAnonymous: ways.some((way) => way.admitsAnonymous === true),
+    ...(authorities === undefined ? {} : { authorities }),
     judge,
-    authenticate: (request) => Effect.flatMap(judge(request), (verdict) => Verdict.answer(verdict))
+    authenticate: (request) => Effect.flatMap(judge(request), (verdict) => Verdict.answer(verdict, undefined, several))
   }
 }
 
@@ -226,7 +269,7 @@ export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")
   AuthenticatorService
 >() {
   /**
-   * {@link bearer} as a layer.
+   * {@link bearer} as a layer; dies with its `RangeError`.
    *
    * @example
    * ```ts

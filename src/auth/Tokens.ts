@@ -1,6 +1,7 @@
 /** Tables of bearer tokens as text: entries of the form `TOKEN=PRINCIPAL`. No message contains a token. */
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
+import * as PrincipalIds from "./PrincipalIds.js"
 
 /** One entry of a text. */
 export interface Entry {
@@ -38,14 +39,12 @@ export const entriesOf = (
     .filter((entry) => entry.text !== "" && !entry.text.startsWith("#"))
 
 /** Why an entry is not valid, as the text that follows its place in a message; undefined if it is valid. */
-const problemOf = (token: string, principal: string): string | undefined =>
-  token === "" || principal === ""
-    ? "is not of the form TOKEN=PRINCIPAL"
-    : /\s/.test(token)
-      ? "has white space in its token: give one TOKEN=PRINCIPAL a line"
-      : principal.startsWith("anonymous:")
-        ? 'names a principal that begins with "anonymous:", which is for anonymous clients'
-        : undefined
+const problemOf = (token: string, principal: string): string | undefined => {
+  if (token === "" || principal === "") return "is not of the form TOKEN=PRINCIPAL"
+  if (/\s/.test(token)) return "has white space in its token: give one TOKEN=PRINCIPAL a line"
+  const problem = PrincipalIds.problemOf(principal, false)
+  return problem === undefined ? undefined : `names a principal whose id ${problem}`
+}
 
 /** Principals by token; or why an entry is not valid, without its token. */
 export const tableOf = (entries: ReadonlyArray<Entry | Pair>): Either.Either<ReadonlyMap<string, string>, string> => {

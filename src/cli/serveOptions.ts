@@ -48,6 +48,12 @@ export const serveOptions = {
     Options.withDescription("the address to listen on"),
     Options.withDefault("127.0.0.1")
   ),
+  allowedHost: Options.text("allowed-host").pipe(
+    Options.withDescription(
+      "a Host header that is served, such as agents.example or agents.example:7777, or * for any; repeatable. Required where --host is reached by other machines; on a loopback address its own names without it"
+    ),
+    Options.repeated
+  ),
   port: Options.text("port").pipe(
     Options.withDescription("the port to listen on; 0 picks a free one"),
     Options.withDefault("7777")

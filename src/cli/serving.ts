@@ -19,7 +19,7 @@ import { sqlite, webSocket } from "./optional.js"
 import { policyOf } from "./policy.js"
 import type { ServeArgs } from "./serveOptions.js"
 import { serveTokens, takeVariable } from "./tokens.js"
-import { notEmpty, urlPath, wholeNumber } from "./values.js"
+import { clearText, hostsOf, notEmpty, urlPath, wholeNumber } from "./values.js"
 import { visible } from "./visible.js"
 
 const listen = (options: LayerOptions) =>
@@ -93,6 +93,7 @@ export const serveAgents = (args: ServeArgs) =>
     const port = yield* wholeNumber("port", args.port, 0, 65_535)
     const drain = yield* wholeNumber("drain", args.drain, 0, 86_400)
     const host = yield* notEmpty("host", args.host, "an address of this machine")
+    const allowedHosts = args.stdio ? undefined : yield* hostsOf(host, args.allowedHost)
     if (Option.isSome(args.store)) yield* storeFile(args.store.value)
     if (Option.isSome(args.storeKeyEnv) && Option.isNone(args.store)) {
       return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
@@ -103,6 +104,8 @@ export const serveAgents = (args: ServeArgs) =>
     }
     // What is not installed is reported before any agents' module is loaded.
     if (!args.stdio) yield* webSocket
+    const clear = args.stdio ? undefined : clearText(host)
+    if (clear !== undefined) yield* Console.error(clear)
     if (Option.isSome(args.store)) yield* sqlite
     const { agents, demoFolder } = yield* hosted(args)
     const policy = yield* policyOf(args, { agents: args.agents.length > 0, demoFolder })
@@ -126,7 +129,7 @@ export const serveAgents = (args: ServeArgs) =>
     // With --stdio the program ends with its one client.
     const serving = args.stdio
       ? StdioTransport.launch(runtime)
-      : Layer.launch(Layer.provide(runtime, listen({ host, port, path })))
+      : Layer.launch(Layer.provide(runtime, listen({ host, port, path, allowedHosts })))
     return yield* serving.pipe(
       Effect.mapError((error) =>
         error instanceof Exit

@@ -7,7 +7,8 @@ import * as Lease from "../authority/Lease.js"
 import * as AgentName from "../protocol/AgentName.js"
 import { WireLease } from "../protocol/Fields.js"
 import { type Exit, usage } from "./errors.js"
-import { quoted } from "./visible.js"
+import { isHost, isLoopback } from "../transport/Hosts.js"
+import { quoted, visible } from "./visible.js"
 
 /** A whole number within bounds. */
 export const wholeNumber = (option: string, text: string, min: number, max: number): Effect.Effect<number, Exit> => {
@@ -20,6 +21,38 @@ export const wholeNumber = (option: string, text: string, min: number, max: numb
 /** A text that is not empty. */
 export const notEmpty = (option: string, text: string, what: string): Effect.Effect<string, Exit> =>
   text.trim() === "" ? usage(`--${option} must be ${what}, not an empty text`) : Effect.succeed(text)
+
+/** Whether an address to listen on is reached from this machine only. */
+const isLocal = (address: string): boolean => address.toLowerCase() === "localhost" || isLoopback(address)
+
+/**
+ * The hosts that `serve` takes; undefined: those of loopback. An address that other machines reach has to name them, since a page whose
+ * name was made to point here would say any.
+ */
+export const hostsOf = (
+  address: string,
+  hosts: ReadonlyArray<string>
+): Effect.Effect<"*" | ReadonlyArray<string> | undefined, Exit> => {
+  if (hosts.includes("*")) return Effect.succeed("*")
+  const wrong = hosts.find((host) => !isHost(host))
+  if (wrong !== undefined) {
+    return usage(
+      `--allowed-host must be a host, such as agents.example or agents.example:7777, or *, not ${quoted(wrong)}`
+    )
+  }
+  const named = hosts.length > 0 ? hosts : undefined
+  return named !== undefined || isLocal(address)
+    ? Effect.succeed(named)
+    : usage(
+        `--host ${quoted(address)} is reached by other machines: name the hosts that clients connect to, for example --allowed-host agents.example, or --allowed-host '*' for any`
+      )
+}
+
+/** What to say of an address on which anybody can read what is sent; undefined where it is this machine's own. */
+export const clearText = (address: string): string | undefined =>
+  isLocal(address)
+    ? undefined
+    : `arcp: warning: ws:// on ${visible(address)} is not encrypted, so that the network can read tokens, inputs and results: put a proxy in front of it that speaks wss://`
 
 /** The URL of a WebSocket; where it is wrong, a user's name and password in it are not repeated. */
 export const webSocketUrl = (option: string, text: string): Effect.Effect<string, Exit> =>

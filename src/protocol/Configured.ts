@@ -15,8 +15,12 @@ import * as Options from "./Options.js"
 /** The value of a key; undefined where the key is not set. */
 export type Configured<A> = Config.Config<A | undefined>
 
-/** A key whose text is parsed; `undefined` from `parse` means that the text is not valid. */
-const key = <A extends {}>(name: string, expected: string, parse: (text: string) => A | undefined): Configured<A> =>
+/** A key whose text is parsed; `undefined` from `parse` means that the text is not valid. `expected`: what it must be. */
+export const parsed = <A extends {}>(
+  name: string,
+  expected: string,
+  parse: (text: string) => A | undefined
+): Configured<A> =>
   Config.string(name).pipe(
     Config.mapOrFail((text): Either.Either<A, ConfigError.ConfigError> => {
       const value = parse(text.trim())
@@ -29,7 +33,7 @@ const invalid = (expected: string) => ConfigError.InvalidData([], `must be ${exp
 
 /** Any text but the empty one. */
 export const text = (name: string): Configured<string> =>
-  key(name, "a text that is not empty; unset it to leave it out", (text) => (text === "" ? undefined : text))
+  parsed(name, "a text that is not empty; unset it to leave it out", (text) => (text === "" ? undefined : text))
 
 /** A secret: as {@link text}, and never printed. */
 export const secret = (name: string): Configured<Redacted.Redacted<string>> =>
@@ -40,15 +44,15 @@ export const matching = <A extends string>(
   name: string,
   expected: string,
   is: (text: string) => text is A
-): Configured<A> => key(name, expected, (text) => (is(text) ? text : undefined))
+): Configured<A> => parsed(name, expected, (text) => (is(text) ? text : undefined))
 
 /** One of the given words. */
 export const oneOf = <const Word extends string>(name: string, words: ReadonlyArray<Word>): Configured<Word> =>
-  key(name, `one of ${words.join(", ")}`, (text) => words.find((word) => word === text))
+  parsed(name, `one of ${words.join(", ")}`, (text) => words.find((word) => word === text))
 
 /** A list of texts, separated by commas. */
 export const list = (name: string): Configured<ReadonlyArray<string>> =>
-  key(name, "a list separated by commas, none of it empty", (text) => {
+  parsed(name, "a list separated by commas, none of it empty", (text) => {
     const values = text.split(",").map((value) => value.trim())
     return values.includes("") ? undefined : values
   })
@@ -58,7 +62,7 @@ export const listOf = <const Word extends string>(
   name: string,
   words: ReadonlyArray<Word>
 ): Configured<ReadonlyArray<Word>> =>
-  key(name, `a list, separated by commas, of ${words.join(", ")}`, (text) => {
+  parsed(name, `a list, separated by commas, of ${words.join(", ")}`, (text) => {
     const values = text.split(",").map((value) => words.find((word) => word === value.trim()))
     return values.includes(undefined) ? undefined : (values as ReadonlyArray<Word>)
   })
@@ -72,7 +76,7 @@ const numberOf = (text: string): number | undefined => {
 
 /** A number of this kind; `Infinity` where the kind takes it. */
 export const number = (name: string, kind: "count" | "countOrZero" | "size", least = 0): Configured<number> =>
-  key(name, least > 1 ? `a whole number, at least ${least}` : Options.wordsOf(kind), (text) => {
+  parsed(name, least > 1 ? `a whole number, at least ${least}` : Options.wordsOf(kind), (text) => {
     const value = numberOf(text)
     return value !== undefined && value >= least && Options.problem({ value }, { value: kind }) === undefined
       ? value
@@ -81,13 +85,13 @@ export const number = (name: string, kind: "count" | "countOrZero" | "size", lea
 
 /** A TCP port; 0 for one that the system picks. */
 export const port = (name: string): Configured<number> =>
-  key(name, "a port, 0 to 65535", (text) =>
+  parsed(name, "a port, 0 to 65535", (text) =>
     /^\d{1,5}$/.test(text) && Number(text) <= 65_535 ? Number(text) : undefined
   )
 
 /** A duration such as `5 seconds`; a number counts as milliseconds, `Infinity` as no end. */
 export const duration = (name: string, kind: "duration" | "interval"): Configured<Duration.Duration> =>
-  key(name, `${Options.wordsOf(kind)}, such as "5 seconds"`, (text) => {
+  parsed(name, `${Options.wordsOf(kind)}, such as "5 seconds"`, (text) => {
     const value = numberOf(text) ?? text
     return text === "" || Options.problem({ value }, { value: kind }) !== undefined
       ? undefined

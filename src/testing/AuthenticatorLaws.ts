@@ -6,6 +6,7 @@ import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { Authenticator, type AuthenticatorService, firstOf } from "../auth/Authenticator.js"
 import type { Principal } from "../auth/Principal.js"
+import * as PrincipalIds from "../auth/PrincipalIds.js"
 import { Unauthenticated } from "../protocol/Errors.js"
 import * as Text from "../protocol/Text.js"
 import { Broken, ensure, failing, laws, type Rule, rule, same, show } from "./internal/check.js"
@@ -124,7 +125,13 @@ const accepts = (options: AuthenticatorLawOptions): Rule<Authenticator> =>
       for (const credential of options.accepted) {
         const principal = yield* admitted(way, credential)
         const what = named(credential)
-        yield* ensure(typeof principal.id === "string" && principal.id !== "", `an id for ${what}`, principal.id)
+        const { anonymous, id } = principal
+        const problem = typeof id === "string" ? PrincipalIds.problemOf(id, anonymous) : "is no text"
+        yield* ensure(
+          problem === undefined,
+          `an id that the runtime accepts for ${what}`,
+          `${show(id)}, which ${problem}`
+        )
         if (credential.principal !== undefined) {
           yield* same(`the principal of ${what}`, principal.id, credential.principal)
         }

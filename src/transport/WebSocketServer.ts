@@ -23,7 +23,8 @@ import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import * as Configured from "../protocol/Configured.js"
 import { Server, TransportError } from "./Connection.js"
-import { guard, pathOf, refuse, urlHost } from "./internal/upgrade.js"
+import { isHost, urlHost } from "./Hosts.js"
+import { guard, pathOf, refuse } from "./internal/upgrade.js"
 import * as wsAcceptor from "./internal/wsAcceptor.js"
 import type { WebSocketServerOptions } from "./WebSocketServerOptions.js"
 import { timerMillis } from "../protocol/Options.js"
@@ -241,6 +242,12 @@ export const attach = (
     }
   })
 
+const hostsOf = (name: string): Configured.Configured<"*" | ReadonlyArray<string>> =>
+  Configured.parsed(name, 'hosts such as "arcp.example" or "arcp.example:7777", separated by commas, or *', (text) => {
+    const hosts = text.split(",").map((host) => host.trim())
+    return text === "*" ? "*" : hosts.every(isHost) ? hosts : undefined
+  })
+
 const anyOr = (name: string): Configured.Configured<"*" | ReadonlyArray<string>> =>
   Config.map(Configured.list(name), (values) => (values?.length === 1 && values[0] === "*" ? "*" : values))
 
@@ -253,7 +260,7 @@ const configured = Configured.all({
   maxFrameBytes: Configured.number("ARCP_SERVER_MAX_FRAME_BYTES", "count"),
   maxConnections: Configured.number("ARCP_SERVER_MAX_CONNECTIONS", "countOrZero"),
   allowedOrigins: anyOr("ARCP_SERVER_ALLOWED_ORIGINS"),
-  allowedHosts: anyOr("ARCP_SERVER_ALLOWED_HOSTS"),
+  allowedHosts: hostsOf("ARCP_SERVER_ALLOWED_HOSTS"),
   trustedProxies: Configured.list("ARCP_SERVER_TRUSTED_PROXIES"),
   handshakeTimeout: Configured.duration("ARCP_SERVER_HANDSHAKE_TIMEOUT", "duration"),
   closeTimeout: Configured.duration("ARCP_SERVER_CLOSE_TIMEOUT", "duration"),

@@ -43,8 +43,9 @@ export interface WebSocketServerOptions extends ProxyOptions {
   /**
    * Host headers that are served (`arcp.example`, `arcp.example:7777`; without a port any port counts), or `"*"`; any
    * other is refused with 403. Default: where the server is bound to a loopback address, `localhost`, `127.0.0.1` and
-   * `[::1]` with its port, which stops DNS rebinding; elsewhere any. Name the public host when a proxy on the same
-   * machine passes it through.
+   * `[::1]` with its port, which stops DNS rebinding; elsewhere any for programs, and for pages of browsers addresses, `localhost` and, over
+   * the server's own TLS, any. Name the public host where pages of that host connect, and where a proxy on the same machine
+   * passes it through. An entry that is no host throws a `RangeError`.
    */
   readonly allowedHosts?: "*" | ReadonlyArray<string> | undefined
   /** WebSocket sub-protocols that are echoed when a client offers them; others are ignored. Default: `["arcp"]`. */

@@ -54,8 +54,22 @@ const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...texts: Read
   ...(["arcp", "/a b", "/a?b", "/a#b", "//a"] as const).map(
     (path) => [[...host, "--path", path], "--path", JSON.stringify(path)] as const
   ),
-  [[...host, "--host", "no.such.host.invalid"], "--host", "no.such.host.invalid"],
-  [[...host, "--host", "192.0.2.1"], "--host", "192.0.2.1"],
+  ...(["no.such.host.invalid", "192.0.2.1"] as const).map(
+    (address) => [[...host, "--host", address, "--allowed-host", "*"], "--host must be an address", address] as const
+  ),
+  ...(["0.0.0.0", "::", "192.0.2.1", "no.such.host.invalid", "127.0.0.1.example", "::ffff:10.0.0.1"] as const).map(
+    (address) =>
+      [
+        [...host, "--host", address],
+        `--host ${JSON.stringify(address)}`,
+        "--allowed-host agents.example",
+        "--allowed-host '*'"
+      ] as const
+  ),
+  ...(["https://agents.example", "agents.example/arcp", "::1", "a b", "agents.example:port"] as const).map(
+    (name) => [[...host, "--allowed-host", name], "--allowed-host must be a host", JSON.stringify(name)] as const
+  ),
+  [[...host, "--allowed-host", ""], "--allowed-host must not be an empty text"],
   [[...host, "--store", "/no/such/folder/x.db"], "--store", "/no/such/folder/x.db"],
   [[...host, "--store", folder], "--store", folder],
   [[...host, "--store-key-env", "ARCP_TEST_NO_KEY"], "--store-key-env", "--store FILE"],

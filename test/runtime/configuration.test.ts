@@ -3,6 +3,7 @@
  * names its key, and no error holds a secret.
  */
 import { existsSync, readFileSync } from "node:fs"
+import { createServer } from "node:http"
 import { describe, expect, it } from "@effect/vitest"
 import { ConfigError, ConfigProvider, Context, Duration, Effect, Either, Layer, Redacted } from "effect"
 import * as jose from "jose"
@@ -104,6 +105,7 @@ const parts: Readonly<Record<string, Part>> = {
       ARCP_SERVER_PORT: "65536",
       ARCP_SERVER_PATH: "arcp",
       ARCP_SERVER_ALLOWED_ORIGINS: "https://a.example,,https://b.example",
+      ARCP_SERVER_ALLOWED_HOSTS: "https://a.example",
       ARCP_SERVER_HANDSHAKE_TIMEOUT: "NaN"
     }
   },
@@ -327,7 +329,7 @@ describe("what is configured counts", () => {
       const values = {
         ARCP_JWT_SECRET: secret,
         ARCP_JWT_ALGORITHMS: "HS256, HS512",
-        ARCP_JWT_ISSUER: "https://one.example,https://two.example",
+        ARCP_JWT_ISSUER: "https://two.example",
         ARCP_JWT_AUDIENCE: "arcp",
         ARCP_JWT_REQUIRED: "sub"
       }
@@ -353,6 +355,73 @@ describe("what is configured counts", () => {
       }
       const two = yield* built(Jwt.layerConfig(), { ...values, ARCP_JWT_PUBLIC_KEY: "pem" })
       expect(Either.isLeft(two) && String(two.left)).toContain("name one source of keys")
+    })
+  )
+
+  it.scoped("Jwt: several issuers, each with its own key set, in their order", () =>
+    Effect.gen(function* () {
+      const key = (kid: string) =>
+        Effect.promise(async () => {
+          const { privateKey, publicKey } = await jose.generateKeyPair("ES256", { extractable: true })
+          return { privateKey, jwk: { ...(await jose.exportJWK(publicKey)), kid, alg: "ES256" } }
+        })
+      const keys = { one: yield* key("k"), two: yield* key("k") }
+      const server = createServer(({ url = "" }, response) => {
+        response.setHeader("content-type", "application/json")
+        response.end(JSON.stringify({ keys: [keys[url.includes("one") ? "one" : "two"].jwk] }))
+      })
+      yield* Effect.acquireRelease(
+        Effect.async<void>((resume) => void server.listen(0, "127.0.0.1", () => resume(Effect.void))),
+        () => Effect.sync(() => server.close())
+      )
+      const base = `http://127.0.0.1:${(server.address() as { port: number }).port}`
+      const values = {
+        ARCP_JWT_JWKS_URL: `${base}/one?a,b , ${base}/two`,
+        ARCP_JWT_ALGORITHMS: "ES256",
+        ARCP_JWT_ISSUER: "https://one.example,https://two.example",
+        ARCP_JWT_REQUIRED: "sub"
+      }
+      const program = { keys: { publicKey: "another" }, issuer: "https://program.example" }
+      const context = Either.getOrThrow(yield* built(Jwt.layerConfig(program), values))
+      const ask = (iss: string, { privateKey }: { readonly privateKey: jose.CryptoKey }) =>
+        Effect.flatMap(
+          Effect.promise(() =>
+            new jose.SignJWT({ sub: "alice", iss }).setProtectedHeader({ alg: "ES256", kid: "k" }).sign(privateKey)
+          ),
+          (token) =>
+            Context.get(context, Authenticator).authenticate({
+              scheme: "bearer",
+              token: Redacted.make(token),
+              peer: { transport: "memory", secure: true }
+            })
+        )
+      for (const [name, other] of [
+        ["one", "two"],
+        ["two", "one"]
+      ] as const) {
+        const iss = `https://${name}.example`
+        expect((yield* ask(iss, keys[name])).id).toBe(`${iss}|alice`)
+        expect((yield* Effect.flip(ask(iss, keys[other])))._tag).toBe("Unauthenticated")
+      }
+      const failed = (values: Values, options: Partial<Jwt.JwtOptions> = {}) =>
+        Effect.map(built(Jwt.layerConfig(options), values), (result) =>
+          Either.isLeft(result) && ConfigError.isConfigError(result.left) ? String(result.left) : "no ConfigError"
+        )
+      for (const wrong of [
+        { ...values, ARCP_JWT_ISSUER: "https://one.example" },
+        { ...values, ARCP_JWT_ISSUER: "a,b,c" },
+        { ...values, ARCP_JWT_JWKS_URL: `${base}/one` },
+        { ARCP_JWT_SECRET: "s".repeat(64), ARCP_JWT_ALGORITHMS: "HS256", ARCP_JWT_ISSUER: "a,b" },
+        { ARCP_JWT_JWKS_URL: values.ARCP_JWT_JWKS_URL, ARCP_JWT_ALGORITHMS: "ES256" }
+      ]) {
+        expect(yield* failed(wrong)).toMatch(/ARCP_JWT_JWKS_URL.*as many URLs as ARCP_JWT_ISSUER/s)
+      }
+      const { ARCP_JWT_ISSUER } = values
+      expect(yield* failed({ ARCP_JWT_ISSUER }, { ...program, algorithms: ["ES256"] })).toContain("ARCP_JWT_JWKS_URL")
+      // The program's own issuers, with the rest from the configuration.
+      const own = { issuers: [{ issuer: "us", keys: { secret: Redacted.make("s".repeat(32)) } }] }
+      expect(Either.isRight(yield* built(Jwt.layerConfig(own), { ARCP_JWT_ALGORITHMS: "HS256" }))).toBe(true)
+      expect(yield* failed({ ARCP_JWT_ISSUER: "them", ARCP_JWT_ALGORITHMS: "HS256" }, own)).toContain("ARCP_JWT_SECRET")
     })
   )
 

@@ -4,6 +4,9 @@
  * Order: a job is deleted in one change with the floors of the sessions that were given its events. A session that has not been sent
  * them is refused a resume from before its floor; its replay is never silently short.
  *
+ * What a connected session has not been sent yet stays until it has, whatever the bounds say, up to `Limits.bufferedEvents` and
+ * `Limits.bufferedBytes` behind: a reader that never reads keeps no more than that.
+ *
  * Races: a sweep deletes a few jobs in a step and then gives the event loop a turn, so that it holds up no other change of the log. What
  * a process leaves when it stops in the middle of a sweep, the first sweep of the next one purges.
  */
@@ -14,13 +17,30 @@ import * as Schedule from "effect/Schedule"
 import { Store, type StoreError } from "../../store/Store.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { nextTurn } from "../kernel/Turn.js"
+import type { Batch } from "./Batch.js"
 import { EventLog } from "./EventLog.js"
-import { Limits } from "../kernel/Limits.js"
+import { Limits, type LimitsShape } from "../kernel/Limits.js"
+import type { SessionLog } from "./SessionLog.js"
 
 /** Jobs that the store is asked for at a time: it counts all that have ended for each answer. */
 const askedFor = 512
 /** Jobs that one step removes; a sweep goes on until none is left to remove. */
 const stepSize = 32
+
+/** The last number of a session that is an event of a job. */
+interface Given {
+  readonly sessionId: string
+  readonly lastSeq: number
+}
+
+/** Whether a session is connected, and an event of it that is kept for it has not been sent. */
+const isOwed = (session: SessionLog | undefined, lastSeq: number, limits: LimitsShape): boolean => {
+  const { link } = session ?? {}
+  if (session === undefined || link === undefined || link.closing !== undefined || link.cursor >= lastSeq) return false
+  return (
+    lastSeq > session.seq - limits.bufferedEvents && lastSeq > session.seqAtBytes(session.bytes - limits.bufferedBytes)
+  )
+}
 
 /** Sweeps in the background. A sweep that fails is logged and tried again at the next time. */
 export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = Layer.scopedDiscard(
@@ -29,39 +49,58 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     const eventLog = yield* EventLog
     const deadlines = yield* Deadlines
     const limits = yield* Limits
-    const removeSome = (jobIds: ReadonlyArray<string>): Effect.Effect<void, StoreError> =>
+    /** Removes those of a few ended jobs that no connected session is owed; the others join those that stay. Returns how many went. */
+    const removeSome = (jobIds: ReadonlyArray<string>, staying: Set<string>): Effect.Effect<number, StoreError> =>
       Effect.gen(function* () {
-        const gone = (yield* Effect.forEach(jobIds, (jobId) => store.deliveredTo(jobId))).flat()
-        yield* eventLog.transact((batch) => {
-          batch.removeJobs(jobIds)
-          for (const { lastSeq, sessionId } of gone) {
-            const session = eventLog.session(sessionId)
-            if (session !== undefined) batch.raiseFloor(session, lastSeq)
-          }
+        const given = yield* Effect.forEach(jobIds, (jobId) => store.deliveredTo(jobId))
+        // Judged in the step that removes them: a session may have come back since they were read.
+        const removed = yield* eventLog.transact((batch) => {
+          const going = jobIds.filter((jobId, i) => {
+            const owed = given[i]!.some(({ lastSeq, sessionId }) =>
+              isOwed(eventLog.sessions.get(sessionId), lastSeq, limits)
+            )
+            if (owed) staying.add(jobId)
+            else raise(batch, given[i]!)
+            return !owed
+          })
+          if (going.length > 0) batch.removeJobs(going)
+          return going.length
         })
         yield* nextTurn
+        return removed
       })
+    const raise = (batch: Batch, given: ReadonlyArray<Given>): void => {
+      for (const { lastSeq, sessionId } of given) {
+        const session = eventLog.sessions.get(sessionId)
+        if (session !== undefined) batch.raiseFloor(session, lastSeq)
+      }
+    }
     const removeJobs: Effect.Effect<number, StoreError> = Effect.gen(function* () {
+      const staying = new Set<string>()
       let removed = 0
       for (;;) {
+        const asked = askedFor + staying.size
         const expired = yield* store.expiredJobs(
           {
-            endedBefore: deadlines.now() - limits.retainEndedFor,
+            endedBefore: deadlines.wall() - limits.retainEndedFor,
             maxJobs: limits.retainEndedJobs,
             maxBytes: limits.retainEndedBytes
           },
-          askedFor
+          asked
         )
         // What has ended stays so: they may go in several steps.
-        yield* Effect.forEach(Arr.chunksOf(expired, stepSize), removeSome, { discard: true })
-        removed += expired.length
-        if (expired.length < askedFor) return removed
+        const some = Arr.chunksOf(
+          expired.filter((jobId) => !staying.has(jobId)),
+          stepSize
+        )
+        for (const jobIds of some) removed += yield* removeSome(jobIds, staying)
+        if (expired.length < asked) return removed
       }
     })
     let begun = false
     const sweep = Effect.gen(function* () {
       const jobs = yield* removeJobs
-      const keys = yield* store.removeExpiredKeys(deadlines.now())
+      const keys = yield* store.removeExpiredKeys(deadlines.wall())
       // The first one goes on where an earlier process was stopped.
       if (jobs + keys > 0 || !begun) yield* store.purge
       begun = true

@@ -1,14 +1,17 @@
 /**
- * Who may upgrade: the checks on an HTTP upgrade request before it becomes a WebSocket, and the answer to a refused one.
+ * Who may upgrade: the checks on an HTTP upgrade request before it becomes a WebSocket, and the answer to a refused one (ARCP 1.1 §14).
  *
  * DNS rebinding: a page of `evil.example` whose name is made to point to 127.0.0.1 reaches a runtime on the loopback
- * interface with `Host: evil.example`. So a server that is bound to a loopback address takes only loopback names as Host
- * unless it is told otherwise. Cross-site use: a browser always sends `Origin`; one that is not of the same host and is not
- * listed is refused. Programs send none and pass.
+ * interface with `Host: evil.example` and `Origin: http://evil.example`. So a server that is bound to a loopback address takes
+ * only loopback names as Host unless it is told otherwise. One that listens elsewhere, on loopback too where it listens on
+ * every address, cannot know its names: programs pass with any, and a page passes whose host is an address, a name of loopback or,
+ * over TLS of this server's own, a name that its certificate has. Cross-site use: a browser always sends `Origin`; one that is not of
+ * the same host and is not listed is refused. Programs send none and pass.
  */
 import { type IncomingMessage, STATUS_CODES } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
+import { canonicalHost, isFixed, isLoopback, urlHost } from "../Hosts.js"
 
 export interface UpgradePolicy {
   /** `"*"`, or the origins that are let in besides the server's own. */
@@ -28,30 +31,6 @@ export const pathOf = (request: IncomingMessage): string => {
   const url = request.url ?? "/"
   const query = url.indexOf("?")
   return query < 0 ? url : url.slice(0, query)
-}
-
-const isLoopback = (address: string): boolean =>
-  address === "::1" || /^(::ffff:)?127\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}$/.test(address)
-
-/** An address as it stands in a URL. */
-export const urlHost = (address: string): string => (address.includes(":") ? `[${address}]` : address)
-
-interface Host {
-  readonly name: string
-  readonly port: string
-  readonly explicit: boolean
-}
-
-/** A `host[:port]` in one spelling, the scheme's default port filled in; undefined if it is none. */
-const canonicalHost = (host: string, secure: boolean): Host | undefined => {
-  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]/?#@\s]+)(?::([0-9]{1,5}))?$/.exec(host)
-  if (match === null) return undefined
-  const name = match[1]!.toLowerCase()
-  return {
-    name: name.endsWith(".") ? name.slice(0, -1) : name,
-    port: match[2] ?? (secure ? "443" : "80"),
-    explicit: match[2] !== undefined
-  }
 }
 
 const hostAllowed = (
@@ -76,17 +55,26 @@ const hostAllowed = (
   })
 }
 
-const originAllowed = (origin: string, host: string | undefined, policy: UpgradePolicy, secure: boolean): boolean => {
-  if (policy.allowedOrigins === "*") return true
+const originRefusal = (
+  origin: string,
+  host: string | undefined,
+  policy: UpgradePolicy,
+  secure: boolean
+): string | undefined => {
+  const foreign = "this Origin is not allowed here; the server's allowedOrigins lists those that are"
+  if (policy.allowedOrigins === "*") return undefined
   const wanted = origin.toLowerCase()
-  if (policy.allowedOrigins.some((entry) => entry.toLowerCase().replace(/\/$/, "") === wanted)) return true
+  if (policy.allowedOrigins.some((entry) => entry.toLowerCase().replace(/\/$/, "") === wanted)) return undefined
   const match = /^https?:\/\/([^/]+)$/.exec(wanted)
-  if (match === null || host === undefined) return false
+  if (match === null || host === undefined) return foreign
   const own = canonicalHost(host, secure)
   const theirs = canonicalHost(match[1]!, wanted.startsWith("https:"))
-  if (own === undefined || theirs === undefined || own.name !== theirs.name) return false
+  if (own === undefined || theirs === undefined || own.name !== theirs.name) return foreign
   // neither names a port: the same one, also where a proxy in front ends TLS and the schemes differ
-  return own.port === theirs.port || (!own.explicit && !theirs.explicit)
+  if (own.port !== theirs.port && (own.explicit || theirs.explicit)) return foreign
+  return policy.allowedHosts !== undefined || secure || isFixed(own)
+    ? undefined
+    : "this server does not know the Host of this page; name it in the server's allowedHosts"
 }
 
 /** Checks Host and Origin. `bound` is the address that the server listens on, where it is a network address. */
@@ -100,10 +88,8 @@ export const check = (
   if (!hostAllowed(host, policy, bound, secure)) {
     return { status: 403, message: "this Host is not allowed here; the server's allowedHosts lists those that are" }
   }
-  if (origin !== undefined && !originAllowed(origin, host, policy, secure)) {
-    return { status: 403, message: "this Origin is not allowed here; the server's allowedOrigins lists those that are" }
-  }
-  return undefined
+  const message = origin === undefined ? undefined : originRefusal(origin, host, policy, secure)
+  return message === undefined ? undefined : { status: 403, message }
 }
 
 /** Answers a refused upgrade and drops the socket. */

@@ -11,11 +11,12 @@ import * as Duration from "effect/Duration"
 import { type ServerOptions, type WebSocket, WebSocketServer } from "ws"
 import { check as checkOptions, timerMillis } from "../../protocol/Options.js"
 import type { WebSocketServerOptions } from "../WebSocketServerOptions.js"
+import { isHost, urlHost } from "../Hosts.js"
 import { Acceptor } from "./Acceptor.js"
 import { bytes } from "./bounds.js"
 import type { Endpoint } from "./Endpoint.js"
 import * as forwarded from "./forwarded.js"
-import { check, guard, type Refusal, refuse, type UpgradePolicy, urlHost } from "./upgrade.js"
+import { check, guard, type Refusal, refuse, type UpgradePolicy } from "./upgrade.js"
 import * as wsEndpoint from "./wsEndpoint.js"
 
 export const defaults = {
@@ -44,8 +45,19 @@ export interface WsAcceptor {
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => Endpoint | undefined
 }
 
+/** An entry that no Host header can be would let nobody in, without a word. */
+const checkHosts = (hosts: "*" | ReadonlyArray<string>): void => {
+  const wrong = hosts === "*" ? undefined : hosts.find((entry) => !isHost(entry))
+  if (wrong === undefined) return
+  // edge: a server that is made from a wrong option is a mistake of its program
+  throw new RangeError(
+    `WebSocketServer: allowedHosts: ${JSON.stringify(wrong.slice(0, 64))} is not a host, such as "arcp.example", "arcp.example:7777" or "[::1]"`
+  )
+}
+
 export const make = (options: WebSocketServerOptions): WsAcceptor => {
   checkOptions("WebSocketServer", options, optionKinds)
+  checkHosts(options.allowedHosts ?? "*")
   const acceptor = new Acceptor()
   const maxConnections = options.maxConnections ?? defaults.maxConnections
   const maxFrameBytes = bytes(options.maxFrameBytes ?? defaults.maxFrameBytes)

@@ -6,16 +6,14 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { AuthenticatorService, AuthRequest } from "../../../auth/Authenticator.js"
 import type { Principal } from "../../../auth/Principal.js"
+import { principalRefusal } from "../../../auth/Verdict.js"
 import { type ArcpError, InternalError, isArcpError, plain, Unauthenticated } from "../../../protocol/Errors.js"
 import { PrincipalId } from "../../../protocol/Ids.js"
 import * as Text from "../../../protocol/Text.js"
 
-/** Principals' ids are at most this long, in UTF-16 code units. */
-const maxPrincipalId = 1_024
-
 const copyOf = (principal: unknown): Principal | undefined => {
   const id = Text.property(principal, "id")
-  if (typeof id !== "string" || id === "" || id.length > maxPrincipalId) return undefined
+  if (typeof id !== "string") return undefined
   const claims = Text.snapshot(Text.property(principal, "claims"))
   const expiresAt = Text.property(principal, "expiresAt")
   return {
@@ -29,18 +27,22 @@ const copyOf = (principal: unknown): Principal | undefined => {
 
 const notAvailable = new InternalError({ message: "auth: authentication is not available; try again" })
 
-/** A principal whose credential has not run out. */
-const stillValid = (principal: Principal): Effect.Effect<Principal, ArcpError> =>
-  principal.expiresAt === undefined
+/** A principal whose id is one, and whose credential has not run out. */
+const checked = (principal: Principal): Effect.Effect<Principal, ArcpError> => {
+  const refusal = principalRefusal(principal)
+  if (refusal !== undefined) return Effect.fail(refusal)
+  return principal.expiresAt === undefined
     ? Effect.succeed(principal)
     : Effect.flatMap(Clock.currentTimeMillis, (now) =>
         principal.expiresAt !== undefined && principal.expiresAt <= now
           ? new Unauthenticated({ message: "auth: the credential has expired" })
           : Effect.succeed(principal)
       )
+}
 
 /**
- * Who a client is, as plain data: the id and the claims as JSON has them. Claims that are no JSON are dropped. What is not a judgement of
+ * Who a client is, as plain data: the id and the claims as JSON has them. Claims that are no JSON are dropped. An id that no principal can
+ * have is `UNAUTHENTICATED`: the credential stands for nobody. What is not a judgement of
  * the credential (any other error, a defect, an interruption from within) is `INTERNAL_ERROR`, which a client may try again.
  */
 export const authenticating =
@@ -56,11 +58,9 @@ export const authenticating =
       }),
       Effect.flatMap((principal) => {
         const copy = copyOf(principal)
-        if (copy !== undefined) return stillValid(copy)
+        if (copy !== undefined) return checked(copy)
         return Effect.zipRight(
-          Effect.logError(
-            `the authenticator returned no principal: its id must be a text of 1 to ${maxPrincipalId} characters`
-          ),
+          Effect.logError("the authenticator returned no principal: its id must be a text"),
           Effect.fail(notAvailable)
         )
       }),
