@@ -53,22 +53,21 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     const removeSome = (jobIds: ReadonlyArray<string>, staying: Set<string>): Effect.Effect<number, StoreError> =>
       Effect.gen(function* () {
         const given = yield* Effect.forEach(jobIds, (jobId) => store.deliveredTo(jobId))
-        // Judged in the step that removes them: a session may have come back since they were read.
-        const removed = yield* eventLog.transact((batch) => {
-          const going = jobIds.filter((jobId, i) => {
-            const owed = given[i]!.some(({ lastSeq, sessionId }) =>
-              isOwed(eventLog.sessions.get(sessionId), lastSeq, limits)
-            )
-            if (owed) staying.add(jobId)
-            else raise(batch, given[i]!)
-            return !owed
-          })
+        let going: ReadonlyArray<string> = []
+        yield* eventLog.transact((batch) => {
+          // Judged in the step that removes them: a session may have come back since they were read.
+          going = jobIds.filter((jobId, i) => !stays(jobId, given[i]!, staying))
+          for (const [i, jobId] of jobIds.entries()) if (!staying.has(jobId)) raise(batch, given[i]!)
           if (going.length > 0) batch.removeJobs(going)
-          return going.length
         })
         yield* nextTurn
-        return removed
+        return going.length
       })
+    const stays = (jobId: string, given: ReadonlyArray<Given>, staying: Set<string>): boolean => {
+      const owed = given.some(({ lastSeq, sessionId }) => isOwed(eventLog.sessions.get(sessionId), lastSeq, limits))
+      if (owed) staying.add(jobId)
+      return owed
+    }
     const raise = (batch: Batch, given: ReadonlyArray<Given>): void => {
       for (const { lastSeq, sessionId } of given) {
         const session = eventLog.sessions.get(sessionId)

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import { SqlError } from "@effect/sql/SqlError"
 import { StoreError } from "../Store.js"
 import { type Direct, directOf } from "./direct.js"
+import { inPieces } from "./turn.js"
 
 export type Row = Readonly<Record<string, unknown>>
 export type Param = string | number | Uint8Array | null
@@ -83,21 +84,33 @@ export const access = (sql: SqlClient) => {
           )
         : inStep(direct, operation, statement, params)
     )
-  /** Deletes rows of a table and returns how many. Writes nothing where there are none. */
+  /** Deletes rows of a table, in pieces by its key, and returns how many. Writes nothing where there are none. */
   const remove = (
     operation: string,
     table: string,
+    key: string,
     condition: string,
     params: ReadonlyArray<Param>
   ): Effect.Effect<number, StoreError> =>
     Effect.gen(function* () {
-      const found = yield* query(operation, `SELECT COUNT(*) AS n FROM ${table} WHERE ${condition}`, params)
-      const n = Number(found[0]?.n ?? 0)
-      if (n > 0) yield* query(operation, `DELETE FROM ${table} WHERE ${condition}`, params)
-      return n
+      const some = (columns: string) => `(SELECT ${columns} FROM ${table} WHERE ${condition} LIMIT ${rowsPerPiece})`
+      let removed = 0
+      yield* inPieces(
+        Effect.gen(function* () {
+          const found = yield* query(operation, `SELECT COUNT(*) AS n FROM ${some("1")} AS some`, params)
+          const n = Number(found[0]?.n ?? 0)
+          if (n > 0) yield* query(operation, `DELETE FROM ${table} WHERE (${key}) IN ${some(key)}`, params)
+          removed += n
+          return n === rowsPerPiece
+        })
+      )
+      return removed
     })
   return { withConnection, query, remove }
 }
+
+/** Rows that are deleted in one statement: a millisecond or two of work. */
+export const rowsPerPiece = 512
 
 const groups = [16, 4, 1] as const
 

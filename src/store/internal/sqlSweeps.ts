@@ -8,21 +8,15 @@
  * nobody, and its id goes with the last of it, so every piece leaves a database that is whole.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
-import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Retention, StoreError } from "../Store.js"
-import { type Access, type Param, type Row, transaction } from "./sql.js"
-import { nextTurn } from "./turn.js"
+import { type Access, type Param, type Row, rowsPerPiece, transaction } from "./sql.js"
+import { inPieces } from "./turn.js"
 import { perRow } from "./writeBack.js"
 
-/** What one piece deletes at most: of so many jobs, and so many rows and bytes. The row that crosses a limit goes with it. */
+/** What one piece deletes at most beside `rowsPerPiece`: of so many jobs, and so many bytes. The row that crosses a limit goes with it. */
 const jobsPerPiece = 64
-const rowsPerPiece = 512
 const bytesPerPiece = 1_048_576
-
-/** How long pieces follow each other in one turn of the event loop, in nanoseconds; and how many, whatever the clock says. */
-const turnNanos = 4_000_000n
-const piecesPerTurn = 32
 
 /** The jobs that a piece is about, or those of them that come before another. The ids are read in the order of their index. */
 const removedJobs = (condition = "") =>
@@ -113,19 +107,6 @@ const removePiece = ({ withConnection }: Access, wrote: (bytes: number) => void)
     })
   })
 
-/** Deletes what removed jobs have left, with turns of the event loop between. */
-const removeLeftovers = (access: Access, wrote: (bytes: number) => void): Effect.Effect<void, StoreError> =>
-  Effect.gen(function* () {
-    for (;;) {
-      const began = yield* Clock.currentTimeNanos
-      for (let i = 0; i < piecesPerTurn; i++) {
-        if (!(yield* removePiece(access, wrote))) return
-        if ((yield* Clock.currentTimeNanos) - began >= turnNanos) break
-      }
-      yield* nextTurn
-    }
-  })
-
 const expiredJobs =
   ({ query }: Access) =>
   (retention: Retention, limit: number): Effect.Effect<ReadonlyArray<string>, StoreError> =>
@@ -159,6 +140,7 @@ const expiredJobs =
  */
 export const sweeps = (access: Access, wrote: (bytes: number) => void) => ({
   expiredJobs: expiredJobs(access),
-  removeExpiredKeys: (now: number) => access.remove("sweep", "arcp_keys", "expires_at <= ?", [now]),
-  purge: removeLeftovers(access, wrote)
+  removeExpiredKeys: (now: number) =>
+    access.remove("sweep", "arcp_keys", "principal_id, idempotency_key", "expires_at <= ?", [now]),
+  purge: inPieces(removePiece(access, wrote))
 })
