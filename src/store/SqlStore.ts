@@ -50,7 +50,7 @@ export const make = (
       durable: true,
       commit: direct === undefined ? committing(database, sealer) : committingDirect(sql, direct, sealer),
       ...reads(database, sealer),
-      ...sweeps(database)
+      ...sweeps(database, direct?.wrote ?? (() => {}))
     })
   })
 

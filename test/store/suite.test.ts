@@ -195,13 +195,13 @@ describe("a SQLite file", () => {
   )
 })
 
-it.scoped(
+it.scopedLive(
   "a removed job is gone at once; its events are deleted in steps, and by the next process where one stopped",
   () =>
     Effect.gen(function* () {
       const filename = file()
       const text = JSON.stringify("x".repeat(300_000))
-      const count = 40
+      const count = 120
       const layer = SqliteStore.layer({ filename })
       const turnsDuring = <A, E, R>(run: Effect.Effect<A, E, R>) =>
         Effect.gen(function* () {
@@ -233,7 +233,7 @@ it.scoped(
         expect(Option.isNone(yield* store.job("big"))).toBe(true)
         // The process stops while it purges.
         const purging = yield* Effect.fork(store.purge)
-        for (let n = 0; n < 3; n++) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        for (let n = 0; n < 2; n++) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
         yield* Fiber.interrupt(purging)
       }).pipe(Effect.provide(layer), Effect.scoped)
       expect(statSync(filename).size).toBeGreaterThan(2_000_000)

@@ -17,6 +17,8 @@ export interface Prepared {
 export interface Direct {
   /** The statement of a text, prepared once and kept. Throws what the driver throws. */
   readonly prepare: (text: string) => Prepared
+  /** Runs a statement, and returns its rows; none where it has none. Throws what the driver throws. */
+  readonly all: (text: string, params: ReadonlyArray<Param>) => ReadonlyArray<Readonly<Record<string, unknown>>>
   /** Whether a transaction is open on the client's connection. False once the database is closed. */
   readonly inTransaction: () => boolean
   /** Says that so many bytes were written or deleted beside what the client's statements had as parameters. Never throws. */

@@ -12,7 +12,7 @@ import { isTerminal } from "../../protocol/Session.js"
 import type { Sealer } from "../Sealer.js"
 import type { LoadedBatch } from "../Payload.js"
 import type { JobState, StoreError } from "../Store.js"
-import { type Access, type Param, single, transaction, write, type Writer } from "./sql.js"
+import { type Access, type Param, setOf, single, transaction, write, type Writer } from "./sql.js"
 import { writing } from "./sqlRows.js"
 
 /** A statement, and the parameters of each of its runs. */
@@ -25,27 +25,24 @@ export interface Change {
 export type BytesOf = (jobId: string) => number | undefined
 
 // The number of a delivery that is deleted stays assigned: the session keeps it.
-const keepNumbers = single(`UPDATE arcp_sessions
+const keepNumbers = setOf(
+  (ids) => `UPDATE arcp_sessions
   SET last_seq = (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)
-  WHERE session_id IN (SELECT session_id FROM arcp_deliveries WHERE job_id = ?)
-  AND last_seq < (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)`)
+  WHERE session_id IN (SELECT session_id FROM arcp_deliveries WHERE job_id IN (${ids}))
+  AND last_seq < (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)`
+)
 
 const jobRemovals: ReadonlyArray<Writer> = [
   keepNumbers,
   single("INSERT INTO arcp_removed (job_id) VALUES (?) ON CONFLICT (job_id) DO NOTHING"),
-  single("DELETE FROM arcp_subscriptions WHERE job_id = ?"),
-  single("DELETE FROM arcp_job_owners WHERE job_id = ?"),
-  single("DELETE FROM arcp_steps WHERE job_id = ?"),
-  single("DELETE FROM arcp_keys WHERE job_id = ?"),
-  single("DELETE FROM arcp_job_states WHERE job_id = ?"),
-  single("DELETE FROM arcp_jobs WHERE job_id = ?")
+  ...["subscriptions", "job_owners", "steps", "keys", "job_states", "jobs"].map((table) =>
+    setOf((ids) => `DELETE FROM arcp_${table} WHERE job_id IN (${ids})`)
+  )
 ]
 
-const sessionRemovals: ReadonlyArray<Writer> = [
-  single("DELETE FROM arcp_sessions WHERE session_id = ?"),
-  single("DELETE FROM arcp_subscriptions WHERE session_id = ?"),
-  single("DELETE FROM arcp_job_owners WHERE session_id = ?")
-]
+const sessionRemovals: ReadonlyArray<Writer> = ["sessions", "subscriptions", "job_owners"].map((table) =>
+  setOf((ids) => `DELETE FROM arcp_${table} WHERE session_id IN (${ids})`)
+)
 
 const trimSegments = single("DELETE FROM arcp_segments WHERE job_id = ? AND last_seq <= ?")
 const trimDeliveries = single(
@@ -93,10 +90,8 @@ const removed = (batch: LoadedBatch): ReadonlyArray<Change> => [
     { write: trimSegments, rows: [[jobId, upTo]] },
     { write: trimDeliveries, rows: [[jobId, upTo]] }
   ]),
-  ...batch.sessionsRemoved.flatMap((sessionId) =>
-    sessionRemovals.map((each) => ({ write: each, rows: [[sessionId]] }))
-  ),
-  ...batch.jobsRemoved.flatMap((jobId) => jobRemovals.map((each) => ({ write: each, rows: [[jobId]] })))
+  ...sessionRemovals.map((each) => ({ write: each, rows: batch.sessionsRemoved.map((sessionId) => [sessionId]) })),
+  ...jobRemovals.map((each) => ({ write: each, rows: batch.jobsRemoved.map((jobId) => [jobId]) }))
 ]
 
 /** The changes of a batch, in their order. */

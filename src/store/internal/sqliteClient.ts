@@ -209,6 +209,17 @@ export const make = (filename: string): Effect.Effect<Client.SqlClient, SqlError
     })
     return withDirect(client, {
       prepare: cached,
+      all: (text, params) => {
+        const statement = cached(text)
+        statement.safeIntegers(false)
+        if (statement.reader) {
+          statement.raw(false)
+          return statement.all(...params) as ReadonlyArray<Readonly<Record<string, unknown>>>
+        }
+        statement.run(...params)
+        wrote(weightOf(params))
+        return []
+      },
       inTransaction: () => database.inTransaction,
       wrote
     })
