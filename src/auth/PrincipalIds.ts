@@ -11,6 +11,9 @@ export const maxLength = 1_024
 /** What the ids of anonymous clients begin with. */
 export const anonymousPrefix = "anonymous:"
 
+/** Whether an id is an anonymous client's: no other can have it. */
+export const isAnonymous = (id: string): boolean => id.startsWith(anonymousPrefix)
+
 /**
  * Control and format characters, lone surrogates, line separators, what fonts show as nothing, and white space other than the plain
  * space. U+2800 is a letter to Unicode, and an empty one to readers.

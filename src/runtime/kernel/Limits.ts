@@ -31,7 +31,8 @@ export interface LimitsShape {
   readonly unauthenticatedFrameBytes: number
   /**
    * Connections in all whose peer has not been authenticated, those that are being authenticated or refused included. The next
-   * one is refused: 429 at the upgrade, else `INTERNAL_ERROR` and 1013.
+   * one is refused: 429 at the upgrade, else `INTERNAL_ERROR` and 1013; but from an address that has fewer than another it takes the place of
+   * the one there that has been silent for longest.
    */
   readonly unauthenticatedConnections: number
   /**
@@ -49,6 +50,37 @@ export interface LimitsShape {
    * loopback interface has the bound in all only.
    */
   readonly failedAuthenticationsPerAddress: number
+  /**
+   * Authenticated connections of one principal whose session is not there yet; the next one is refused with `INTERNAL_ERROR` and
+   * closed (1013).
+   *
+   * @since 0.2.0
+   */
+  readonly handshakesPerPrincipal: number
+  /**
+   * What all anonymous principals together may have of the bounds in all, in percent: of {@link sessions}, {@link runningJobs},
+   * {@link runningJobsPerAgent} or an agent's own, {@link pendingJobs}, {@link artifacts} and {@link artifactBytesTotal}, and of
+   * {@link unauthenticatedConnections} while their sessions are being opened. The rest is for principals that have presented a
+   * credential. From 100 on nothing is reserved; of a bound of one, never. At the share they are refused as at the bound itself, and
+   * their jobs wait.
+   *
+   * @since 0.2.0
+   */
+  readonly anonymousShare: number
+  /**
+   * Connections over a network of anonymous principals, from their hello to their end; the next one is refused with `INTERNAL_ERROR`
+   * and closed (1013). Less than the transports' `maxConnections`, so that others can connect.
+   *
+   * @since 0.2.0
+   */
+  readonly anonymousConnections: number
+  /**
+   * Connected or resumable anonymous sessions that were opened from one remote address, which counts as for
+   * {@link unauthenticatedPerAddress}; the next hello is refused with `INTERNAL_ERROR`.
+   *
+   * @since 0.2.0
+   */
+  readonly anonymousSessionsPerAddress: number
   /**
    * Encoded bytes of one frame that the runtime sends, its envelope included; at least 4,096. ARCP announces no frame size, and other
    * implementations read at most 1 MiB. A page of a listing ends before the job that would exceed it, chunks are cut, and what cannot
@@ -228,6 +260,10 @@ export const defaults: LimitsShape = {
   unauthenticatedPerAddress: 64,
   failedAuthentications: 1_024,
   failedAuthenticationsPerAddress: 32,
+  handshakesPerPrincipal: 256,
+  anonymousShare: 50,
+  anonymousConnections: 2_048,
+  anonymousSessionsPerAddress: 1_000,
   maxFrameBytes: 1_000_000,
   replies: 1_024,
   replyBytes: 4_194_304,

@@ -6,7 +6,10 @@
  * has the bounds in all only, since a proxy on this machine stands for many peers, and so have peers without an address (a Unix
  * socket). Peers in this process or on standard streams are not counted.
  *
- * Both tables are bounded: the one of connections by their number, the one of failures by {@link maxAddresses}.
+ * Room in all is shared between addresses: where there is none, a peer from an address that has fewer takes the place of the one from an
+ * address that has more which has been silent for longest. One that has sent its hello is not displaced.
+ *
+ * Both tables are bounded: the one of connections by their number and {@link maxDisplaced}, the one of failures by {@link maxAddresses}.
  */
 import { isIPv4, isIPv6 } from "node:net"
 import { count } from "../../kernel/Counts.js"
@@ -19,8 +22,11 @@ const window = 60_000
 /** Addresses whose failures are remembered; beyond it the oldest go. */
 const maxAddresses = 8_192
 
+/** Displaced connections that are being closed at a time, for each that may be there: a peer that does not read holds its own for seconds. */
+const maxDisplaced = 0.25
+
 /** In this process or on standard streams. Every other transport, whatever its name, may have the network behind it. */
-const isLocal = ({ transport }: Peer): boolean => transport === "memory" || transport === "stdio"
+export const isLocal = ({ transport }: Peer): boolean => transport === "memory" || transport === "stdio"
 
 /** The eight groups of an IPv6 address. */
 const groupsOf = (address: string): ReadonlyArray<number> => {
@@ -62,6 +68,15 @@ interface Failures {
   readonly since: number
 }
 
+/** A connection that counts. */
+interface Stranger {
+  readonly key: string | undefined
+  /** Whether its first frame has not come. */
+  silent: boolean
+  /** Refuses it, to make room. */
+  readonly displace: () => void
+}
+
 const full = "too many connections have not been authenticated yet; try again later"
 const tried = "too many authentications have failed; try again in a minute"
 
@@ -70,7 +85,10 @@ export class Strangers {
   private readonly limits: LimitsShape
   private readonly now: () => number
   private readonly meter: MeterShape
-  private readonly present = new Set<object>()
+  /** In the order in which they came. */
+  private readonly present = new Map<object, Stranger>()
+  /** Displaced ones that have not ended. */
+  private readonly displaced = new Set<object>()
   private readonly perAddress = new Map<string, number>()
   /** In the order of `since`. */
   private readonly failures = new Map<string | undefined, Failures>()
@@ -91,7 +109,7 @@ export class Strangers {
   refusal(address: string | undefined): string | undefined {
     const { limits } = this
     const key = addressKey(address)
-    if (this.present.size >= limits.unauthenticatedConnections) {
+    if (this.present.size >= limits.unauthenticatedConnections && this.displaceable(key) === undefined) {
       this.meter.reached("unauthenticatedConnections")
       return full
     }
@@ -119,22 +137,67 @@ export class Strangers {
     return undefined
   }
 
-  /** Counts a connection until {@link leave}; why it is refused where it is. */
-  enter(connection: Peer): string | undefined {
+  /**
+   * Counts a connection until {@link leave}; why it is refused where it is. `displace` refuses it later, where it has to make room while
+   * it is silent.
+   */
+  enter(connection: Peer, displace: () => void = () => undefined): string | undefined {
     if (isLocal(connection)) return undefined
     const refusal = this.refusal(connection.remoteAddress)
     if (refusal !== undefined) return refusal
-    this.present.add(connection)
     const key = addressKey(connection.remoteAddress)
+    if (this.present.size >= this.limits.unauthenticatedConnections) this.makeRoom(key)
+    this.present.set(connection, { key, silent: true, displace })
     if (key !== undefined) count(this.perAddress, key, 1)
     return undefined
   }
 
+  /** Its first frame has come: it is not displaced any more. */
+  spoke(connection: Peer): void {
+    const stranger = this.present.get(connection)
+    if (stranger !== undefined) stranger.silent = false
+  }
+
   /** The connection's peer has been authenticated, or it has ended. Harmless when it is not counted. */
   leave(connection: Peer): void {
-    if (!this.present.delete(connection)) return
-    const key = addressKey(connection.remoteAddress)
-    if (key !== undefined) count(this.perAddress, key, -1)
+    this.displaced.delete(connection)
+    const stranger = this.present.get(connection)
+    if (stranger === undefined) return
+    this.present.delete(connection)
+    if (stranger.key !== undefined) count(this.perAddress, stranger.key, -1)
+  }
+
+  /** How many there are of an address; those without one count together. */
+  private countOf(key: string | undefined): number {
+    if (key !== undefined) return this.perAddress.get(key) ?? 0
+    let withAddress = 0
+    for (const count of this.perAddress.values()) withAddress += count
+    return this.present.size - withAddress
+  }
+
+  /** The one that would make room for a peer of this address: its own address has fewer even afterwards. */
+  private displaceable(key: string | undefined): object | undefined {
+    if (this.displaced.size >= Math.ceil(this.limits.unauthenticatedConnections * maxDisplaced)) return undefined
+    const own = this.countOf(key) + 1
+    const isBusier = new Map<string | undefined, boolean>()
+    for (const [connection, { key: other, silent }] of this.present) {
+      if (!silent || other === key) continue
+      let busier = isBusier.get(other)
+      if (busier === undefined) isBusier.set(other, (busier = this.countOf(other) > own))
+      if (busier) return connection
+    }
+    return undefined
+  }
+
+  private makeRoom(key: string | undefined): void {
+    const connection = this.displaceable(key)
+    const stranger = connection === undefined ? undefined : this.present.get(connection)
+    if (connection === undefined || stranger === undefined) return
+    this.meter.reached("unauthenticatedConnections")
+    this.present.delete(connection)
+    if (stranger.key !== undefined) count(this.perAddress, stranger.key, -1)
+    this.displaced.add(connection)
+    stranger.displace()
   }
 
   /** Counts a failed authentication. */
