@@ -51,13 +51,6 @@ export interface LimitsShape {
    */
   readonly failedAuthenticationsPerAddress: number
   /**
-   * Authenticated connections of one principal whose session is not there yet; the next one is refused with `INTERNAL_ERROR` and
-   * closed (1013).
-   *
-   * @since 0.2.0
-   */
-  readonly handshakesPerPrincipal: number
-  /**
    * What all anonymous principals together may have of the bounds in all, in percent: of {@link sessions}, {@link runningJobs},
    * {@link runningJobsPerAgent} or an agent's own, {@link pendingJobs}, {@link artifacts} and {@link artifactBytesTotal}, and of
    * {@link unauthenticatedConnections} while their sessions are being opened. The rest is for principals that have presented a
@@ -91,7 +84,10 @@ export interface LimitsShape {
   readonly replies: number
   /** As {@link replies}, in bytes. */
   readonly replyBytes: number
-  /** Connected or resumable sessions of one principal; the next hello is refused with `INTERNAL_ERROR`. */
+  /**
+   * Connected or resumable sessions of one principal; the next hello is refused with `INTERNAL_ERROR`. As many of its connections, or 64 if
+   * that is more, may be authenticated and not have their session yet.
+   */
   readonly sessionsPerPrincipal: number
   /** Connected or resumable sessions in all; the next hello is refused with `INTERNAL_ERROR`. */
   readonly sessions: number
@@ -260,7 +256,6 @@ export const defaults: LimitsShape = {
   unauthenticatedPerAddress: 64,
   failedAuthentications: 1_024,
   failedAuthenticationsPerAddress: 32,
-  handshakesPerPrincipal: 256,
   anonymousShare: 50,
   anonymousConnections: 2_048,
   anonymousSessionsPerAddress: 1_000,

@@ -13,6 +13,9 @@ import type { MeterShape } from "../../kernel/Metrics.js"
 import { isGuest } from "./room.js"
 import { isLocal, type Peer } from "./strangers.js"
 
+/** Connections of a principal that may be on their way, however few sessions it may have. */
+const leastOpening = 64
+
 const guestsFull = "anonymous connections have all the room that they may have; present a token, or try again later"
 const manyAtOnce = "too many of your connections are opening sessions; try again later"
 
@@ -68,8 +71,9 @@ export class Admitted {
   }
 
   private enterHolder(connection: Peer, principal: string): string | undefined {
-    if ((this.openingOf.get(principal) ?? 0) >= this.limits.handshakesPerPrincipal) {
-      return this.meter.reaching("handshakesPerPrincipal", manyAtOnce)
+    if (isLocal(connection)) return undefined
+    if ((this.openingOf.get(principal) ?? 0) >= Math.max(leastOpening, this.limits.sessionsPerPrincipal)) {
+      return this.meter.reaching("sessionsPerPrincipal", manyAtOnce)
     }
     this.opening.set(connection, principal)
     count(this.openingOf, principal, 1)
