@@ -39,6 +39,7 @@ const rows: ReadonlyArray<readonly [string, number | string]> = [
   ["kills", sum((report) => report.kills)],
   ["sessions", sum((report) => report.sessions)],
   ["resumes", sum((report) => report.resumes)],
+  ["taken over", sum((report) => report.takeovers)],
   ["sockets cut", sum((report) => report.cuts)],
   ["jobs", sum((report) => report.jobs)],
   ["events checked", sum((report) => report.events)],
@@ -49,6 +50,8 @@ const rows: ReadonlyArray<readonly [string, number | string]> = [
   ["time", `${Math.round((performance.now() - started) / 1000)} s`]
 ]
 for (const [name, value] of rows) console.log(`${name.padEnd(16)} ${value.toLocaleString("en").padStart(12)}`)
+const struck = [...new Set(reports.flatMap(({ killedIn }) => Object.keys(killedIn)))].toSorted()
+for (const act of struck) console.log(`killed in: ${act}: ${sum(({ killedIn }) => killedIn[act] ?? 0)}`)
 if (problems > 0)
   console.log(
     `failed: seeds ${reports

@@ -81,7 +81,7 @@ export const rules: ReadonlyArray<Broken> = [
     example: "idempotent-retry",
     rule: "§7.2 a submit under a known key is answered with the job of that key",
     file: "dist/runtime/jobs/Idempotency.js",
-    from: "Option.isSome(found) && found.value.expiresAt > deadlines.now()",
+    from: "Option.isSome(found) && found.value.expiresAt > deadlines.wall()",
     to: "Option.isSome(found) && found.value.expiresAt < 0"
   },
   {
@@ -95,7 +95,7 @@ export const rules: ReadonlyArray<Broken> = [
     example: "jwt-auth",
     rule: "§6.1 a token that was made for another audience is refused",
     file: "dist/auth/JwtAuthenticator.js",
-    from: "(options.audience === undefined ? {} : { audience: options.audience })",
+    from: "(audience === undefined ? {} : { audience: audience })",
     to: "{}"
   },
   {
@@ -143,7 +143,7 @@ export const rules: ReadonlyArray<Broken> = [
   {
     example: "submit-and-stream",
     rule: "§8.3 the events of a session are numbered without a gap",
-    file: "dist/runtime/log/Frames.js",
+    file: "dist/runtime/log/Pump.js",
     from: '","event_seq":${at},"payload":${payload}}',
     to: '","event_seq":${2 * at},"payload":${payload}}'
   },

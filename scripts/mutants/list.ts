@@ -120,8 +120,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "1.0 §6.2 tokens are stored as hashes",
     inside: "src/runtime",
-    find: "const tokenHash = sha256(token)\n    const session = new SessionLog({",
-    replace: "const tokenHash = token\n    const session = new SessionLog({",
+    find: "const tokenHash = sha256(token)\n    const record: SessionRecord = {",
+    replace: "const tokenHash = token\n    const record: SessionRecord = {",
     test: tokenSecrecy,
     title: "are in no frame but the welcome"
   },
@@ -217,7 +217,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.3 max_runtime_sec is counted in seconds",
-    inside: "src/runtime/jobs/handler/outcomes.ts",
+    inside: "src/runtime/jobs/Run.ts",
     find: "record.maxRuntimeSec * 1000",
     replace: "record.maxRuntimeSec * 2000",
     test: jobs,
@@ -619,8 +619,8 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "client: a welcome alone does not reset the back-off",
     inside: "src/client/internal/connection.ts",
-    find: "attempt.welcomedAt = options.now()",
-    replace: "attempt.welcomedAt = options.now(); pace.progressed()",
+    find: "attempt.welcomedAt = options.times.mono()",
+    replace: "attempt.welcomedAt = options.times.mono(); pace.progressed()",
     test: clientSession,
     title: "a welcome alone does not reset the wait"
   },
@@ -885,7 +885,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§9.8.2 an owner is sent a rotated value also where the event is read from the store",
-    inside: "src/runtime/log/Frames.ts",
+    inside: "src/runtime/log/Pump.ts",
     find: "const text = owned === undefined ? whole.payload : SessionView.ownText(owned, jobSeq, whole.payload)",
     replace: "const text = whole.payload",
     test: "test/runtime/sessionView.test.ts",
@@ -918,7 +918,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     rule: "§7.6 an observer that a failed batch took away is still there",
-    inside: "src/runtime/log/Attachments.ts",
+    inside: "src/runtime/log/SessionLog.ts",
     find: "      this.attached.set(id, attachment)\n      this.firstOwnerSeq = seq",
     replace: "      this.firstOwnerSeq = seq",
     test: "test/runtime/reverts.test.ts",
@@ -943,7 +943,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§7.6 an observation that is ended and begun in one batch is stored",
     inside: "src/runtime/log",
-    find: "if (at !== -1) this.subscriptionsRemoved.splice(at, 1)",
+    find: "if (row.sessionId === sessionId && row.jobId === jobId) this.subscriptionsRemoved.splice(at, 1)",
     replace: "",
     test: "test/runtime/reverts.test.ts",
     title: "that failed leaves everything as it was"

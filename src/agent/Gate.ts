@@ -8,6 +8,7 @@ import type * as Effect from "effect/Effect"
 import type { Canonical, CanonicalError, CanonicalUrl } from "../authority/Canonical.js"
 import type { Capability } from "../authority/Capability.js"
 import type { BudgetExhausted, LeaseExpired, PermissionDenied } from "../protocol/Errors.js"
+import type { ResponseRoom } from "./ResponseRoom.js"
 
 /**
  * Why an operation was refused.
@@ -48,4 +49,6 @@ export interface Gate {
    * pieces of a long one. Cheap, and reports nothing to observers. Absent: an open handle stays usable.
    */
   readonly live?: (() => Denial | undefined) | undefined
+  /** Where the bytes of the job's HTTP responses are counted while they are read (§14). Absent: each client has a room of its own. */
+  readonly responses?: ResponseRoom | undefined
 }

@@ -4,7 +4,8 @@
  * Order of a request: the URL as the platform composes it, its canonical form, the gate (`net.fetch`), then it is sent to exactly
  * the canonical URL. The underlying client is kept from following redirects; they are followed here, by the rules
  * of Fetch, with a check at every hop: 303 becomes a GET without a body, so do 301 and 302 of a POST, the others repeat the
- * request; `authorization`, `cookie` and `proxy-authorization` do not cross to another origin.
+ * request; headers that hold credentials, by their names, do not cross to another origin (`internal/crossing`), unless the agent
+ * keeps them: {@link keepHeaders}.
  *
  * What the client was built with (`mapRequest` and the like) is applied before the check, and once: what it adds is not added
  * again for the target of a redirect. A client that was itself built to follow redirects (`HttpClient.followRedirects`,
@@ -16,8 +17,11 @@
  * Nothing rides along with a checked request: `host` and the headers of the connection are removed, upgrades are refused, and
  * the length of a body is the one that it has, for a longer one would begin a second request on the same connection.
  *
- * Responses are read up to a limit, counted after decoding. `content-length` is looked at first. A response that is larger
+ * Responses are read up to a limit, counted after decoding, and within the room that there is for all responses of the job and of
+ * the runtime (`ResponseRoom`). `content-length` is looked at first. A response that is larger, or finds no room,
  * fails as it is read, with a `ResponseError`, and its connection is dropped.
+ *
+ * Spans of the client have no queries of URLs and no headers that hold credentials (`internal/queryless`).
  *
  * A denial is a `RequestError` with the ARCP error as its `cause` and the reason `InvalidUrl`, which is not retried.
  */
@@ -34,6 +38,8 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as FiberRef from "effect/FiberRef"
+import { dual } from "effect/Function"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Address from "../authority/Address.js"
@@ -42,8 +48,12 @@ import { check as checkOptions } from "../protocol/Options.js"
 import { requestDenied } from "./Denied.js"
 import type { Denial, Gate } from "./Gate.js"
 import * as BoundedResponse from "./internal/boundedResponse.js"
+import { crossing, keptHeaders } from "./internal/crossing.js"
 import { Destination, destinationOf, type DestinationShape } from "./internal/destination.js"
+import { withoutQueriesInSpans } from "./internal/queryless.js"
 import type { ResolverShape } from "./Resolver.js"
+import { defaultBytes } from "./ResponseRoom.js"
+import { Room } from "./ResponseRooms.js"
 
 /**
  * How a guarded client is set up.
@@ -56,6 +66,12 @@ export interface GuardedHttpClientOptions {
   readonly maxRedirects?: number | undefined
   /** Bytes of a response's body, after decoding. Default 64 MiB. */
   readonly maxResponseBytes?: number | undefined
+  /**
+   * Bytes of the bodies of all responses that are being read at a time, after decoding, where the gate has no room of its own
+   * (`Gate.responses`, which a runtime's has). One that finds no room fails with a `ResponseError` whose `cause` is a
+   * `ResponseRoomFull`. Default 128 MiB.
+   */
+  readonly maxBytesInFlight?: number | undefined
   /** Resolves hosts, so that their addresses can be checked. Without one, names are judged by their spelling. */
   readonly resolver?: ResolverShape | undefined
   /** Time for a host to be resolved. Default 10 seconds. */
@@ -84,7 +100,6 @@ const connectionHeaders = [
   "trailer",
   "transfer-encoding"
 ]
-const secretHeaders = ["authorization", "cookie", "proxy-authorization"]
 const bodyHeaders = ["content-encoding", "content-language", "content-length", "content-location", "content-type"]
 
 /** Options of `fetch` that a job may set. Others (`dispatcher`, `proxy`, `unix`) lead past the URL that is checked. */
@@ -116,13 +131,10 @@ const without = (headers: Headers.Headers, names: ReadonlyArray<string>): Header
 const typeOf = ({ contentType }: HttpBody.HttpBody) => (contentType === undefined ? {} : { contentType })
 
 /** What a redirect makes of a request, as Fetch says. */
-const redirected = (sending: Sending, status: number, crosses: boolean): Sending => {
-  const headers = crosses ? without(sending.headers, secretHeaders) : sending.headers
-  const { method } = sending
+const redirected = (sending: Sending, status: number): Sending => {
+  const { headers, method } = sending
   const becomesGet = status === 303 ? method !== "GET" && method !== "HEAD" : status <= 302 && method === "POST"
-  return becomesGet
-    ? { method: "GET", headers: without(headers, bodyHeaders), body: HttpBody.empty }
-    : { ...sending, headers }
+  return becomesGet ? { method: "GET", headers: without(headers, bodyHeaders), body: HttpBody.empty } : sending
 }
 
 const redirects = new Set([301, 302, 303, 307, 308])
@@ -203,12 +215,16 @@ export const make = (
   options?: GuardedHttpClientOptions
 ): HttpClient.HttpClient => {
   checkOptions("GuardedHttpClient", options ?? {}, {
+    maxBytesInFlight: "size",
     maxRedirects: "countOrZero",
     maxResponseBytes: "size",
     resolveTimeout: "duration"
   })
   const maxRedirects = options?.maxRedirects ?? 10
-  const maxBytes = options?.maxResponseBytes ?? 64 * 1024 * 1024
+  const bounds: BoundedResponse.Bounds = {
+    maxBytes: options?.maxResponseBytes ?? 64 * 1024 * 1024,
+    room: gate.responses ?? new Room("client", options?.maxBytesInFlight ?? defaultBytes)
+  }
   const { preprocess, send } = halves(client)
 
   const denied = (request: Request) => Effect.mapError((denial: Denial) => requestDenied(request, denial))
@@ -284,7 +300,7 @@ export const make = (
     { destination, url }: Target
   ): Effect.Effect<Response, HttpClientError.HttpClientError> =>
     Effect.gen(function* () {
-      const response = yield* Effect.mapInputContext(send(request), bounded(destination))
+      const response = yield* withoutQueriesInSpans(Effect.mapInputContext(send(request), bounded(destination)))
       const from = answeredFrom(response)
       if (from.followed || (from.url !== undefined && from.url !== url) || response.request.url !== url) {
         yield* BoundedResponse.discard(response)
@@ -305,7 +321,7 @@ export const make = (
         const request = requestOf(sending, at.url)
         const response = yield* sendOnce(request, at)
         const location = redirects.has(response.status) ? response.headers["location"] : undefined
-        if (location === undefined || maxRedirects === 0) return yield* BoundedResponse.make(response, maxBytes)
+        if (location === undefined || maxRedirects === 0) return yield* BoundedResponse.make(response, bounds)
         yield* BoundedResponse.discard(response)
         if (hops >= maxRedirects) {
           const description = `more than ${maxRedirects} redirects`
@@ -316,7 +332,11 @@ export const make = (
         const next = Canonical.redirect(at.url, location)
         if (Either.isLeft(next)) return yield* refuse(request, next.left)
         const to = yield* target(request, next.right)
-        sending = redirected(sending, response.status, new URL(at.url).origin !== new URL(to.url).origin)
+        sending = redirected(sending, response.status)
+        if (new URL(at.url).origin !== new URL(to.url).origin) {
+          const marked = yield* FiberRef.get(Headers.currentRedactedNames)
+          sending = { ...sending, headers: crossing(sending.headers, yield* FiberRef.get(keptHeaders), marked) }
+        }
         at = to
       }
     })
@@ -369,3 +389,37 @@ export const make = (
       })
   )
 }
+
+/**
+ * The guarded client, whose requests keep these headers when a redirect leads to another origin: the agent vouches for every origin that
+ * its lease covers. Other headers that hold credentials are removed there: `authorization`, `proxy-authorization`, `cookie`, `apikey`, `token`,
+ * `secret`, `password`, those that end in `-token`, `-key`, `-apikey`, `-secret`, `-password`, `-authorization`, `-auth`, `-credential` or
+ * `-credentials`, and those that `Headers.currentRedactedNames` has. Case does not count.
+ *
+ * @example
+ * ```ts
+ * import { HttpClient } from "@effect/platform"
+ * import { Effect } from "effect"
+ * import { GuardedHttpClient } from "effect-arcp/agent"
+ *
+ * const post = Effect.flatMap(HttpClient.HttpClient, (client) =>
+ *   GuardedHttpClient.keepHeaders(client, ["idempotency-key"]).post("https://api.example/orders", {
+ *     headers: { "idempotency-key": "order-1" }
+ *   })
+ * )
+ * ```
+ *
+ * @since 0.2.0
+ * @category combinators
+ */
+export const keepHeaders: {
+  (names: ReadonlyArray<string>): <E, R>(client: HttpClient.HttpClient.With<E, R>) => HttpClient.HttpClient.With<E, R>
+  <E, R>(client: HttpClient.HttpClient.With<E, R>, names: ReadonlyArray<string>): HttpClient.HttpClient.With<E, R>
+} = dual(
+  2,
+  <E, R>(client: HttpClient.HttpClient.With<E, R>, names: ReadonlyArray<string>): HttpClient.HttpClient.With<E, R> =>
+    HttpClient.transformResponse(
+      client,
+      Effect.locallyWith(keptHeaders, (kept) => new Set([...kept, ...names.map((name) => name.toLowerCase())]))
+    )
+)

@@ -33,6 +33,7 @@ export * as GuardedFileSystem from "./GuardedFileSystem.js"
 export * as GuardedHttpClient from "./GuardedHttpClient.js"
 export * from "./Job.js"
 export * from "./Resolver.js"
+export { type ResponseRoom, ResponseRoomFull } from "./ResponseRoom.js"
 
 /**
  * Tools that a runtime hosts, that agents call and leases cover.

@@ -25,6 +25,7 @@ export * as LiteLlm from "./credentials/LiteLlm.js"
 export * from "./jobs/Budgets.js"
 export * from "./jobs/JobScheduler.js"
 export * from "./jobs/Leases.js"
+export { withoutCredentials } from "./kernel/Hidden.js"
 export * from "./kernel/Limits.js"
 
 /**

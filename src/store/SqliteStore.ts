@@ -131,7 +131,7 @@ export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLed
         "journal_mode = WAL",
         `synchronous = ${options.synchronous ?? "NORMAL"}`,
         "secure_delete = ON",
-        // 16 MiB of log: hot pages are written back once in many commits, and not in every fourtieth.
+        // The last resort: 16 MiB of log, inside of a COMMIT. The client writes it back sooner, and outside of one (`writeBack`).
         "wal_autocheckpoint = 4000",
         "journal_size_limit = 67108864",
         "foreign_keys = OFF"

@@ -15,7 +15,7 @@ const make = (count: number) => {
     bounds: { ...defaultBounds, events: 8 },
     newId: () => `id${++ids}`,
     newTraceId: () => "0".repeat(32),
-    now: () => 0
+    times: { mono: () => 0, wall: () => 0 }
   })
   const read = (type: string, payload: object, more: object = {}) =>
     core.read(

@@ -12,7 +12,7 @@ const make = () => {
     bounds: { ...defaultBounds, events: 16 },
     newId: () => `id${++ids}`,
     newTraceId: () => "0".repeat(32),
-    now: () => 0
+    times: { mono: () => 0, wall: () => 0 }
   })
   const read = (type: string, payload: object, more: object = {}) =>
     core.read(JSON.stringify({ arcp: "1.1", id: `r${++ids}`, type, session_id: "s", payload, ...more }))

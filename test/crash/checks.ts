@@ -21,7 +21,7 @@ const attemptsOf = (
   return attempts
 }
 
-const rerun = new Set(["recount", "keyed", "steps", "spend", "stream", "parent", "sleep"])
+const rerun = new Set(["recount", "keyed", "shared", "steps", "spend", "stream", "parent", "sleep"])
 
 /** What is wrong with what the owner of a job was sent. */
 export const problemsOf = (job: JobLedger): ReadonlyArray<string> => {
@@ -53,7 +53,7 @@ export const problemsOf = (job: JobLedger): ReadonlyArray<string> => {
   const success = end.type === "job.result"
   const { n } = input
   const last = attempts.at(-1)
-  if (agent === "count" || agent === "recount" || agent === "keyed") {
+  if (agent === "count" || agent === "recount" || agent === "keyed" || agent === "shared") {
     for (const { attempt, logs } of attempts) {
       logs.forEach((log, i) => {
         if (log !== `a${attempt} c${i + 1}`) wrong(`log ${i + 1} of attempt ${attempt} is ${log}`)
@@ -118,16 +118,46 @@ export const problemsOf = (job: JobLedger): ReadonlyArray<string> => {
   return problems
 }
 
+/** Payloads up to the end; what follows the first end must be that end again, and is left out. */
+const toEnd = (job: JobLedger): ReadonlyArray<string> => {
+  const first = job.events.findIndex(isTerminal)
+  return (first === -1 ? job.events : job.events.slice(0, first + 1)).map((frame) => JSON.stringify(frame.payload))
+}
+
 /** An observer with history sees what the owner sees. */
 export const differs = (owner: JobLedger, observer: JobLedger): string | undefined => {
-  const text = (job: JobLedger) => {
-    const first = job.events.findIndex(isTerminal)
-    // What follows the first end is that end again.
-    return (first === -1 ? job.events : job.events.slice(0, first + 1)).map((frame) => JSON.stringify(frame.payload))
-  }
-  const [a, b] = [text(owner), text(observer)]
+  const [a, b] = [toEnd(owner), toEnd(observer)]
   const at = a.findIndex((line, i) => line !== b[i])
   return at === -1 && a.length === b.length
     ? undefined
     : `${owner.jobId}: the owner saw ${a.length} events, an observer ${b.length}; the first difference is ${at + 1}: ${a[at]} / ${b[at]}`
+}
+
+/**
+ * What is wrong with what the owners of a job were sent, who became owners one after the other: each has the end of its history, without a gap,
+ * and one has all of it.
+ */
+export const problemsOfOwners = (
+  history: JobLedger,
+  owners: ReadonlyArray<readonly [name: string, job: JobLedger | undefined]>
+): ReadonlyArray<string> => {
+  const problems: Array<string> = []
+  const all = toEnd(history)
+  let whole = 0
+  for (const [name, job] of owners) {
+    if (job === undefined) {
+      problems.push(`${history.jobId}: its owner ${name} was sent nothing of it`)
+      continue
+    }
+    const own = toEnd(job)
+    const from = all.length - own.length
+    const at = own.findIndex((text, i) => text !== all[from + i])
+    if (from < 0 || at !== -1)
+      problems.push(
+        `${history.jobId}: its owner ${name} has ${own.length} of ${all.length} events, ${own[at]} for ${all[from + at]}`
+      )
+    if (from === 0) whole++
+  }
+  if (whole === 0) problems.push(`${history.jobId}: none of its owners has all of its ${all.length} events`)
+  return problems
 }

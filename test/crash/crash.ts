@@ -7,38 +7,30 @@ import { layer as reactivity } from "@effect/experimental/Reactivity"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { ArcpClient } from "../../src/client/index.js"
 import { WebSocketClient } from "../../src/transport/node.js"
-import { differs, problemsOf } from "./checks.js"
+import { type Act, acts, nextAct, type Stage } from "./acts.js"
+import { differs, problemsOf, problemsOfOwners } from "./checks.js"
 import { type Figures, isTerminal, LedgerClient, newFigures } from "./ledger.js"
 import { pause, type Random, randomOf, type RuntimeProcess, type Runtimes } from "./runtimes.js"
+import { placeEarlier } from "./upgrade.js"
 
 /** What a run of a seed came to. */
 export interface Report extends Figures {
   readonly seed: number
   readonly kills: number
+  /** How often a kill struck in the middle of an act, by its name. */
+  readonly killedIn: Readonly<Record<string, number>>
   readonly peakRss: number
   readonly problems: ReadonlyArray<string>
 }
 
-const agents = ["count", "count", "recount", "steps", "spend", "stream", "parent", "tool"] as const
+/** The share of kills that strike in the middle of an act, each of them as often. */
+const aimed = 0.6
+
+/** The share of seeds whose file is one of an earlier version. */
+const upgrades = 0.25
 
 /** How long jobs may take to end once nothing dies any more. */
 const patience = 30_000
-
-const jobOf = (random: Random) => {
-  const agent = random.pick(agents)
-  // Some flood, most take their time, so that a kill finds them at work.
-  const flood = random.chance(0.15)
-  const n = flood ? random.int(100, 1_500) : random.int(5, 120)
-  const budget = agent === "parent" ? "USD:0.5" : "USD:1"
-  return {
-    agent,
-    input: { n: agent === "spend" ? Math.min(n, 900) : n, pause: flood ? undefined : random.int(1, 15) },
-    ...(agent === "spend" || agent === "parent"
-      ? { lease_request: { "cost.budget": [budget], "agent.delegate": ["count"] } }
-      : {}),
-    ...(agent === "tool" ? { lease_request: { "tool.call": ["work"] } } : {})
-  }
-}
 
 /** A typed client of its own, which is told nothing of what happens to the runtime. */
 const typedClient = (url: string, random: Random, stop: () => boolean) =>
@@ -97,9 +89,12 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   const random = randomOf(seed)
   const folder = mkdtempSync(join(tmpdir(), "arcp-crash-"))
   const filename = join(folder, "arcp.db")
+  const begun = new Date().toISOString()
   const figures = newFigures()
   const problems: Array<string> = []
   const wrong = (what: string) => problems.push(what)
+  const killedIn: Record<string, number> = {}
+  const struckIn = (act: string): void => void (killedIn[act] = (killedIn[act] ?? 0) + 1)
   let port = 0
   let url = ""
   let kills = 0
@@ -126,55 +121,45 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
     }
   }
 
+  if (random.chance(upgrades)) {
+    const earlier = await placeEarlier(filename, random)
+    for (let i = random.int(1, 3); i > 0; i--) {
+      // Its process has loaded: what takes this long is the opening of the file.
+      process = runtimes.next()
+      await process.begin({ filename, port })
+      await pause(random.int(0, 150))
+      kills++
+      await process.kill()
+      struckIn((await earlier.isEarlier()) ? "upgrade, before its end" : "upgrade, behind its end")
+      const problem = await earlier.problemAfterKill()
+      if (problem !== undefined) wrong(problem)
+    }
+  }
   await start()
   let working = true
   const client = (name: string) => new LedgerClient({ name, bearer: "secret-of-alice", url: () => url, figures, wrong })
   const clients = [client("one"), client("two"), client("three")]
-  const sleepers: Array<readonly [LedgerClient, string]> = []
-  const watched: Array<readonly [LedgerClient, LedgerClient, string]> = []
-  let keys = 0
-  const acts: Array<Promise<unknown>> = []
-  const act = (owner: LedgerClient): Promise<unknown> => {
-    const other = random.pick(clients.filter((candidate) => candidate !== owner))
-    const what = random.int(1, 100)
-    if (what <= 45) {
-      const job = jobOf(random)
-      const observed = random.chance(0.4)
-      return owner.submit(job).then((jobId) => {
-        if (jobId === undefined || !observed) return undefined
-        return other.subscribe(jobId).then((subscribed) => {
-          if (subscribed) watched.push([owner, other, jobId])
-        })
-      })
-    }
-    if (what <= 70) {
-      const key = `key-${seed}-${++keys}`
-      return owner.submit({
-        agent: "keyed",
-        input: { n: random.int(5, 100), pause: random.int(1, 10) },
-        idempotency_key: key
-      })
-    }
-    if (what <= 80) {
-      return owner.submit({ agent: "sleep", input: { n: 0 } }).then((jobId) => {
-        if (jobId !== undefined) sleepers.push([owner, jobId])
-      })
-    }
-    if (what <= 90) owner.cut()
-    const sleeper = what > 90 ? sleepers.pop() : undefined
-    return sleeper === undefined
-      ? Promise.resolve()
-      : sleeper[0].request("job.cancel", { job_id: sleeper[1] }).then((answer) => {
-          // Nobody can know whether it came through: it is asked for again at the end.
-          if (answer?.type !== "job.cancelled") sleepers.push(sleeper)
-        })
+  const stage: Stage = {
+    seed,
+    random,
+    clients,
+    sleepers: [],
+    watched: [],
+    shared: [],
+    keys: { keyed: 0, shared: 0 },
+    wrong
+  }
+  const { sleepers, watched } = stage
+  const done: Array<Promise<unknown>> = []
+  const perform = (act: Act, owner: LedgerClient): void => {
+    done.push(act.run(stage, owner, random.pick(clients.filter((candidate) => candidate !== owner))))
   }
   const typed = Effect.runPromiseExit(typedClient(url, randomOf(seed + 1_000_000), () => !working))
   const acting = (async () => {
     while (working) {
       const actor = random.pick(clients)
       // What is asked while nobody is there comes all at once later: a little of it.
-      if (actor.connected || random.chance(0.1)) acts.push(act(actor))
+      if (actor.connected || random.chance(0.1)) perform(nextAct(random), actor)
       await pause(random.int(5, 30))
     }
   })()
@@ -182,6 +167,14 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   const lives = random.int(2, 4)
   for (let i = 0; i < lives; i++) {
     await pause(random.int(20, 450))
+    const actor = random.pick(clients)
+    if (random.chance(aimed)) {
+      const act = random.pick(acts)
+      await Promise.race([actor.ready(), pause(patience)])
+      perform(act, actor)
+      struckIn(act.name)
+      await pause(random.int(0, 12))
+    }
     kills++
     peakRss = Math.max(peakRss, process!.peak)
     await process!.kill()
@@ -201,6 +194,24 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
     ])
     if (outcome !== undefined) wrong(outcome)
     return outcome === undefined
+  }
+  /** A session of nobody's sees the whole history of what several own. */
+  const compareOwners = async (): Promise<void> => {
+    if (stage.shared.length === 0) return
+    const judge = client("judge")
+    for (const { input, jobId, owners } of stage.shared) {
+      if (!(await judge.subscribe(jobId))) continue
+      while (!judge.jobs.get(jobId)!.events.some(isTerminal)) await judge.change()
+      const history = judge.jobs.get(jobId)!
+      problems.push(...problemsOf({ ...history, agent: "shared", input }))
+      problems.push(
+        ...problemsOfOwners(
+          history,
+          owners.map((owner) => [owner.name, owner.jobs.get(jobId)])
+        )
+      )
+    }
+    judge.end()
   }
   const compare = async (): Promise<void> => {
     const exit = await typed
@@ -240,10 +251,11 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
       )
     }
 
+    const isShared = new Set(stage.shared.map(({ jobId }) => jobId))
     const listed = new Map((await clients[0]!.list()).map((job) => [job["job_id"] as string, job]))
     for (const c of clients) {
       for (const job of c.jobs.values()) {
-        if (observing.has(`${c.name} ${job.jobId}`)) continue
+        if (observing.has(`${c.name} ${job.jobId}`) || isShared.has(job.jobId)) continue
         problems.push(...problemsOf(job))
         const row = listed.get(job.jobId)
         if (row === undefined) {
@@ -263,8 +275,14 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
       const difference = differs(owner.jobs.get(jobId)!, observer.jobs.get(jobId)!)
       if (difference !== undefined) wrong(difference)
     }
-    const keyed = [...listed.values()].filter((job) => String(job["agent"]).startsWith("keyed")).length
-    if (keyed !== keys) wrong(`${keys} keys are ${keyed} jobs`)
+    await compareOwners()
+    for (const [agent, keys] of Object.entries(stage.keys)) {
+      // A file of an earlier version has jobs of its own.
+      const jobs = [...listed.values()].filter(
+        (job) => String(job["agent"]) === `${agent}@1.0.0` && String(job["created_at"]) >= begun
+      ).length
+      if (jobs !== keys) wrong(`${keys} keys of ${agent} are ${jobs} jobs`)
+    }
   }
   const lastCancels = () =>
     sleepers.map(async ([owner, jobId]) => {
@@ -272,7 +290,7 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
       while ((await owner.request("job.cancel", { job_id: jobId })) === undefined) await owner.ready()
     })
   const settled =
-    (await inTime("what the clients asked for", Promise.all(acts))) &&
+    (await inTime("what the clients asked for", Promise.all(done))) &&
     (await inTime("the last cancels", Promise.all(lastCancels()))) &&
     (await inTime("the typed client", typed))
   if (settled) await compare()
@@ -285,11 +303,11 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   for (const suffix of ["", "-wal"]) {
     if (
       existsSync(filename + suffix) &&
-      /secret-of-|rt_[0-9A-Za-z]{16}/.test(readFileSync(filename + suffix, "latin1"))
+      /secret-of-|(?<![0-9A-Za-z])rt_[0-9A-Za-z_-]{16}/.test(readFileSync(filename + suffix, "latin1"))
     ) {
       wrong(`a token lies in ${filename}${suffix} in clear`)
     }
   }
   if (problems.length === 0) rmSync(folder, { recursive: true, force: true })
-  return { ...figures, seed, kills, peakRss, problems }
+  return { ...figures, seed, kills, killedIn, peakRss, problems }
 }

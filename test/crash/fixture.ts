@@ -45,6 +45,7 @@ const agents = Layer.mergeAll(
   hosted("count", counting, false),
   hosted("recount", counting, true),
   hosted("keyed", counting, true),
+  hosted("shared", counting, true),
   // Its steps answer what they answered first, whatever dies in between.
   hosted(
     "steps",

@@ -34,6 +34,7 @@ export interface Figures {
   jobs: number
   lost: number
   repeated: number
+  takeovers: number
 }
 
 export const newFigures = (): Figures => ({
@@ -43,7 +44,8 @@ export const newFigures = (): Figures => ({
   sessions: 0,
   jobs: 0,
   lost: 0,
-  repeated: 0
+  repeated: 0,
+  takeovers: 0
 })
 
 const features = [
@@ -79,6 +81,8 @@ export class LedgerClient {
   private ended = false
   private counter = 0
   private readonly waiting = new Map<string, (frame: Frame | undefined) => void>()
+  /** Requests of connections that were taken over: their replies are bound to those. */
+  private readonly abandoned = new Set<string>()
   private readonly opened: Array<() => void> = []
   private readonly changed: Array<() => void> = []
   private unacked = 0
@@ -134,10 +138,15 @@ export class LedgerClient {
       if (this.socket !== socket) return
       this.open = false
       this.socket = undefined
-      for (const resolve of this.waiting.values()) resolve(undefined)
-      this.waiting.clear()
+      this.forget()
       if (!this.ended) setTimeout(() => this.connect(), 15)
     })
+  }
+
+  /** No reply comes any more to what has been asked. */
+  private forget(): void {
+    for (const resolve of this.waiting.values()) resolve(undefined)
+    this.waiting.clear()
   }
 
   private write(type: string, payload: object, id = `m${++this.counter}`): string {
@@ -210,6 +219,8 @@ export class LedgerClient {
     if (request !== undefined) {
       const resolve = this.waiting.get(request)
       this.waiting.delete(request)
+      if (this.abandoned.has(request))
+        this.wrong(`a reply to a request of another connection: ${JSON.stringify(frame)}`)
       return resolve?.(frame)
     }
     if (frame.type !== "session.error") return
@@ -322,6 +333,19 @@ export class LedgerClient {
       cursor = (page.payload["next_cursor"] as string | null) ?? undefined
     } while (cursor !== undefined)
     return all
+  }
+
+  /**
+   * Resumes the session on another connection while this one lives and has requests in flight. What comes on the one before is not looked
+   * at any more: the runtime owes it to nobody.
+   */
+  takeOver(): void {
+    if (!this.open) return
+    this.figures.takeovers++
+    this.open = false
+    for (const request of this.waiting.keys()) this.abandoned.add(request)
+    this.forget()
+    this.connect()
   }
 
   /** Loses the connection. */

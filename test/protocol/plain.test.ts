@@ -2,7 +2,7 @@
 import { expect, it } from "@effect/vitest"
 import { Either, FastCheck as fc, Schema } from "effect"
 import { Envelope, JobId, Message } from "../../src/protocol/index.js"
-import { acceptedFrame } from "../../src/runtime/jobs/SubmitNow.js"
+import { acceptedFrame } from "../../src/runtime/sessions/Requests.js"
 import { runs } from "../support/properties.js"
 
 const values = fc.oneof(

@@ -25,7 +25,7 @@ it.live.each([
       handle = setImmediate(look)
     })
     yield* Effect.async<void>((resume) => {
-      const at = deadlines.now()
+      const at = deadlines.mono()
       for (let n = 0; n < count; n++) {
         deadlines.schedule(at - count + n, () => {
           burn()
@@ -46,7 +46,7 @@ it.live("a deadline that is cancelled by one that is due with it does not run, a
     const deadlines = yield* Deadlines
     const ran: Array<string> = []
     yield* Effect.async<void>((resume) => {
-      const at = deadlines.now()
+      const at = deadlines.mono()
       deadlines.schedule(at - 3, () => {
         burn()
         ran.push("first")

@@ -1,7 +1,8 @@
 /** Delegation on the wire (ARCP 1.1 §9.4, §10, §11; 1.0 §10, §13.2): what is announced, refused, inherited and handed back. */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Layer, Option, TestClock } from "effect"
+import { Context, Deferred, Effect, Layer, Option, Schema, TestClock } from "effect"
 import type { DelegateOptions } from "../../src/agent/Job.js"
+import { Event } from "../../src/protocol/index.js"
 import { Store } from "../../src/store/Store.js"
 import { allFeatures, barrier, eventsOf, type Frame, hello, type Peer, run, submit } from "./peer.js"
 import { backends } from "./backends.js"
@@ -9,6 +10,8 @@ import { listed, scripted, type Step, word, words } from "./script.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
 
 beforeEach(resetGates)
+
+const isDelegate = Schema.is(Event.bodies.delegate)
 
 const features = allFeatures.filter((f) => f !== "heartbeat")
 
@@ -281,7 +284,22 @@ describe.each(backends)("delegation over %s", (_name, backend) => {
       ["a later expiry", asking({}, { expiresAt: "1970-01-01T01:00:00.001Z" }), "LEASE_SUBSET_VIOLATION", "expiry"],
       ["a past expiry", asking({}, { expiresAt: "1969-12-31T23:59:59Z" }), "INVALID_REQUEST", "expiry_past"],
       ["an expiry that is no time", asking({}, { expiresAt: 1e300 }), "INVALID_REQUEST", "expiry_malformed"],
-      ["no time to run", asking({}, { maxRuntimeSec: 0 }), "INVALID_REQUEST"]
+      ["no time to run", asking({}, { maxRuntimeSec: 0 }), "INVALID_REQUEST"],
+      ["patterns that are no list", asking({ "fs.read": "/data/x" as never }), "INVALID_REQUEST", "malformed"],
+      ["a pattern that is no text", asking({ "tool.call": [["search.a"] as never] }), "INVALID_REQUEST", "malformed"],
+      [
+        "a lease that is a list",
+        { do: "delegate", options: { lease: ["fs.read"] as never } },
+        "INVALID_REQUEST",
+        "malformed"
+      ],
+      [
+        "a lease that is a text",
+        { do: "delegate", options: { lease: "fs.read" as never } },
+        "INVALID_REQUEST",
+        "malformed"
+      ],
+      ["a lease that is a number", { do: "delegate", options: { lease: 5 as never } }, "INVALID_REQUEST", "malformed"]
     ]
 
     it.scoped("§9.4, 1.0 §10.2 each is a tool_result of the delegation and a typed failure; the parent goes on", () =>
@@ -303,6 +321,7 @@ describe.each(backends)("delegation over %s", (_name, backend) => {
         for (const [i, [what, , code]] of table.entries()) {
           const [delegate, result] = told.slice(i * 2, i * 2 + 2).map((f) => f.payload)
           expect([what, delegate!.kind, result!.kind]).toEqual([what, "delegate", "tool_result"])
+          expect([what, isDelegate(delegate!.body)]).toEqual([what, true])
           expect(delegate!.body).not.toHaveProperty("child_job_id")
           expect(result!.body).toMatchObject({ call_id: delegate!.body.delegate_id, error: { code, retryable: false } })
         }

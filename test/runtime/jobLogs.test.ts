@@ -18,6 +18,7 @@ import { Buffer } from "node:buffer"
 import { Agent, Job } from "../../src/agent/index.js"
 import * as Text from "../../src/protocol/Text.js"
 import { upstreamOf } from "../../src/runtime/credentials/UpstreamErrors.js"
+import { annotated, annotatedFor } from "../../src/runtime/jobs/handler/handlerCall.js"
 import * as JobLogs from "../../src/runtime/jobs/handler/jobLogs.js"
 import { nextTurn } from "../../src/runtime/kernel/Turn.js"
 import { hostileValues } from "../support/hostile.js"
@@ -46,7 +47,10 @@ const alone = (upstream: () => unknown) => {
   const events = { hasRoom: () => true, queue: (_: string, body: unknown) => void bodies.push(body) }
   const logs = JobLogs.make(running as never, () => ({ running, events, upstream }) as never)
   const logged = <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-    handler.pipe(Effect.locally(JobLogs.logging, { logs }), Effect.provide(Logger.add(JobLogs.jobLogger)))
+    handler.pipe(
+      Effect.locally(JobLogs.logging, { logs, hide: undefined }),
+      Effect.provide(Logger.add(JobLogs.jobLogger))
+    )
   return { bodies, logged }
 }
 
@@ -75,9 +79,9 @@ const everyLevel = Effect.all([
 describe("§8.2 a line that a handler logs", () => {
   it("has its job, its agent and its attempt beside the program's annotations", () => {
     const program = HashMap.make<[string, unknown][]>(["own", 1], ["job_id", "the program's"])
-    const ofAgent = JobLogs.annotatedFor(program, { name: "a", version: "1" } as never)
+    const ofAgent = annotatedFor(program, { name: "a", version: "1" } as never)
     const of = (jobId: string, attempt: number) =>
-      Object.fromEntries(JobLogs.annotated(ofAgent, { live: { jobId, attempt } } as never))
+      Object.fromEntries(annotated(ofAgent, { live: { jobId, attempt } } as never))
     expect(of("j", 1)).toEqual({ own: 1, job_id: "j", agent: "a@1", attempt: 1 })
     expect(of("k", 3)).toEqual({ own: 1, job_id: "k", agent: "a@1", attempt: 3 })
     expect(Object.fromEntries(program)).toEqual({ own: 1, job_id: "the program's" })

@@ -174,6 +174,8 @@ const stuckFor = Layer.effect(
 )
 
 export interface ProvisionedOptions {
+  /** In the place of those of this file. */
+  readonly agents?: Layer.Layer<never, never, TestGateway>
   readonly gateway?: TestGatewayOptions
   readonly runtime?: ArcpRuntime.RuntimeOptions
   readonly limits?: Partial<LimitsShape>
@@ -186,7 +188,7 @@ export interface ProvisionedOptions {
 export const provisioned = (backend: Backend, options: ProvisionedOptions = {}) => {
   const gateway = Layer.provide(TestGateway.layer(options.gateway), Ids.layer)
   return Layer.provide(running({ drainTime: 0, ...options.runtime }), Ids.layer).pipe(
-    Layer.provide(agents),
+    Layer.provide(options.agents ?? agents),
     Layer.provide(Limits.layer(options.limits ?? {})),
     Layer.provideMerge(options.transport?.(backend.transport) ?? backend.transport),
     Layer.provide(stuckFor),

@@ -420,19 +420,22 @@ describe("§14 texts that come back", () => {
 
 describe("what a session is told in a batch", () => {
   it("§10 goes over the connection that it has when the batch is stored, also if it was resumed meanwhile", () => {
-    const session = new SessionLog({
-      sessionId: "sess_1",
-      principal: { id: "alice", anonymous: false, claims: {} },
-      client: {},
-      features: [],
-      tokenHash: "hash",
-      previousTokenHash: undefined,
-      createdAt: 0,
-      lastSeenAt: 0,
-      lastSeq: 0,
-      ackedSeq: 0,
-      floorSeq: 0
-    })
+    const session = new SessionLog(
+      {
+        sessionId: "sess_1",
+        principal: { id: "alice", anonymous: false, claims: {} },
+        client: {},
+        features: [],
+        tokenHash: "hash",
+        previousTokenHash: undefined,
+        createdAt: 0,
+        lastSeenAt: 0,
+        lastSeq: 0,
+        ackedSeq: 0,
+        floorSeq: 0
+      },
+      0
+    )
     const connect = () => {
       const link = new Outbox({} as Connection, 0, 0, { replies: 4, replyBytes: 1_000_000 })
       session.connect(link, undefined)

@@ -1,8 +1,10 @@
 /** What retention lets go, and what that means for who has not had it (ARCP 1.1 §6.3). */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Layer, Option, TestClock } from "effect"
+import { Chunk, Context, Deferred, Effect, Either, Layer, Option, Stream, TestClock } from "effect"
+import { Envelope } from "../../src/protocol/index.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { Store } from "../../src/store/Store.js"
+import { Connector } from "../../src/transport/Connection.js"
 import { makeStore, start, stores } from "./mortal.js"
 import { allFeatures, barrier, dial, eventsOf, hello, run, submit } from "./peer.js"
 import { gate, resetGates } from "./world.js"
@@ -74,6 +76,43 @@ describe.each(stores)("retention over %s", (_name, layer) => {
           expect(eventsOf(other, end.job_id!).map((frame) => frame.event_seq)).toEqual([seen + 1, seen + 2])
         }).pipe(Effect.provide(again))
       })
+  )
+
+  it.scoped("§6.3 an ended job stays until its connected owner has been sent it, whatever the bounds say", () =>
+    Effect.gen(function* () {
+      const { layer: stored, store } = yield* makeStore(layer())
+      const context = yield* start(stored, undefined, { ...limits, retainEndedBytes: 1_000 })
+      yield* Effect.gen(function* () {
+        const connector = yield* Connector
+        const connection = yield* connector.connect
+        const pull = yield* Stream.toPull(connection.inbound)
+        const read = Effect.map(
+          pull,
+          Chunk.map((frame) => Either.getOrThrow(Envelope.fromText(frame as string)))
+        )
+        const say = (type: string, payload: object) =>
+          connection.send([JSON.stringify({ arcp: "1.1", id: type, type, payload })])
+        yield* say("session.hello", {
+          auth: { scheme: "bearer", token: "alice-token" },
+          capabilities: { features: allFeatures.filter((one) => one !== "ack" && one !== "heartbeat") }
+        })
+        expect(Chunk.unsafeHead(yield* read).type).toBe("session.welcome")
+        yield* say("job.submit", { agent: "counter", input: { count: 6_000 } })
+        const accepted = Chunk.toReadonlyArray(yield* read).find(({ type }) => type === "job.accepted")!
+        const job_id = accepted.payload["job_id"] as string
+        // It ends, while its owner reads nothing of it.
+        const observer = yield* hello()
+        yield* observer.send("job.subscribe", { job_id, history: true })
+        yield* observer.terminal(job_id)
+        yield* TestClock.adjust("1 minute")
+        const seen: Array<Envelope.RawEnvelope> = []
+        while (seen.at(-1)?.type !== "job.result") seen.push(...(yield* read))
+        expect(seen.map(({ event_seq }) => event_seq)).toEqual(seen.map((_, n) => seen[0]!.event_seq! + n))
+        expect(seen.at(-1)!.event_seq).toBe(6_002)
+        yield* TestClock.adjust("10 seconds")
+        expect(yield* store.job(job_id)).toEqual(Option.none())
+      }).pipe(Effect.provide(context))
+    })
   )
 
   it.scoped("§6.3 an observer that has left keeps its numbers when what it saw is trimmed", () =>

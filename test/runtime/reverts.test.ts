@@ -8,7 +8,7 @@ import { JobScheduler } from "../../src/runtime/jobs/JobScheduler.js"
 import { EventLog } from "../../src/runtime/log/EventLog.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { StoreFaults } from "../../src/testing/FaultyStore.js"
-import { besides, called, calls, makeModel } from "../support/batchModel.js"
+import { besides, type Call, called, calls, makeModel } from "../support/batchModel.js"
 import { Batch, Copies, type JobLog, reached, same, type SessionLog, watchBatches } from "../support/liveState.js"
 import { runs } from "../support/properties.js"
 import { faultyWithConcerns } from "./faultyWorld.js"
@@ -52,13 +52,13 @@ const revertsTo = (chosen: ReadonlyArray<Act>) =>
     yield* room.settled
 
     const known = (): ReadonlyArray<SessionLog | JobLog> =>
-      reached(room.clients.map(({ sessionId }) => journal.session(sessionId)))
+      reached(room.clients.map(({ sessionId }) => journal.sessions.get(sessionId)))
     const owners = known()
     const state = () => copies.all(owners)
     const undone = yield* watchBatches(copies, known)
 
     yield* faults.stall("commit")
-    journal.change({ write: (batch) => batch.session(journal.session(sessionId)!) })
+    journal.change({ write: (batch) => batch.session(journal.sessions.get(sessionId)!) })
     yield* room.settled
     expect((yield* faults.counts("commit")).stalled).toBe(1)
     const before = state()
@@ -125,6 +125,15 @@ describe("a batch of the log", () => {
       .filter(([name, { value }]) => typeof value === "function" && !others.has(name) && !inner.has(name))
       .map(([name]) => name)
     expect([...called].toSorted()).toEqual(methods.toSorted())
+  })
+
+  it("keeps a subscription that was given up twice and asked for again (ARCP 1.1 §7.6)", () => {
+    const model = makeModel(0)
+    const call = (name: Call["name"]): Call => ({ name, job: 0, session: 1, n: 0 })
+    model.commit([call("unobserve"), call("unobserve"), call("observe")])
+    const { live, stored } = model.kept()
+    expect(stored.subscriptions).toEqual(["sess_1 job_0"])
+    expect(stored).toEqual(live)
   })
 
   it("that failed leaves everything as it was, and the next comes to what it would have without it", () => {

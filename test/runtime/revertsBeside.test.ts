@@ -56,7 +56,7 @@ const watched = (room: Room) =>
     const journal = yield* EventLog
     const copies = new Copies()
     const undone = yield* watchBatches(copies, () =>
-      reached(room.clients.map(({ sessionId }) => journal.session(sessionId)))
+      reached(room.clients.map(({ sessionId }) => journal.sessions.get(sessionId)))
     )
     return () => {
       expect(undone.length).toBeGreaterThan(1)
@@ -125,7 +125,7 @@ describe("a commit that fails", () => {
       const jobId = (yield* submit(peer, "script", { steps })).job_id!
       yield* room.settled
       const check = yield* watched(room)
-      const session = (yield* EventLog).session(peer.sessionId)!
+      const session = (yield* EventLog).sessions.get(peer.sessionId)!
       refusals.begin(2, ({ trims }) => trims.length > 0)
       yield* Deferred.succeed(gate("trim"), undefined)
       yield* room.settled
@@ -155,7 +155,7 @@ describe("a commit that fails", () => {
       for (const input of [1, 2, 3]) yield* peer.terminal((yield* submit(peer, "echo", input)).job_id!)
       yield* room.settled
       const check = yield* watched(room)
-      const session = (yield* EventLog).session(peer.sessionId)!
+      const session = (yield* EventLog).sessions.get(peer.sessionId)!
       refusals.begin(2, ({ jobsRemoved }) => jobsRemoved.length > 0)
       for (const refused of [1, 2]) {
         yield* TestClock.adjust(sweepEvery)

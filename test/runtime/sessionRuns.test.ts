@@ -3,7 +3,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Ids } from "../../src/protocol/Ids.js"
 import { Batch } from "../../src/runtime/log/Batch.js"
-import { sourceOf } from "../../src/runtime/log/Frames.js"
+import { sourceOf } from "../../src/runtime/log/Pump.js"
 import { JobLog } from "../../src/runtime/log/JobLog.js"
 import { Outbox } from "../../src/runtime/log/Outbox.js"
 import { SessionLog } from "../../src/runtime/log/SessionLog.js"
@@ -13,7 +13,7 @@ import { jobRecord, sessionRecord } from "../support/records.js"
 
 /** A session that owns two jobs, which emit in turn. */
 const make = () => {
-  const session = new SessionLog(sessionRecord("s"))
+  const session = new SessionLog(sessionRecord("s"), 0)
   const jobs = ["a", "b"].map((jobId) => {
     const job = new JobLog(
       jobRecord(jobId),
@@ -53,12 +53,13 @@ describe("a session whose jobs emit in turn", () => {
       const source = sourceOf(session, {
         store: {} as typeof Store.Service,
         ids: yield* Ids,
-        now: () => 0,
+        wall: () => 0,
+        mono: () => 0,
         bounds: { payload: 1_000, result: 1_000 }
       })
       let cursor = 0
       while (cursor < session.seq) {
-        const next = source.ready(cursor, session.seq, 0)
+        const next = source.ready(cursor, session.seq)
         expect(next, `behind ${cursor}`).toBeDefined()
         cursor = next!.cursor
       }

@@ -1,7 +1,7 @@
 /** Traces: where the runtime makes spans, and what goes on to tools and sub-agents (ARCP 1.1 §11). */
 import { FetchHttpClient, HttpClient } from "@effect/platform"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Option, Tracer } from "effect"
+import { Cause, Effect, Layer, Logger, LogLevel, Option, Tracer } from "effect"
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
 import { Agent, Job } from "../../src/agent/index.js"
@@ -64,6 +64,47 @@ describe("§11 traces", () => {
       expect(tools.seen.length).toBe(1)
       expect(tools.seen[0]).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-0[01]$`))
     })
+  )
+
+  it.scopedLive(
+    "§14 neither spans nor lines hold the queries of URLs that an agent asks, also where it fails with them",
+    () =>
+      Effect.gen(function* () {
+        const { layer, spans } = yield* recording
+        const lines: Array<string> = []
+        const logger = Logger.make(({ cause, message }) => void lines.push(`${String(message)} ${Cause.pretty(cause)}`))
+        const dies = Agent.untyped("dies", (url) => Effect.orDie(HttpClient.get(String(url)))).pipe(
+          Layer.provide(FetchHttpClient.layer)
+        )
+        yield* Effect.gen(function* () {
+          const peer = yield* hello()
+          for (const agent of ["caller", "dies"]) {
+            // Nothing listens there.
+            const lease = { lease_request: { "net.fetch": ["http://127.0.0.1:1/**"] } }
+            const end = yield* run(peer, agent, "http://127.0.0.1:1/a?token=hunter2", lease)
+            expect(end.payload.final_status).toBe("error")
+          }
+        }).pipe(
+          Effect.provide(
+            Layer.provide(
+              world({ agents: Layer.merge(agents, dies) }),
+              Layer.mergeAll(layer, Logger.replace(Logger.defaultLogger, logger), Logger.minimumLogLevel(LogLevel.All))
+            )
+          )
+        )
+        const shown = spans.map(({ attributes, name, status }) =>
+          JSON.stringify([
+            name,
+            [...attributes],
+            status._tag === "Ended" && status.exit._tag === "Failure"
+              ? Cause.prettyErrors(status.exit.cause).map(({ message, stack }) => [message, stack])
+              : ""
+          ])
+        )
+        expect(shown.filter((span) => span.includes("127.0.0.1:1/a?…"))).toHaveLength(4)
+        expect(lines.some((line) => line.includes("127.0.0.1:1/a?…"))).toBe(true)
+        expect([...shown, ...lines].join("\n")).not.toContain("hunter2")
+      })
   )
 
   it.scopedLive("the parent of a job's span says whether its trace is sampled, also where no traceparent came", () =>

@@ -2,7 +2,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { execFileSync } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { pathToFileURL } from "node:url"
-import { countOf, inEach, named, type Passed, type Paths, ranIn } from "../../scripts/passed.js"
+import { countOf, inEach, named, type Passed, type Paths, ranIn, targets } from "../../scripts/passed.js"
 
 const root = `${process.cwd().replaceAll("\\", "/")}/`
 
@@ -21,7 +21,7 @@ const file = (path: string, ...functions: ReadonlyArray<string>): Passed => ({ p
 
 describe("the measurement of paths", () => {
   // In a process of its own: V8 counts the functions of everything that a process has loaded.
-  it("sees the files that an event and a submit cannot do without", () => {
+  it("sees the files that an event and a submit cannot do without, and no more of the runtime's than the targets allow", () => {
     const program = ["--import", "tsx", "scripts/paths.ts", "--json"]
     const { event, submit } = JSON.parse(
       execFileSync(process.execPath, program, { encoding: "utf8", timeout: 100_000 })
@@ -40,6 +40,13 @@ describe("the measurement of paths", () => {
       expect(pathsOf(passed)).not.toContain("src/auth/Authenticator.ts")
       expect(pathsOf(passed)).not.toContain("src/store/SqlStore.ts")
     }
+    // The files are named where there are too many.
+    const counted = (act: keyof Paths, passed: ReadonlyArray<Passed>) => {
+      const { runtime } = countOf(passed)
+      return runtime <= targets[act] ? [] : pathsOf(passed).filter((path) => /^src\/runtime\/(?!kernel\/)/.test(path))
+    }
+    expect(counted("event", event)).toEqual([])
+    expect(counted("submit", submit)).toEqual([])
   })
 
   const ran = (functionName: string, count: number, inner: ReadonlyArray<number> = []) => ({

@@ -75,7 +75,7 @@ const sorted = <A>(rows: ReadonlyArray<A>, by: (row: A) => string): ReadonlyArra
 export const makeModel = (warm: number) => {
   const copies = new Copies()
   const sessions = [["progress", "result_chunk", "ack"], [], ["progress", "result_chunk"]].map(
-    (features, n) => new SessionLog(sessionRecord(`sess_${n}`, { features, tokenHash: `hash ${n}` }))
+    (features, n) => new SessionLog(sessionRecord(`sess_${n}`, { features, tokenHash: `hash ${n}` }), 0)
   )
   // The last one's own change was dropped: nothing is written of it.
   const jobs = [0, 1, 2, 3].map(
@@ -215,14 +215,14 @@ export const makeModel = (warm: number) => {
   /** A commit that failed. */
   const fail = (these: ReadonlyArray<Call>): void => {
     const batch = make(these)
-    batch.rows()
+    batch.rows(0)
     batch.revert()
   }
 
   /** A commit that succeeded: what the store was given, and the sessions that have something new. */
   const commit = (these: ReadonlyArray<Call>) => {
     const batch = make(these)
-    const stored = textualBatch(batch.rows())
+    const stored = textualBatch(batch.rows(0))
     // The order of several sessions or jobs does not matter.
     const comparable = {
       ...stored,
@@ -323,7 +323,7 @@ export const makeModel = (warm: number) => {
     first.job(job.record)
     first.state(job)
   }
-  keep(textualBatch(first.rows()))
+  keep(textualBatch(first.rows(0)))
   first.publish()
   commit([
     { name: "addOwner", job: 0, session: 0, n: 0 },

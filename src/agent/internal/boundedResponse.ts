@@ -1,5 +1,6 @@
 /**
- * A response whose body is read up to a limit, whatever way it is read: every accessor goes through the one bounded stream.
+ * A response whose body is read up to a limit, and within the room that there is for all of them, whatever way it is read: every accessor
+ * goes through a bounded stream.
  */
 import * as HttpClientError from "@effect/platform/HttpClientError"
 import * as HttpClientResponse from "@effect/platform/HttpClientResponse"
@@ -10,9 +11,14 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Inspectable from "effect/Inspectable"
+import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
+import type { ResponseRoom } from "../ResponseRoom.js"
+import { Hold } from "../ResponseRooms.js"
 
 type Response = HttpClientResponse.HttpClientResponse
+type ResponseError = HttpClientError.ResponseError
+type Body = Stream.Stream<Uint8Array, ResponseError>
 
 /**
  * Gives up a response that nobody is going to read, so that its connection is free. Its stream is begun and interrupted, which is
@@ -143,26 +149,68 @@ const announced = (response: Response): number | undefined => {
     : Number(text)
 }
 
-/** The response with at most `maxBytes` of a body. */
-export const make = (response: Response, maxBytes: number): Effect.Effect<Response> =>
+/** How much of a body is read. */
+export interface Bounds {
+  /** Decoded bytes of this body. */
+  readonly maxBytes: number
+  /** Where they are counted while they are being read. */
+  readonly room: ResponseRoom
+}
+
+/**
+ * The body, counted. What is passed on piece by piece counts until the next piece is asked for; what is kept, until the stream ends.
+ * The scope of the stream gives the room back, whatever ends it.
+ */
+const counted = (response: Response, { maxBytes, room }: Bounds, keeps: boolean, tooLarge: ResponseError): Body =>
+  Stream.unwrapScoped(
+    Effect.gen(function* () {
+      const hold = yield* Effect.acquireRelease(
+        Effect.sync(() => new Hold(room)),
+        (held) => Effect.sync(() => held.release())
+      )
+      const pull = yield* Stream.toPull(response.stream)
+      let received = 0
+      return Stream.repeatEffectChunkOption(
+        Effect.suspend(() => {
+          if (!keeps) hold.release()
+          return Effect.flatMap(pull, (chunk) => {
+            let bytes = 0
+            for (const piece of chunk) bytes += piece.length
+            received += bytes
+            const refusal = received > maxBytes ? tooLarge : noRoom(response, hold.take(bytes))
+            return refusal === undefined ? Effect.succeed(chunk) : Effect.fail(Option.some(refusal))
+          })
+        })
+      )
+    })
+  )
+
+const noRoom = (response: Response, cause: ReturnType<ResponseRoom["take"]>): ResponseError | undefined =>
+  cause === undefined
+    ? undefined
+    : new HttpClientError.ResponseError({
+        request: response.request,
+        response,
+        reason: "Decode",
+        description: cause.message,
+        cause
+      })
+
+/** The response with a body that is read within its bounds. */
+export const make = (response: Response, bounds: Bounds): Effect.Effect<Response> =>
   Effect.gen(function* () {
+    const { maxBytes } = bounds
     const tooLarge = new HttpClientError.ResponseError({
       request: response.request,
       response,
       reason: "Decode",
       description: `the body is larger than ${maxBytes} bytes`
     })
-    const stream =
+    const body = (keeps: boolean): Body =>
       (announced(response) ?? 0) > maxBytes
         ? Stream.fromEffect(Effect.zipRight(discard(response), Effect.fail(tooLarge)))
-        : Stream.suspend(() => {
-            let received = 0
-            return Stream.mapChunksEffect(response.stream, (chunk) => {
-              for (const bytes of chunk) received += bytes.length
-              return received > maxBytes ? Effect.fail(tooLarge) : Effect.succeed(chunk)
-            })
-          })
-    const bytes = yield* Stream.runCollect(stream).pipe(
+        : counted(response, bounds, keeps, tooLarge)
+    const bytes = yield* Stream.runCollect(body(true)).pipe(
       Effect.map(concat),
       // No body is an empty one, but to a reader of the stream.
       Effect.catchIf(
@@ -171,7 +219,7 @@ export const make = (response: Response, maxBytes: number): Effect.Effect<Respon
       ),
       Effect.cached
     )
-    return new Bounded(response, stream, bytes)
+    return new Bounded(response, body(false), bytes)
   })
 
 const concat = (chunks: Chunk.Chunk<Uint8Array>): Uint8Array<ArrayBuffer> => {

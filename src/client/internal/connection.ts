@@ -54,7 +54,7 @@ const run = (shared: Shared, link: Link, react: (reaction: Reaction) => void) =>
     })
     link.attempt.opens()
     yield* connection.send([frame])
-    const now = options.now()
+    const now = options.times.mono()
     link.opened(now)
     core.connected(now)
     return yield* Fibers.run(connection, reader(shared, connection, link, react), {
@@ -87,7 +87,7 @@ export const connectOnce = (shared: Shared): Effect.Effect<Outcome> =>
         case "none":
           return
         case "welcomed":
-          attempt.welcomedAt = options.now()
+          attempt.welcomedAt = options.times.mono()
           link.welcome.signal()
           return succession.welcomed(reaction.previous)
         case "remarked": {
@@ -120,7 +120,7 @@ export const connectOnce = (shared: Shared): Effect.Effect<Outcome> =>
     const judged = ({ code, reason }: CloseInfo): Outcome => {
       const progressed =
         core.progress > progressBefore ||
-        (attempt.welcomedAt !== undefined && options.now() - attempt.welcomedAt >= steady)
+        (attempt.welcomedAt !== undefined && options.times.mono() - attempt.welcomedAt >= steady)
       if (progressed) {
         pace.progressed()
         ends.progressed()

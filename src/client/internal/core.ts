@@ -172,7 +172,7 @@ export class Core {
 
   /** Reads one frame. */
   read(frame: Frame): Reaction {
-    this.lastIn = this.options.now()
+    this.lastIn = this.options.times.mono()
     let raw: Envelope.RawEnvelope
     if (typeof frame === "string") {
       this.frameSize = frame.length
@@ -255,7 +255,7 @@ export class Core {
         if (this.outgoing.size >= maxPongs) return none
         this.post("session.pong", {
           ping_nonce: message.payload.nonce,
-          received_at: formatTimestamp(this.options.now())
+          received_at: formatTimestamp(this.options.times.wall())
         })
         return none
       case "session.pong":

@@ -11,7 +11,7 @@ import type { IdsService } from "../../protocol/Ids.js"
 import { packageName, packageVersion } from "../../protocol/Package.js"
 import type { ClientOptions } from "../ClientOptions.js"
 import { defaultBounds } from "./bounds.js"
-import type { CoreOptions, SupervisorOptions } from "./options.js"
+import type { CoreOptions, SupervisorOptions, Times } from "./options.js"
 
 /** The options of one client, for its parts. */
 export interface Settings {
@@ -23,10 +23,10 @@ export interface Settings {
 }
 
 /** Fills in the default of each option that is left out. `onEnd` is called once, when the client has ended. */
-export const settingsOf = (options: ClientOptions, ids: IdsService, now: () => number, onEnd: () => void): Settings => {
+export const settingsOf = (options: ClientOptions, ids: IdsService, times: Times, onEnd: () => void): Settings => {
   const features = options.features ?? [...coreFeatures, ...extendedFeatures]
   const maxArtifactBytes = options.maxArtifactBytes ?? defaultMaxBytes
-  const newId = () => ids.unsafeUlid(now())
+  const newId = () => ids.unsafeUlid(times.wall())
   return {
     maxArtifactBytes,
     // The largest artifact fits as base64, with the rest of its frame.
@@ -40,7 +40,7 @@ export const settingsOf = (options: ClientOptions, ids: IdsService, now: () => n
       },
       newId,
       newTraceId: ids.unsafeTraceId,
-      now
+      times
     },
     supervisor: {
       client: options.client ?? { name: packageName, version: packageVersion },
@@ -59,7 +59,7 @@ export const settingsOf = (options: ClientOptions, ids: IdsService, now: () => n
       ackInterval: Duration.toMillis(options.ackInterval ?? 250),
       resume: options.resume,
       newId,
-      now,
+      times,
       onEnd
     }
   }

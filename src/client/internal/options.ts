@@ -8,6 +8,14 @@ import type { Bounds } from "./bounds.js"
 import type { HelloOptions } from "./hello.js"
 import type { PaceOptions } from "./pace.js"
 
+/** The client's two times, in milliseconds. */
+export interface Times {
+  /** Elapsed: it never goes back, and does not jump where the machine's clock is set. For every wait and time-out. */
+  readonly mono: () => number
+  /** Since the epoch, for what is written into messages. */
+  readonly wall: () => number
+}
+
 /** Bounds and ids that the core needs. */
 export interface CoreOptions {
   /** The features that are offered (§6.2). */
@@ -16,7 +24,7 @@ export interface CoreOptions {
   readonly bounds: Bounds
   readonly newId: () => string
   readonly newTraceId: () => string
-  readonly now: () => number
+  readonly times: Times
 }
 
 /** What the owner of the connections needs; times are milliseconds. */
@@ -31,7 +39,7 @@ export interface SupervisorOptions extends HelloOptions, PaceOptions {
   readonly resume:
     | { readonly sessionId: string; readonly resumeToken: Redacted.Redacted<string>; readonly lastEventSeq: number }
     | undefined
-  readonly now: () => number
+  readonly times: Times
   /** Called once, when the client has ended. */
   readonly onEnd: () => void
 }

@@ -5,7 +5,6 @@
  * again after real progress only, which the supervisor reports: a runtime that welcomes and then closes is not asked ten times
  * a second.
  */
-import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -59,13 +58,15 @@ export class Pace {
     retry: Schedule.Schedule<unknown, LostConnection>,
     lost: LostConnection
   ): Effect.Effect<Option.Option<Duration.Duration>> {
-    return Effect.flatMap(Clock.currentTimeMillis, (now) =>
-      Effect.map(retry.step(now, lost, this.state), ([state, , decision]) => {
+    return Effect.flatMap(Effect.clock, (clock) => {
+      // Schedules count what has passed: not by wall time, which may be set meanwhile.
+      const now = Number(clock.unsafeCurrentTimeNanos()) / 1e6
+      return Effect.map(retry.step(now, lost, this.state), ([state, , decision]) => {
         this.state = state
         return ScheduleDecision.isDone(decision)
           ? Option.none()
           : Option.some(Duration.millis(Math.max(0, ScheduleIntervals.start(decision.intervals) - now)))
       })
-    )
+    })
   }
 }

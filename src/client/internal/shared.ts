@@ -43,7 +43,7 @@ export const makeShared = (
 ): Shared => {
   const notices = new Notices()
   const lifetime = new Lifetime(core, notices, options.onEnd)
-  const inFlight = new InFlight(core, options.requestTimeout, options.now)
+  const inFlight = new InFlight(core, options.requestTimeout, options.times.mono)
   return {
     core,
     connector,

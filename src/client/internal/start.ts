@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { InvalidRequest } from "../../protocol/Errors.js"
+import { elapsedOf } from "../../protocol/Elapsed.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import { Ids, type IdsService } from "../../protocol/Ids.js"
 import { Connector, type TransportError } from "../../transport/Connection.js"
@@ -24,6 +25,7 @@ import { settingsOf } from "./defaults.js"
 import { changesOf, factsOfSession } from "./facts.js"
 import { handles } from "./handles.js"
 import { makeListing } from "./listing.js"
+import type { Times } from "./options.js"
 import { makeSubmit } from "./submit.js"
 import { supervise } from "./supervisor.js"
 
@@ -34,11 +36,12 @@ const refusing = (wrong: InvalidRequest): Context.Tag.Service<Connector> => ({
 })
 
 /** Pings the runtime; returns the round-trip time. */
-const makePing = (call: Call, ids: IdsService, now: () => number): ArcpClientService["ping"] =>
+const makePing = (call: Call, ids: IdsService, { mono, wall }: Times): ArcpClientService["ping"] =>
   Effect.suspend(() => {
-    const start = now()
-    const nonce = `p_${ids.unsafeUlid(start)}`
-    return call("session.ping", { nonce, sent_at: formatTimestamp(start) }, () => Duration.millis(now() - start), {
+    const start = mono()
+    const now = wall()
+    const nonce = `p_${ids.unsafeUlid(now)}`
+    return call("session.ping", { nonce, sent_at: formatTimestamp(now) }, () => Duration.millis(mono() - start), {
       nonce,
       features: ["heartbeat"]
     })
@@ -52,9 +55,9 @@ export const start = (given: ClientOptions): Effect.Effect<ArcpClientService, ne
     const options = wrong === undefined ? given : checks.withoutNumbers(given)
     const ids = yield* Ids
     const clock = yield* Effect.clock
-    const now = () => clock.unsafeCurrentTimeMillis()
+    const times: Times = { mono: elapsedOf(clock), wall: () => clock.unsafeCurrentTimeMillis() }
     const children = makeChildren()
-    const settings = settingsOf(options, ids, now, children.end)
+    const settings = settingsOf(options, ids, times, children.end)
     const core = new Core(settings.core)
     core.registry.cursor.inherit(options.resume)
     const connector = yield* Connector
@@ -79,7 +82,7 @@ export const start = (given: ClientOptions): Effect.Effect<ArcpClientService, ne
       attach,
       unsubscribe,
       artifacts: Artifacts.make(call, settings.maxArtifactBytes),
-      ping: makePing(call, ids, now),
+      ping: makePing(call, ids, times),
       status: session.status,
       connected: session.connected,
       runtime: Effect.map(session.connected, () => ({ ...core.terms.runtime })),

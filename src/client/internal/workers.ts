@@ -24,7 +24,7 @@ export const writer = (
 ): Effect.Effect<void, ConnectionClosed> =>
   Effect.suspend(function next(): Effect.Effect<void, ConnectionClosed> {
     if (core.outgoing.size === 0) return Effect.zipRight(toSend.wait, Effect.suspend(next))
-    link.writes(options.now())
+    link.writes(options.times.mono())
     const frames = core.outgoing.take()
     const requests = core.outgoing.takeUnwritten()
     return Effect.flatMap(connection.send(frames), () => {
@@ -49,12 +49,12 @@ export const heartbeats = (
         Effect.sleep(interval / 2),
         Effect.suspend(() => {
           if (!core.welcomed || !core.features.has("heartbeat")) return Effect.suspend(tick)
-          const silent = options.now() - core.lastIn
+          const silent = options.times.mono() - core.lastIn
           if (silent >= 2 * interval && !lag.isPaused) return connection.close(closeCodes.policy, "HEARTBEAT_LOST")
-          if (silent >= interval || options.now() - link.lastOut >= interval) {
+          if (silent >= interval || options.times.mono() - link.lastOut >= interval) {
             core.post("session.ping", {
               nonce: `hb_${options.newId()}`,
-              sent_at: formatTimestamp(options.now())
+              sent_at: formatTimestamp(options.times.wall())
             })
             toSend.signal()
           }
@@ -75,7 +75,7 @@ export const timeouts = (
     // A job that was lost with its request must stop holding up the reader.
     lag.lookAgain()
     const since = link.writingSince
-    if (since !== undefined && options.now() - since >= 2 * options.requestTimeout) {
+    if (since !== undefined && options.times.mono() - since >= 2 * options.requestTimeout) {
       return connection.close(closeCodes.policy, "the runtime reads nothing")
     }
     return notices.publish.pipe(Effect.zipRight(Effect.sleep(next)), Effect.zipRight(Effect.suspend(look)))

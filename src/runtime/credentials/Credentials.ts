@@ -110,6 +110,11 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
     readonly of: (jobId: string) => ReadonlyArray<JobCredential>
     /** The live credentials of a job and the last that were replaced: their values are shown in no text of the job (§14). */
     readonly hidden: (jobId: string) => ReadonlyArray<JobCredential>
+    /**
+     * What reads {@link hidden} of this job, also when the job has ended: its handler may unwind later. The same function for the same job.
+     * Undefined where the job has no credentials now.
+     */
+    readonly watch: (jobId: string) => (() => ReadonlyArray<JobCredential>) | undefined
     /** The same as `job.accepted.credentials` shows them, with their values: for the submitter's own session alone (§9.8.1). */
     readonly wire: (jobId: string) => ReadonlyArray<Credential>
     /**
@@ -156,7 +161,7 @@ export class Credentials extends Context.Tag("effect-arcp/runtime/Credentials")<
   /** Over the `CredentialProvisioner` and the `CredentialLedger` that are there, if they are. */
   static readonly layer = (options: CredentialsOptions = {}): Layer.Layer<Credentials, never, Ids> => {
     checkOptions("Credentials", options, optionKinds)
-    return Layer.scoped(Credentials, make(options))
+    return Layer.scoped(Credentials, quietly(make(options)))
   }
 
   /**
@@ -224,6 +229,7 @@ const unavailable = (ledger: Ledger | undefined): Service => ({
   issue: () => Effect.succeed([]),
   of: () => [],
   hidden: () => [],
+  watch: () => undefined,
   wire: () => [],
   revoke: () => undefined,
   rotate: noneHere,
@@ -320,6 +326,10 @@ const toWire = ({ constraints, endpoint, id, profile, scheme, value }: JobCreden
   ...(constraints === undefined ? {} : { constraints: { ...constraints } })
 })
 
+/** Effect logs what a fiber fails with that nobody observes, at the level Debug; a provisioner's error may quote a value. */
+const quietly = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withUnhandledErrorLogLevel(effect, Option.none())
+
 const makeAvailable = (
   options: CredentialsOptions,
   ids: Context.Tag.Service<Ids>,
@@ -336,18 +346,20 @@ const makeAvailable = (
 
     const replaceIn: Service["replace"] = (jobId, credentialId, announce) =>
       replace(core, jobId, credentialId, announce).pipe(
+        quietly,
         Effect.withSpan("arcp.credentials.rotate", { attributes: { jobId, credentialId } })
       )
 
     return {
       available: true,
       issue: (request) =>
-        issue(core, request).pipe(Effect.withSpan("arcp.credentials.issue", { attributes: { jobId: request.jobId } })),
+        issue(core, request).pipe(
+          quietly,
+          Effect.withSpan("arcp.credentials.issue", { attributes: { jobId: request.jobId } })
+        ),
       of,
-      hidden: (jobId) => {
-        const former = core.live.find(jobId)?.former ?? []
-        return former.length === 0 ? of(jobId) : [...of(jobId), ...former]
-      },
+      hidden: (jobId) => core.live.find(jobId)?.hidden() ?? [],
+      watch: (jobId) => core.live.find(jobId)?.hidden,
       wire: (jobId) => of(jobId).map(toWire),
       revoke: core.live.revoke,
       rotate: (jobId, credentialId) => replaceIn(jobId, credentialId, () => Effect.void),

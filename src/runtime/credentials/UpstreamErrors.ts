@@ -2,9 +2,22 @@
  * Errors of an upstream as the errors of the protocol (ARCP 1.1 §9.6, §13.7). Nothing of the upstream's text is repeated: gateways
  * have been seen to put keys into their errors. An error may be any value of user code: fields that cannot be read count as absent.
  */
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import { BudgetExhausted, PermissionDenied } from "../../protocol/Errors.js"
 import * as Text from "../../protocol/Text.js"
+import { hiding } from "./Values.js"
+
+interface Secret {
+  readonly value: Redacted.Redacted<string>
+}
+
+/** What a job's credentials have to do with its failures. */
+export interface Upstream {
+  /** The protocol's error that a failure of an upstream stands for. */
+  readonly translate: (failure: unknown) => BudgetExhausted | PermissionDenied | undefined
+  /** A text without the values of the job's credentials: upstreams have been seen to quote keys. */
+  readonly hide: (text: string) => string
+}
 
 /** How much of an upstream's text is looked at. */
 const maxText = 16_384
@@ -92,20 +105,14 @@ export const translate = (error: unknown): BudgetExhausted | PermissionDenied | 
   return undefined
 }
 
-/** How much of a text is looked at for credentials, and what is dropped behind a cut: longer than the longest value. */
-const maxHidden = 131_072
-const maxValue = 16_384
-
-/** What a job's credentials have to do with its failures. Undefined where it has none: such an error is the agent's own affair. */
-export const upstreamOf = (held: ReadonlyArray<{ readonly value: Redacted.Redacted<string> }>) => {
-  if (held.length === 0) return undefined
-  const hide = (text: string): string => {
-    const hidden = held.reduce(
-      (seen, { value }) => seen.replaceAll(Redacted.value(value), "<redacted>"),
-      text.slice(0, maxHidden)
-    )
-    // A value that was cut in two would not be found.
-    return text.length > maxHidden ? hidden.slice(0, Math.max(0, hidden.length - maxValue)) : hidden
-  }
-  return { translate, hide }
-}
+/**
+ * What a job's credentials have to do with its failures. Undefined where it has none: such an error is the agent's own affair. `others` are
+ * credentials of the jobs that delegated it, which it may have been given: they are hidden, and translate nothing.
+ */
+export const upstreamOf = (held: ReadonlyArray<Secret>, others: ReadonlyArray<Secret> = []): Upstream | undefined =>
+  held.length === 0 && others.length === 0
+    ? undefined
+    : {
+        translate: held.length === 0 ? () => undefined : translate,
+        hide: hiding([...held, ...others].map(({ value }) => value))
+      }

@@ -107,7 +107,7 @@ const accepting = (
       const runner = yield* JobRunner
       const rows = yield* Effect.orDie(Rows.decoded(store).recover)
       // Each room its own, in this order, and before any connection is accepted.
-      const logs = yield* Effect.orDie(recoverLogs(store, rows, (yield* Deadlines).now()))
+      const logs = yield* Effect.orDie(recoverLogs(store, rows, (yield* Deadlines).mono()))
       yield* presence.adopt(logs.sessions)
       // Values of an earlier process are gone with it: they are revoked, and jobs that run again get new ones.
       yield* Effect.orDie((yield* Credentials).recover(rows.jobs.map(({ record }) => record.jobId)))

@@ -11,6 +11,7 @@
 import type * as BigDecimal from "effect/BigDecimal"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as Amount from "../../authority/Amount.js"
 import { BudgetExhausted, InvalidRequest } from "../../protocol/Errors.js"
 import type { JobId } from "../../protocol/Ids.js"
@@ -181,6 +182,22 @@ class Accounts implements BudgetsService {
     this.forget(parent, from)
   }
 }
+
+// As text: exact decimals by currency, as they stand in a job's row and in its span.
+
+/** Counters as they are stored; undefined where there are none. */
+export const toText = (amounts: Amount.Amounts): string | undefined =>
+  amounts.size === 0
+    ? undefined
+    : JSON.stringify(Object.fromEntries(Array.from(amounts, ([currency, value]) => [currency, Amount.format(value)])))
+
+const decodeCounters = Schema.decodeSync(
+  Schema.parseJson(Schema.Record({ key: Schema.String, value: Schema.BigDecimal }))
+)
+
+/** Counters that {@link toText} wrote in this process, as listings show them; what a store returns is decoded where it is read. */
+export const wireBudget = (text: string): Readonly<Record<string, number>> =>
+  Amount.toWire(new Map(Object.entries(decodeCounters(text))))
 
 /** The budgets of one runtime, in memory; what a job's counters hold is stored with its row. */
 export const layer: Layer.Layer<Budgets> = Layer.sync(Budgets, () => new Accounts())

@@ -1,12 +1,14 @@
 /**
- * Admission: a submit becomes a job or a refusal, and a client cancels a job (ARCP 1.1 §7.1, §7.4).
+ * Admission: a submit becomes a job or a refusal, and a client cancels a job (ARCP 1.1 §7.1, §7.4, §9).
  *
- * Responsibility: what a submit asks for is judged here (agent, input, lease, limits, size of the reply), its credentials are issued, and
- * the job is handed to `Run`. Repeats of a submit are the concern of `Idempotency`, ends of jobs that of `Ending`.
+ * Responsibility: what a submit asks for is judged here (agent, input, lease, limits, size of the reply), its credentials are issued, the
+ * job is handed to `Run`, and the submit is answered. Which lease a submit is granted is the part of the runtime's own `Leases` that belongs
+ * here. Repeats of a submit are the concern of `Idempotency`, ends of jobs that of `Ending`.
  *
  * Order: the idempotency key is looked up, the submit validated, the agent resolved and the lease admitted, then the job, its key and
  * its first event are one change of the log; `job.accepted` is posted when that is durable, and the handler starts after it. A
- * cancel is acknowledged when it is durable, before the job's end can be sent.
+ * cancel is acknowledged when it is durable, before the job's end can be sent. A submit that begins at once belongs to one `submit` function:
+ * code that puts another in its place (a decorator, a program's own scheduler) is not bypassed, since the new function has no such form.
  *
  * Races closed here: the limits are asked again once credentials have come, which may take long; a connection that ends while they come
  * leaves none behind.
@@ -16,7 +18,9 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
-import type * as Lease from "../../authority/Lease.js"
+import * as Delegated from "../../authority/Delegated.js"
+import * as Lease from "../../authority/Lease.js"
+import * as SystemFolders from "../../authority/SystemFolders.js"
 import * as Withheld from "../../authority/Withheld.js"
 import * as AgentName from "../../protocol/AgentName.js"
 import {
@@ -27,20 +31,31 @@ import {
   JobNotFound,
   PermissionDenied
 } from "../../protocol/Errors.js"
+import type { Priority } from "../../protocol/Envelope.js"
+import { JobId } from "../../protocol/Ids.js"
+import type { Accepted } from "../../protocol/Job.js"
 import { isTerminal } from "../../protocol/Session.js"
+import type { KeptAccepted } from "../../store/Rows.js"
 import * as FrameSize from "../kernel/FrameSize.js"
+import type { LeasePolicyShape } from "../kernel/Policies.js"
 import { sessionEnded, shuttingDown, storeFailure } from "../kernel/Refusals.js"
 import { refuse, type Reply } from "../kernel/Reply.js"
-import { maySee, tooLarge } from "../credentials/View.js"
-import { Idempotency } from "./Idempotency.js"
+import { acceptedFor, maySee, tooLarge } from "../credentials/View.js"
+import type { JobLog } from "../log/JobLog.js"
+import { Idempotency, type Key, type Submitting } from "./Idempotency.js"
 import type { Engine } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
-import { type SubmitNow, submittingNow } from "./SubmitNow.js"
-import { accept, type Key, type Submitting } from "./internal/submitting.js"
 import { JobEngine } from "./JobEngine.js"
-import { type CancelRequest, type JobAccepted, JobScheduler, type SubmitRequest } from "./JobScheduler.js"
-import { type Made, newJob } from "./NewJob.js"
-import { nameOf } from "./Slots.js"
+import {
+  type CancelRequest,
+  type JobAccepted,
+  JobScheduler,
+  type JobSchedulerService,
+  type SubmitRequest
+} from "./JobScheduler.js"
+import type { LeaseRequest } from "./Leases.js"
+import { type Made, newJob } from "./Run.js"
+import { nameOf } from "./Running.js"
 
 interface Resolved {
   readonly agent: AgentRegistration
@@ -55,6 +70,44 @@ interface Admitting {
   readonly lease: Lease.Lease
   /** When it was admitted, in milliseconds since the epoch. */
   readonly now: number
+}
+
+/**
+ * As `submit`, begun when it is called and not when its effect is run. Where a submit is done, the effect is an `Exit`.
+ */
+type SubmitNow = JobSchedulerService["submit"]
+
+const forms = new WeakMap<object, SubmitNow>()
+
+/** Says that a `submit` can also be had as `now`. Returns `submit`. */
+const submittingNow = (submit: SubmitNow, now: SubmitNow): SubmitNow => {
+  forms.set(submit, now)
+  return submit
+}
+
+/** The form of a `submit` that begins at once; undefined where it has none. */
+export const submitNowOf = (submit: object): SubmitNow | undefined => forms.get(submit)
+
+/** A job that has been accepted, with the text of its payload where that is known. It is lost where the answer is copied. */
+export class Acceptance implements JobAccepted {
+  readonly jobId: JobId
+  readonly traceId: string
+  readonly payload: Accepted
+  readonly priority: Priority | undefined
+  readonly #text: string | undefined
+
+  constructor(answer: JobAccepted, text: string | undefined) {
+    this.jobId = answer.jobId
+    this.traceId = answer.traceId
+    this.payload = answer.payload
+    this.priority = answer.priority
+    this.#text = text
+  }
+
+  /** The payload as JSON, where it is known: an object that is not empty. */
+  static textOf(answer: JobAccepted): string | undefined {
+    return #text in answer ? answer.#text : undefined
+  }
 }
 
 /** The scheduler of one runtime, over its job engine. */
@@ -79,12 +132,12 @@ class Admission {
 
   constructor(engine: Engine) {
     this.engine = engine
-    this.idempotency = new Idempotency(engine)
+    this.idempotency = new Idempotency(engine, (submitting, record, kept) => accept(engine, submitting, record, kept))
   }
 
   /** Begins in the step in which it is called, as what it calls does: where it is done then, the effect is an exit. */
   submit(request: SubmitRequest, reply: Reply<JobAccepted>): Effect.Effect<void, ArcpError> {
-    const session = this.engine.eventLog.session(request.sessionId)
+    const session = this.engine.eventLog.sessions.get(request.sessionId)
     if (session === undefined) return Effect.fail(sessionEnded)
     const { idempotency_key: key } = request.payload
     const submitting = { session, request, reply }
@@ -116,7 +169,7 @@ class Admission {
   /** Called in the step in which the submit is judged. */
   private admit(submitting: Submitting, key: Key | undefined, resolved: Resolved): Effect.Effect<void, ArcpError> {
     const { features, payload, principal } = submitting.request
-    const now = this.engine.deadlines.now()
+    const now = this.engine.deadlines.wall()
     const admitted = this.engine.leases.admit({
       lease: payload.lease_request,
       constraints: payload.lease_constraints,
@@ -159,7 +212,7 @@ class Admission {
 
   /** Makes the job, has its credentials issued, and launches it; in the step in which it is called, but for credentials. */
   private make(admitting: Admitting): Effect.Effect<void, ArcpError> {
-    const { credentials, limits } = this.engine
+    const { limits } = this.engine
     const refusal = this.full(admitting)
     if (refusal !== undefined) return Effect.fail(refusal)
     const made = this.newJobOf(admitting)
@@ -169,7 +222,7 @@ class Admission {
       const message = `payload.lease_request: a reply that shows it has at most ${room} bytes here`
       return Effect.fail(new InvalidRequest({ message }))
     }
-    if (credentials.available && running.provisioned) return this.issueAndLaunch(admitting, made)
+    if (running.provisioned) return this.issueAndLaunch(admitting, made)
     this.openBudget(made)
     this.launch(admitting, made)
     return Effect.void
@@ -181,7 +234,7 @@ class Admission {
 
   private newJobOf({ lease, now, resolved, submitting }: Admitting): Made {
     const { features, payload, priority, principal, sessionId, trace } = submitting.request
-    const { ids } = this.engine
+    const { credentials, ids } = this.engine
     return newJob({
       jobId: `job_${ids.unsafeUlid(now)}`,
       principalId: principal.id,
@@ -197,7 +250,7 @@ class Admission {
       now,
       inlineStream: !features.has("result_chunk"),
       priority,
-      provisioned: maySee({ features }),
+      provisioned: credentials.available && maySee({ features }),
       parent: undefined
     })
   }
@@ -244,7 +297,7 @@ class Admission {
           })
         }
         if (!session.removed) batch.addOwner(live, session)
-        batch.reply(() => accept(submitting, this.engine, record, live.values.accepted, record.accepted), live)
+        batch.reply(() => accept(this.engine, submitting, record, live.values.accepted, record.accepted), live)
       },
       committed: () => key?.done(),
       failed: (error) => {
@@ -254,6 +307,26 @@ class Admission {
     })
   }
 }
+
+/** What the runtime's own `Leases` grant a submit: what it asks for, or less (1.0 §7.1). */
+export const granting =
+  (policy: LeasePolicyShape) =>
+  ({ constraints, features, lease, now, principal }: LeaseRequest): Either.Either<Lease.Lease, InvalidRequest> => {
+    const invalid = (message: string) => Either.left(new InvalidRequest({ message }))
+    if (constraints?.expires_at !== undefined && !features.has("lease_expires_at")) {
+      return invalid("payload.lease_constraints.expires_at: the feature lease_expires_at was not negotiated")
+    }
+    for (const capability of ["cost.budget", "model.use"] as const) {
+      if (lease !== undefined && Object.hasOwn(lease, capability) && !features.has(capability)) {
+        return invalid(`payload.lease_request: the feature ${capability} was not negotiated`)
+      }
+    }
+    return Either.map(Lease.compile(lease ?? {}, constraints, { now }), (requested) => {
+      const allowed = policy.allowed(principal)
+      const narrowed = allowed === undefined ? requested : Delegated.narrow(requested, allowed)
+      return SystemFolders.restrict(narrowed, allowed)
+    })
+  }
 
 /** What was asked for and is not granted. */
 const withheldOf = ({ lease, submitting }: Admitting): ReadonlyArray<string> => {
@@ -277,6 +350,24 @@ const reportWithheld = ({ resolved, submitting }: Admitting, withheld: ReadonlyA
     principal: submitting.request.principal.id,
     agent: nameOf(resolved.agent)
   })
+
+/** Answers with a job's acceptance, as the session that asks may see it; `text`: of the acceptance, where that is its JSON. */
+const accept = (
+  { credentials }: Engine,
+  { reply, session }: Submitting,
+  record: JobLog["record"],
+  kept: KeptAccepted,
+  text?: string
+): void => {
+  const { priority } = kept
+  const accepted = priority === undefined ? kept : withoutPriority(kept)
+  // Where none are provisioned there is none to show.
+  const payload = credentials.available ? acceptedFor(credentials, session, record, accepted) : accepted
+  const answer: JobAccepted = { jobId: JobId(record.jobId), traceId: record.traceId, payload, priority }
+  reply(Either.right(payload === kept ? new Acceptance(answer, text) : answer))
+}
+
+const withoutPriority = ({ priority: _, ...accepted }: KeptAccepted): Accepted => accepted
 
 const cancel = (
   { drain, ending, jobs, eventLog, store }: Engine,

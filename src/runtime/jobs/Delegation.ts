@@ -43,13 +43,12 @@ import type { Batch } from "../log/Batch.js"
 import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
 import { check } from "./internal/authority.js"
-import { type Asked, copied, delegateBody } from "./internal/delegating.js"
+import { type Asked, copied, delegateBody, requestedLease } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
-import { toText } from "./BudgetText.js"
-import { type Made, newJob } from "./NewJob.js"
-import type { Outcome, Running } from "./Running.js"
-import { nameOf } from "./Slots.js"
+import { toText } from "./Accounts.js"
+import { type Made, newJob } from "./Run.js"
+import { nameOf, type Outcome, type Running } from "./Running.js"
 
 /** A delegation that is being asked for. */
 interface Request {
@@ -173,7 +172,7 @@ export class Delegation implements Delegates {
 
   private newId(prefix: string): string {
     const { deadlines, ids } = this.engine
-    return `${prefix}_${ids.unsafeUlid(deadlines.now())}`
+    return `${prefix}_${ids.unsafeUlid(deadlines.wall())}`
   }
 
   /** Reads what is asked for; one that could not even be reported when it is refused fails here. */
@@ -245,7 +244,7 @@ export class Delegation implements Delegates {
         )
       }
       const decoded = yield* agent.decode(input)
-      const requested = yield* Lease.compile(asked.requested, constraints, { now: deadlines.now() })
+      const requested = yield* Lease.compile(yield* requestedLease(asked), constraints, { now: deadlines.wall() })
       yield* Delegated.isSubset(requested, parent.lease, { remaining: budgets.available(parent.live.jobId) })
       yield* SystemFolders.isSubset(requested, parent.lease)
       return { agent, input: decoded, lease: Delegated.inherit(requested, parent.lease) }
@@ -284,7 +283,7 @@ export class Delegation implements Delegates {
     return Effect.suspend(() => {
       const { live } = parent
       if (live.ending) return Effect.interrupt
-      const now = deadlines.now()
+      const now = deadlines.wall()
       eventLog.emit(live, "event", eventPayload('"delegate"', now, refusedBody))
       const hasRoom = eventLog.emit(
         live,
@@ -306,7 +305,7 @@ export class Delegation implements Delegates {
     const share = this.hold(live.jobId, Lease.budgetOf(lease))
     if (Either.isLeft(share)) return Either.left(share.left)
     parent.countDelegation()
-    const now = deadlines.now()
+    const now = deadlines.wall()
     const ended = Deferred.unsafeMake<Outcome>(FiberId.none)
     const made = newJob({
       jobId,

@@ -77,7 +77,7 @@ export class Drain implements Drains {
   private elapsed(millis: number): Effect.Effect<void> {
     const { deadlines } = this.engine
     return Effect.async<void>((resume) => {
-      const deadline = deadlines.schedule(deadlines.now() + millis, () => resume(Effect.void))
+      const deadline = deadlines.schedule(deadlines.mono() + millis, () => resume(Effect.void))
       return Effect.sync(() => deadline.cancel())
     })
   }
@@ -118,7 +118,7 @@ export class Drain implements Drains {
     if (!running.begun) return this.release(running)
     for (const child of [...running.children]) ending.stop(child, shutdown)
     running.interrupt()
-    running.watch(deadlines.schedule(deadlines.now() + limits.cancelGrace, () => this.release(running)))
+    running.watch(deadlines.schedule(deadlines.mono() + limits.cancelGrace, () => this.release(running)))
     this.gone(running)
   }
 

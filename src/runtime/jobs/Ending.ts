@@ -60,7 +60,7 @@ export class Ending implements Ends {
     const { deadlines, eventLog, limits } = this.engine
     for (const callId of running.openCalls) {
       const body = failedResultBody(callId, error, limits)
-      eventLog.emit(running.live, "event", eventPayload('"tool_result"', deadlines.now(), body))
+      eventLog.emit(running.live, "event", eventPayload('"tool_result"', deadlines.wall(), body))
     }
     running.closeCalls()
   }
@@ -94,7 +94,7 @@ export class Ending implements Ends {
   private endAfterGrace(running: Running, outcome: Outcome): void {
     const { deadlines, limits, meter } = this.engine
     const over = () => meter.reaching("cancelGrace", this.endNow(running, outcome))
-    running.watch(deadlines.schedule(deadlines.now() + limits.cancelGrace, over))
+    running.watch(deadlines.schedule(deadlines.mono() + limits.cancelGrace, over))
   }
 
   private stopChildren(running: Running): void {
@@ -115,7 +115,7 @@ export class Ending implements Ends {
   private finish(running: Running, outcome: Outcome): void {
     if (!running.queued) return this.abandon(running)
     if (!running.finish()) return
-    const now = this.engine.deadlines.now()
+    const now = this.engine.deadlines.wall()
     if (running.openCalls.size > 0) {
       this.closeCalls(
         running,

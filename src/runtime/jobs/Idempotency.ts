@@ -16,18 +16,38 @@ import * as FiberId from "effect/FiberId"
 import * as Option from "effect/Option"
 import { type ArcpError, DuplicateKey } from "../../protocol/Errors.js"
 import { isTerminal } from "../../protocol/Session.js"
-import type { DecodedJob } from "../../store/Rows.js"
-import type { KeyRecord, SegmentHead } from "../../store/Store.js"
+import type { DecodedJob, KeptAccepted } from "../../store/Rows.js"
+import type { JobRecord, KeyRecord, SegmentHead } from "../../store/Store.js"
 import { shuttingDown, storeFailure } from "../kernel/Refusals.js"
-import { refuse } from "../kernel/Reply.js"
+import { refuse, type Reply } from "../kernel/Reply.js"
 import type { Batch } from "../log/Batch.js"
 import type { JobLog } from "../log/JobLog.js"
+import type { SessionLog } from "../log/SessionLog.js"
 import { replayChunks, replayEnd, runsOf } from "../log/Replay.js"
 import { announcement } from "./internal/announced.js"
 import { askedHash, sameAsked } from "./internal/asked.js"
 import type { Engine } from "./internal/engine.js"
-import { accept, type Key, type Submitting } from "./internal/submitting.js"
+import type { JobAccepted, SubmitRequest } from "./JobScheduler.js"
 import type { Running } from "./Running.js"
+
+/** What is asked for, by which session of the log, and how it is answered. */
+export interface Submitting {
+  readonly session: SessionLog
+  readonly request: SubmitRequest
+  readonly reply: Reply<JobAccepted>
+}
+
+/** An idempotency key that is being used for the first time. */
+export interface Key {
+  readonly key: string
+  readonly hash: string
+  /** Called when the job's change is queued: from then on the change releases the key, whatever becomes of the request. */
+  readonly queued: () => void
+  readonly done: () => void
+}
+
+/** Answers with a job's acceptance, as the session that asks may see it. */
+type Accept = (submitting: Submitting, record: JobRecord, kept: KeptAccepted) => void
 
 /** A repeat whose key stands for a job. */
 interface Repeat {
@@ -47,9 +67,11 @@ const descendants = (running: Running): ReadonlyArray<JobLog> =>
 export class Idempotency {
   private readonly inProgress = new Map<string, Deferred.Deferred<void>>()
   private readonly engine: Engine
+  private readonly accept: Accept
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, accept: Accept) {
     this.engine = engine
+    this.accept = accept
   }
 
   /** Answers a submit whose key is known, and calls `create` for a key that is not. */
@@ -88,7 +110,7 @@ export class Idempotency {
     const { deadlines, store } = this.engine
     // Before anything of the request is judged: what a deploy changes does not keep a submit from its job.
     return Effect.flatMap(Effect.mapError(store.key(submitting.request.principal.id, key), storeFailure), (found) =>
-      Option.isSome(found) && found.value.expiresAt > deadlines.now()
+      Option.isSome(found) && found.value.expiresAt > deadlines.wall()
         ? this.repeat(submitting, found.value, hash)
         : Effect.succeed(false)
     )
@@ -129,7 +151,7 @@ export class Idempotency {
     const { eventLog } = this.engine
     eventLog.change({
       write: (batch) => {
-        batch.reply(() => accept(submitting, this.engine, record, stored.values.accepted))
+        batch.reply(() => this.accept(submitting, record, stored.values.accepted))
         this.write(repeat, batch)
       },
       failed: (error) => refuse(submitting.reply, storeFailure(error))

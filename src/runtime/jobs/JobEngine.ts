@@ -29,10 +29,12 @@ import { Budgets } from "./Budgets.js"
 import { Delegation } from "./Delegation.js"
 import { Drain } from "./Drain.js"
 import { Ending } from "./Ending.js"
-import { makeStarter } from "./handler/handlerFiber.js"
+import { makeStarter } from "./handler/handlerCall.js"
+import { JobResponses } from "./handler/jobResponses.js"
 import { nodeDrivers } from "./handler/nodeDrivers.js"
+import { ended } from "./internal/authority.js"
 import type { Delegates, Drains, Ends, Engine, Recovers, Runs, Services } from "./internal/engine.js"
-import { Jobs } from "./internal/jobs.js"
+import { Jobs } from "./Running.js"
 import { Money } from "./internal/money.js"
 import { Leases } from "./Leases.js"
 import { Recovery } from "./Recovery.js"
@@ -58,6 +60,7 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
   const fork = Runtime.runFork(runtime)
   const deadlines = yield* Deadlines
   const ids = yield* Ids
+  const meter = yield* Meter
   return {
     store,
     eventLog: yield* EventLog,
@@ -65,7 +68,7 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
     deadlines,
     ids,
     limits,
-    meter: yield* Meter,
+    meter,
     leasePolicy: yield* LeasePolicy,
     leases: yield* Leases,
     budgets: yield* Budgets,
@@ -75,9 +78,10 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
     tools: yield* ToolRegistry,
     guards,
     startHandler: makeStarter(runtime, guards, {
-      now: deadlines.now,
+      now: deadlines.wall,
       spanId: () => ids.unsafeTraceId().slice(16)
     }),
+    responses: new JobResponses(limits, meter, ended),
     scope: yield* Effect.scope,
     fork: (effect) => void fork(effect)
   }
@@ -101,6 +105,7 @@ class Whole implements Engine {
   readonly tools: Services["tools"]
   readonly guards: Services["guards"]
   readonly startHandler: Services["startHandler"]
+  readonly responses: Services["responses"]
   readonly scope: Services["scope"]
   readonly fork: Services["fork"]
   readonly jobs: Jobs
@@ -128,6 +133,7 @@ class Whole implements Engine {
     this.tools = services.tools
     this.guards = services.guards
     this.startHandler = services.startHandler
+    this.responses = services.responses
     this.scope = services.scope
     this.fork = services.fork
     this.jobs = new Jobs(services.limits, services.meter)

@@ -1,6 +1,6 @@
 /**
- * The runtime's own leases: the one place where a requested lease becomes the effective one, and the one check that every
- * operation of a job passes (ARCP 1.1 §9). It is what was asked for, or less (1.0 §7.1).
+ * The runtime's own leases: the one check that every operation of a job passes (ARCP 1.1 §9). What a submit is granted is decided where it is
+ * admitted, by {@link granting}.
  *
  * Order of a check (§9.5, §9.6): expiry, every budget counter, canonical form, pattern, system folders. At or after `expires_at` every operation fails
  * with `LEASE_EXPIRED`, whatever its target. The job itself is stopped within `Limits.leaseGrace` of it, on the runtime's monotonic clock.
@@ -14,17 +14,16 @@ import type { Denial } from "../../agent/Gate.js"
 import * as Address from "../../authority/Address.js"
 import * as Canonical from "../../authority/Canonical.js"
 import type { Capability } from "../../authority/Capability.js"
-import * as Delegated from "../../authority/Delegated.js"
 import * as Expiry from "../../authority/Expiry.js"
 import * as Lease from "../../authority/Lease.js"
-import * as SystemFolders from "../../authority/SystemFolders.js"
-import { InvalidRequest, PermissionDenied } from "../../protocol/Errors.js"
+import { PermissionDenied } from "../../protocol/Errors.js"
 import type { PrincipalId } from "../../protocol/Ids.js"
 import { grantsAnonymousToolsOnly, LeasePolicy, type LeasePolicyShape } from "../kernel/Policies.js"
+import { granting } from "./Admission.js"
 import { Budgets, type BudgetsService } from "./Budgets.js"
 import { expired } from "./internal/authority.js"
 import { closed } from "./internal/systemFolders.js"
-import { type LeaseHolder, type LeaseRequest, Leases } from "./Leases.js"
+import { type LeaseHolder, Leases } from "./Leases.js"
 
 const denied = (capability: Capability, target: Canonical.Canonical, problem: string): PermissionDenied =>
   new PermissionDenied({
@@ -36,26 +35,6 @@ const denied = (capability: Capability, target: Canonical.Canonical, problem: st
 interface Uses {
   readonly budgets: BudgetsService
   readonly policy: LeasePolicyShape
-}
-
-const admit = (
-  { policy }: Uses,
-  { constraints, features, lease, now, principal }: LeaseRequest
-): Either.Either<Lease.Lease, InvalidRequest> => {
-  const invalid = (message: string) => Either.left(new InvalidRequest({ message }))
-  if (constraints?.expires_at !== undefined && !features.has("lease_expires_at")) {
-    return invalid("payload.lease_constraints.expires_at: the feature lease_expires_at was not negotiated")
-  }
-  for (const capability of ["cost.budget", "model.use"] as const) {
-    if (lease !== undefined && Object.hasOwn(lease, capability) && !features.has(capability)) {
-      return invalid(`payload.lease_request: the feature ${capability} was not negotiated`)
-    }
-  }
-  return Either.map(Lease.compile(lease ?? {}, constraints, { now }), (requested) => {
-    const allowed = policy.allowed(principal)
-    const narrowed = allowed === undefined ? requested : Delegated.narrow(requested, allowed)
-    return SystemFolders.restrict(narrowed, allowed)
-  })
 }
 
 /**
@@ -124,7 +103,7 @@ export const layer: Layer.Layer<Leases, never, Budgets> = Layer.effect(
   Effect.gen(function* () {
     const uses: Uses = { budgets: yield* Budgets, policy: yield* LeasePolicy }
     return {
-      admit: (request) => admit(uses, request),
+      admit: granting(uses.policy),
       recovered: (lease, principalId) => recovered(uses, lease, principalId),
       check: (job, capability, target) => check(uses, job, capability, target),
       checkState: (job) => checkState(uses, job)

@@ -28,7 +28,8 @@ import * as Foreign from "../kernel/Foreign.js"
 import { isToolEvent } from "../kernel/Payload.js"
 import { pause } from "../kernel/Turn.js"
 import type { RecoveredJobLog } from "../log/Recovery.js"
-import { restarted, runtimeEnd, stopped, tooLong } from "./handler/outcomes.js"
+import { restarted, stopped } from "./handler/outcomes.js"
+import { runtimeLeft, tooLong } from "./Run.js"
 import { expired } from "./internal/authority.js"
 import type { Engine, Recovers } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
@@ -243,9 +244,9 @@ export class Recovery implements Recovers {
   private stopIfOver(running: Running): void {
     const { deadlines, ending } = this.engine
     const { lease, live } = running
-    const now = deadlines.now()
+    const now = deadlines.wall()
     if (Expiry.isOver(lease.expiresAt, now)) ending.stop(running, { status: "error", error: expired(lease) })
-    else if ((runtimeEnd(live, now) ?? Number.POSITIVE_INFINITY) <= now) ending.stop(running, tooLong(live))
+    else if ((runtimeLeft(live, now) ?? 1) <= 0) ending.stop(running, tooLong(live))
   }
 
   /**

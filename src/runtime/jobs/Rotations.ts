@@ -30,7 +30,7 @@ export const layer: Layer.Layer<Credentials, never, Credentials | Deadlines | Jo
       Effect.async<void>((resume) => {
         const live = runner.live(credential.jobId)
         if (live === undefined || live.ending) return resume(Effect.void)
-        tellRotated(eventLog, deadlines.now(), live, credential, "a credential has a new value", () =>
+        tellRotated(eventLog, deadlines.wall(), live, credential, "a credential has a new value", () =>
           resume(Effect.void)
         )
       })

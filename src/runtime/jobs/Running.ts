@@ -1,11 +1,17 @@
 /**
- * A job that waits for a slot or runs: what the parts of the engine and the handler's services share of it.
+ * The jobs of this process that have not ended: the state of each, which there are, which run and which wait for a slot.
  *
- * Responsibility: the state of one job in this process beyond what the log has of it. Fields are written by the methods of this file
- * alone; which of them is called when, and in which order, is decided by `Run` (start, handover), `Ending` (stop, end), `Recovery` and
- * the handler's services. Money is not here: `Budgets` has it.
+ * Responsibility: what the parts of the engine and the handler's services share of a job beyond what the log has of it. Fields are written by
+ * the methods of this file alone; which of them is called when, and in which order, is decided by `Run` (start, handover), `Ending` (stop,
+ * end), `Recovery` and the handler's services. Money is not here: `Budgets` has it. A submitted job that runs has one slot, from the step that
+ * queues its start until it is removed (ARCP 1.1 §7.3 pending and running). A delegated job has none: its parent, which may wait for it, has
+ * one.
  *
- * Races closed here: the first reason to stop a job counts, and so does the first outcome; a job finishes once.
+ * Order: jobs that wait get their slots in the order of submission; one that cannot start yet, since its principal or agent has too many
+ * that run, is passed over and keeps its place.
+ *
+ * Races closed here: the first reason to stop a job counts, and so does the first outcome; a job finishes once; a slot counts against the
+ * agent that took it, also when another agent has taken the job over since.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -14,7 +20,10 @@ import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type { Lease } from "../../authority/Lease.js"
 import type { ArcpError } from "../../protocol/Errors.js"
 import type { JobStatus } from "../../protocol/Session.js"
+import { count } from "../kernel/Counts.js"
 import type { Deadline } from "../kernel/Deadlines.js"
+import type { LimitsShape } from "../kernel/Limits.js"
+import { type MeterShape, pendingJobs, runningJobs } from "../kernel/Metrics.js"
 import type { JobLog } from "../log/JobLog.js"
 
 /** Why the runtime stops a job. The first reason counts. */
@@ -53,6 +62,9 @@ export interface Successor {
   readonly agent: AgentRegistration
   readonly input: unknown
 }
+
+/** An agent as it is named on the wire: `name@version`. */
+export const nameOf = ({ name, version }: AgentRegistration): string => `${name}@${version}`
 
 const none: ReadonlySet<never> = new Set<never>()
 
@@ -253,5 +265,152 @@ export class Running {
   /** Whether its owners take no `result_chunk`, as they are after a restart. */
   setInlineStream(inline: boolean): void {
     this.inlineStream = inline
+  }
+}
+
+/** The limits on running jobs: in all, per principal, per agent. */
+class Slots {
+  /** The agent that each job has taken its slot for. */
+  private readonly takenFor = new Map<Running, AgentRegistration>()
+  private readonly byPrincipal = new Map<string, number>()
+  private readonly byAgent = new Map<string, number>()
+  private readonly limits: LimitsShape
+  private readonly meter: MeterShape
+
+  constructor(limits: LimitsShape, meter: MeterShape) {
+    this.limits = limits
+    this.meter = meter
+  }
+
+  /** Slots that are taken. */
+  get taken(): number {
+    return this.takenFor.size
+  }
+
+  /** Whether one is free of those that all jobs share. */
+  get anyFree(): boolean {
+    return this.taken < this.limits.runningJobs
+  }
+
+  /** Whether a job of this principal and agent would get one. */
+  has(principalId: string, agent: AgentRegistration): boolean {
+    const { runningJobsPerAgent, runningJobsPerPrincipal } = this.limits
+    return (
+      this.anyFree &&
+      (this.byPrincipal.get(principalId) ?? 0) < runningJobsPerPrincipal &&
+      (this.byAgent.get(nameOf(agent)) ?? 0) < (agent.maxRunning ?? runningJobsPerAgent)
+    )
+  }
+
+  /** Takes one for a job, if there is one. */
+  take(running: Running): boolean {
+    const { principalId } = running.live.record
+    if (!this.has(principalId, running.agent)) return false
+    this.takenFor.set(running, running.agent)
+    this.meter.show(runningJobs, this.taken)
+    count(this.byPrincipal, principalId, 1)
+    count(this.byAgent, nameOf(running.agent), 1)
+    return true
+  }
+
+  /** Returns the one that a job has, if it has one. */
+  free(running: Running): void {
+    const agent = this.takenFor.get(running)
+    if (agent === undefined) return
+    this.takenFor.delete(running)
+    this.meter.show(runningJobs, this.taken)
+    count(this.byPrincipal, running.live.record.principalId, -1)
+    count(this.byAgent, nameOf(agent), -1)
+  }
+}
+
+/** The jobs that have not ended. */
+export class Jobs {
+  private readonly byId = new Map<string, Running>()
+  private readonly submittedBy = new Map<string, number>()
+  private waiting: Array<Running> = []
+  private readonly slots: Slots
+  private readonly meter: MeterShape
+
+  constructor(limits: LimitsShape, meter: MeterShape) {
+    this.slots = new Slots(limits, meter)
+    this.meter = meter
+  }
+
+  get(jobId: string): Running | undefined {
+    return this.byId.get(jobId)
+  }
+
+  all(): Iterable<Running> {
+    return this.byId.values()
+  }
+
+  get size(): number {
+    return this.byId.size
+  }
+
+  /** Jobs that wait for a slot. */
+  get pending(): number {
+    return this.waiting.length
+  }
+
+  /** Jobs that have a slot. */
+  get running(): number {
+    return this.slots.taken
+  }
+
+  /** Submitted jobs of a principal that run or wait. */
+  submitted(principalId: string): number {
+    return this.submittedBy.get(principalId) ?? 0
+  }
+
+  /** Whether a job of this principal and agent would start at once. */
+  hasSlot(principalId: string, agent: AgentRegistration): boolean {
+    return this.slots.has(principalId, agent)
+  }
+
+  /** Takes a job in that neither runs nor waits yet. */
+  register(running: Running): void {
+    const { jobId, record } = running.live
+    if (running.parent === undefined && !this.byId.has(jobId)) count(this.submittedBy, record.principalId, 1)
+    this.byId.set(jobId, running)
+  }
+
+  /** Takes a job in; returns whether it starts at once. Otherwise it waits. A delegated job always starts. */
+  add(running: Running): boolean {
+    this.register(running)
+    // Jobs that wait cannot start now, so that this one overtakes none of them; and its start belongs to its own change.
+    if (running.parent !== undefined || this.slots.take(running)) return true
+    this.waiting.push(running)
+    this.showPending()
+    return false
+  }
+
+  /** Takes a job out, with its slot. */
+  remove(running: Running): void {
+    const { jobId, record } = running.live
+    if (this.byId.delete(jobId) && running.parent === undefined) count(this.submittedBy, record.principalId, -1)
+    this.waiting = this.waiting.filter((other) => other !== running)
+    this.showPending()
+    this.slots.free(running)
+  }
+
+  /** Gives slots to the jobs that wait, as far as there are any; returns those that got one, in the order of submission. */
+  takeWaiting(): ReadonlyArray<Running> {
+    if (this.waiting.length === 0) return []
+    const taken: Array<Running> = []
+    const left: Array<Running> = []
+    for (const running of this.waiting) {
+      if (running.finished) continue
+      if (this.slots.anyFree && this.slots.take(running)) taken.push(running)
+      else left.push(running)
+    }
+    this.waiting = left
+    this.showPending()
+    return taken
+  }
+
+  private showPending(): void {
+    this.meter.show(pendingJobs, this.waiting.length)
   }
 }

@@ -1,6 +1,9 @@
 /**
- * Every deadline of the runtime in one heap with one sleeping fiber: job timeouts, lease expiries, cancel grace, session
+ * The runtime's two times, and every deadline of it in one heap with one sleeping fiber: job timeouts, lease expiries, cancel grace, session
  * windows, handshakes and heartbeats.
+ *
+ * Durations are elapsed time ({@link DeadlinesShape.mono}): setting the machine's clock neither stops nor hurries them. Wall time is for what
+ * other machines and other processes read: expiries, timestamps, ages. Nobody adds a duration to wall time to wait for it.
  *
  * A deadline costs no fiber. Deadlines further away than a timer can count (24.8 days) are slept towards in steps. A
  * callback runs once, at or after its time, never after it was cancelled; a callback that fails harms no other. Callbacks that are
@@ -10,6 +13,7 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { elapsedOf } from "../../protocol/Elapsed.js"
 import { isOver, pause } from "./Turn.js"
 
 /** A scheduled callback. */
@@ -25,6 +29,9 @@ interface Entry extends Deadline {
 
 /** The longest single sleep; far below 2^31 ms. */
 const longestSleep = 1_000_000_000
+
+/** How often a deadline of wall time looks whether the clock was set meanwhile, where so many milliseconds are left: the further away the rarer. */
+const wallLook = (left: number): number => Math.min(left, Math.max(30_000, left / 16))
 
 const push = (heap: Array<Entry>, entry: Entry): void => {
   let i = heap.push(entry) - 1
@@ -54,26 +61,33 @@ const pop = (heap: Array<Entry>): Entry | undefined => {
   return top
 }
 
+/** The runtime's times, and callbacks by them. */
+export interface DeadlinesShape {
+  /** Elapsed time in milliseconds since an origin that means nothing; it never goes back, and does not jump. For durations. */
+  readonly mono: () => number
+  /** Wall time in milliseconds since the epoch, as the machine's clock shows it: it can be set, forth and back. For expiries, timestamps, ages. */
+  readonly wall: () => number
+  /** Runs `callback` at or after `at`, of {@link mono}. */
+  readonly schedule: (at: number, callback: () => void) => Deadline
+  /**
+   * Runs `callback` when {@link wall} has reached `at`. Where the clock is set back meanwhile it waits on; where it is set forth, that is
+   * seen within 30 seconds, or within a sixteenth of the time that was left.
+   */
+  readonly scheduleWall: (at: number, callback: () => void) => Deadline
+}
+
 /** Schedules callbacks by the runtime's clock. */
-export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<
-  Deadlines,
-  {
-    /** The current time in milliseconds; it never goes back. */
-    readonly now: () => number
-    /** Runs `callback` at or after `at` (milliseconds, as {@link now}). */
-    readonly schedule: (at: number, callback: () => void) => Deadline
-  }
->() {
+export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<Deadlines, DeadlinesShape>() {
   static readonly layer: Layer.Layer<Deadlines> = Layer.scoped(
     Deadlines,
     Effect.gen(function* () {
       const clock = yield* Effect.clock
       const heap: Array<Entry> = []
       let cancelled = 0
-      let latest = Number.NEGATIVE_INFINITY
       let sleepingUntil = Number.POSITIVE_INFINITY
       let wake: (() => void) | undefined
-      const now = () => (latest = Math.max(latest, clock.unsafeCurrentTimeMillis()))
+      const mono = elapsedOf(clock)
+      const wall = () => clock.unsafeCurrentTimeMillis()
 
       const schedule = (at: number, callback: () => void): Deadline => {
         const entry: Entry = {
@@ -96,11 +110,21 @@ export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<
         return entry
       }
 
+      const scheduleWall = (at: number, callback: () => void): Deadline => {
+        let step: Deadline
+        const wait = (): void => {
+          const left = at - wall()
+          step = schedule(mono() + wallLook(left), () => (wall() >= at ? callback() : wait()))
+        }
+        wait()
+        return { cancel: () => step.cancel() }
+      }
+
       const sleep = Effect.suspend(() => {
         const next = heap[0]
-        const time = now()
+        const time = mono()
         if (next !== undefined && next.at <= time) return Effect.void
-        const millis = next === undefined ? longestSleep : Math.min(next.at - time, longestSleep)
+        const millis = next === undefined ? longestSleep : Math.min(Math.ceil(next.at - time), longestSleep)
         sleepingUntil = next === undefined ? Number.POSITIVE_INFINITY : time + millis
         // From here on: the fiber may give way before it waits, and a deadline be set that is earlier than what it sleeps for.
         let woken = false
@@ -122,7 +146,7 @@ export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<
         sleepingUntil = Number.NEGATIVE_INFINITY
         const failures: Array<unknown> = []
         let ran = false
-        for (let next = heap[0]; next !== undefined && (next.run === undefined || next.at <= now()); next = heap[0]) {
+        for (let next = heap[0]; next !== undefined && (next.run === undefined || next.at <= mono()); next = heap[0]) {
           if (ran && isOver()) break
           ran = true
           pop(heap)
@@ -146,7 +170,7 @@ export class Deadlines extends Context.Tag("effect-arcp/runtime/Deadlines")<
       })
 
       yield* sleep.pipe(Effect.zipRight(runDue), Effect.forever, Effect.interruptible, Effect.forkScoped)
-      return { now, schedule }
+      return { mono, wall, schedule, scheduleWall }
     })
   )
 }

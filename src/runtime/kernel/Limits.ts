@@ -144,6 +144,13 @@ export interface LimitsShape {
    * streamed.
    */
   readonly fileBytes: number
+  /**
+   * Decoded bytes of HTTP responses that a handler's guarded client reads at a time; a body that finds no room fails with a
+   * `ResponseError` whose `cause` is a `ResponseRoomFull`.
+   */
+  readonly responseBytesPerJob: number
+  /** As {@link responseBytesPerJob}, of all jobs: a job never holds more of them than are left for the others. */
+  readonly responseBytes: number
   /** Events of one job that wait to be written; the agent's next `emit` waits. */
   readonly queuedEvents: number
   /** Bytes of one job that wait to be written; the agent's next `emit` waits. */
@@ -281,6 +288,8 @@ export const defaults: LimitsShape = {
   steps: 10_000,
   stepResult: 1_048_576,
   fileBytes: 268_435_456,
+  responseBytesPerJob: 134_217_728,
+  responseBytes: 536_870_912,
   queuedEvents: 512,
   queuedBytes: 1_048_576,
   historyEvents: 10_000,

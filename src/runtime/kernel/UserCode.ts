@@ -14,6 +14,7 @@ import * as Predicate from "effect/Predicate"
 import * as Runtime from "effect/Runtime"
 import * as Tracer from "effect/Tracer"
 import * as Text from "../../protocol/Text.js"
+import { spanOf } from "./Hidden.js"
 
 type AnyLogger = Logger.Logger<unknown, unknown>
 
@@ -54,14 +55,14 @@ const native = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 const totals = new WeakMap<Tracer.Tracer, Tracer.Tracer>()
 
 /**
- * The tracer, with every step of a fiber guarded: what it throws reaches Effect as a value that Effect can look into. Else the
+ * The tracer, with every span of a job without its secrets, and every step of a fiber guarded: what it throws reaches Effect as a value that Effect can look into. Else the
  * exception would leave the fiber without an end, and take what else the scheduler runs with it.
  */
 const guarding = (tracer: Tracer.Tracer): Tracer.Tracer => {
   const known = totals.get(tracer)
   if (known !== undefined) return known
   const made = Tracer.make({
-    span: (...args) => tracer.span(...args),
+    span: (name, ...rest) => spanOf(name, (shown) => tracer.span(shown, ...rest)),
     context:
       tracer === native
         ? // Effect's own does no more than run the step, and this is on the path of every event.
@@ -103,10 +104,14 @@ export const isTraced = ({ fiberRefs }: Runtime.Runtime<never>): boolean => {
 /**
  * Builds a layer, and runs what it starts, so that user code cannot take a fiber down: loggers cannot throw into the fiber that logs, and
  * what any step throws is a value that Effect can look into.
+ *
+ * Effect logs whatever an unobserved fiber fails with, as it is, at the level Debug: an error of a provisioner, an authenticator or an agent may
+ * quote a secret. So that is off; what operators have to know, the runtime logs itself.
  */
 export const withTotalUserCode = <A, E, R>(layer: Layer.Layer<A, E, R>): Layer.Layer<A, E, R> =>
   layer.pipe(
     Layer.locallyWith(FiberRef.currentLoggers, HashSet.map(total)),
+    Layer.locally(FiberRef.unhandledErrorLogLevel, Option.none()),
     Layer.locallyWith(DefaultServices.currentServices, (services) =>
       Context.add(services, Tracer.Tracer, guarding(Context.get(services, Tracer.Tracer)))
     )

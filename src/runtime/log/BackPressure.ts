@@ -164,7 +164,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
       const wait = (episode: Episode): void => {
         episode.patience?.cancel()
         if (!Number.isFinite(patience)) return
-        episode.patience = deadlines.schedule(deadlines.now() + patience, () => {
+        episode.patience = deadlines.schedule(deadlines.mono() + patience, () => {
           episode.givenUp = true
           releaseAll(episode)
         })
@@ -188,7 +188,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
         link.post(
           Message.runtime(
             "session.error",
-            { id: ids.unsafeUlid(deadlines.now()), session_id: session.sessionId },
+            { id: ids.unsafeUlid(deadlines.wall()), session_id: session.sessionId },
             toWire(
               new InternalError({
                 message: `the session has not acknowledged ${lag} events of ${bytes} bytes, at most ${ackLag} of ${ackLagBytes} are allowed: resume it`,
@@ -220,7 +220,7 @@ export class BackPressure extends Context.Tag("effect-arcp/runtime/BackPressure"
           if (all === undefined) {
             held.set(job, new Set([episode]))
             const body = { phase: "back_pressure", message: `consumer lag ${lagOf(owner)} events` }
-            eventLog.emit(job, "event", eventPayload('"status"', deadlines.now(), JSON.stringify(body)))
+            eventLog.emit(job, "event", eventPayload('"status"', deadlines.wall(), JSON.stringify(body)))
           } else all.add(episode)
         }
         const mine = waiting

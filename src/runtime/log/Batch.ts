@@ -29,7 +29,8 @@ import type {
 import { isLive, type JobFacts, type JobLog } from "./JobLog.js"
 import type { Outbox } from "./Outbox.js"
 import type { EndedJob, Undo } from "./Run.js"
-import type { SessionLog, SessionHead } from "./SessionLog.js"
+import type { SessionHead } from "./SessionHead.js"
+import type { SessionLog } from "./SessionLog.js"
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -288,9 +289,11 @@ export class Batch {
     const { jobId } = job
     const { sessionId } = session
     this.subscriptions.push({ sessionId, jobId })
-    // The store removes last: what was to be removed before stays.
-    const at = this.subscriptionsRemoved.findIndex((row) => row.sessionId === sessionId && row.jobId === jobId)
-    if (at !== -1) this.subscriptionsRemoved.splice(at, 1)
+    // The store removes last: what was to be removed before stays, however often that was asked for.
+    for (let at = this.subscriptionsRemoved.length - 1; at >= 0; at--) {
+      const row = this.subscriptionsRemoved[at]!
+      if (row.sessionId === sessionId && row.jobId === jobId) this.subscriptionsRemoved.splice(at, 1)
+    }
   }
 
   /** A session observes a job no more. */
@@ -355,10 +358,10 @@ export class Batch {
     )
   }
 
-  /** The batch as the store takes it. */
-  rows(): LoadedBatch {
+  /** The batch as the store takes it; `epoch` is by how many milliseconds wall time is ahead of elapsed time. */
+  rows(epoch: number): LoadedBatch {
     return {
-      sessions: Array.from(this.sessionRecords, (session) => this.sessionRecord(session)),
+      sessions: Array.from(this.sessionRecords, (session) => this.sessionRecord(session, epoch)),
       jobs: [...this.jobRecords],
       jobStates: Array.from(this.states, (job) => this.jobState(job)),
       keys: this.keyRecords,
@@ -387,8 +390,8 @@ export class Batch {
     }
   }
 
-  private sessionRecord(session: SessionLog) {
-    const record = session.record()
+  private sessionRecord(session: SessionLog, epoch: number) {
+    const record = session.record(epoch)
     const acked = this.acknowledged.get(session) ?? 0
     return acked > record.ackedSeq ? { ...record, ackedSeq: acked } : record
   }

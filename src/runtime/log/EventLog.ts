@@ -39,8 +39,8 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
     readonly flush: Effect.Effect<void, StoreError>
     /** Whether the last commit succeeded. */
     readonly healthy: () => boolean
-    /** A session whose numbers are kept here, until it is gone for good. */
-    readonly session: (sessionId: string) => SessionLog | undefined
+    /** The sessions whose numbers are kept here, by their ids, until they are gone for good. */
+    readonly sessions: ReadonlyMap<string, SessionLog>
     /** Keeps a session, from before its first row is written. */
     readonly keep: (session: SessionLog) => void
     /** Keeps a session no more. */
@@ -87,16 +87,13 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
         : Effect.addFinalizer(() => writer.finish(undefined))
 
       return {
-        emit: (job, cls, payload) => {
-          writer.emit(job, cls, payload)
-          return writer.hasRoom(job)
-        },
+        emit: writer.emit,
         room,
         change: writer.change,
         transact,
         flush: transact(() => {}),
         healthy: () => writer.healthy,
-        session: (sessionId) => sessions.get(sessionId),
+        sessions,
         keep: (session) => void sessions.set(session.sessionId, session),
         drop: (session) => void sessions.delete(session.sessionId)
       }

@@ -14,10 +14,9 @@ import type { JobValues } from "../../store/Rows.js"
 import type { Payload } from "../../store/Payload.js"
 import type { JobRecord, SegmentClass } from "../../store/Store.js"
 import type { LimitsShape } from "../kernel/Limits.js"
-import { type Attachment, Attachments } from "./Attachments.js"
 import { ByteMarks } from "../kernel/ByteMarks.js"
 import type { ClassRun, EndedJob, Run, Undo } from "./Run.js"
-import type { SessionLog } from "./SessionLog.js"
+import { type Attachment, Attachments, type SessionLog } from "./SessionLog.js"
 
 /** The jobs' part of a job's row: immutable, replaced by `batch.state`. */
 export interface JobFacts {

@@ -6,8 +6,9 @@
  * Order: replies leave before events that were committed with or after them, but for what has its place behind an event. Only the pump sends,
  * so frames never overtake each other; any part of the runtime may `post`.
  *
- * Bounds: replies are encoded when they are posted and counted in bytes until the connection has taken them. At the bound, or
- * when replies are owed that would reach it, the connection's requests are not read ({@link Outbox.room}).
+ * Bounds (ARCP 1.1 §14): replies are encoded when they are posted and counted in bytes until the connection has taken them. At the bound, or
+ * when replies are owed that would reach it, the connection's requests are not read ({@link Outbox.room}) until both are at half of it, so
+ * that a full connection is not waited for once for each request.
  */
 import { Buffer } from "node:buffer"
 import * as Effect from "effect/Effect"
@@ -15,15 +16,112 @@ import type { Connection, Frame } from "../../transport/Connection.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import { smaller } from "../kernel/FrameSize.js"
 import { type Due, sendSoon } from "../kernel/Turn.js"
-import { ReplyRoom, type RoomBounds } from "./internal/replyRoom.js"
 
 /** How much of the outbox goes into one write, in bytes; at least one frame. What is left stays counted here. */
 const batchBytes = 262_144
+
+/** Replies and their encoded bytes that may wait. */
+interface RoomBounds {
+  readonly replies: number
+  readonly replyBytes: number
+}
 
 /** Bounds of the replies that wait on one link. */
 export interface ReplyBounds extends RoomBounds {
   /** Encoded bytes of one frame; what {@link smaller} makes of it takes the place of a larger one. Default: any. */
   readonly maxFrameBytes?: number
+}
+
+/**
+ * The room for the replies of one connection: counts what was posted and has not been sent, and what requests that have been read are
+ * expected to bring.
+ */
+class ReplyRoom {
+  private readonly bounds: RoomBounds
+  /** Everything that was posted and has not been sent. */
+  private unsent = 0
+  private unsentBytes = 0
+  /** Replies to requests that have been read, and how large they are expected to be. */
+  private owed = 0
+  private owedBytes = 0
+  /** Made when it is first waited for. */
+  private low: Effect.Latch | undefined = undefined
+  /** Whether the connection sends no more: nothing waits for it. */
+  private over = false
+
+  constructor(bounds: RoomBounds) {
+    this.bounds = bounds
+  }
+
+  /** A frame was posted. */
+  add(bytes: number): void {
+    this.unsent++
+    this.unsentBytes += bytes
+  }
+
+  /** So many frames have been sent. */
+  sent(frames: number, bytes: number): void {
+    this.unsent -= frames
+    this.unsentBytes -= bytes
+    this.signal()
+  }
+
+  /** A reply comes later, and is expected to have so many bytes; call what this returns when it is posted. */
+  owe(bytes: number): () => void {
+    let open = true
+    this.owed++
+    this.owedBytes += bytes
+    return () => {
+      if (!open) return
+      open = false
+      this.owed--
+      this.owedBytes -= bytes
+      this.signal()
+    }
+  }
+
+  /** The connection sends no more. */
+  end(): void {
+    this.over = true
+    this.signal()
+  }
+
+  /** Whether the next request may be read. */
+  get isOpen(): boolean {
+    return (
+      this.over ||
+      (this.unsent + this.owed < this.bounds.replies && this.unsentBytes + this.owedBytes < this.bounds.replyBytes)
+    )
+  }
+
+  /** The bound that unsent replies have reached, where it is they, and not requests that are being answered. */
+  get full(): "replies" | "replyBytes" | undefined {
+    return this.unsentBytes >= this.bounds.replyBytes
+      ? "replyBytes"
+      : this.unsent >= this.bounds.replies
+        ? "replies"
+        : undefined
+  }
+
+  private get isLow(): boolean {
+    return (
+      this.over ||
+      (2 * (this.unsent + this.owed) <= this.bounds.replies &&
+        2 * (this.unsentBytes + this.owedBytes) <= this.bounds.replyBytes)
+    )
+  }
+
+  private signal(): void {
+    if (this.low !== undefined && this.isLow) this.low.unsafeOpen()
+  }
+
+  /** Waits until there is room again. It is looked at again in the step that begins to wait, so that no wake is missed. */
+  readonly opened: Effect.Effect<void> = Effect.suspend(() => {
+    if (this.isOpen) return Effect.void
+    this.low ??= Effect.unsafeMakeLatch()
+    this.low.unsafeClose()
+    return this.low.await
+  })
 }
 
 /** How a connection is closed. */

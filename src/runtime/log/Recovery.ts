@@ -73,7 +73,7 @@ const jobLog = (
     return { stored, live, heads }
   })
 
-/** Recovers the logs; `now` is in milliseconds since the epoch. */
+/** Recovers the logs; `now` is elapsed time. */
 export const recoverLogs = (
   store: Context.Tag.Service<Store>,
   rows: DecodedRecovered,
@@ -83,7 +83,7 @@ export const recoverLogs = (
     const sessions = new Map<string, SessionLog>()
     for (const record of rows.sessions) {
       // The time while the runtime was down does not count: clients could not come back.
-      sessions.set(record.sessionId, new SessionLog({ ...record, lastSeenAt: now }))
+      sessions.set(record.sessionId, new SessionLog(record, now))
       yield* pause
     }
     const observing = observersOf(rows.subscriptions, sessions)

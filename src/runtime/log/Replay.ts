@@ -1,5 +1,5 @@
-/** Giving a session what a job has sent already, where its submit is repeated (ARCP 1.1 §7.2, §8.4). */
-import type { SegmentHead } from "../../store/Store.js"
+/** What a job has sent already, as a session is given it: one that observes it, or submits it again (ARCP 1.1 §7.2, §7.6, §8.4). */
+import type { SegmentClass, SegmentHead } from "../../store/Store.js"
 import type { Batch } from "./Batch.js"
 import type { ClassRun, EndedJob } from "./Run.js"
 import type { SessionLog } from "./SessionLog.js"
@@ -14,6 +14,26 @@ export const runsOf = (heads: ReadonlyArray<SegmentHead>): ReadonlyArray<ClassRu
     else runs.push({ class: head.class, first: head.firstSeq, last: head.lastSeq })
   }
   return runs
+}
+
+/** The parts of `from..to` that a session may be sent, where `gated` tells the runs of negotiated classes; without those of one class. */
+export const acceptedParts = (
+  session: SessionLog,
+  gated: ReadonlyArray<ClassRun>,
+  from: number,
+  to: number,
+  without?: SegmentClass | undefined
+): ReadonlyArray<readonly [from: number, to: number]> => {
+  const parts: Array<readonly [number, number]> = []
+  let next = from
+  for (const run of gated) {
+    if (run.last < next || (run.class !== without && session.accepts(run.class))) continue
+    if (run.first > to) break
+    if (run.first > next) parts.push([next, run.first - 1])
+    next = run.last + 1
+  }
+  if (next <= to) parts.push([next, to])
+  return parts
 }
 
 /** Gives a session the chunks of a job's result among the events `from..to`. */

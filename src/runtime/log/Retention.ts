@@ -4,6 +4,9 @@
  * Order: a job is deleted in one change with the floors of the sessions that were given its events. A session that has not been sent
  * them is refused a resume from before its floor; its replay is never silently short.
  *
+ * What a connected session has not been sent yet stays until it has, whatever the bounds say, up to `Limits.bufferedEvents` and
+ * `Limits.bufferedBytes` behind: a reader that never reads keeps no more than that.
+ *
  * Races: a sweep deletes a few jobs in a step and then gives the event loop a turn, so that it holds up no other change of the log. What
  * a process leaves when it stops in the middle of a sweep, the first sweep of the next one purges.
  */
@@ -14,10 +17,26 @@ import { Store, type StoreError } from "../../store/Store.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { nextTurn } from "../kernel/Turn.js"
 import { EventLog } from "./EventLog.js"
-import { Limits } from "../kernel/Limits.js"
+import { Limits, type LimitsShape } from "../kernel/Limits.js"
+import type { SessionLog } from "./SessionLog.js"
 
 /** Jobs that one step removes; a sweep goes on until none is left to remove. */
 const stepSize = 20
+
+/** The last number of a session that is an event of a job. */
+interface Given {
+  readonly sessionId: string
+  readonly lastSeq: number
+}
+
+/** Whether a session is connected, and an event of it that is kept for it has not been sent. */
+const isOwed = (session: SessionLog | undefined, lastSeq: number, limits: LimitsShape): boolean => {
+  const { link } = session ?? {}
+  if (session === undefined || link === undefined || link.closing !== undefined || link.cursor >= lastSeq) return false
+  return (
+    lastSeq > session.seq - limits.bufferedEvents && lastSeq > session.seqAtBytes(session.bytes - limits.bufferedBytes)
+  )
+}
 
 /** Sweeps in the background. A sweep that fails is logged and tried again at the next time. */
 export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = Layer.scopedDiscard(
@@ -26,31 +45,47 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     const eventLog = yield* EventLog
     const deadlines = yield* Deadlines
     const limits = yield* Limits
-    const removeJobs: Effect.Effect<number, StoreError> = Effect.gen(function* () {
-      const expired = yield* store.expiredJobs(
-        {
-          endedBefore: deadlines.now() - limits.retainEndedFor,
-          maxJobs: limits.retainEndedJobs,
-          maxBytes: limits.retainEndedBytes
-        },
-        stepSize
-      )
-      if (expired.length === 0) return 0
-      const gone = (yield* Effect.forEach(expired, (jobId) => store.deliveredTo(jobId))).flat()
-      yield* eventLog.transact((batch) => {
-        batch.removeJobs(expired)
-        for (const { lastSeq, sessionId } of gone) {
-          const session = eventLog.session(sessionId)
-          if (session !== undefined) batch.raiseFloor(session, lastSeq)
+    /** The ended jobs that may go next, besides those that stay, which it adds to. */
+    const removable = (staying: Set<string>) =>
+      Effect.gen(function* () {
+        const asked = stepSize + staying.size
+        const expired = yield* store.expiredJobs(
+          {
+            endedBefore: deadlines.wall() - limits.retainEndedFor,
+            maxJobs: limits.retainEndedJobs,
+            maxBytes: limits.retainEndedBytes
+          },
+          asked
+        )
+        const gone: Array<{ readonly jobId: string; readonly given: ReadonlyArray<Given> }> = []
+        for (const jobId of expired) {
+          if (staying.has(jobId)) continue
+          const given = yield* store.deliveredTo(jobId)
+          if (given.some(({ lastSeq, sessionId }) => isOwed(eventLog.sessions.get(sessionId), lastSeq, limits))) {
+            staying.add(jobId)
+          } else gone.push({ jobId, given })
         }
+        return { gone, more: expired.length === asked }
       })
-      yield* nextTurn
-      return expired.length + (expired.length === stepSize ? yield* removeJobs : 0)
-    })
+    const removeJobs = (staying: Set<string>): Effect.Effect<number, StoreError> =>
+      Effect.gen(function* () {
+        const { gone, more } = yield* removable(staying)
+        if (gone.length > 0) {
+          yield* eventLog.transact((batch) => {
+            batch.removeJobs(gone.map(({ jobId }) => jobId))
+            for (const { lastSeq, sessionId } of gone.flatMap(({ given }) => given)) {
+              const session = eventLog.sessions.get(sessionId)
+              if (session !== undefined) batch.raiseFloor(session, lastSeq)
+            }
+          })
+        }
+        if (gone.length > 0 || more) yield* nextTurn
+        return gone.length + (more ? yield* removeJobs(staying) : 0)
+      })
     let begun = false
     const sweep = Effect.gen(function* () {
-      const jobs = yield* removeJobs
-      const keys = yield* store.removeExpiredKeys(deadlines.now())
+      const jobs = yield* removeJobs(new Set())
+      const keys = yield* store.removeExpiredKeys(deadlines.wall())
       // The first one goes on where an earlier process was stopped.
       if (jobs + keys > 0 || !begun) yield* store.purge
       begun = true

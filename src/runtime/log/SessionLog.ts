@@ -1,33 +1,25 @@
 /**
- * A session as the log knows it: its numbers, what the client has acknowledged, what is kept in memory for it, and its connection.
+ * A session as the log knows it: its numbers, what the client has acknowledged, what is kept in memory for it, its connection, and the jobs
+ * whose events it is given.
  *
- * Responsibility: the numbers of one session. Who the client is and with which tokens it may come back is the sessions' own part of the
- * row, `head`, which is replaced as a whole and stored with the numbers; here it is not read. What it negotiated is read often, and kept
- * beside it.
+ * Responsibility: the numbers of one session ({@link SessionLog}), and who is attached to one job, from which place in the log on, and whose
+ * numbers are the job's ({@link Attachments}). The sessions' own part of the row, `head`, is replaced as a whole and stored with the numbers.
  *
- * Order: `assigned` is what the batch in the making has given away, `seq` what is durable. Both change in {@link Batch} alone, through
- * the methods that are named for it here.
+ * Order: `assigned` is what the batch in the making has given away, `seq` what is durable. An attachment counts from the place in the log at
+ * which it was made. Both change in {@link Batch} alone; of an attachment each method says how it is undone, in the reverse order.
+ *
+ * Owners: the session that submitted the job, and those that submitted it again with its key (ARCP 1.1 §7.2). The first owner's numbers are
+ * the job's in listings and for observers (§6.6). Where it leaves for good, the next one is the first.
  */
 import type { Principal } from "../../auth/Principal.js"
-import { PrincipalId, SessionId } from "../../protocol/Ids.js"
+import { SessionId } from "../../protocol/Ids.js"
 import type { SegmentClass, SessionRecord } from "../../store/Store.js"
 import type { PeerKind } from "../kernel/Peers.js"
 import { ByteMarks } from "../kernel/ByteMarks.js"
+import { type Run, Runs } from "../kernel/Runs.js"
 import type { Outbox } from "./Outbox.js"
-import type { ClassRun, EndedJob, SessionRun, Undo } from "./Run.js"
-
-/** The sessions' part of a session's row: immutable, replaced by `batch.head`. */
-export interface SessionHead {
-  readonly principal: Principal
-  readonly client: SessionRecord["client"]
-  /** What was negotiated (§6.2). */
-  readonly features: ReadonlySet<string>
-  readonly tokenHash: string
-  /** Counts until the client has shown that it holds the current one. */
-  readonly previousTokenHash: string | undefined
-  /** Milliseconds since the epoch. */
-  readonly createdAt: number
-}
+import type { EndedJob, SessionRun, Undo } from "./Run.js"
+import { headOf, recordOf, type SessionHead } from "./SessionHead.js"
 
 /** Runs that are kept in memory of what has been sent, or of a session without a connection. */
 const maxRecentRuns = 512
@@ -68,20 +60,14 @@ export class SessionLog {
   private kind: PeerKind = undefined
   private gone = false
 
-  constructor(record: SessionRecord) {
+  /** `now`: elapsed time, at which it was last heard of. */
+  constructor(record: SessionRecord, now: number) {
     this.sessionId = SessionId(record.sessionId)
-    this.currentHead = {
-      principal: { ...record.principal, id: PrincipalId(record.principal.id) },
-      client: record.client,
-      features: new Set(record.features),
-      tokenHash: record.tokenHash,
-      previousTokenHash: record.previousTokenHash,
-      createdAt: record.createdAt
-    }
+    this.currentHead = headOf(record)
     this.progress = this.features.has("progress")
     this.chunk = this.features.has("result_chunk")
-    this.seenAt = record.lastSeenAt
-    this.lastSpoke = record.lastSeenAt
+    this.seenAt = now
+    this.lastSpoke = now
     this.durable = record.lastSeq
     this.given = record.lastSeq
     this.acked = record.ackedSeq
@@ -118,12 +104,12 @@ export class SessionLog {
     this.chunk = head.features.has("result_chunk")
   }
 
-  /** When something last came from the client, or went to it. Milliseconds since the epoch. */
+  /** When something last came from the client, or went to it: elapsed milliseconds. */
   get lastSeenAt(): number {
     return this.seenAt
   }
 
-  /** The last message that was not a sign of life (§14, heartbeat amplification). */
+  /** The last message that was not a sign of life (§14, heartbeat amplification): elapsed milliseconds. */
   get spokeAt(): number {
     return this.lastSpoke
   }
@@ -291,41 +277,175 @@ export class SessionLog {
     this.gone = true
   }
 
-  /** As it is stored. */
-  record(): SessionRecord {
-    const { client, createdAt, features, previousTokenHash, principal, tokenHash } = this.currentHead
-    return {
-      sessionId: this.sessionId,
-      principal,
-      client,
-      features: [...features],
-      tokenHash,
-      previousTokenHash,
-      createdAt,
-      lastSeenAt: this.seenAt,
-      lastSeq: this.given,
-      ackedSeq: this.acked,
-      floorSeq: this.floor
-    }
+  /** As it is stored; `epoch` is by how many milliseconds wall time is ahead of elapsed time. */
+  record(epoch: number): SessionRecord {
+    const { acked, currentHead, floor, given, seenAt, sessionId } = this
+    return recordOf(sessionId, currentHead, Math.round(seenAt + epoch), given, acked, floor)
   }
 }
 
-/** The parts of `from..to` that a session may be sent, where `gated` tells the runs of negotiated classes; without those of one class. */
-export const acceptedParts = (
-  session: SessionLog,
-  gated: ReadonlyArray<ClassRun>,
-  from: number,
-  to: number,
-  without?: SegmentClass | undefined
-): ReadonlyArray<readonly [from: number, to: number]> => {
-  const parts: Array<readonly [number, number]> = []
-  let next = from
-  for (const run of gated) {
-    if (run.last < next || (run.class !== without && session.accepts(run.class))) continue
-    if (run.first > to) break
-    if (run.first > next) parts.push([next, run.first - 1])
-    next = run.last + 1
+// The sessions of a job.
+
+/** A session's place in a job: what of the job it has been given. */
+export interface Attachment {
+  readonly session: SessionLog
+  readonly given: Runs
+  /** The connection over which the session has asked for it; another one after a resume may be another process's. */
+  readonly link?: Outbox | undefined
+  /** An owner that came later has not been given the events up to this one, but for the chunks of the result. */
+  readonly before?: number | undefined
+}
+
+interface Attached extends Attachment {
+  link: Outbox | undefined
+  before: number | undefined
+}
+
+const nothing: Undo = () => undefined
+
+/** Undoes the later one first. */
+const both =
+  (first: Undo, second: Undo): Undo =>
+  () => {
+    second()
+    first()
   }
-  if (next <= to) parts.push([next, to])
-  return parts
+
+/** The sessions of one job. */
+export class Attachments {
+  /** By the session's id. */
+  readonly all: ReadonlyMap<string, Attachment>
+  /** The sessions that submitted it, the first one first; replaced, never changed. */
+  owners: ReadonlyArray<SessionLog> = []
+  private readonly job: EndedJob
+  private readonly attached = new Map<string, Attached>()
+  private firstOwner: string
+  /** The first owner's last number before it was attached, or when it left. */
+  private firstOwnerSeq: number
+
+  constructor(job: EndedJob, ownerSessionId: string, lastOwnerSeq: number) {
+    this.job = job
+    this.all = this.attached
+    this.firstOwner = ownerSessionId
+    this.firstOwnerSeq = lastOwnerSeq
+  }
+
+  /** The first owner's, also once it has left and none has come. */
+  get ownerSessionId(): string {
+    return this.firstOwner
+  }
+
+  /** The last number of the first owner's session that is an event of the job. */
+  get lastOwnerSeq(): number {
+    return Math.max(this.firstOwnerSeq, this.attached.get(this.firstOwner)?.given.lastSeq ?? 0)
+  }
+
+  /** Its events go to a session, which asked over a connection, from now on; for the batch. */
+  attach(session: SessionLog, link: Outbox | undefined, before?: number): Undo {
+    const id = session.sessionId
+    if (this.attached.has(id)) return nothing
+    this.attached.set(id, { session, given: new Runs(), link, before })
+    return () => void this.attached.delete(id)
+  }
+
+  /** An attached session has asked for the whole history over a connection; for the batch. */
+  askAgain(session: SessionLog, link: Outbox | undefined): Undo {
+    const attachment = this.attached.get(session.sessionId)
+    if (attachment === undefined) return nothing
+    const { before, link: last } = attachment
+    attachment.link = link
+    attachment.before = 0
+    return () => {
+      attachment.link = last
+      attachment.before = before
+    }
+  }
+
+  /** A session observes it; for the batch. */
+  observe(session: SessionLog): Undo {
+    return session.mark("observed", this.job, true)
+  }
+
+  /** A session observes it no more, and is sent no more of it unless it is an owner; for the batch. */
+  unobserve(session: SessionLog): Undo {
+    const unmark = session.mark("observed", this.job, false)
+    return this.owners.includes(session) ? unmark : both(unmark, this.detach(session))
+  }
+
+  /** A session is an owner, beside those that there are: events behind this one go there too; for the batch. */
+  addOwner(session: SessionLog, before: number): Undo {
+    const attach = this.attach(session, session.link, before)
+    if (this.owners.includes(session)) return attach
+    const owners = this.setOwners(this.owners.length === 0 ? [session] : [...this.owners, session])
+    return both(both(attach, owners), session.mark("owned", this.job, true))
+  }
+
+  /** A session is an owner no more, and is sent no more of it unless it observes it; the job goes on. For the batch. */
+  removeOwner(session: SessionLog): Undo {
+    const unmark = session.mark("owned", this.job, false)
+    const detach = session.observed.has(this.job) ? nothing : this.detach(session)
+    return both(both(unmark, detach), this.setOwners(this.owners.filter((owner) => owner !== session)))
+  }
+
+  /** It has ended, and no session has it any more; for the batch. Its owners stay: what only owners see may still have to be sent to them. */
+  detachAll(): Undo {
+    const before = [...this.attached.values()]
+    const seq = this.firstOwnerSeq
+    const undone: Array<Undo> = []
+    for (const { session } of before) {
+      undone.push(session.mark("owned", this.job, false), session.mark("observed", this.job, false))
+    }
+    this.firstOwnerSeq = this.lastOwnerSeq
+    this.attached.clear()
+    return () => {
+      this.firstOwnerSeq = seq
+      for (const attachment of before) this.attached.set(attachment.session.sessionId, attachment)
+      for (const undo of undone.toReversed()) undo()
+    }
+  }
+
+  /** What sessions of an earlier process had been given. */
+  recover(attached: ReadonlyMap<SessionLog, ReadonlyArray<Run>>): void {
+    for (const [session, runs] of attached) {
+      this.attached.set(session.sessionId, {
+        session,
+        given: new Runs(runs),
+        link: undefined,
+        before: undefined
+      })
+    }
+  }
+
+  /** No session asks any more for what it was given of the events up to a number. */
+  forgetRuns(upTo: number): void {
+    for (const { given } of this.attached.values()) given.forget(upTo)
+  }
+
+  private detach(session: SessionLog): Undo {
+    const id = session.sessionId
+    const attachment = this.attached.get(id)
+    if (attachment === undefined) return nothing
+    const seq = this.firstOwnerSeq
+    if (id === this.firstOwner) this.firstOwnerSeq = this.lastOwnerSeq
+    this.attached.delete(id)
+    return () => {
+      this.attached.set(id, attachment)
+      this.firstOwnerSeq = seq
+    }
+  }
+
+  private setOwners(owners: ReadonlyArray<SessionLog>): Undo {
+    const before = { owners: this.owners, first: this.firstOwner, seq: this.firstOwnerSeq }
+    this.owners = owners
+    const id = owners[0]?.sessionId
+    if (id !== undefined && id !== this.firstOwner) {
+      this.firstOwner = id
+      this.firstOwnerSeq = 0
+    }
+    return () => {
+      this.owners = before.owners
+      this.firstOwner = before.first
+      this.firstOwnerSeq = before.seq
+    }
+  }
 }

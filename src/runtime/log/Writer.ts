@@ -24,7 +24,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Text from "../../protocol/Text.js"
 import type { CommitNow } from "../../store/CommitNow.js"
-import { type Payload, textualBatch } from "../../store/Payload.js"
+import { type LoadedBatch, type Payload, textualBatch } from "../../store/Payload.js"
 import { type SegmentClass, type Store, StoreError } from "../../store/Store.js"
 import { atEnd } from "../kernel/AtEnd.js"
 import type { Deadlines } from "../kernel/Deadlines.js"
@@ -125,11 +125,12 @@ export class Writer {
     return this.lastSucceeded
   }
 
-  /** Queues an event. */
-  emit(job: JobLog, cls: SegmentClass, payload: Payload): void {
+  /** Queues an event. Returns whether the job's queue has room for more. */
+  readonly emit = (job: JobLog, cls: SegmentClass, payload: Payload): boolean => {
     this.queue.push({ job, class: cls, payload })
     job.queue(payload.length)
     this.signal()
+    return this.hasRoom(job)
   }
 
   /** Queues a change. */
@@ -195,6 +196,11 @@ export class Writer {
     return { batch, ops }
   }
 
+  private rowsOf(batch: Batch): LoadedBatch {
+    const { mono, wall } = this.context.deadlines
+    return batch.rows(wall() - mono())
+  }
+
   private publish({ batch, ops }: Built): void {
     const { limits, meter } = this.context
     const sessions = batch.publish()
@@ -236,20 +242,22 @@ export class Writer {
   private look(): void {
     const { deadlines, limits, meter, report } = this.context
     if (this.inHandSince === undefined) return
-    const late = deadlines.now() - this.inHandSince
+    const late = deadlines.mono() - this.inHandSince
     if (late < limits.storeTime) return this.watch(this.inHandSince + limits.storeTime)
     if (!this.told) {
       this.told = true
       meter.count(Metrics.storeFailures)
       report(
-        Effect.logError(`the store has not answered to a commit for ${late} ms: requests are refused until it does`)
+        Effect.logError(
+          `the store has not answered to a commit for ${Math.round(late)} ms: requests are refused until it does`
+        )
       )
     }
     this.lastSucceeded = false
     const ops = this.queue
     this.queue = []
     this.refuse(ops, noAnswer("commit", limits.storeTime, meter))
-    this.watch(deadlines.now() + nextLook)
+    this.watch(deadlines.mono() + nextLook)
   }
 
   private begin({ batch, ops }: Built): void {
@@ -257,14 +265,14 @@ export class Writer {
     meter.show(Metrics.journalQueue, ops.length)
     // A batch that found the store busy is still in hand.
     if (batch.isEmpty || this.inHandSince !== undefined) return
-    this.inHandSince = deadlines.now()
+    this.inHandSince = deadlines.mono()
     this.told = false
     if (!this.watched && limits.storeTime !== Number.POSITIVE_INFINITY) this.watch(this.inHandSince + limits.storeTime)
   }
 
   private written(built: Built): void {
     const { deadlines, meter } = this.context
-    if (this.inHandSince !== undefined) meter.record(Metrics.commitTime, deadlines.now() - this.inHandSince)
+    if (this.inHandSince !== undefined) meter.record(Metrics.commitTime, deadlines.mono() - this.inHandSince)
     this.inHandSince = undefined
     this.lastSucceeded = true
     this.attempts = 0
@@ -301,7 +309,7 @@ export class Writer {
     }
     this.due = true
     if (wait === 0) writeInNext(this.turn)
-    else this.context.deadlines.schedule(this.context.deadlines.now() + wait, this.writeDue)
+    else this.context.deadlines.schedule(this.context.deadlines.mono() + wait, this.writeDue)
   }
 
   /** Writes a batch in this step; undefined where that is done, else after how many milliseconds the rest is to be tried. */
@@ -326,7 +334,7 @@ export class Writer {
   private commit(batch: Batch): ReturnType<CommitNow> {
     if (batch.isEmpty) return undefined
     try {
-      return this.context.commitNow?.(batch.rows())
+      return this.context.commitNow?.(this.rowsOf(batch))
     } catch (cause) {
       return unexpected(cause)
     }
@@ -341,7 +349,7 @@ export class Writer {
     // A store that throws has failed like one that says so.
     const committed = batch.isEmpty
       ? Effect.void
-      : Effect.suspend(() => this.context.store.commit(textualBatch(batch.rows())))
+      : Effect.suspend(() => this.context.store.commit(textualBatch(this.rowsOf(batch))))
     return Effect.matchCauseEffect(committed, {
       onSuccess: () =>
         Effect.suspend(() => {
@@ -387,11 +395,11 @@ export class Writer {
             `the journal closes while the store has not answered for ${lastWait} ms: whether its last batch was written is not known, and nothing was announced of it`
           )
         }
-        const until = this.context.deadlines.now() + lastWait
+        const until = this.context.deadlines.mono() + lastWait
         while (
           this.queue.length > 0 &&
           this.attempts < drainAttempts &&
-          (this.busy === 0 || this.context.deadlines.now() < until)
+          (this.busy === 0 || this.context.deadlines.mono() < until)
         ) {
           yield* this.writeLeft
         }

@@ -221,7 +221,7 @@ export const serving = (handshake: Handshake, requests: Requests) =>
     /** Answers a frame; returns what could not be done in this step, to be run. */
     const onFrame = (reading: Reading, conversation: Conversation, frame: Inbound): Effect.Effect<void> | undefined => {
       const { link, session } = conversation
-      heard(conversation, deadlines.now())
+      heard(conversation, deadlines.mono())
       const envelope = readFrame(frame, readLimits)
       if (Either.isLeft(envelope)) {
         return bad(reading, conversation, envelope.left.error, undefined, envelope.left.requestId)
@@ -269,14 +269,14 @@ export const serving = (handshake: Handshake, requests: Requests) =>
 
     /** Answers a frame, at the connection's pace. */
     const answer = (reading: Reading, conversation: Conversation, frame: Inbound): Effect.Effect<void> | undefined => {
-      const pace = reading.pace.next(deadlines.now)
+      const pace = reading.pace.next(deadlines.mono)
       const isLarge = typeof frame === "string" && frame.length > largeFrame
       if (!isLarge && pace === undefined) return onFrame(reading, conversation, frame)
       const handled = Effect.suspend(() => onFrame(reading, conversation, frame) ?? Effect.void)
       // Decoding cannot be interrupted: at most one large frame in a turn of the event loop, over all connections.
       const answered = isLarge ? asWork(handled) : handled
       if (pace === undefined) return answered
-      heard(conversation, deadlines.now())
+      heard(conversation, deadlines.mono())
       return Effect.zipRight(pace, answered)
     }
 
@@ -418,7 +418,7 @@ export const serving = (handshake: Handshake, requests: Requests) =>
       )
 
       return (connection) => {
-        const pace = new Pace(limits.messagesPerSecond, deadlines.now(), meter)
+        const pace = new Pace(limits.messagesPerSecond, deadlines.mono(), meter)
         const reading = new Reading(new Arrival(connection, newScope()), pace, rests)
         all.add(reading)
         run(reading, begin(reading))

@@ -1,22 +1,16 @@
 /**
- * One connection that has a session, as its requests see it: what its answers share, and a request whose answer comes later (ARCP 1.1 §6–§8).
- *
- * Memory: a reply that comes later counts against the link's bounds from the request on, until it is posted.
- *
- * Races closed here: a request has one answer; what a concern answers after that is ignored.
+ * One connection that has a session, as its requests see it: what its answers share, and what of it runs beside the reading (ARCP 1.1 §6–§8).
  */
 import * as Effect from "effect/Effect"
-import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type * as Envelope from "../../protocol/Envelope.js"
-import { type ArcpError, InternalError } from "../../protocol/Errors.js"
+import type { ArcpError } from "../../protocol/Errors.js"
 import type { IdsService } from "../../protocol/Ids.js"
 import type * as Message from "../../protocol/Message.js"
-import { closeCodes, type Frame } from "../../transport/Connection.js"
+import { closeCodes } from "../../transport/Connection.js"
 import { errorFrame } from "../kernel/ErrorFrame.js"
 import type { MeterShape } from "../kernel/Metrics.js"
-import type { Asking, Reply } from "../kernel/Reply.js"
+import type { Asking } from "../kernel/Reply.js"
 import type { Outbox } from "../log/Outbox.js"
 import type { SessionLog } from "../log/SessionLog.js"
 import { refusalFor } from "../log/SessionView.js"
@@ -40,7 +34,7 @@ export type Lane = "listings" | "artifacts"
 /** What conversations are given of their runtime. */
 export interface Kit {
   readonly ids: IdsService
-  readonly now: () => number
+  readonly wall: () => number
   readonly meter: MeterShape
   readonly concurrentRequests: number
 }
@@ -74,15 +68,10 @@ export class Conversation implements Attached {
     return { sessionId, principal, features }
   }
 
-  /** What the next frame to the client has in any case. */
-  place(): { readonly id: string; readonly sessionId: string } {
-    return { id: this.kit.ids.unsafeUlid(this.kit.now()), sessionId: this.session.sessionId }
-  }
-
   /** Of the next frame to the client. */
   head(jobId?: string, traceId?: string): Message.Head {
     return {
-      id: this.kit.ids.unsafeUlid(this.kit.now()),
+      id: this.kit.ids.unsafeUlid(this.kit.wall()),
       session_id: this.session.sessionId,
       job_id: jobId,
       trace_id: traceId
@@ -142,83 +131,6 @@ export class Conversation implements Attached {
           Effect.sync(() => void this.inFlight--)
         ),
         this.scope
-      )
-    )
-  }
-}
-
-const unexpected = new InternalError({ message: "the request failed unexpectedly" })
-
-/** A request whose reply comes later. It counts against the link's bounds until the reply is posted. */
-export class Asked {
-  /** The reply is about to be posted by other means. */
-  readonly settled: () => void
-  private readonly conversation: Conversation
-  private readonly envelope: Envelope.RawEnvelope
-  private done = false
-
-  constructor(conversation: Conversation, envelope: Envelope.RawEnvelope, bytes: number) {
-    this.conversation = conversation
-    this.envelope = envelope
-    this.settled = conversation.link.owe(bytes)
-  }
-
-  /** `behind`: the number of the session's event behind which it is sent; undefined: before all that has not been sent. */
-  reply(frame: Frame, behind?: number): void {
-    const { link } = this.conversation
-    this.settled()
-    if (behind === undefined) link.post(frame)
-    else link.postAfter(behind, frame)
-  }
-
-  failed(error: ArcpError): void {
-    if (this.done) return
-    this.done = true
-    this.settled()
-    this.conversation.fail(error, this.envelope)
-  }
-
-  /** What a concern answers with: its refusal is posted here, its answer by `accepted`. One answer counts. */
-  answering<A>(accepted: (answer: A) => void): Reply<A> {
-    return (answer) => {
-      if (this.done) return
-      if (Either.isLeft(answer)) return this.failed(answer.left)
-      try {
-        accepted(answer.right)
-        this.done = true
-      } catch (defect) {
-        this.failed(unexpected)
-        // edge: an answer of a concern that the program brought may be none; who called this reports it
-        throw defect
-      }
-    }
-  }
-
-  /** Begins a request that may be done at once; what is left of it, to be run. */
-  begun(begin: () => Effect.Effect<void, ArcpError>): Effect.Effect<void> | undefined {
-    let request: Effect.Effect<void, ArcpError>
-    try {
-      request = begin()
-    } catch (defect) {
-      request = Effect.die(defect)
-    }
-    if (!Exit.isExit(request)) return this.answered(request)
-    if (Exit.isSuccess(request)) return undefined
-    const { cause } = request as Exit.Failure<void, ArcpError>
-    if (cause._tag !== "Fail") return this.answered(request)
-    this.failed(cause.error)
-    return undefined
-  }
-
-  /** Replies with a failure or a defect of the request. */
-  answered(request: Effect.Effect<void, ArcpError>): Effect.Effect<void> {
-    return request.pipe(
-      Effect.catchAll((error) => Effect.sync(() => this.failed(error))),
-      Effect.catchAllDefect((defect) =>
-        Effect.zipRight(
-          Effect.logError(`a ${this.envelope.type} could not be answered`, defect),
-          Effect.sync(() => this.failed(unexpected))
-        )
       )
     )
   }

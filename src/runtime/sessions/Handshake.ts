@@ -171,7 +171,7 @@ export const make = Effect.gen(function* () {
   const info = yield* RuntimeInfo
   const limits = yield* Limits
   const meter = yield* Meter
-  const strangers = new Strangers(limits, deadlines.now, meter)
+  const strangers = new Strangers(limits, deadlines.mono, meter)
   const admitted = new Admitted(limits, meter)
   const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
@@ -185,7 +185,7 @@ export const make = Effect.gen(function* () {
     arrival.refuse()
     const { connection } = arrival
     const code = error instanceof InternalError ? closeCodes.tryAgainLater : closeCodes.policy
-    const now = deadlines.now()
+    const now = deadlines.wall()
     const named = request === undefined ? undefined : namedSession(request)
     const head = { id: ids.unsafeUlid(now), session_id: named ?? `sess_${ids.unsafeUlid(now)}` }
     const spoken = request === undefined ? connection : spokenTo(connection, request)
@@ -213,7 +213,7 @@ export const make = Effect.gen(function* () {
   const enter = (arrival: Arrival): Effect.Effect<void> | undefined => {
     const refusal = strangers.enter(arrival.connection, () => runFork(refuseCrowded(arrival)))
     if (refusal !== undefined) return refuse(arrival, new InternalError({ message: refusal }), undefined)
-    arrival.hurry(deadlines.schedule(deadlines.now() + limits.handshakeTimeout, () => refuseSlow(arrival)))
+    arrival.hurry(deadlines.schedule(deadlines.mono() + limits.handshakeTimeout, () => refuseSlow(arrival)))
     return undefined
   }
 

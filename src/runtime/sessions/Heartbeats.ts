@@ -41,8 +41,9 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
         if (!session.features.has("heartbeat")) return
         const tick = (): void => {
           if (session.link !== link) return
-          const now = deadlines.now()
-          const head = () => ({ id: ids.unsafeUlid(now), session_id: session.sessionId })
+          const now = deadlines.mono()
+          const wall = deadlines.wall()
+          const head = () => ({ id: ids.unsafeUlid(wall), session_id: session.sessionId })
           if (now - link.lastIn >= 2 * heartbeatInterval) {
             count(heartbeatsLost)
             link.post(
@@ -61,15 +62,15 @@ export class Heartbeats extends Context.Tag("effect-arcp/runtime/Heartbeats")<
             link.said(now)
             link.post(
               Message.runtime("session.ping", head(), {
-                nonce: `p_${ids.unsafeUlid(now)}`,
-                sent_at: formatTimestamp(now)
+                nonce: `p_${ids.unsafeUlid(wall)}`,
+                sent_at: formatTimestamp(wall)
               })
             )
           }
           const next = Math.min(link.lastOut + heartbeatInterval, link.lastIn + 2 * heartbeatInterval)
           link.watch(deadlines.schedule(Math.max(next, now + 1), tick))
         }
-        link.watch(deadlines.schedule(deadlines.now() + heartbeatInterval, tick))
+        link.watch(deadlines.schedule(deadlines.mono() + heartbeatInterval, tick))
       }
       return { watch }
     })

@@ -65,7 +65,7 @@ class KnownSessions implements SessionsService {
         meter.reached("idleSession")
         this.expired(sessionId)
       }
-      const sessionId = SessionId(`sess_${ids.unsafeUlid(deadlines.now())}`)
+      const sessionId = SessionId(`sess_${ids.unsafeUlid(deadlines.wall())}`)
       const token = this.newToken()
       this.add({ sessionId, principal, tokenHash: sha256(token), previousTokenHash: undefined, address })
       return Effect.succeed({ sessionId, token, resumeWindow, replaces: [...replaces] })
@@ -145,10 +145,10 @@ class KnownSessions implements SessionsService {
     const { deadlines, eventLog, limits } = this.uses
     const logs: Array<SessionLog> = []
     for (const known of this.byId.values()) {
-      const log = fits(known) && !gone.has(known.sessionId) ? eventLog.session(known.sessionId) : undefined
+      const log = fits(known) && !gone.has(known.sessionId) ? eventLog.sessions.get(known.sessionId) : undefined
       if (log !== undefined) logs.push(log)
     }
-    for (const { sessionId } of longestIdle(logs, deadlines.now() - limits.idleSession, count)) gone.add(sessionId)
+    for (const { sessionId } of longestIdle(logs, deadlines.mono() - limits.idleSession, count)) gone.add(sessionId)
   }
 
   /** Why there is no room for another session, where so many others go: the widest bound that leaves none. */

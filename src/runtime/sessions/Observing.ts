@@ -69,7 +69,7 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
       run: (session: SessionLog) => Effect.Effect<A, ArcpError>
     ): Effect.Effect<A, ArcpError> =>
       Effect.suspend(() => {
-        const session = eventLog.session(sessionId)
+        const session = eventLog.sessions.get(sessionId)
         return session === undefined ? Effect.fail(sessionEnded) : run(session)
       })
 

@@ -83,7 +83,7 @@ const guarded: Layer.Layer<Sessions, never, Sessions | EventLog> = Layer.effect(
     /** A session that is not opened after all does not count; one that is open keeps its id. */
     const release = ({ sessionId }: OpenedSession) =>
       Effect.sync(() => {
-        if (eventLog.session(sessionId) === undefined) expired(sessionId)
+        if (eventLog.sessions.get(sessionId) === undefined) expired(sessionId)
       })
 
     const open: SessionsService["open"] = (request) =>

@@ -130,7 +130,7 @@ const makeContext = Effect.gen(function* () {
     limits,
     meter: yield* Meter,
     backPressure: yield* BackPressure,
-    reading: { store, ids, now: deadlines.now, bounds },
+    reading: { store, ids, mono: deadlines.mono, wall: deadlines.wall, bounds },
     decided: yield* Sessions,
     runFork,
     timed: yield* isTimed
@@ -139,9 +139,11 @@ const makeContext = Effect.gen(function* () {
 })
 
 /** Takes up a session of an earlier process, where it can still be resumed. */
-const adopt = ({ decided }: SessionsContext, table: SessionTable, session: SessionLog): void => {
+const adopt = ({ decided, deadlines }: SessionsContext, table: SessionTable, session: SessionLog): void => {
   const { createdAt, previousTokenHash, principal, tokenHash } = session.head
-  const { lastSeenAt, sessionId } = session
+  const { sessionId } = session
+  // The time while the runtime was down does not count.
+  const lastSeenAt = deadlines.wall()
   const window = decided.adopt({ sessionId, principal, tokenHash, previousTokenHash, createdAt, lastSeenAt })
   table.add(session, window ?? 0)
   if (window === undefined) table.remove(session)

@@ -12,29 +12,34 @@
  *
  * Memory: a reply that comes later counts against the link's bounds from the request on, until it is posted. Replies that are large
  * (listings, artifacts) are made one at a time, each when the one before it is being sent; the puts in flight hold their bytes.
+ *
+ * Races closed here: a request has one answer; what a concern answers after that is ignored.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import * as Envelope from "../../protocol/Envelope.js"
-import { type ArcpError, InvalidRequest } from "../../protocol/Errors.js"
+import { type ArcpError, InternalError, InvalidRequest } from "../../protocol/Errors.js"
 import type { Feature } from "../../protocol/Features.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
 import { Ids, JobId } from "../../protocol/Ids.js"
 import * as Message from "../../protocol/Message.js"
 import * as Trace from "../../protocol/Trace.js"
+import type { Frame } from "../../transport/Connection.js"
 import { Artifacts } from "../artifacts/Artifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
-import { JobScheduler, type JobSchedulerService } from "../jobs/JobScheduler.js"
-import { Acceptance, acceptedFrame, submitNowOf } from "../jobs/SubmitNow.js"
+import { Acceptance, submitNowOf } from "../jobs/Admission.js"
+import { type JobAccepted, JobScheduler, type JobSchedulerService } from "../jobs/JobScheduler.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { SubmitsWait } from "../kernel/Foreign.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
+import type { Reply } from "../kernel/Reply.js"
 import { BackPressure } from "../log/BackPressure.js"
 import { artifactAnswers, type ArtifactMessage } from "./internal/artifactAnswers.js"
 import * as JobsPage from "./internal/jobsPage.js"
-import { Asked, Conversation, type Kit, type Lane, type Runs } from "./Conversation.js"
+import { Conversation, type Kit, type Lane, type Runs } from "./Conversation.js"
 import type { Attached } from "./Presence.js"
 import { Subscriptions } from "./Subscriptions.js"
 
@@ -111,6 +116,96 @@ const close = (conversation: Conversation, { envelope }: Of<"session.close">): v
   conversation.close()
 }
 
+const unexpected = new InternalError({ message: "the request failed unexpectedly" })
+
+/** A request whose reply comes later. It counts against the link's bounds until the reply is posted. */
+class Asked {
+  /** The reply is about to be posted by other means. */
+  readonly settled: () => void
+  private readonly conversation: Conversation
+  private readonly envelope: Envelope.RawEnvelope
+  private done = false
+
+  constructor(conversation: Conversation, envelope: Envelope.RawEnvelope, bytes: number) {
+    this.conversation = conversation
+    this.envelope = envelope
+    this.settled = conversation.link.owe(bytes)
+  }
+
+  /** `behind`: the number of the session's event behind which it is sent; undefined: before all that has not been sent. */
+  reply(frame: Frame, behind?: number): void {
+    const { link } = this.conversation
+    this.settled()
+    if (behind === undefined) link.post(frame)
+    else link.postAfter(behind, frame)
+  }
+
+  failed(error: ArcpError): void {
+    if (this.done) return
+    this.done = true
+    this.settled()
+    this.conversation.fail(error, this.envelope)
+  }
+
+  /** What a concern answers with: its refusal is posted here, its answer by `accepted`. One answer counts. */
+  answering<A>(accepted: (answer: A) => void): Reply<A> {
+    return (answer) => {
+      if (this.done) return
+      if (Either.isLeft(answer)) return this.failed(answer.left)
+      try {
+        accepted(answer.right)
+        this.done = true
+      } catch (defect) {
+        this.failed(unexpected)
+        // edge: an answer of a concern that the program brought may be none; who called this reports it
+        throw defect
+      }
+    }
+  }
+
+  /** Begins a request that may be done at once; what is left of it, to be run. */
+  begun(begin: () => Effect.Effect<void, ArcpError>): Effect.Effect<void> | undefined {
+    let request: Effect.Effect<void, ArcpError>
+    try {
+      request = begin()
+    } catch (defect) {
+      request = Effect.die(defect)
+    }
+    if (!Exit.isExit(request)) return this.answered(request)
+    if (Exit.isSuccess(request)) return undefined
+    const { cause } = request as Exit.Failure<void, ArcpError>
+    if (cause._tag !== "Fail") return this.answered(request)
+    this.failed(cause.error)
+    return undefined
+  }
+
+  /** Replies with a failure or a defect of the request. */
+  answered(request: Effect.Effect<void, ArcpError>): Effect.Effect<void> {
+    return request.pipe(
+      Effect.catchAll((error) => Effect.sync(() => this.failed(error))),
+      Effect.catchAllDefect((defect) =>
+        Effect.zipRight(
+          Effect.logError(`a ${this.envelope.type} could not be answered`, defect),
+          Effect.sync(() => this.failed(unexpected))
+        )
+      )
+    )
+  }
+}
+
+/** The frame of `job.accepted` with a payload that is JSON already: the text of the same frame that is made of objects. */
+export const acceptedFrame = (
+  { id, sessionId }: { readonly id: string; readonly sessionId: string },
+  { jobId, traceId }: Pick<JobAccepted, "jobId" | "traceId">,
+  requestId: string,
+  payload: string
+): string =>
+  `{"arcp":"${Envelope.version}","id":${JSON.stringify(id)},"type":"job.accepted","session_id":${JSON.stringify(
+    sessionId
+  )},"trace_id":${JSON.stringify(traceId)},"job_id":${JSON.stringify(jobId)},"payload":{"request_id":${JSON.stringify(
+    requestId
+  )},${payload.slice(1)}}`
+
 /** The requests of one runtime's connections. */
 export type Requests = Effect.Effect.Success<typeof make>
 
@@ -122,19 +217,19 @@ export const make = Effect.gen(function* () {
   const subscriptions = yield* Subscriptions
   const backPressure = yield* BackPressure
   const credentials = yield* Credentials
-  const { now } = yield* Deadlines
+  const { wall } = yield* Deadlines
   const limits = yield* Limits
   const meter = yield* Meter
   const submitsWait = (yield* SubmitsWait) || credentials.available
   const answerArtifact = artifactAnswers(yield* Artifacts, limits, meter)
-  const kit: Kit = { ids: yield* Ids, now, meter, concurrentRequests: limits.concurrentRequests }
+  const kit: Kit = { ids: yield* Ids, wall, meter, concurrentRequests: limits.concurrentRequests }
   const pageBytes = limits.maxFrameBytes
 
   const ping = (conversation: Conversation, { payload }: Of<"session.ping">): void =>
     conversation.link.post(
       Message.runtime("session.pong", conversation.head(), {
         ping_nonce: payload.nonce,
-        received_at: formatTimestamp(now())
+        received_at: formatTimestamp(wall())
       })
     )
 
@@ -180,7 +275,10 @@ export const make = Effect.gen(function* () {
       },
       asked.answering((accepted) => {
         const text = ownSubmit === undefined ? undefined : Acceptance.textOf(accepted)
-        if (text !== undefined) return asked.reply(acceptedFrame(conversation.place(), accepted, envelope.id, text))
+        if (text !== undefined) {
+          const place = { id: kit.ids.unsafeUlid(wall()), sessionId: conversation.session.sessionId }
+          return asked.reply(acceptedFrame(place, accepted, envelope.id, text))
+        }
         const { jobId, payload, priority, traceId } = accepted
         const head = { ...conversation.head(jobId, traceId), priority: Envelope.priorityOf({ priority }) }
         asked.reply(Message.runtime("job.accepted", head, { request_id: envelope.id, ...payload }))

@@ -19,6 +19,8 @@ export interface Direct {
   readonly prepare: (text: string) => Prepared
   /** Whether a transaction is open on the client's connection. False once the database is closed. */
   readonly inTransaction: () => boolean
+  /** Says that so many bytes were written or deleted beside what the client's statements had as parameters. Never throws. */
+  readonly wrote: (bytes: number) => void
 }
 
 const drivers = new WeakMap<SqlClient, Direct>()

@@ -22,17 +22,23 @@ import { JobSizes } from "./jobSizes.js"
 import { access, fail } from "./sql.js"
 import { type Change, changesOf } from "./sqlCommit.js"
 import { writing } from "./sqlRows.js"
+import { weightOf } from "./writeBack.js"
 
 /** Runs changes as one transaction. Undefined where all of them are there; otherwise the failure, and none of them is. */
 const transact = (direct: Direct, changes: ReadonlyArray<Change>): StoreError | undefined => {
   try {
+    let bytes = 0
     direct.prepare("BEGIN IMMEDIATE").run()
     for (const { rows, write } of changes) {
       if (rows.length === 0) continue
       const prepared = direct.prepare(write.text)
-      for (const row of rows) prepared.run(...row)
+      for (const row of rows) {
+        prepared.run(...row)
+        bytes += weightOf(row)
+      }
     }
     direct.prepare("COMMIT").run()
+    direct.wrote(bytes)
     return undefined
   } catch (cause) {
     const error = fail("commit", new SqlError({ cause, message: "Failed to execute statement" }))

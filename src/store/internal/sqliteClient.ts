@@ -25,6 +25,7 @@ import * as Stream from "effect/Stream"
 // As a whole: bundles declare a `createRequire` of their own.
 import * as Module from "node:module"
 import { withDirect } from "./direct.js"
+import { flushing, weightOf, WriteBack } from "./writeBack.js"
 
 /** What is used of the driver's statements. Everything throws. */
 interface DriverStatement {
@@ -94,7 +95,11 @@ const rows: Mode = { values: false, outcome: false }
 const values: Mode = { values: true, outcome: false }
 const outcome: Mode = { values: false, outcome: true }
 
-const connectionTo = (database: Database, cached: (text: string) => DriverStatement): Connection => {
+const connectionTo = (
+  database: Database,
+  cached: (text: string) => DriverStatement,
+  wrote: (bytes: number) => void
+): Connection => {
   const runWith = (
     prepare: (text: string) => DriverStatement,
     text: string,
@@ -108,6 +113,8 @@ const connectionTo = (database: Database, cached: (text: string) => DriverStatem
         statement.safeIntegers(Context.get(fiber.currentContext, Client.SafeIntegers))
         if (!statement.reader) {
           const done = statement.run(...params)
+          // A COMMIT has none, and is when what was due inside of the transaction can be done.
+          wrote(params.length === 0 ? 0 : weightOf(params))
           return Effect.succeed(mode.outcome ? (done as ReadonlyArray<unknown>) : [])
         }
         statement.raw(mode.values)
@@ -149,6 +156,20 @@ const endTransaction = (database: Database): void => {
   }
 }
 
+/** The write-back of a file's log; in memory there is none. */
+const writeBackOf = (
+  database: Database,
+  cached: (text: string) => DriverStatement,
+  filename: string
+): Pick<WriteBack, "wrote" | "close"> =>
+  filename === ":memory:"
+    ? { wrote: () => {}, close: () => {} }
+    : new WriteBack({
+        ...flushing(`${filename}-wal`),
+        checkpoint: () => void cached("PRAGMA wal_checkpoint(PASSIVE)").all(),
+        inTransaction: () => database.inTransaction
+      })
+
 /** Opens a file, or `:memory:`; its log is not switched on. Closed with the scope. Fails with what the driver throws as `cause`. */
 export const make = (filename: string): Effect.Effect<Client.SqlClient, SqlError, Scope.Scope | Reactivity> =>
   Effect.gen(function* () {
@@ -163,7 +184,11 @@ export const make = (filename: string): Effect.Effect<Client.SqlClient, SqlError
       (opened) => Effect.sync(() => opened.close())
     )
     const cached = statements(database)
-    const connection = connectionTo(database, cached)
+    const { wrote } = yield* Effect.acquireRelease(
+      Effect.sync(() => writeBackOf(database, cached, filename)),
+      ({ close }) => Effect.sync(close)
+    )
+    const connection = connectionTo(database, cached, wrote)
     const semaphore = yield* Effect.makeSemaphore(1)
     const release = Effect.zipRight(
       Effect.sync(() => endTransaction(database)),
@@ -183,6 +208,7 @@ export const make = (filename: string): Effect.Effect<Client.SqlClient, SqlError
     })
     return withDirect(client, {
       prepare: cached,
-      inTransaction: () => database.inTransaction
+      inTransaction: () => database.inTransaction,
+      wrote
     })
   })

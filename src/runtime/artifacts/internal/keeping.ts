@@ -44,7 +44,7 @@ export const remove = (
 
 /** Removes what has expired. One that cannot be removed is left for the next time and holds up no other. */
 export const sweep = (keeper: Keeper): Effect.Effect<void, StoreError> =>
-  Effect.suspend(() => keeper.store.expired(keeper.deadlines.now(), stepSize)).pipe(
+  Effect.suspend(() => keeper.store.expired(keeper.deadlines.wall(), stepSize)).pipe(
     Effect.flatMap((expired) =>
       Effect.map(
         Effect.forEach(expired, (entry) =>

@@ -55,7 +55,7 @@ export const put = (
     if (sha256 !== undefined && sha256 !== digest) {
       return new InvalidRequest({ message: "payload.sha256: is not the digest of the data" })
     }
-    const now = deadlines.now()
+    const now = deadlines.wall()
     const record: ArtifactRecord = {
       artifactId: `art_${ids.unsafeUlid(now)}`,
       principalId,
@@ -87,7 +87,7 @@ const visible = (
         Effect.tapError((error) => Effect.logError(`the artifact ${artifactId} could not be read`, error)),
         Effect.mapError(storeFailure),
         Effect.flatMap((found) =>
-          Option.isSome(found) && found.value.principalId === principalId && found.value.expiresAt > deadlines.now()
+          Option.isSome(found) && found.value.principalId === principalId && found.value.expiresAt > deadlines.wall()
             ? Effect.succeed(found.value)
             : notFound
         )

@@ -33,6 +33,8 @@ export interface Entry {
   readonly former: ReadonlyArray<JobCredential>
   /** Whether the job has ended: nothing that comes for it is kept. */
   readonly ended: boolean
+  /** Its credentials and its former ones: no text of the job shows their values. Needs no `this`. */
+  readonly hidden: () => ReadonlyArray<JobCredential>
 }
 
 interface Row {
@@ -41,6 +43,7 @@ interface Row {
   readonly live: Map<string, Live>
   former: ReadonlyArray<JobCredential>
   ended: boolean
+  readonly hidden: () => ReadonlyArray<JobCredential>
   /** Issues and rotations that are under way. */
   pending: number
 }
@@ -84,7 +87,16 @@ export const makeLiveCredentials = (revocations: Revocations): LiveCredentials =
   const open = (jobId: string, parentJobId: string | undefined): Entry => {
     const found = jobs.get(jobId)
     if (found !== undefined) return found
-    const entry: Row = { jobId, parentJobId, live: new Map(), former: [], ended: false, pending: 0 }
+    const live = new Map<string, Live>()
+    const entry: Row = {
+      jobId,
+      parentJobId,
+      live,
+      former: [],
+      ended: false,
+      pending: 0,
+      hidden: () => [...Array.from(live.values(), ({ credential }) => credential), ...entry.former]
+    }
     jobs.set(jobId, entry)
     if (parentJobId !== undefined) {
       const siblings = children.get(parentJobId) ?? new Set()
@@ -124,6 +136,8 @@ export const makeLiveCredentials = (revocations: Revocations): LiveCredentials =
     for (const child of [...(children.get(jobId) ?? [])]) revoke(child)
     if (entry === undefined) return
     entry.ended = true
+    // What still runs of the job may quote them.
+    entry.former = [...entry.former, ...Array.from(entry.live.values(), ({ credential }) => credential)]
     for (const { held } of entry.live.values()) startRevoking(held)
     entry.live.clear()
     close(entry)

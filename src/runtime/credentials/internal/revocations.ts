@@ -20,11 +20,13 @@ import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
 import * as Option from "effect/Option"
 import * as Random from "effect/Random"
-import * as Redacted from "effect/Redacted"
+import type * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
+import { elapsedOf } from "../../../protocol/Elapsed.js"
 import { oneLine } from "../../../protocol/Errors.js"
 import type { CredentialLedger, LedgerRecord } from "../../../store/CredentialLedger.js"
 import { type CredentialProvisioner, RevokeError } from "../CredentialProvisioner.js"
+import { hiding } from "../Values.js"
 
 /** A key at the upstream that this process answers for. */
 export interface Held {
@@ -61,12 +63,9 @@ export interface Revocations {
   readonly drain: Effect.Effect<void>
 }
 
-/** A text for logs and the ledger: one line, without the secret. */
-export const scrub = (text: string, secret: Redacted.Redacted<string> | undefined): string => {
-  const line = oneLine(text)
-  const value = secret === undefined ? "" : Redacted.value(secret)
-  return value === "" ? line : oneLine(text.slice(0, 65_536).split(value).join("<redacted>"))
-}
+/** A text for logs and the ledger: one line, without the secrets. */
+export const scrub = (text: string, secrets: ReadonlyArray<Redacted.Redacted<string>>): string =>
+  oneLine(secrets.length === 0 ? text : hiding(secrets)(text))
 
 /** What a defect is, without what it says: a provisioner's defect may quote anything. */
 export const nameOfDefect = (defect: unknown): string =>
@@ -160,18 +159,23 @@ export const makeRevocations = (
 
         if (!gone) {
           yield* note({ state: "revoking" })
-          const settleAt = held.handle === undefined ? record.createdAt + options.settleAfter : 0
+          // Wall time counts once, since an earlier process may have made it; from here on it is what passes.
+          const age = (yield* Clock.currentTimeMillis) - record.createdAt
+          const { settleAfter } = options
+          const settles = held.handle === undefined ? Math.min(settleAfter, Math.max(0, settleAfter - age)) : 0
+          const elapsed = elapsedOf(yield* Effect.clock)
+          const settleAt = elapsed() + settles
           for (let failures = 0; ; ) {
             const last = closing
             const failure = yield* attempt(held)
             if (Option.isNone(failure)) {
-              const left = settleAt - (yield* Clock.currentTimeMillis)
+              const left = settleAt - elapsed()
               if (left <= 0) break
               if (last) return
               yield* pause(left)
               continue
             }
-            const message = scrub(failure.value.message, held.secret)
+            const message = scrub(failure.value.message, held.secret === undefined ? [] : [held.secret])
             const attempts = record.attempts + 1
             if (failure.value.permanent) {
               yield* note({ state: "failed", attempts, lastError: message })

@@ -32,10 +32,12 @@ const transient = (message: string) => new InternalError({ message })
 
 export const closingError = () => transient("the runtime is shutting down")
 
-/** What a caller is told whose credentials could not be made. */
-export const notProvisioned = (error?: ProvisionError) =>
+/** What a caller is told whose credentials could not be made. `hide` takes the job's values out of what the provisioner explains. */
+export const notProvisioned = (error?: ProvisionError, hide: (text: string) => string = (text) => text) =>
   (error?.retryable === false ? permanentError : transient)(
-    `the job's credentials could not be provisioned${error?.explanation === undefined ? "" : `: ${error.explanation}`}`
+    `the job's credentials could not be provisioned${
+      error?.explanation === undefined ? "" : `: ${hide(error.explanation)}`
+    }`
   )
 
 /** Whether the upstream may have done what it was asked, though it did not say so. */
@@ -94,16 +96,22 @@ export const notIssued = (
   const failure = Option.getOrUndefined(Cause.failureOption(cause))
   const uncertain = isUncertain(cause)
   const held: Held = { record: row, handle: undefined, secret: undefined }
+  // In a rotation it may quote the prior value.
+  const values =
+    live
+      .find(row.jobId)
+      ?.hidden()
+      .map(({ value }) => value) ?? []
   const why =
     failure !== undefined
-      ? scrub(failure.message, undefined)
+      ? scrub(failure.message, values)
       : Cause.isInterruptedOnly(cause)
         ? `no answer within ${timeouts.late} ms`
         : nameOfDefect(Option.getOrUndefined(Cause.dieOption(cause)))
   return Effect.suspend(() => {
     live.startRevoking(held, !uncertain)
     return Effect.annotateLogs(Effect.logWarning(`a credential was not issued: ${why}`), annotations(row))
-  }).pipe(Effect.zipRight(Effect.fail(notProvisioned(failure))))
+  }).pipe(Effect.zipRight(Effect.fail(notProvisioned(failure, (text) => scrub(text, values)))))
 }
 
 /** The answer of a call, whose fiber is interrupted when it takes far too long. */

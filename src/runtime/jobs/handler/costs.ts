@@ -16,6 +16,7 @@ import { InvalidRequest, oneLine } from "../../../protocol/Errors.js"
 import * as Text from "../../../protocol/Text.js"
 import { checkState } from "../internal/authority.js"
 import type { JobCalls } from "./jobCalls.js"
+import { shownFor } from "./secrets.js"
 
 /** A job's costs. */
 export interface Costs {
@@ -156,7 +157,7 @@ export const make = (calls: JobCalls): Costs => {
 
   /** Where nothing of it becomes an event of the job. */
   const tellOperator = (text: string): void => {
-    const shown = calls.upstream()?.hide(text) ?? text
+    const shown = shownFor(engine, running)(text)
     engine.fork(Effect.annotateLogs(Effect.logError(`a reservation could not be settled: ${shown}`), { job_id: jobId }))
   }
 

@@ -5,6 +5,7 @@ import * as Option from "effect/Option"
 import { deniedCause } from "../../../agent/Denied.js"
 import type { Denial } from "../../../agent/Gate.js"
 import { Declared } from "../../../agent/Declared.js"
+import { withoutQueries } from "../../../agent/HiddenSpan.js"
 import { encodedField } from "../../../protocol/AgentSpec.js"
 import {
   AgentFailure,
@@ -20,18 +21,13 @@ import {
   VendorError
 } from "../../../protocol/Errors.js"
 import * as Text from "../../../protocol/Text.js"
+import type { Upstream } from "../../credentials/UpstreamErrors.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
 
 /** How much of a failure's text is looked at, in UTF-16 code units: more than the longest credential. */
 const maxText = 131_072
 
 const unsaid = "the agent failed"
-
-/** A text whose URLs have neither user information nor query nor fragment: the errors of HTTP clients repeat whole URLs. */
-const withoutSecrets = (text: string): string =>
-  text.replace(/\bhttps?:\/\/[^\s"'<>()]+/gi, (url) =>
-    url.replace(/[?#].*$/, "?…").replace(/^(https?:\/\/)[^/]*@/i, "$1…@")
-  )
 
 /** The denial that an agent died of rather than failed with, as after `Effect.orDie`. */
 export const diedOfDenial = (cause: Cause.Cause<unknown>): Denial | undefined => {
@@ -40,14 +36,6 @@ export const diedOfDenial = (cause: Cause.Cause<unknown>): Denial | undefined =>
     if (denied !== undefined) return denied
   }
   return undefined
-}
-
-/** What a job's credentials have to do with its failures (§13.7, §14). */
-export interface Upstream {
-  /** The protocol's error that a failure of an upstream stands for. */
-  readonly translate: (failure: unknown) => ArcpError | undefined
-  /** A text without the values of the job's credentials: upstreams have been seen to quote keys. */
-  readonly hide: (text: string) => string
 }
 
 /** Bytes of the fields of a failure that is not declared, as JSON; and how many are looked at. */
@@ -64,7 +52,7 @@ const notFields: ReadonlySet<string> = new Set(["_tag", "cause", "message", "nam
 const shownText =
   (upstream: Upstream | undefined) =>
   (text: string): string =>
-    withoutSecrets(Text.attempt(() => (upstream === undefined ? text : upstream.hide(text)), unsaid))
+    withoutQueries(Text.attempt(() => (upstream === undefined ? text : upstream.hide(text)), unsaid))
 
 /** The fields of a failure that are JSON, bounded; objects of classes are left out: clients and requests are among them. */
 const fieldsOf = (failure: unknown, upstream: Upstream | undefined): ErrorDetails | undefined => {

@@ -22,6 +22,9 @@ export const makeGate = (calls: JobCalls): Gate => {
     authorize: (capability, target) => calls.authorize(capability, target),
     live: () => Either.getOrUndefined(Either.flip(checkState(engine, running))),
     namesHost: (url) => Lease.namesHost(running.lease, url),
+    get responses() {
+      return engine.responses.of(running)
+    },
     refuse: (capability, problem, at) =>
       Effect.suspend(() => {
         // Expiry and budget come first, whatever is wrong with the target.

@@ -15,13 +15,14 @@ import type { Denial } from "../../../agent/Gate.js"
 import * as Canonical from "../../../authority/Canonical.js"
 import type { Capability } from "../../../authority/Capability.js"
 import { type ArcpError, InvalidRequest, isArcpError, oneLine, toWire } from "../../../protocol/Errors.js"
-import { upstreamOf } from "../../credentials/UpstreamErrors.js"
+import type { Upstream } from "../../credentials/UpstreamErrors.js"
 import { toolResultBody } from "../../kernel/Payload.js"
 import { check } from "../internal/authority.js"
 import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
 import { causeToArcpError } from "./failures.js"
 import type { JobEvents } from "./jobEvents.js"
+import { secretsOf } from "./secrets.js"
 
 const argumentOf = (capability: Capability): string =>
   capability.startsWith("fs.") ? "path" : capability === "net.fetch" ? "url" : "name"
@@ -83,8 +84,8 @@ export class JobCalls {
   }
 
   /** What the job's credentials have to do with a failure; undefined where it has none. */
-  upstream(): ReturnType<typeof upstreamOf> {
-    return upstreamOf(this.engine.credentials.hidden(this.running.live.jobId))
+  upstream(): Upstream | undefined {
+    return secretsOf(this.engine, this.running)
   }
 
   /**

@@ -21,6 +21,7 @@ import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
 import { chunkPayload, type ResultChunk } from "./chunkPayload.js"
 import { currentPriority } from "./priorities.js"
+import { secretsOf } from "./secrets.js"
 
 /** Emits the events of one job. */
 export class JobEvents {
@@ -37,7 +38,7 @@ export class JobEvents {
     this.live = running.live
     this.room = FrameSize.bodyRoom(engine.limits)
     this.emit = engine.eventLog.emit
-    this.now = engine.deadlines.now
+    this.now = engine.deadlines.wall
   }
 
   /** A new id of this prefix. */
@@ -45,11 +46,18 @@ export class JobEvents {
     return `${prefix}_${this.engine.ids.unsafeUlid(this.now())}`
   }
 
-  /** A line of the job's log. */
-  log(message: string, level: LogLevel = "info"): Effect.Effect<void, InvalidRequest> {
-    return logLevels.includes(level)
-      ? this.event("log", { level, message })
+  /** A line of the job's log: what the `Job` service has as its own. */
+  readonly log = (message: string, level: LogLevel = "info"): Effect.Effect<void, InvalidRequest> =>
+    logLevels.includes(level)
+      ? Effect.suspend(() => this.event("log", { level, message: this.shown(message) }))
       : Effect.fail(new InvalidRequest({ message: "log.level: must be one of debug, info, warn, error" }))
+
+  /** A line without the values of the job's credentials: observers read it who may not see them (§14). */
+  private shown(message: string): string {
+    const { engine, running } = this
+    // User code may pass anything.
+    if (!engine.credentials.available || typeof message !== "string") return message
+    return secretsOf(engine, running)?.hide(message) ?? message
   }
 
   /** Emits an event of the class that most have. */

@@ -12,18 +12,16 @@
  *
  * A handler that logs nothing pays for two fields of its fiber.
  */
-import * as FiberRef from "effect/FiberRef"
+import type * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
-import * as HashMap from "effect/HashMap"
 import * as List from "effect/List"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
-import type { AgentRegistration } from "../../../agent/AgentRegistry.js"
 import { InvalidRequest } from "../../../protocol/Errors.js"
 import type { LogLevel as WireLevel } from "../../../protocol/Event.js"
 import * as Text from "../../../protocol/Text.js"
+import { secretive } from "../../kernel/Hidden.js"
 import type { Running } from "../Running.js"
-import { nameOf } from "../Slots.js"
 import type { Logging } from "./handlerRun.js"
 import type { JobCalls } from "./jobCalls.js"
 
@@ -138,22 +136,9 @@ export const make = ({ agent }: Running, calls: () => JobCalls): JobLines | unde
 }
 
 /** The run that a fiber belongs to: the handler's own, and those that it forks. */
-export const logging: FiberRef.FiberRef<Logging | undefined> = FiberRef.unsafeMake<Logging | undefined>(undefined)
+export const logging = secretive as FiberRef.FiberRef<Logging | undefined>
 
 /** Makes events of what the handlers of a runtime log: for their fibers, beside the program's loggers. */
 export const jobLogger: Logger.Logger<unknown, void> = Logger.make((line) => {
   FiberRefs.getOrDefault(line.context, logging)?.logs?.add(line)
 })
-
-/** What lines are annotated with. */
-export type Annotations = HashMap.HashMap<string, unknown>
-
-/** What the lines of all jobs of an agent are annotated with, beside what is there: as those of a first attempt. */
-export const annotatedFor = (annotations: Annotations, agent: AgentRegistration): Annotations =>
-  HashMap.set(HashMap.set(annotations, "agent", nameOf(agent)), "attempt", 1)
-
-/** What every line of a job is annotated with, beside what those of its agent are. */
-export const annotated = (annotations: Annotations, { live }: Running): Annotations => {
-  const own = HashMap.set(annotations, "job_id", live.jobId)
-  return live.attempt === 1 ? own : HashMap.set(own, "attempt", live.attempt)
-}

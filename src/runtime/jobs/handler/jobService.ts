@@ -80,7 +80,7 @@ const make = (parts: HandlerService): JobService => {
     leaseConstraints: running.lease.constraints,
     attempt: live.attempt,
     priority: live.values.accepted.priority,
-    log: (message, level) => events.log(message, level),
+    log: events.log,
     thought: (text) => events.event("thought", { text }),
     status: (phase, message) => events.event("status", { phase, message }),
     metric: (metric) => reportMetric(parts, metric),

@@ -3,15 +3,15 @@ import { Buffer } from "node:buffer"
 import * as Cause from "effect/Cause"
 import type * as Exit from "effect/Exit"
 import { Streamed } from "../../../agent/Job.js"
-import { Cancelled, InternalError, permanentError, Timeout } from "../../../protocol/Errors.js"
+import { Cancelled, InternalError, permanentError } from "../../../protocol/Errors.js"
 import { formatTimestamp } from "../../../protocol/Fields.js"
 import * as Text from "../../../protocol/Text.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import type { MeterShape } from "../../kernel/Metrics.js"
 import * as FrameSize from "../../kernel/FrameSize.js"
 import { inlinePayload } from "../../kernel/Payload.js"
-import { diedOfDenial, toArcpError, type Upstream } from "./failures.js"
-import type { JobLog } from "../../log/JobLog.js"
+import type { Upstream } from "../../credentials/UpstreamErrors.js"
+import { diedOfDenial, toArcpError } from "./failures.js"
 import type { Outcome, Running, Stop } from "../Running.js"
 
 /** Why a delegated job is stopped when its parent is not there any more (§10). */
@@ -28,16 +28,6 @@ export const restarted = new InternalError({
 
 /** The end of a job that the runtime stopped. */
 export const stopped = (reason: Stop): Outcome => ({ _tag: "error", status: reason.status, error: reason.error })
-
-/** When a job has had its `max_runtime_sec`, which counts from its first start (§7.3). */
-export const runtimeEnd = ({ record, startedAt }: JobLog, now: number): number | undefined =>
-  record.maxRuntimeSec === undefined ? undefined : (startedAt ?? now) + record.maxRuntimeSec * 1000
-
-/** Why it is stopped then. */
-export const tooLong = ({ record }: JobLog): Stop => ({
-  status: "timed_out",
-  error: new Timeout({ message: `the job ran longer than its max_runtime_sec of ${record.maxRuntimeSec}` })
-})
 
 /** The end of a job whose agent failed unexpectedly; the message does not say how. */
 export const internal = (message: string): Outcome => ({

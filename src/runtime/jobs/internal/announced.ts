@@ -17,7 +17,7 @@ export const announcement = (
     ? Message.runtime(
         "job.accepted",
         {
-          id: ids.unsafeUlid(deadlines.now()),
+          id: ids.unsafeUlid(deadlines.wall()),
           session_id: owner.sessionId,
           job_id: jobId,
           trace_id: traceId

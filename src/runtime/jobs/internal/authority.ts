@@ -17,7 +17,8 @@ import type { Services } from "./engine.js"
 /** The parts of the engine that it uses. */
 type Uses = Pick<Services, "deadlines" | "leases">
 
-const ended = new PermissionDenied({
+/** Why a job that has ended may do nothing. */
+export const ended = new PermissionDenied({
   message: "the job has ended, and its lease with it",
   details: { reason: "job_ended" }
 })
@@ -25,7 +26,7 @@ const ended = new PermissionDenied({
 const holder = ({ deadlines }: Uses, { lease, live }: Running): LeaseHolder => ({
   jobId: live.jobId,
   lease,
-  now: deadlines.now()
+  now: deadlines.wall()
 })
 
 /** Whether the job may do this now, and on which target: synchronous, without any event. */

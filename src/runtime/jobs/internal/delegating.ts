@@ -5,10 +5,11 @@
  * written.
  */
 import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
 import type { DelegateOptions } from "../../../agent/Job.js"
 import * as Decimal from "../../../protocol/Decimal.js"
 import { InvalidRequest } from "../../../protocol/Errors.js"
-import { formatTimestamp, type WireLease, type WireLeaseConstraints } from "../../../protocol/Fields.js"
+import { formatTimestamp, WireLease, type WireLeaseConstraints } from "../../../protocol/Fields.js"
 import * as Text from "../../../protocol/Text.js"
 
 /** What was asked for. */
@@ -16,8 +17,8 @@ export interface Asked {
   /** The input as JSON text, and as it is handed on. */
   readonly text: string
   readonly input: unknown
-  /** The lease as JSON text, and as it is compiled. */
-  readonly lease: string
+  /** The lease as JSON text, and as it is compiled. The text is undefined where it is no lease: no event can carry it. */
+  readonly lease: string | undefined
   readonly requested: WireLease
   readonly constraints: WireLeaseConstraints | undefined
   readonly maxRuntimeSec: number | undefined
@@ -41,6 +42,8 @@ const toJson = (field: string, value: unknown, otherwise: string): Either.Either
     : Either.right(made._tag === "Json" ? made.text : otherwise)
 }
 
+const isWireLease = Schema.is(WireLease)
+
 /** Copies it, or returns what is wrong with it. */
 export const copied = (input: unknown, options: DelegateOptions | undefined): Either.Either<Asked, InvalidRequest> =>
   Either.gen(function* () {
@@ -50,15 +53,27 @@ export const copied = (input: unknown, options: DelegateOptions | undefined): Ei
     if (!["undefined", "string", "number"].includes(typeof expiresAt)) {
       return yield* Either.left(new InvalidRequest({ message: "expiresAt: must be a text or a number" }))
     }
+    const requested: unknown = JSON.parse(lease) ?? {}
     return {
       text,
       input: JSON.parse(text) as unknown,
-      lease,
-      requested: (JSON.parse(lease) as WireLease | null) ?? {},
+      lease: isWireLease(requested) ? lease : undefined,
+      requested: requested as WireLease,
       constraints: constraintsOf(expiresAt),
       maxRuntimeSec
     }
   })
+
+/** The lease that is asked for, to be compiled; what is no object at all is refused here. */
+export const requestedLease = ({ requested }: Asked): Either.Either<WireLease, InvalidRequest> =>
+  typeof requested === "object" && !Array.isArray(requested)
+    ? Either.right(requested)
+    : Either.left(
+        new InvalidRequest({
+          message: "lease: must be an object of lists of patterns",
+          details: { reason: "malformed" }
+        })
+      )
 
 /** The body of a `delegate` event; without a job where it is refused. `text` is the input as JSON. */
 export const delegateBody = (
@@ -69,5 +84,6 @@ export const delegateBody = (
 ): string => {
   const head = JSON.stringify({ delegate_id: delegateId, child_job_id: childJobId, agent: String(agent) })
   const asked = constraints === undefined ? "" : `,"lease_constraints":${JSON.stringify(constraints)}`
-  return `${head.slice(0, -1)},"input":${text},"lease_request":${lease}${asked}}`
+  const requested = lease === undefined ? "" : `,"lease_request":${lease}`
+  return `${head.slice(0, -1)},"input":${text}${requested}${asked}}`
 }

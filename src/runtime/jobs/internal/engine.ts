@@ -25,11 +25,10 @@ import type { BackPressure } from "../../log/BackPressure.js"
 import type { Change, EventLog } from "../../log/EventLog.js"
 import type { RecoveredJobLog } from "../../log/Recovery.js"
 import type { BudgetsService } from "../Budgets.js"
-import type { HandlerStarter } from "../handler/handlerRun.js"
-import type { HandlerGuards } from "../handler/handlerServices.js"
+import type { HandlerGuards, HandlerStarter } from "../handler/handlerRun.js"
+import type { JobResponses } from "../handler/jobResponses.js"
 import type { LeasesService } from "../Leases.js"
-import type { Outcome, Running, Stop, Successor } from "../Running.js"
-import type { Jobs } from "./jobs.js"
+import type { Jobs, Outcome, Running, Stop, Successor } from "../Running.js"
 import type { Money } from "./money.js"
 
 /** What the parts use of the runtime. */
@@ -50,6 +49,7 @@ export interface Services {
   readonly tools: Context.Tag.Service<ToolRegistry>
   readonly guards: HandlerGuards
   readonly startHandler: HandlerStarter
+  readonly responses: JobResponses
   /** The engine's own: what runs in it ends with the runtime. */
   readonly scope: Scope.Scope
   /** Runs an effect beside everything, such as a line for the log. */

@@ -2,8 +2,7 @@
 import * as Effect from "effect/Effect"
 import type { IssueRequest } from "../../credentials/Credentials.js"
 import type { BudgetsService } from "../Budgets.js"
-import type { Running } from "../Running.js"
-import { nameOf } from "../Slots.js"
+import { nameOf, type Running } from "../Running.js"
 
 /** The request for its credentials. Its budget is read when they are issued and at each rotation. */
 export const issueRequest = (

@@ -14,7 +14,7 @@ import * as Foreign from "../../kernel/Foreign.js"
 import { eventPayload } from "../../kernel/Payload.js"
 import type { EventLog } from "../../log/EventLog.js"
 import type { JobLog } from "../../log/JobLog.js"
-import { toText } from "../BudgetText.js"
+import { toText } from "../Accounts.js"
 import type { BudgetsService } from "../Budgets.js"
 import type { Running } from "../Running.js"
 
@@ -71,7 +71,7 @@ export class Money {
     const { deadlines, eventLog } = this.uses
     for (const [currency, value] of changed) {
       const body = { name: "cost.budget.remaining", value: Amount.toNumber(value), unit: currency }
-      eventLog.emit(live, "event", eventPayload('"metric"', deadlines.now(), JSON.stringify(body)))
+      eventLog.emit(live, "event", eventPayload('"metric"', deadlines.wall(), JSON.stringify(body)))
     }
   }
 

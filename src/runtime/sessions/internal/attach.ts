@@ -11,9 +11,8 @@ import type * as Scope from "effect/Scope"
 import { PermissionDenied } from "../../../protocol/Errors.js"
 import { closeCodes, type Connection } from "../../../transport/Connection.js"
 import type { PeerKind } from "../../kernel/Peers.js"
-import { sourceOf } from "../../log/Frames.js"
 import { Outbox } from "../../log/Outbox.js"
-import { pumped } from "../../log/Pump.js"
+import { pumped, sourceOf } from "../../log/Pump.js"
 import type { SessionLog } from "../../log/SessionLog.js"
 import type { Attached } from "./attached.js"
 import { type SessionsContext, sessionError } from "./context.js"
@@ -25,8 +24,8 @@ export const lastWords = 5_000
 
 /** The sending side of a connection whose client has the events up to a number. */
 const linkTo = ({ deadlines, limits, runFork }: SessionsContext, connection: Connection, cursor: number): Outbox =>
-  new Outbox(connection, cursor, deadlines.now(), limits, ({ code, reason }) =>
-    deadlines.schedule(deadlines.now() + lastWords, () => void runFork(connection.close(code, reason)))
+  new Outbox(connection, cursor, deadlines.mono(), limits, ({ code, reason }) =>
+    deadlines.schedule(deadlines.mono() + lastWords, () => void runFork(connection.close(code, reason)))
   )
 
 /** Tells an earlier connection that its session is another's now. */
@@ -65,7 +64,7 @@ export const attach = (
     link.replays(session.seq, session.bytes)
     if (previous === undefined) table.connected(1)
     else takeOver(context, session, previous)
-    const now = deadlines.now()
+    const now = deadlines.wall()
     link.post(welcome(info, session, token, ids.unsafeUlid(now), now, table.windowOf(session), limits.maxFrameBytes))
     return Effect.as(pumped(sourceOf(session, reading), link, runFork, timed), { session, link, tokenHash })
   })

@@ -13,7 +13,7 @@ import type { MeterShape } from "../../kernel/Metrics.js"
 import type { RuntimeInfo } from "../../kernel/RuntimeInfo.js"
 import type { BackPressure } from "../../log/BackPressure.js"
 import type { EventLog } from "../../log/EventLog.js"
-import type { ReadContext } from "../../log/Frames.js"
+import type { ReadContext } from "../../log/Pump.js"
 import type { SessionLog } from "../../log/SessionLog.js"
 import type { SessionsService } from "../Sessions.js"
 
@@ -40,4 +40,4 @@ export const sessionError = (
   { deadlines, ids }: SessionsContext,
   { sessionId }: SessionLog,
   error: ArcpError
-): RawEnvelope => errorFrame({ id: ids.unsafeUlid(deadlines.now()), session_id: sessionId }, error)
+): RawEnvelope => errorFrame({ id: ids.unsafeUlid(deadlines.wall()), session_id: sessionId }, error)

@@ -13,21 +13,21 @@ import type { Attached } from "../Presence.js"
 
 /** Waits for it; cancel it when the connection ends. Undefined where the credential does not run out. */
 export const watchCredential = (
-  { now, schedule }: Context.Tag.Service<Deadlines>,
+  { scheduleWall, wall }: Context.Tag.Service<Deadlines>,
   { link, session }: Attached,
   { expiresAt }: Principal,
   ids: IdsService
 ): Deadline | undefined =>
   expiresAt === undefined
     ? undefined
-    : schedule(expiresAt, () => {
+    : scheduleWall(expiresAt, () => {
         const error = new Unauthenticated({
           message: "auth: the credential has expired; resume the session with another",
           retryable: true,
           details: { reason: "credential_expired" }
         })
         link.post(
-          Message.runtime("session.error", { id: ids.unsafeUlid(now()), session_id: session.sessionId }, toWire(error))
+          Message.runtime("session.error", { id: ids.unsafeUlid(wall()), session_id: session.sessionId }, toWire(error))
         )
         link.end(closeCodes.policy, error.code)
       })

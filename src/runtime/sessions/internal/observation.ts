@@ -13,10 +13,10 @@ import type { DecodedJob } from "../../../store/Rows.js"
 import type { SegmentHead } from "../../../store/Store.js"
 import type { Batch } from "../../log/Batch.js"
 import type { Outbox } from "../../log/Outbox.js"
-import type { Attachment } from "../../log/Attachments.js"
 import type { JobLog } from "../../log/JobLog.js"
 import type { EndedJob, Run } from "../../log/Run.js"
-import { acceptedParts, type SessionLog } from "../../log/SessionLog.js"
+import { acceptedParts } from "../../log/Replay.js"
+import type { Attachment, SessionLog } from "../../log/SessionLog.js"
 import { ownerFor, type Replay } from "./numbers.js"
 
 /** What a subscribe asks for, with what was read of the job before the change. */

@@ -23,10 +23,11 @@ import { closeCodes, type Connection } from "../../../transport/Connection.js"
 import { sha256 } from "../../kernel/Hash.js"
 import * as Metrics from "../../kernel/Metrics.js"
 import type { PeerKind } from "../../kernel/Peers.js"
-import * as Frames from "../../log/Frames.js"
+import * as Coverage from "../../log/Coverage.js"
 import { SessionLog } from "../../log/SessionLog.js"
 import { carries } from "../../credentials/View.js"
 import { storeFailure } from "../../kernel/Refusals.js"
+import type { SessionRecord } from "../../../store/Store.js"
 import { attach } from "./attach.js"
 import type { Attached } from "./attached.js"
 import { sessionError, type SessionsContext } from "./context.js"
@@ -56,7 +57,7 @@ const refuseId = (sessionId: SessionId): Effect.Effect<never, InternalError> =>
 
 /** Ends a session that has to make room, and tells its client. */
 const makeWay = (context: SessionsContext, table: SessionTable, sessionId: SessionId): void => {
-  const session = context.eventLog.session(sessionId)
+  const session = context.eventLog.sessions.get(sessionId)
   if (session === undefined) return
   const error = new InternalError({
     message: "the session was idle, and made room for another; open a new one",
@@ -79,11 +80,11 @@ export const open = (
     const features = negotiate(context, hello, connection)
     const opened = yield* decided.open({ principal, client, features: new Set(features), peer: peerOf(connection) })
     const { replaces, resumeWindow, sessionId, token } = opened
-    if (eventLog.session(sessionId) !== undefined) return yield* refuseId(sessionId)
+    if (eventLog.sessions.get(sessionId) !== undefined) return yield* refuseId(sessionId)
     for (const other of replaces ?? []) makeWay(context, table, other)
-    const now = deadlines.now()
+    const now = deadlines.wall()
     const tokenHash = sha256(token)
-    const session = new SessionLog({
+    const record: SessionRecord = {
       sessionId,
       principal,
       client,
@@ -95,7 +96,8 @@ export const open = (
       lastSeq: 0,
       ackedSeq: 0,
       floorSeq: 0
-    })
+    }
+    const session = new SessionLog(record, deadlines.mono())
     table.add(session, resumeWindow)
     yield* eventLog
       .transact((batch) => batch.session(session))
@@ -113,7 +115,7 @@ const covered = (
   sessionId: SessionId
 ): Effect.Effect<SessionLog, ArcpError> =>
   Effect.gen(function* () {
-    const session = eventLog.session(sessionId)
+    const session = eventLog.sessions.get(sessionId)
     if (session === undefined) return yield* refuseResume(sessionId, principal, "the session has ended")
     // Compared here too, since Sessions may be replaced: a session shows the jobs of its principal.
     if (!isOwner(session.principal, principal)) {
@@ -124,7 +126,7 @@ const covered = (
         message: `resume.last_event_seq: the session's last event is ${session.seq}`
       })
     }
-    if (!(yield* Effect.mapError(Frames.covered(session, cursor, store), storeFailure))) {
+    if (!(yield* Effect.mapError(Coverage.covered(session, cursor, store), storeFailure))) {
       return yield* new ResumeWindowExpired({
         message: `resume.last_event_seq: events after ${cursor} are gone`,
         details: { oldest_resumable: session.floorSeq }
@@ -149,8 +151,8 @@ export const resume = (
     const session = yield* covered(context, asked, sessionId)
     const tokenHash = sha256(token)
     // It is not over while it is being resumed.
-    session.seen(deadlines.now())
-    session.spoke(deadlines.now())
+    session.seen(deadlines.mono())
+    session.spoke(deadlines.mono())
     yield* Effect.mapError(
       eventLog.transact(
         (batch) => {

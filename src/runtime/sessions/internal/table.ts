@@ -74,7 +74,7 @@ export class SessionTable {
     const { deadlines } = this.context
     deadlines.schedule(session.lastSeenAt + this.windowOf(session), () => {
       if (session.link !== undefined || session.removed) return
-      if (session.lastSeenAt + this.windowOf(session) > deadlines.now()) this.expireLater(session)
+      if (session.lastSeenAt + this.windowOf(session) > deadlines.mono()) this.expireLater(session)
       else this.remove(session)
     })
   }
