@@ -7,8 +7,8 @@
  * queues its start until it is removed (ARCP 1.1 §7.3 pending and running). A delegated job has none: its parent, which may wait for it, has
  * one.
  *
- * Order: jobs that wait get their slots in the order of submission; one that cannot start yet, since its principal or agent has too many
- * that run, is passed over and keeps its place.
+ * Order: jobs that wait get their slots in the order of submission; one that cannot start yet, since its principal, its agent or anonymous
+ * principals together have too many that run, is passed over and keeps its place.
  *
  * Races closed here: the first reason to stop a job counts, and so does the first outcome; a job finishes once; a slot counts against the
  * agent that took it, also when another agent has taken the job over since.
@@ -23,8 +23,12 @@ import type { JobStatus } from "../../protocol/Session.js"
 import { count } from "../kernel/Counts.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import type { LimitsShape } from "../kernel/Limits.js"
-import { type MeterShape, pendingJobs, runningJobs } from "../kernel/Metrics.js"
+import { type MeterShape, pendingJobs } from "../kernel/Metrics.js"
 import type { JobLog } from "../log/JobLog.js"
+import { Slots } from "./internal/slots.js"
+import { Waiting } from "./internal/waiting.js"
+
+export { nameOf } from "./internal/slots.js"
 
 /** Why the runtime stops a job. The first reason counts. */
 export interface Stop {
@@ -62,9 +66,6 @@ export interface Successor {
   readonly agent: AgentRegistration
   readonly input: unknown
 }
-
-/** An agent as it is named on the wire: `name@version`. */
-export const nameOf = ({ name, version }: AgentRegistration): string => `${name}@${version}`
 
 const none: ReadonlySet<never> = new Set<never>()
 
@@ -268,67 +269,11 @@ export class Running {
   }
 }
 
-/** The limits on running jobs: in all, per principal, per agent. */
-class Slots {
-  /** The agent that each job has taken its slot for. */
-  private readonly takenFor = new Map<Running, AgentRegistration>()
-  private readonly byPrincipal = new Map<string, number>()
-  private readonly byAgent = new Map<string, number>()
-  private readonly limits: LimitsShape
-  private readonly meter: MeterShape
-
-  constructor(limits: LimitsShape, meter: MeterShape) {
-    this.limits = limits
-    this.meter = meter
-  }
-
-  /** Slots that are taken. */
-  get taken(): number {
-    return this.takenFor.size
-  }
-
-  /** Whether one is free of those that all jobs share. */
-  get anyFree(): boolean {
-    return this.taken < this.limits.runningJobs
-  }
-
-  /** Whether a job of this principal and agent would get one. */
-  has(principalId: string, agent: AgentRegistration): boolean {
-    const { runningJobsPerAgent, runningJobsPerPrincipal } = this.limits
-    return (
-      this.anyFree &&
-      (this.byPrincipal.get(principalId) ?? 0) < runningJobsPerPrincipal &&
-      (this.byAgent.get(nameOf(agent)) ?? 0) < (agent.maxRunning ?? runningJobsPerAgent)
-    )
-  }
-
-  /** Takes one for a job, if there is one. */
-  take(running: Running): boolean {
-    const { principalId } = running.live.record
-    if (!this.has(principalId, running.agent)) return false
-    this.takenFor.set(running, running.agent)
-    this.meter.show(runningJobs, this.taken)
-    count(this.byPrincipal, principalId, 1)
-    count(this.byAgent, nameOf(running.agent), 1)
-    return true
-  }
-
-  /** Returns the one that a job has, if it has one. */
-  free(running: Running): void {
-    const agent = this.takenFor.get(running)
-    if (agent === undefined) return
-    this.takenFor.delete(running)
-    this.meter.show(runningJobs, this.taken)
-    count(this.byPrincipal, running.live.record.principalId, -1)
-    count(this.byAgent, nameOf(agent), -1)
-  }
-}
-
 /** The jobs that have not ended. */
 export class Jobs {
   private readonly byId = new Map<string, Running>()
   private readonly submittedBy = new Map<string, number>()
-  private waiting: Array<Running> = []
+  private readonly waiting = new Waiting()
   private readonly slots: Slots
   private readonly meter: MeterShape
 
@@ -351,7 +296,12 @@ export class Jobs {
 
   /** Jobs that wait for a slot. */
   get pending(): number {
-    return this.waiting.length
+    return this.waiting.size
+  }
+
+  /** Jobs of anonymous principals that wait for a slot. */
+  get pendingGuests(): number {
+    return this.waiting.guestCount
   }
 
   /** Jobs that have a slot. */
@@ -381,7 +331,7 @@ export class Jobs {
     this.register(running)
     // Jobs that wait cannot start now, so that this one overtakes none of them; and its start belongs to its own change.
     if (running.parent !== undefined || this.slots.take(running)) return true
-    this.waiting.push(running)
+    this.waiting.add(running)
     this.showPending()
     return false
   }
@@ -390,27 +340,26 @@ export class Jobs {
   remove(running: Running): void {
     const { jobId, record } = running.live
     if (this.byId.delete(jobId) && running.parent === undefined) count(this.submittedBy, record.principalId, -1)
-    this.waiting = this.waiting.filter((other) => other !== running)
-    this.showPending()
+    if (this.waiting.delete(running)) this.showPending()
     this.slots.free(running)
   }
 
   /** Gives slots to the jobs that wait, as far as there are any; returns those that got one, in the order of submission. */
   takeWaiting(): ReadonlyArray<Running> {
-    if (this.waiting.length === 0) return []
+    const { slots, waiting } = this
+    if (waiting.size === 0) return []
     const taken: Array<Running> = []
-    const left: Array<Running> = []
-    for (const running of this.waiting) {
-      if (running.finished) continue
-      if (this.slots.anyFree && this.slots.take(running)) taken.push(running)
-      else left.push(running)
-    }
-    this.waiting = left
+    waiting.offer(slots, (running) => {
+      if (running.finished) return true
+      if (!slots.take(running)) return false
+      taken.push(running)
+      return true
+    })
     this.showPending()
     return taken
   }
 
   private showPending(): void {
-    this.meter.show(pendingJobs, this.waiting.length)
+    this.meter.show(pendingJobs, this.waiting.size)
   }
 }

@@ -4,6 +4,9 @@
  * Order: a job is deleted in one change with the floors of the sessions that were given its events. A session that has not been sent
  * them is refused a resume from before its floor; its replay is never silently short.
  *
+ * Of what is kept by number and bytes, jobs of anonymous principals have a part at least, and where they have more, they go first: however
+ * many such jobs end, they take nothing of the others' part.
+ *
  * What a connected session has not been sent yet stays until it has, whatever the bounds say, up to `Limits.bufferedEvents` and
  * `Limits.bufferedBytes` behind: a reader that never reads keeps no more than that.
  *
@@ -13,7 +16,8 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
-import { Store, type StoreError } from "../../store/Store.js"
+import { Store } from "../../store/Store.js"
+import { anonymousShare } from "../kernel/AnonymousShare.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { nextTurn } from "../kernel/Turn.js"
 import { EventLog } from "./EventLog.js"
@@ -22,6 +26,9 @@ import type { SessionLog } from "./SessionLog.js"
 
 /** Jobs that one step removes; a sweep goes on until none is left to remove. */
 const stepSize = 20
+
+/** Jobs for which the store is asked at a time. */
+const askSize = 400
 
 /** The last number of a session that is an event of a job. */
 interface Given {
@@ -45,31 +52,34 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     const eventLog = yield* EventLog
     const deadlines = yield* Deadlines
     const limits = yield* Limits
-    /** The ended jobs that may go next, besides those that stay, which it adds to. */
-    const removable = (staying: Set<string>) =>
-      Effect.gen(function* () {
-        const asked = stepSize + staying.size
-        const expired = yield* store.expiredJobs(
+    const share = {
+      maxJobs: anonymousShare(limits, limits.retainEndedJobs),
+      maxBytes: anonymousShare(limits, limits.retainEndedBytes)
+    }
+    /** The ended jobs that may go next, besides those that stay. */
+    const removable = (staying: ReadonlySet<string>) =>
+      Effect.map(
+        store.expiredJobs(
           {
             endedBefore: deadlines.wall() - limits.retainEndedFor,
             maxJobs: limits.retainEndedJobs,
-            maxBytes: limits.retainEndedBytes
+            maxBytes: limits.retainEndedBytes,
+            ...(limits.anonymousShare >= 100 ? {} : { anonymous: share })
           },
-          asked
-        )
+          askSize + staying.size
+        ),
+        (expired) => expired.filter((jobId) => !staying.has(jobId))
+      )
+    /** Removes a few jobs; how many. Those that stay are added to `staying`. */
+    const removeStep = (jobIds: ReadonlyArray<string>, staying: Set<string>) =>
+      Effect.gen(function* () {
         const gone: Array<{ readonly jobId: string; readonly given: ReadonlyArray<Given> }> = []
-        for (const jobId of expired) {
-          if (staying.has(jobId)) continue
+        for (const jobId of jobIds) {
           const given = yield* store.deliveredTo(jobId)
           if (given.some(({ lastSeq, sessionId }) => isOwed(eventLog.sessions.get(sessionId), lastSeq, limits))) {
             staying.add(jobId)
           } else gone.push({ jobId, given })
         }
-        return { gone, more: expired.length === asked }
-      })
-    const removeJobs = (staying: Set<string>): Effect.Effect<number, StoreError> =>
-      Effect.gen(function* () {
-        const { gone, more } = yield* removable(staying)
         if (gone.length > 0) {
           yield* eventLog.transact((batch) => {
             batch.removeJobs(gone.map(({ jobId }) => jobId))
@@ -79,12 +89,24 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
             }
           })
         }
-        if (gone.length > 0 || more) yield* nextTurn
-        return gone.length + (more ? yield* removeJobs(staying) : 0)
+        yield* nextTurn
+        return gone.length
       })
+    const removeJobs = Effect.gen(function* () {
+      const staying = new Set<string>()
+      let removed = 0
+      for (;;) {
+        const expired = yield* removable(staying)
+        // A store may name fewer than go, but none only where none goes.
+        if (expired.length === 0) return removed
+        for (let at = 0; at < expired.length; at += stepSize) {
+          removed += yield* removeStep(expired.slice(at, at + stepSize), staying)
+        }
+      }
+    })
     let begun = false
     const sweep = Effect.gen(function* () {
-      const jobs = yield* removeJobs(new Set())
+      const jobs = yield* removeJobs
       const keys = yield* store.removeExpiredKeys(deadlines.wall())
       // The first one goes on where an earlier process was stopped.
       if (jobs + keys > 0 || !begun) yield* store.purge

@@ -1,7 +1,8 @@
-/** Warns of anonymous access that no policy limits (ARCP 1.1 §14). */
+/** Anonymous access (ARCP 1.1 §14): warns where no policy limits it, and reserves nothing where there is no other. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Authenticator } from "../../auth/Authenticator.js"
+import { Limits } from "../kernel/Limits.js"
 import { grantsAnonymousToolsOnly, LeasePolicy } from "../kernel/Policies.js"
 
 const advice =
@@ -35,3 +36,15 @@ export const warnedAuthenticator = (): Layer.Layer<Authenticator, never, Authent
       }
     })
   )
+
+/** The limits. Where every principal is anonymous, there is none to reserve room for. */
+export const unreserved: Layer.Layer<never, never, Authenticator> = Layer.effect(
+  Limits,
+  Effect.gen(function* () {
+    const limits = yield* Limits
+    const { onlyAnonymous } = yield* Authenticator
+    return onlyAnonymous === true
+      ? { ...limits, anonymousShare: 100, anonymousConnections: Number.POSITIVE_INFINITY }
+      : limits
+  })
+) as Layer.Layer<never, never, Authenticator>

@@ -5,8 +5,7 @@
  * that has not been authenticated counts as a stranger until its session is there, and has `Limits.handshakeTimeout` for it.
  *
  * Order: the bounds of strangers come before authentication, those of its principal behind it, and all of them before anything of a session
- * is read. The transport's
- * frame limit for strangers is lifted before the welcome is posted, because what follows the welcome may be large.
+ * is read. The transport's frame limit for strangers is lifted before the welcome is posted, because what follows the welcome may be large.
  *
  * Races: a session that has been given a connection always leaves it when that has ended, because attaching is one uninterruptible
  * step. An authenticator that takes longer than the connection lives is not waited for. A refusal by the deadline wins over an

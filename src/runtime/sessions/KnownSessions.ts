@@ -1,7 +1,8 @@
 /**
  * The runtime's own sessions: who may open one, and which one a token resumes (ARCP 1.1 §6.2, §6.3, §14).
  *
- * Responsibility: their ids and their tokens, and which of them make room for another (`internal/room.ts` has the bounds). What is sent to them, and whether they are idle, is the log's.
+ * Responsibility: their ids and their tokens, and which of them make room for another (`internal/room.ts` has the bounds). What is sent to
+ * them, and whether they are idle, is the log's.
  *
  * Races closed here: a session counts from before its first row is written, so a burst of hellos cannot pass the limit; a token that was
  * replaced counts until the client has shown that it holds the new one; a resume that fails changes nothing.
@@ -41,12 +42,17 @@ interface Uses {
   readonly resumeWindow: number
 }
 
+/** Milliseconds for which it is not looked again for idle sessions of anonymous clients where there were none: each look is at all sessions. */
+const lookAgainAfter = 1_000
+
 /** The sessions that are open or can be resumed. */
 class KnownSessions implements SessionsService {
   private readonly uses: Uses
   private readonly byId = new Map<SessionId, Counted>()
   private readonly tokens = new TokenIndex()
   private readonly room: Room
+  /** When it was last looked in vain for room under a bound of anonymous clients. At most a few: full ones only. */
+  private readonly vain = new Map<string, number>()
 
   constructor(uses: Uses) {
     this.uses = uses
@@ -124,9 +130,22 @@ class KnownSessions implements SessionsService {
   private roomWithin(bounds: ReadonlyArray<Bound>): ReadonlySet<SessionId> {
     const gone = new Set<SessionId>()
     for (const bound of bounds) {
+      const missing = this.remaining(bound, gone) - bound.max + 1
+      if (missing <= 0 || this.wasInVain(bound)) continue
+      const before = gone.size
       for (const gives of bound.gives) this.makeRoom(gone, this.remaining(bound, gone) - bound.max + 1, gives)
+      if (bound.guests !== undefined && gone.size === before) this.vain.set(bound.guests, this.uses.deadlines.mono())
     }
     return gone
+  }
+
+  /** Whether it was looked just now for sessions that make room under a bound. */
+  private wasInVain({ guests }: Bound): boolean {
+    const at = guests === undefined ? undefined : this.vain.get(guests)
+    if (guests === undefined || at === undefined) return false
+    if (this.uses.deadlines.mono() - at < lookAgainAfter) return true
+    this.vain.delete(guests)
+    return false
   }
 
   /** How many of those that a bound counts are left, where so many others go. */

@@ -6,7 +6,7 @@
  * sessions it leaves behind, takes nothing from those that have one.
  */
 import type { Principal } from "../../../auth/Principal.js"
-import { isAnonymous } from "../../../auth/PrincipalIds.js"
+import { isAnonymous } from "../../../protocol/AnonymousIds.js"
 import { anonymousShare } from "../../kernel/AnonymousShare.js"
 import { count } from "../../kernel/Counts.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
@@ -36,6 +36,8 @@ export interface Bound {
   readonly counts: (session: Counted) => boolean
   /** Whether a session of those may go for the new one, those that fit the first of these before those that fit the next. */
   readonly gives: ReadonlyArray<(session: Counted) => boolean>
+  /** Whose it is, of anonymous clients: all of them, or those of an address. Undefined: it is for others. */
+  readonly guests: string | undefined
   readonly message: string
 }
 
@@ -72,6 +74,7 @@ export class Room {
       used: this.perPrincipal.get(principal.id) ?? 0,
       counts: isMine,
       gives: [isMine],
+      guests: undefined,
       message: `you have ${limits.sessionsPerPrincipal} sessions already; close one`
     }
     const inAll: Bound = {
@@ -80,6 +83,7 @@ export class Room {
       used: this.all,
       counts: any,
       gives: isGuest(principal) ? [guest] : [guest, any],
+      guests: isGuest(principal) ? "all" : undefined,
       message: `${limits.sessions} sessions are open already; try again later`
     }
     return isGuest(principal) ? [mine, ...this.guestBounds(address), inAll] : [mine, inAll]
@@ -94,13 +98,15 @@ export class Room {
       used: this.guests,
       counts: guest,
       gives: [guest],
+      guests: "all",
       message: "anonymous sessions have all the room that they may have; present a token, or try again later"
     }
     if (address === undefined) return [share]
     const { anonymousSessionsPerAddress: max } = limits
     const used = this.perAddress.get(address) ?? 0
     const message = `${max} anonymous sessions of this address are open already; try again later`
-    return [{ limit: "anonymousSessionsPerAddress", max, used, counts: atAddress, gives: [atAddress], message }, share]
+    const own = { max, used, counts: atAddress, gives: [atAddress], guests: `address ${address}`, message }
+    return [{ limit: "anonymousSessionsPerAddress", ...own }, share]
   }
 
   private change(session: Counted, by: 1 | -1): void {

@@ -25,6 +25,9 @@ const maxAddresses = 8_192
 /** Displaced connections that are being closed at a time, for each that may be there: a peer that does not read holds its own for seconds. */
 const maxDisplaced = 0.25
 
+/** Connections that are looked at, the oldest first, for one that makes room. */
+const maxLooks = 1_024
+
 /** In this process or on standard streams. Every other transport, whatever its name, may have the network behind it. */
 export const isLocal = ({ transport }: Peer): boolean => transport === "memory" || transport === "stdio"
 
@@ -90,6 +93,8 @@ export class Strangers {
   /** Displaced ones that have not ended. */
   private readonly displaced = new Set<object>()
   private readonly perAddress = new Map<string, number>()
+  /** Those that count for no address. */
+  private elsewhere = 0
   /** In the order of `since`. */
   private readonly failures = new Map<string | undefined, Failures>()
   private all: Failures = { count: 0, since: Number.NEGATIVE_INFINITY }
@@ -107,17 +112,25 @@ export class Strangers {
 
   /** Why a peer from this address is refused now; undefined: it may connect. Counts the bound that was reached. */
   refusal(address: string | undefined): string | undefined {
+    return this.refused(address, addressKey(address), (key) => this.displaceable(key) !== undefined)
+  }
+
+  /** As {@link refusal}; `makesRoom` is asked last, and where there is no room only. */
+  private refused(
+    address: string | undefined,
+    key: string | undefined,
+    makesRoom: (key: string | undefined) => boolean
+  ): string | undefined {
     const { limits } = this
-    const key = addressKey(address)
-    if (this.present.size >= limits.unauthenticatedConnections && this.displaceable(key) === undefined) {
-      this.meter.reached("unauthenticatedConnections")
-      return full
-    }
-    if (key !== undefined && (this.perAddress.get(key) ?? 0) >= limits.unauthenticatedPerAddress) {
+    if (key !== undefined && this.countOf(key) >= limits.unauthenticatedPerAddress) {
       this.meter.reached("unauthenticatedPerAddress")
       return full
     }
-    return this.barred(address)
+    const barred = this.barred(address)
+    if (barred !== undefined) return barred
+    if (this.present.size < limits.unauthenticatedConnections || makesRoom(key)) return undefined
+    this.meter.reached("unauthenticatedConnections")
+    return full
   }
 
   /** Why a peer from this address may not authenticate now; undefined: it may. Counts the bound that was reached. */
@@ -143,12 +156,11 @@ export class Strangers {
    */
   enter(connection: Peer, displace: () => void = () => undefined): string | undefined {
     if (isLocal(connection)) return undefined
-    const refusal = this.refusal(connection.remoteAddress)
-    if (refusal !== undefined) return refusal
     const key = addressKey(connection.remoteAddress)
-    if (this.present.size >= this.limits.unauthenticatedConnections) this.makeRoom(key)
+    const refusal = this.refused(connection.remoteAddress, key, () => this.makeRoom(key))
+    if (refusal !== undefined) return refusal
     this.present.set(connection, { key, silent: true, displace })
-    if (key !== undefined) count(this.perAddress, key, 1)
+    this.count(key, 1)
     return undefined
   }
 
@@ -164,40 +176,45 @@ export class Strangers {
     const stranger = this.present.get(connection)
     if (stranger === undefined) return
     this.present.delete(connection)
-    if (stranger.key !== undefined) count(this.perAddress, stranger.key, -1)
+    this.count(stranger.key, -1)
   }
 
   /** How many there are of an address; those without one count together. */
   private countOf(key: string | undefined): number {
-    if (key !== undefined) return this.perAddress.get(key) ?? 0
-    let withAddress = 0
-    for (const count of this.perAddress.values()) withAddress += count
-    return this.present.size - withAddress
+    return key === undefined ? this.elsewhere : (this.perAddress.get(key) ?? 0)
   }
 
-  /** The one that would make room for a peer of this address: its own address has fewer even afterwards. */
+  private count(key: string | undefined, by: 1 | -1): void {
+    if (key === undefined) this.elsewhere += by
+    else count(this.perAddress, key, by)
+  }
+
+  /**
+   * The one that makes room for a peer of this address: its own address has no fewer even afterwards. Looks at the oldest ones only: a flood
+   * asks this for each connection.
+   */
   private displaceable(key: string | undefined): object | undefined {
     if (this.displaced.size >= Math.ceil(this.limits.unauthenticatedConnections * maxDisplaced)) return undefined
     const own = this.countOf(key) + 1
-    const isBusier = new Map<string | undefined, boolean>()
+    let looks = maxLooks
     for (const [connection, { key: other, silent }] of this.present) {
-      if (!silent || other === key) continue
-      let busier = isBusier.get(other)
-      if (busier === undefined) isBusier.set(other, (busier = this.countOf(other) > own))
-      if (busier) return connection
+      if (looks-- === 0) return undefined
+      if (silent && other !== key && this.countOf(other) > own) return connection
     }
     return undefined
   }
 
-  private makeRoom(key: string | undefined): void {
+  /** Refuses one that makes room; whether there is one. */
+  private makeRoom(key: string | undefined): boolean {
     const connection = this.displaceable(key)
     const stranger = connection === undefined ? undefined : this.present.get(connection)
-    if (connection === undefined || stranger === undefined) return
+    if (connection === undefined || stranger === undefined) return false
     this.meter.reached("unauthenticatedConnections")
     this.present.delete(connection)
-    if (stranger.key !== undefined) count(this.perAddress, stranger.key, -1)
+    this.count(stranger.key, -1)
     this.displaced.add(connection)
     stranger.displace()
+    return true
   }
 
   /** Counts a failed authentication. */

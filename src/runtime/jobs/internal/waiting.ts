@@ -1,0 +1,90 @@
+/**
+ * Jobs that wait for a slot, in the order of submission (ARCP 1.1 §7.3 pending).
+ *
+ * Jobs of one agent, and of anonymous principals or of others, are a queue: those whose agent or group has no slot free are passed over at
+ * once, however many they are. Between the queues the order is that of submission too.
+ */
+import type { AgentRegistration } from "../../../agent/AgentRegistry.js"
+import type { Running } from "../Running.js"
+import { isGuests, nameOf, type Slots } from "./slots.js"
+
+interface Queue {
+  readonly agent: AgentRegistration
+  readonly isGuests: boolean
+  /** In the order of submission, each with its place among all. */
+  readonly jobs: Map<Running, number>
+}
+
+/** A queue, and what of it comes next. */
+interface Front {
+  readonly queue: Queue
+  readonly rest: Iterator<[Running, number], undefined>
+  next: [Running, number] | undefined
+}
+
+const frontOf = (queue: Queue): Front => {
+  const rest: Iterator<[Running, number], undefined> = queue.jobs.entries()
+  return { queue, rest, next: rest.next().value }
+}
+
+const keyOf = (running: Running): string => `${isGuests(running) ? "?" : "!"}${nameOf(running.agent)}`
+
+/** The jobs of one runtime that wait. */
+export class Waiting {
+  private readonly queues = new Map<string, Queue>()
+  private all = 0
+  private guests = 0
+  private lastPlace = 0
+
+  get size(): number {
+    return this.all
+  }
+
+  /** Those of anonymous principals. */
+  get guestCount(): number {
+    return this.guests
+  }
+
+  add(running: Running): void {
+    const key = keyOf(running)
+    const found = this.queues.get(key)
+    const queue = found ?? { agent: running.agent, isGuests: isGuests(running), jobs: new Map<Running, number>() }
+    if (found === undefined) this.queues.set(key, queue)
+    queue.jobs.set(running, ++this.lastPlace)
+    this.count(queue, 1)
+  }
+
+  /** Takes one out; whether it waited. */
+  delete(running: Running): boolean {
+    const key = keyOf(running)
+    const queue = this.queues.get(key)
+    if (queue?.jobs.delete(running) !== true) return false
+    if (queue.jobs.size === 0) this.queues.delete(key)
+    this.count(queue, -1)
+    return true
+  }
+
+  /**
+   * Shows those that may have a slot, in the order of submission, until there is none that may; `take` returns whether one waits no
+   * longer, and takes its slot.
+   */
+  offer(slots: Slots, take: (running: Running) => boolean): void {
+    const fronts = Array.from(this.queues.values(), frontOf)
+    for (;;) {
+      let first: Front | undefined
+      for (const front of fronts) {
+        if (front.next === undefined || !slots.hasFor(front.queue.agent, front.queue.isGuests)) continue
+        if (first?.next === undefined || front.next[1] < first.next[1]) first = front
+      }
+      if (first?.next === undefined) return
+      const [running] = first.next
+      if (take(running)) this.delete(running)
+      first.next = first.rest.next().value
+    }
+  }
+
+  private count(queue: Queue, by: 1 | -1): void {
+    this.all += by
+    if (queue.isGuests) this.guests += by
+  }
+}
