@@ -1,8 +1,8 @@
 /**
  * How much of a bound in all anonymous principals may have together (ARCP 1.1 §14).
  *
- * Each anonymous session is a principal of its own, so that bounds of one principal bound nobody who needs no token. What is left of each
- * bound in all is for those who have one.
+ * Each anonymous session is a principal of its own, so that the bounds of one principal do not bound clients without a token. What is left
+ * of each bound in all is for principals with a credential. Who is anonymous is known from the principal's id alone.
  */
 import type { LimitsShape } from "./Limits.js"
 

@@ -52,17 +52,19 @@ export interface LimitsShape {
   readonly failedAuthenticationsPerAddress: number
   /**
    * What all anonymous principals together may have of the bounds in all, in percent: of {@link sessions}, {@link runningJobs},
-   * {@link runningJobsPerAgent} or an agent's own, {@link pendingJobs}, {@link artifacts} and {@link artifactBytesTotal}, and of
-   * {@link unauthenticatedConnections} while their sessions are being opened. The rest is for principals that have presented a
-   * credential. From 100 on nothing is reserved; of a bound of one, never. At the share they are refused as at the bound itself, and
-   * their jobs wait.
+   * {@link runningJobsPerAgent} or an agent's own, {@link pendingJobs}, {@link artifacts}, {@link artifactBytesTotal} and
+   * {@link responseBytes}, of {@link unauthenticatedConnections} while their sessions are being opened, and of {@link retainEndedJobs} and
+   * {@link retainEndedBytes} where one of the two is passed. The rest is for principals that have presented a credential. At the share
+   * they are refused as at the bound itself, and their jobs wait. From 100 on nothing is reserved; of a bound of one, never, nor where every
+   * principal is anonymous (`AuthenticatorService.onlyAnonymous`).
    *
    * @since 0.2.0
    */
   readonly anonymousShare: number
   /**
    * Connections over a network of anonymous principals, from their hello to their end; the next one is refused with `INTERNAL_ERROR`
-   * and closed (1013). Less than the transports' `maxConnections`, so that others can connect.
+   * and closed (1013). With {@link unauthenticatedConnections} less than the transports' `maxConnections`, so that others can connect. Without
+   * effect where every principal is anonymous.
    *
    * @since 0.2.0
    */
@@ -104,7 +106,7 @@ export interface LimitsShape {
   readonly messagesPerSecond: number
   /** Submitted jobs of one principal that run or wait; the next submit is refused with `INTERNAL_ERROR`. */
   readonly jobsPerPrincipal: number
-  /** Running jobs in all; further ones wait as `pending`. */
+  /** Running jobs in all; further ones wait as `pending`. Of this and the other bounds in all {@link anonymousShare} reserves a part. */
   readonly runningJobs: number
   /** Running jobs of one principal; further ones wait. */
   readonly runningJobsPerPrincipal: number
@@ -181,9 +183,9 @@ export interface LimitsShape {
   readonly keyLifetime: number
   /** How long an ended job can be listed and observed. */
   readonly retainEndedFor: number
-  /** How many ended jobs are kept. */
+  /** How many ended jobs are kept; beyond it the oldest ends go, of anonymous principals first where they have more than their share. */
   readonly retainEndedJobs: number
-  /** How many bytes of events of ended jobs are kept. */
+  /** How many bytes of events of ended jobs are kept; beyond it as for {@link retainEndedJobs}. */
   readonly retainEndedBytes: number
   /**
    * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` and `details.permanent`. The default fits the

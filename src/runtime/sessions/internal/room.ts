@@ -19,7 +19,7 @@ export interface Counted extends Known {
   readonly address: string | undefined
 }
 
-/** Whether nobody vouched for a principal. */
+/** Whether no credential vouches for a principal. */
 export const isGuest = ({ anonymous, id }: Principal): boolean => anonymous || isAnonymous(id)
 
 /** The address that a session of a principal counts for. */
