@@ -12,7 +12,15 @@ import { committingNow } from "./CommitNow.js"
 import { CredentialLedger } from "./CredentialLedger.js"
 import { apply, problem } from "./internal/memoryCommit.js"
 import { makeMemoryLedger } from "./internal/memoryLedger.js"
-import { emptyTables, type EndedJobs, firstIndex, type Job, keyOf, sizeOf, type Tables } from "./internal/memoryTables.js"
+import {
+  emptyTables,
+  type EndedJobs,
+  firstIndex,
+  type Job,
+  keyOf,
+  sizeOf,
+  type Tables
+} from "./internal/memoryTables.js"
 import { headOf, type Kept, unpack } from "./internal/packed.js"
 import { type LoadedBatch, type LoadedSegment, readingBytes } from "./Payload.js"
 import { type JobQuery, type Recovered, type Retention, Store, StoreError, type StoredJob } from "./Store.js"

@@ -106,7 +106,10 @@ describe("§14 anonymous connections", () => {
         Effect.gen(function* () {
           const raw = yield* silent(port, "203.0.113.4")
           yield* knock(raw, "")
-          return yield* Effect.raceFirst(raw.until("session.welcome"), Effect.zipRight(raw.ended, Effect.fail("refused")))
+          return yield* Effect.raceFirst(
+            raw.until("session.welcome"),
+            Effect.zipRight(raw.ended, Effect.fail("refused"))
+          )
         }),
         { times: 100 }
       )

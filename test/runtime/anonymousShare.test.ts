@@ -6,7 +6,6 @@ import { anonymous, Authenticator, type AuthenticatorService, bearer, firstOf } 
 import { Ids, PrincipalId } from "../../src/protocol/index.js"
 import { LeasePolicy, type LimitsOptions } from "../../src/runtime/index.js"
 import { MemoryStore } from "../../src/store/index.js"
-import type { Store } from "../../src/store/Store.js"
 import { makeStore, start, stores } from "./mortal.js"
 import { allFeatures, barrier, dial, hello, type Peer, run, submit } from "./peer.js"
 import { resetGates, world } from "./world.js"
@@ -63,30 +62,32 @@ const knock = (token: string) =>
 const noRoom = { type: "session.error", payload: { code: "INTERNAL_ERROR", retryable: true } }
 
 describe("§14 slots of running jobs", () => {
-  it.scoped("anonymous jobs beyond the share wait, others start; a slot of the share goes to the first that waits", () =>
-    Effect.gen(function* () {
-      const guests = [yield* guest, yield* guest, yield* guest, yield* guest]
-      const jobs: Array<string> = []
-      for (const peer of guests) jobs.push(yield* begin(peer))
-      yield* started(guests[0]!, jobs[0]!)
-      yield* started(guests[1]!, jobs[1]!)
-      expect([yield* runs(guests[2]!, jobs[2]!), yield* runs(guests[3]!, jobs[3]!)]).toEqual([false, false])
-      // Behind them in the queue, and not held up by them.
-      const holder = yield* alice
-      const own = [yield* begin(holder), yield* begin(holder), yield* begin(holder)]
-      yield* started(holder, own[0]!)
-      yield* started(holder, own[1]!)
-      expect(yield* runs(holder, own[2]!)).toBe(false)
-      // A slot of the others' part is not for anonymous jobs, which came before.
-      yield* holder.send("job.cancel", { job_id: own[0]! })
-      yield* started(holder, own[2]!)
-      expect(yield* runs(guests[2]!, jobs[2]!)).toBe(false)
-      yield* guests[1]!.send("job.cancel", { job_id: jobs[1]! })
-      yield* started(guests[2]!, jobs[2]!)
-      expect(yield* runs(guests[3]!, jobs[3]!)).toBe(false)
-      yield* guests[0]!.send("job.cancel", { job_id: jobs[0]! })
-      yield* started(guests[3]!, jobs[3]!)
-    }).pipe(Effect.provide(over({ runningJobs: 4 })))
+  it.scoped(
+    "anonymous jobs beyond the share wait, others start; a slot of the share goes to the first that waits",
+    () =>
+      Effect.gen(function* () {
+        const guests = [yield* guest, yield* guest, yield* guest, yield* guest]
+        const jobs: Array<string> = []
+        for (const peer of guests) jobs.push(yield* begin(peer))
+        yield* started(guests[0]!, jobs[0]!)
+        yield* started(guests[1]!, jobs[1]!)
+        expect([yield* runs(guests[2]!, jobs[2]!), yield* runs(guests[3]!, jobs[3]!)]).toEqual([false, false])
+        // Behind them in the queue, and not held up by them.
+        const holder = yield* alice
+        const own = [yield* begin(holder), yield* begin(holder), yield* begin(holder)]
+        yield* started(holder, own[0]!)
+        yield* started(holder, own[1]!)
+        expect(yield* runs(holder, own[2]!)).toBe(false)
+        // A slot of the others' part is not for anonymous jobs, which came before.
+        yield* holder.send("job.cancel", { job_id: own[0]! })
+        yield* started(holder, own[2]!)
+        expect(yield* runs(guests[2]!, jobs[2]!)).toBe(false)
+        yield* guests[1]!.send("job.cancel", { job_id: jobs[1]! })
+        yield* started(guests[2]!, jobs[2]!)
+        expect(yield* runs(guests[3]!, jobs[3]!)).toBe(false)
+        yield* guests[0]!.send("job.cancel", { job_id: jobs[0]! })
+        yield* started(guests[3]!, jobs[3]!)
+      }).pipe(Effect.provide(over({ runningJobs: 4 })))
   )
 
   it.scoped("§7.3 of those of an agent they have their share too; a bound of one reserves nothing", () =>
@@ -115,7 +116,18 @@ describe("§14 slots of running jobs", () => {
       yield* started(one, yield* begin(one, "pair"))
       yield* started(two, yield* begin(two, "pair"))
     }).pipe(
-      Effect.provide(over({}, Layer.provide(Layer.effect(Authenticator, Effect.map(anonymous, (way) => firstOf([way]))), Ids.layer)))
+      Effect.provide(
+        over(
+          {},
+          Layer.provide(
+            Layer.effect(
+              Authenticator,
+              Effect.map(anonymous, (way) => firstOf([way]))
+            ),
+            Ids.layer
+          )
+        )
+      )
     )
   )
 
@@ -169,10 +181,11 @@ describe("§14 sessions", () => {
   it.scoped("those of an earlier process count too", () =>
     Effect.gen(function* () {
       const { die, layer } = yield* makeStore(MemoryStore.layer)
-      const before = yield* Layer.build(restarting(layer))
+      const limits = { sessions: 4 }
+      const before = yield* start(layer, agents, limits, either)
       yield* Effect.provide(Effect.all([guest, guest]), before)
       yield* die
-      const after = yield* Layer.build(restarting(layer))
+      const after = yield* start(layer, agents, limits, either)
       expect(yield* Effect.provide(knock(""), after)).toMatchObject(noRoom)
       expect((yield* Effect.provide(knock("alice-token"), after)).type).toBe("session.welcome")
     })
@@ -199,11 +212,6 @@ describe("§14 sessions", () => {
     }).pipe(Effect.provide(over({ sessions: 4, idleSession: 10_000 })))
   )
 })
-
-const restarting = (store: Layer.Layer<Store, unknown>) =>
-  world({ agents, auth: either, limits: { sessions: 4 }, store }).pipe(
-    Layer.provide(LeasePolicy.layer({ allowed: () => undefined }))
-  )
 
 describe.each(stores)("§14 ended jobs over %s", (_name, stored) => {
   it.scoped("many of anonymous principals take nothing of what is kept of others", () =>
@@ -241,29 +249,31 @@ const naming: AuthenticatorService = {
 }
 
 describe("§6.1 an anonymous principal under another's id", () => {
-  it.scoped("is not that one: it neither sees, cancels nor resumes what is the other's, and is known as anonymous", () =>
-    Effect.gen(function* () {
-      const real = yield* alice
-      const jobId = yield* begin(real)
-      yield* started(real, jobId)
-      const false_ = yield* hello({ token: "alice", features })
-      const list = yield* Effect.flatMap(false_.send("session.list_jobs", {}), false_.reply)
-      expect(list.payload.jobs).toEqual([])
-      expect((yield* Effect.flatMap(false_.send("job.subscribe", { job_id: jobId }), false_.reply)).payload.code).toBe(
-        "JOB_NOT_FOUND"
-      )
-      expect((yield* Effect.flatMap(false_.send("job.cancel", { job_id: jobId }), false_.reply)).payload.code).toBe(
-        "JOB_NOT_FOUND"
-      )
-      expect((yield* run(false_, "principal")).payload.result).toBe("anonymous:alice")
-      yield* real.drop
-      const thief = yield* dial
-      const id = yield* thief.send("session.hello", {
-        auth: { scheme: "bearer", token: "alice" },
-        capabilities: { features },
-        resume: { session_id: real.sessionId, resume_token: real.token, last_event_seq: 0 }
-      })
-      expect((yield* thief.reply(id)).payload.code).toBe("RESUME_WINDOW_EXPIRED")
-    }).pipe(Effect.provide(over({}, Layer.succeed(Authenticator, naming))))
+  it.scoped(
+    "is not that one: it neither sees, cancels nor resumes what is the other's, and is known as anonymous",
+    () =>
+      Effect.gen(function* () {
+        const real = yield* alice
+        const jobId = yield* begin(real)
+        yield* started(real, jobId)
+        const false_ = yield* hello({ token: "alice", features })
+        const list = yield* Effect.flatMap(false_.send("session.list_jobs", {}), false_.reply)
+        expect(list.payload.jobs).toEqual([])
+        expect(
+          (yield* Effect.flatMap(false_.send("job.subscribe", { job_id: jobId }), false_.reply)).payload.code
+        ).toBe("JOB_NOT_FOUND")
+        expect((yield* Effect.flatMap(false_.send("job.cancel", { job_id: jobId }), false_.reply)).payload.code).toBe(
+          "JOB_NOT_FOUND"
+        )
+        expect((yield* run(false_, "principal")).payload.result).toBe("anonymous:alice")
+        yield* real.drop
+        const thief = yield* dial
+        const id = yield* thief.send("session.hello", {
+          auth: { scheme: "bearer", token: "alice" },
+          capabilities: { features },
+          resume: { session_id: real.sessionId, resume_token: real.token, last_event_seq: 0 }
+        })
+        expect((yield* thief.reply(id)).payload.code).toBe("RESUME_WINDOW_EXPIRED")
+      }).pipe(Effect.provide(over({}, Layer.succeed(Authenticator, naming))))
   )
 })

@@ -29,7 +29,10 @@ export const anonymousRetention: Rule<Store> = rule(
       segments: ended.map((id) => segment(id, 1, 10))
     })
     const keep: Retention = { endedBefore: 0, maxJobs: 8, maxBytes: 1e9, anonymous: { maxJobs: 4, maxBytes: 1e9 } }
-    yield* same("the first anonymous jobs over a part of 4", (yield* store.expiredJobs(keep, 10)).slice(0, 2), ["c", "d"])
+    yield* same("the first anonymous jobs over a part of 4", (yield* store.expiredJobs(keep, 10)).slice(0, 2), [
+      "c",
+      "d"
+    ])
     yield* same("two of them", yield* store.expiredJobs(keep, 2), ["c", "d"])
     const { anonymous: _, ...alike } = keep
     yield* same("the oldest without a part", yield* store.expiredJobs(alike, 10), ["a", "b", "c", "d"])
@@ -37,7 +40,11 @@ export const anonymousRetention: Rule<Store> = rule(
     yield* same("jobs that are too old", (yield* store.expiredJobs({ ...keep, endedBefore: 11 }, 1))[0], "a")
     const gone = yield* expiredUntilNone(keep)
     yield* same("what goes in all, asked until none goes", gone, ["c", "d", "e", "f"])
-    yield* same("the oldest where anonymous jobs have their part", yield* store.expiredJobs({ ...keep, maxJobs: 7 }, 10), ["a"])
+    yield* same(
+      "the oldest where anonymous jobs have their part",
+      yield* store.expiredJobs({ ...keep, maxJobs: 7 }, 10),
+      ["a"]
+    )
     const bytes = { ...keep, maxJobs: 100, maxBytes: 60, anonymous: { maxJobs: 100, maxBytes: 1 } }
     const [first] = yield* store.expiredJobs(bytes, 10)
     yield* same("the first to go over bytes", first, "g")

@@ -75,7 +75,10 @@ export const makeUsage = (limits: LimitsShape, { reached, reaching }: MeterShape
     return isAnonymous(principalId) && (guests.count >= guestRoom.count || guests.bytes + bytes > guestRoom.bytes)
       ? reaching(
           "anonymousShare",
-          refuse("artifacts of anonymous clients have all the room that they may have; try again later", "artifacts_full")
+          refuse(
+            "artifacts of anonymous clients have all the room that they may have; try again later",
+            "artifacts_full"
+          )
         )
       : undefined
   }
