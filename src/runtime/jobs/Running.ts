@@ -273,7 +273,7 @@ export class Running {
 export class Jobs {
   private readonly byId = new Map<string, Running>()
   private readonly submittedBy = new Map<string, number>()
-  private readonly waiting = new Waiting()
+  private readonly waiting = new Waiting<Running>()
   private readonly slots: Slots
   private readonly meter: MeterShape
 

@@ -12,18 +12,23 @@ import { anonymousShare } from "../../kernel/AnonymousShare.js"
 import { count } from "../../kernel/Counts.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import { type MeterShape, runningJobs } from "../../kernel/Metrics.js"
-import type { Running } from "../Running.js"
 
 /** An agent as it is named on the wire: `name@version`. */
 export const nameOf = ({ name, version }: AgentRegistration): string => `${name}@${version}`
 
+/** A job, as far as slots depend on it. */
+export interface Slotted {
+  readonly live: { readonly record: { readonly principalId: string } }
+  readonly agent: AgentRegistration
+}
+
 /** Whether a job is of an anonymous principal. */
-export const isGuests = ({ live }: Running): boolean => isAnonymous(live.record.principalId)
+export const isGuests = ({ live }: Slotted): boolean => isAnonymous(live.record.principalId)
 
 /** The slots of one runtime. */
 export class Slots {
   /** The agent that each job has taken its slot for. */
-  private readonly takenFor = new Map<Running, AgentRegistration>()
+  private readonly takenFor = new Map<Slotted, AgentRegistration>()
   private readonly byPrincipal = new Map<string, number>()
   private readonly byAgent = new Map<string, number>()
   private readonly guestsByAgent = new Map<string, number>()
@@ -64,7 +69,7 @@ export class Slots {
   }
 
   /** Takes one for a job, if there is one. */
-  take(running: Running): boolean {
+  take(running: Slotted): boolean {
     const { principalId } = running.live.record
     if (!this.has(principalId, running.agent)) return false
     this.takenFor.set(running, running.agent)
@@ -73,14 +78,14 @@ export class Slots {
   }
 
   /** Returns the one that a job has, if it has one. */
-  free(running: Running): void {
+  free(running: Slotted): void {
     const agent = this.takenFor.get(running)
     if (agent === undefined) return
     this.takenFor.delete(running)
     this.change(running, agent, -1)
   }
 
-  private change(running: Running, agent: AgentRegistration, by: 1 | -1): void {
+  private change(running: Slotted, agent: AgentRegistration, by: 1 | -1): void {
     this.meter.show(runningJobs, this.taken)
     const name = nameOf(agent)
     count(this.byPrincipal, running.live.record.principalId, by)

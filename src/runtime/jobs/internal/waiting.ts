@@ -5,33 +5,32 @@
  * once, however many they are. Between the queues the order is that of submission too.
  */
 import type { AgentRegistration } from "../../../agent/AgentRegistry.js"
-import type { Running } from "../Running.js"
-import { isGuests, nameOf, type Slots } from "./slots.js"
+import { isGuests, nameOf, type Slots, type Slotted } from "./slots.js"
 
-interface Queue {
+interface Queue<Job> {
   readonly agent: AgentRegistration
   readonly isGuests: boolean
   /** In the order of submission, each with its place among all. */
-  readonly jobs: Map<Running, number>
+  readonly jobs: Map<Job, number>
 }
 
 /** A queue, and what of it comes next. */
-interface Front {
-  readonly queue: Queue
-  readonly rest: Iterator<[Running, number], undefined>
-  next: [Running, number] | undefined
+interface Front<Job> {
+  readonly queue: Queue<Job>
+  readonly rest: Iterator<[Job, number], undefined>
+  next: [Job, number] | undefined
 }
 
-const frontOf = (queue: Queue): Front => {
-  const rest: Iterator<[Running, number], undefined> = queue.jobs.entries()
+const frontOf = <Job>(queue: Queue<Job>): Front<Job> => {
+  const rest: Iterator<[Job, number], undefined> = queue.jobs.entries()
   return { queue, rest, next: rest.next().value }
 }
 
-const keyOf = (running: Running): string => `${isGuests(running) ? "?" : "!"}${nameOf(running.agent)}`
+const keyOf = (running: Slotted): string => `${isGuests(running) ? "?" : "!"}${nameOf(running.agent)}`
 
 /** The jobs of one runtime that wait. */
-export class Waiting {
-  private readonly queues = new Map<string, Queue>()
+export class Waiting<Job extends Slotted> {
+  private readonly queues = new Map<string, Queue<Job>>()
   private all = 0
   private guests = 0
   private lastPlace = 0
@@ -45,17 +44,17 @@ export class Waiting {
     return this.guests
   }
 
-  add(running: Running): void {
+  add(running: Job): void {
     const key = keyOf(running)
     const found = this.queues.get(key)
-    const queue = found ?? { agent: running.agent, isGuests: isGuests(running), jobs: new Map<Running, number>() }
+    const queue = found ?? { agent: running.agent, isGuests: isGuests(running), jobs: new Map<Job, number>() }
     if (found === undefined) this.queues.set(key, queue)
     queue.jobs.set(running, ++this.lastPlace)
     this.count(queue, 1)
   }
 
   /** Takes one out; whether it waited. */
-  delete(running: Running): boolean {
+  delete(running: Job): boolean {
     const key = keyOf(running)
     const queue = this.queues.get(key)
     if (queue?.jobs.delete(running) !== true) return false
@@ -68,10 +67,10 @@ export class Waiting {
    * Shows those that may have a slot, in the order of submission, until there is none that may; `take` returns whether one waits no
    * longer, and takes its slot.
    */
-  offer(slots: Slots, take: (running: Running) => boolean): void {
-    const fronts = Array.from(this.queues.values(), frontOf)
+  offer(slots: Slots, take: (running: Job) => boolean): void {
+    const fronts = Array.from(this.queues.values(), frontOf<Job>)
     for (;;) {
-      let first: Front | undefined
+      let first: Front<Job> | undefined
       for (const front of fronts) {
         if (front.next === undefined || !slots.hasFor(front.queue.agent, front.queue.isGuests)) continue
         if (first?.next === undefined || front.next[1] < first.next[1]) first = front
@@ -83,7 +82,7 @@ export class Waiting {
     }
   }
 
-  private count(queue: Queue, by: 1 | -1): void {
+  private count(queue: Queue<Job>, by: 1 | -1): void {
     this.all += by
     if (queue.isGuests) this.guests += by
   }
