@@ -340,7 +340,8 @@ export class Jobs {
   remove(running: Running): void {
     const { jobId, record } = running.live
     if (this.byId.delete(jobId) && running.parent === undefined) count(this.submittedBy, record.principalId, -1)
-    if (this.waiting.delete(running)) this.showPending()
+    this.waiting.delete(running)
+    this.showPending()
     this.slots.free(running)
   }
 
