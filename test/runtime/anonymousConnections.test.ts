@@ -18,11 +18,13 @@ const either: Layer.Layer<Authenticator> = Layer.effect(
   Effect.map(anonymous, (way) => firstOf([bearer({ "alice-token": "alice" }), way]))
 ).pipe(Layer.provide(Ids.layer))
 
-const over = (limits: Partial<LimitsShape>) =>
+const over = (limits: Partial<LimitsShape>, maxConnections = 4_096) =>
   ArcpRuntime.layer({ drainTime: 0 }).pipe(
     Layer.provide(Agent.untyped("echo", (input) => Effect.succeed(input))),
     Layer.provide(Limits.layer(limits)),
-    Layer.provideMerge(WebSocketServer.layer({ port: 0, closeTimeout: 200, trustedProxies: ["127.0.0.1"] })),
+    Layer.provideMerge(
+      WebSocketServer.layer({ port: 0, closeTimeout: 200, maxConnections, trustedProxies: ["127.0.0.1"] })
+    ),
     Layer.provide(MemoryStore.layer),
     Layer.provide(either),
     Layer.provide(LeasePolicy.layer({ allowed: () => undefined })),
@@ -114,6 +116,18 @@ describe("§14 anonymous connections", () => {
         { times: 100 }
       )
     }).pipe(Effect.provide(over({ anonymousConnections: 2 })))
+  )
+})
+
+describe("§14 connections of a transport", () => {
+  it.scopedLive("anonymous ones have their share of what it accepts", () =>
+    Effect.gen(function* () {
+      const port = yield* portOf
+      yield* opened(port, "203.0.113.1", "")
+      yield* opened(port, "203.0.113.2", "")
+      yield* refused(port, "203.0.113.3", "", "anonymous connections have all the room")
+      for (let n = 0; n < 2; n++) yield* opened(port, "203.0.113.3", "alice-token")
+    }).pipe(Effect.provide(over({}, 5)))
   )
 })
 

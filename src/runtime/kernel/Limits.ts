@@ -63,8 +63,8 @@ export interface LimitsShape {
   readonly anonymousShare: number
   /**
    * Connections over a network of anonymous principals, from their hello to their end; the next one is refused with `INTERNAL_ERROR`
-   * and closed (1013). With {@link unauthenticatedConnections} less than the transports' `maxConnections`, so that others can connect. Without
-   * effect where every principal is anonymous.
+   * and closed (1013). At most {@link anonymousShare} of the transport's `maxConnections`, where it says how many those are. Without effect
+   * where every principal is anonymous.
    *
    * @since 0.2.0
    */
