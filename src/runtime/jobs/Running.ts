@@ -19,16 +19,15 @@ import type * as Fiber from "effect/Fiber"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type { Lease } from "../../authority/Lease.js"
 import type { ArcpError } from "../../protocol/Errors.js"
+import { isAnonymous } from "../../protocol/AnonymousIds.js"
 import type { JobStatus } from "../../protocol/Session.js"
+import { anonymousShare } from "../kernel/AnonymousShare.js"
 import { count } from "../kernel/Counts.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import type { LimitsShape } from "../kernel/Limits.js"
-import { type MeterShape, pendingJobs } from "../kernel/Metrics.js"
+import { type MeterShape, pendingJobs, runningJobs } from "../kernel/Metrics.js"
 import type { JobLog } from "../log/JobLog.js"
-import { Slots } from "./internal/slots.js"
 import { Waiting } from "./internal/waiting.js"
-
-export { nameOf } from "./internal/slots.js"
 
 /** Why the runtime stops a job. The first reason counts. */
 export interface Stop {
@@ -66,6 +65,9 @@ export interface Successor {
   readonly agent: AgentRegistration
   readonly input: unknown
 }
+
+/** An agent as it is named on the wire: `name@version`. */
+export const nameOf = ({ name, version }: AgentRegistration): string => `${name}@${version}`
 
 const none: ReadonlySet<never> = new Set<never>()
 
@@ -269,11 +271,86 @@ export class Running {
   }
 }
 
+/**
+ * The slots of one runtime: how many submitted jobs run, and how many may. Of the bounds in all and of each agent's, anonymous principals have
+ * a part together.
+ */
+class Slots {
+  /** The agent that each job has taken its slot for. */
+  private readonly takenFor = new Map<Running, AgentRegistration>()
+  private readonly byPrincipal = new Map<string, number>()
+  private readonly byAgent = new Map<string, number>()
+  private readonly guestsByAgent = new Map<string, number>()
+  private guests = 0
+  private readonly limits: LimitsShape
+  private readonly meter: MeterShape
+
+  constructor(limits: LimitsShape, meter: MeterShape) {
+    this.limits = limits
+    this.meter = meter
+  }
+
+  /** Slots that are taken. */
+  get taken(): number {
+    return this.takenFor.size
+  }
+
+  /** Whether a job of this principal and agent would get one. */
+  has(principalId: string, agent: AgentRegistration): boolean {
+    return (
+      (this.byPrincipal.get(principalId) ?? 0) < this.limits.runningJobsPerPrincipal &&
+      this.hasFor(agent, isAnonymous(principalId))
+    )
+  }
+
+  /** Whether one is free for an agent, for an anonymous principal or for another, which has not too many itself. */
+  hasFor(agent: AgentRegistration, isGuest: boolean): boolean {
+    const { limits } = this
+    const name = nameOf(agent)
+    const most = agent.maxRunning ?? limits.runningJobsPerAgent
+    return (
+      this.taken < limits.runningJobs &&
+      (this.byAgent.get(name) ?? 0) < most &&
+      (!isGuest ||
+        (this.guests < anonymousShare(limits, limits.runningJobs) &&
+          (this.guestsByAgent.get(name) ?? 0) < anonymousShare(limits, most)))
+    )
+  }
+
+  /** Takes one for a job, if there is one. */
+  take(running: Running): boolean {
+    const { principalId } = running.live.record
+    if (!this.has(principalId, running.agent)) return false
+    this.takenFor.set(running, running.agent)
+    this.change(running, running.agent, 1)
+    return true
+  }
+
+  /** Returns the one that a job has, if it has one. */
+  free(running: Running): void {
+    const agent = this.takenFor.get(running)
+    if (agent === undefined) return
+    this.takenFor.delete(running)
+    this.change(running, agent, -1)
+  }
+
+  private change(running: Running, agent: AgentRegistration, by: 1 | -1): void {
+    this.meter.show(runningJobs, this.taken)
+    const name = nameOf(agent)
+    count(this.byPrincipal, running.live.record.principalId, by)
+    count(this.byAgent, name, by)
+    if (!isAnonymous(running.live.record.principalId)) return
+    this.guests += by
+    count(this.guestsByAgent, name, by)
+  }
+}
+
 /** The jobs that have not ended. */
 export class Jobs {
   private readonly byId = new Map<string, Running>()
   private readonly submittedBy = new Map<string, number>()
-  private readonly waiting = new Waiting<Running>()
+  /** Made when one has to wait. */
+  private waiting: Waiting<Running> | undefined
   private readonly slots: Slots
   private readonly meter: MeterShape
 
@@ -296,12 +373,12 @@ export class Jobs {
 
   /** Jobs that wait for a slot. */
   get pending(): number {
-    return this.waiting.size
+    return this.waiting?.size ?? 0
   }
 
   /** Jobs of anonymous principals that wait for a slot. */
   get pendingGuests(): number {
-    return this.waiting.guestCount
+    return this.waiting?.guestCount ?? 0
   }
 
   /** Jobs that have a slot. */
@@ -331,6 +408,7 @@ export class Jobs {
     this.register(running)
     // Jobs that wait cannot start now, so that this one overtakes none of them; and its start belongs to its own change.
     if (running.parent !== undefined || this.slots.take(running)) return true
+    this.waiting ??= new Waiting()
     this.waiting.add(running)
     this.showPending()
     return false
@@ -340,7 +418,7 @@ export class Jobs {
   remove(running: Running): void {
     const { jobId, record } = running.live
     if (this.byId.delete(jobId) && running.parent === undefined) count(this.submittedBy, record.principalId, -1)
-    this.waiting.delete(running)
+    this.waiting?.delete(running)
     this.showPending()
     this.slots.free(running)
   }
@@ -348,7 +426,7 @@ export class Jobs {
   /** Gives slots to the jobs that wait, as far as there are any; returns those that got one, in the order of submission. */
   takeWaiting(): ReadonlyArray<Running> {
     const { slots, waiting } = this
-    if (waiting.size === 0) return []
+    if (waiting === undefined || waiting.size === 0) return []
     const taken: Array<Running> = []
     waiting.offer(slots, (running) => {
       if (running.finished) return true
@@ -361,6 +439,6 @@ export class Jobs {
   }
 
   private showPending(): void {
-    this.meter.show(pendingJobs, this.waiting.size)
+    this.meter.show(pendingJobs, this.pending)
   }
 }

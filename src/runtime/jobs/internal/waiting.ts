@@ -5,7 +5,20 @@
  * once, however many they are. Between the queues the order is that of submission too.
  */
 import type { AgentRegistration } from "../../../agent/AgentRegistry.js"
-import { isGuests, nameOf, type Slots, type Slotted } from "./slots.js"
+import { isAnonymous } from "../../../protocol/AnonymousIds.js"
+
+/** A job, as far as its place depends on it. */
+interface Slotted {
+  readonly live: { readonly record: { readonly principalId: string } }
+  readonly agent: AgentRegistration
+}
+
+/** Who knows whether an agent has a slot free, for an anonymous principal or for another. */
+interface Slots {
+  readonly hasFor: (agent: AgentRegistration, isGuest: boolean) => boolean
+}
+
+const isGuests = ({ live }: Slotted): boolean => isAnonymous(live.record.principalId)
 
 interface Queue<Job> {
   readonly agent: AgentRegistration
@@ -26,7 +39,7 @@ const frontOf = <Job>(queue: Queue<Job>): Front<Job> => {
   return { queue, rest, next: rest.next().value }
 }
 
-const keyOf = (running: Slotted): string => `${isGuests(running) ? "?" : "!"}${nameOf(running.agent)}`
+const keyOf = (job: Slotted): string => `${isGuests(job) ? "?" : "!"}${job.agent.name}@${job.agent.version}`
 
 /** The jobs of one runtime that wait. */
 export class Waiting<Job extends Slotted> {
