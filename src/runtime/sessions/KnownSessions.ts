@@ -45,13 +45,16 @@ interface Uses {
 /** Milliseconds for which it is not looked again for idle sessions of anonymous clients where there were none: each look is at all sessions. */
 const lookAgainAfter = 1_000
 
+/** Bounds for which that is remembered. */
+const maxVain = 1_024
+
 /** The sessions that are open or can be resumed. */
 class KnownSessions implements SessionsService {
   private readonly uses: Uses
   private readonly byId = new Map<SessionId, Counted>()
   private readonly tokens = new TokenIndex()
   private readonly room: Room
-  /** When it was last looked in vain for room under a bound of anonymous clients. At most a few: full ones only. */
+  /** When it was last looked in vain for room under a bound of anonymous clients, the latest last; at most {@link maxVain}. */
   private readonly vain = new Map<string, number>()
 
   constructor(uses: Uses) {
@@ -134,9 +137,19 @@ class KnownSessions implements SessionsService {
       if (missing <= 0 || this.wasInVain(bound)) continue
       const before = gone.size
       for (const gives of bound.gives) this.makeRoom(gone, this.remaining(bound, gone) - bound.max + 1, gives)
-      if (bound.guests !== undefined && gone.size === before) this.vain.set(bound.guests, this.uses.deadlines.mono())
+      if (bound.guests !== undefined && gone.size === before) this.lookedInVain(bound.guests)
     }
     return gone
+  }
+
+  private lookedInVain(guests: string): void {
+    this.vain.delete(guests)
+    this.vain.set(guests, this.uses.deadlines.mono())
+    // Addresses come and go; the oldest look matters least.
+    for (const [oldest] of this.vain) {
+      if (this.vain.size <= maxVain) break
+      this.vain.delete(oldest)
+    }
   }
 
   /** Whether it was looked just now for sessions that make room under a bound. */
