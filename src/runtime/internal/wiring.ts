@@ -46,7 +46,7 @@ import { EventLog } from "../log/EventLog.js"
 import { recoverLogs } from "../log/Recovery.js"
 import * as Retention from "../log/Retention.js"
 import type { Replacements, ReplacingOptions, RuntimeOptions } from "../RuntimeOptions.js"
-import { warnedAuthenticator } from "../sessions/AnonymousAccess.js"
+import { unreserved, warnedAuthenticator } from "../sessions/AnonymousAccess.js"
 import { Heartbeats } from "../sessions/Heartbeats.js"
 import * as KnownSessions from "../sessions/KnownSessions.js"
 import * as Observing from "../sessions/Observing.js"
@@ -208,6 +208,7 @@ export const concerns = (
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
     Layer.provide(Meter.layer(options.name ?? packageName)),
+    Layer.provide(unreserved),
     withTotalUserCode,
     scheduled
   )
@@ -217,7 +218,7 @@ export const concerns = (
 export const running = (
   options: ReplacingOptions<Replacements>
 ): Layer.Layer<Concerns, never, Ids | Server | Store | Authenticator> =>
-  Layer.merge(accepting(options), Retention.layer).pipe(
+  Layer.merge(accepting(options), Layer.provide(Retention.layer, unreserved)).pipe(
     withTotalUserCode,
     scheduled,
     Layer.provideMerge(concerns(options)),

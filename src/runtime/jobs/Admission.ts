@@ -18,6 +18,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
+import { isAnonymous } from "../../protocol/AnonymousIds.js"
 import * as Delegated from "../../authority/Delegated.js"
 import * as Lease from "../../authority/Lease.js"
 import * as SystemFolders from "../../authority/SystemFolders.js"
@@ -36,6 +37,7 @@ import { JobId } from "../../protocol/Ids.js"
 import type { Accepted } from "../../protocol/Job.js"
 import { isTerminal } from "../../protocol/Session.js"
 import type { KeptAccepted } from "../../store/Rows.js"
+import { anonymousShare } from "../kernel/AnonymousShare.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import type { LeasePolicyShape } from "../kernel/Policies.js"
 import { sessionEnded, shuttingDown, storeFailure } from "../kernel/Refusals.js"
@@ -205,6 +207,15 @@ class Admission {
       return meter.reaching(
         "pendingJobs",
         new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+      )
+    }
+    const guestsFull = isAnonymous(id) && jobs.pendingGuests >= anonymousShare(limits, limits.pendingJobs)
+    if (guestsFull && !jobs.hasSlot(id, resolved.agent)) {
+      return meter.reaching(
+        "anonymousShare",
+        new InternalError({
+          message: "as many jobs of anonymous clients are waiting as may; present a token, or try again later"
+        })
       )
     }
     return undefined

@@ -4,6 +4,9 @@
  * Order: a job is deleted in one change with the floors of the sessions that were given its events. A session that has not been sent
  * them is refused a resume from before its floor; its replay is never silently short.
  *
+ * Of what is kept by number and bytes, jobs of anonymous principals have a part at least, and where they have more, they go first: however
+ * many such jobs end, they take nothing of the others' part.
+ *
  * What a connected session has not been sent yet stays until it has, whatever the bounds say, up to `Limits.bufferedEvents` and
  * `Limits.bufferedBytes` behind: a reader that never reads keeps no more than that.
  *
@@ -15,6 +18,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schedule from "effect/Schedule"
 import { Store, type StoreError } from "../../store/Store.js"
+import { anonymousShare } from "../kernel/AnonymousShare.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { nextTurn } from "../kernel/Turn.js"
 import type { Batch } from "./Batch.js"
@@ -49,6 +53,10 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     const eventLog = yield* EventLog
     const deadlines = yield* Deadlines
     const limits = yield* Limits
+    const share = {
+      maxJobs: anonymousShare(limits, limits.retainEndedJobs),
+      maxBytes: anonymousShare(limits, limits.retainEndedBytes)
+    }
     /** Removes those of a few ended jobs that no connected session is owed; the others join those that stay. Returns how many went. */
     const removeSome = (jobIds: ReadonlyArray<string>, staying: Set<string>): Effect.Effect<number, StoreError> =>
       Effect.gen(function* () {
@@ -83,17 +91,15 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
           {
             endedBefore: deadlines.wall() - limits.retainEndedFor,
             maxJobs: limits.retainEndedJobs,
-            maxBytes: limits.retainEndedBytes
+            maxBytes: limits.retainEndedBytes,
+            ...(limits.anonymousShare >= 100 ? {} : { anonymous: share })
           },
           asked
         )
-        // What has ended stays so: they may go in several steps.
-        const some = Arr.chunksOf(
-          expired.filter((jobId) => !staying.has(jobId)),
-          stepSize
-        )
-        for (const jobIds of some) removed += yield* removeSome(jobIds, staying)
-        if (expired.length < asked) return removed
+        // What has ended stays so: they may go in several steps. A store may name fewer than go, but none only where none goes.
+        const some = expired.filter((jobId) => !staying.has(jobId))
+        if (some.length === 0) return removed
+        for (const jobIds of Arr.chunksOf(some, stepSize)) removed += yield* removeSome(jobIds, staying)
       }
     })
     let begun = false

@@ -4,8 +4,8 @@
  * Responsibility: the first frame opens or resumes a session, or the connection is refused: one error frame, then the close. A peer
  * that has not been authenticated counts as a stranger until its session is there, and has `Limits.handshakeTimeout` for it.
  *
- * Order: the bounds of strangers come before authentication, and authentication before anything of a session is read. The transport's
- * frame limit for strangers is lifted before the welcome is posted, because what follows the welcome may be large.
+ * Order: the bounds of strangers come before authentication, those of its principal behind it, and all of them before anything of a session
+ * is read. The transport's frame limit for strangers is lifted before the welcome is posted, because what follows the welcome may be large.
  *
  * Races: a session that has been given a connection always leaves it when that has ended, because attaching is one uninterruptible
  * step. An authenticator that takes longer than the connection lives is not waited for. A refusal by the deadline wins over an
@@ -32,8 +32,10 @@ import { Meter } from "../kernel/Metrics.js"
 import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
 import * as Peers from "../kernel/Peers.js"
 import { Heartbeats } from "./Heartbeats.js"
+import { Admitted } from "./internal/admitted.js"
 import { authenticating } from "./internal/authenticating.js"
 import { watchCredential } from "./internal/credentialExpiry.js"
+import { isGuest } from "./internal/room.js"
 import { spokenTo } from "./internal/spoken.js"
 import { Strangers } from "./internal/strangers.js"
 import { type Attached, Presence } from "./Presence.js"
@@ -169,6 +171,7 @@ export const make = Effect.gen(function* () {
   const limits = yield* Limits
   const meter = yield* Meter
   const strangers = new Strangers(limits, deadlines.mono, meter)
+  const admitted = new Admitted(limits, meter)
   const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
   /** Refuses a connection that has no session. Its envelope carries a session id all the same (1.0 §5.1): peers drop it otherwise. */
@@ -201,9 +204,13 @@ export const make = Effect.gen(function* () {
     runFork(refuse(arrival, meter.reaching("handshakeTimeout", error), arrival.greeted))
   }
 
+  /** It makes room for a peer of another address, as long as it has said nothing. */
+  const refuseCrowded = (arrival: Arrival): Effect.Effect<void> =>
+    refuse(arrival, new InternalError({ message: "others need the room of this connection; try again" }), undefined)
+
   /** Takes a connection in as a stranger's; its refusal where there are too many. */
   const enter = (arrival: Arrival): Effect.Effect<void> | undefined => {
-    const refusal = strangers.enter(arrival.connection)
+    const refusal = strangers.enter(arrival.connection, () => runFork(refuseCrowded(arrival)))
     if (refusal !== undefined) return refuse(arrival, new InternalError({ message: refusal }), undefined)
     arrival.hurry(deadlines.schedule(deadlines.mono() + limits.handshakeTimeout, () => refuseSlow(arrival)))
     return undefined
@@ -227,6 +234,16 @@ export const make = Effect.gen(function* () {
       Effect.raceFirst(Effect.zipRight(connection.closed, Effect.fail(gone)))
     )
 
+  /** Counts it for its principal from here on; a session is opened only where there is room on the way to one. */
+  const admit = (arrival: Arrival, principal: Principal, message: HelloMessage): Effect.Effect<void, ArcpError> => {
+    const { connection } = arrival
+    const refusal = admitted.enter(connection, principal)
+    if (refusal !== undefined) return Effect.fail(new InternalError({ message: refusal }))
+    // One that has presented a credential takes no stranger's place any more.
+    if (!isGuest(principal)) strangers.leave(connection)
+    return attach(arrival, principal, message)
+  }
+
   /** Opens or resumes the session, and gives it the connection. */
   const attach = (arrival: Arrival, principal: Principal, message: HelloMessage): Effect.Effect<void, ArcpError> => {
     const { connection, scope } = arrival
@@ -247,6 +264,7 @@ export const make = Effect.gen(function* () {
           (attached) => {
             arrival.attach(attached)
             strangers.leave(connection)
+            admitted.opened(connection)
             heartbeats.watch(attached)
             arrival.expireBy(watchCredential(deadlines, attached, principal, ids))
           }
@@ -268,6 +286,7 @@ export const make = Effect.gen(function* () {
     arrival: Arrival,
     read: Either.Either<Envelope.RawEnvelope, Envelope.Unreadable>
   ): Effect.Effect<void> => {
+    strangers.spoke(arrival.connection)
     const hello = helloOf(read)
     if (Either.isLeft(hello)) return refuse(arrival, hello.left.error, hello.left.request, hello.left.requestId)
     const message = hello.right
@@ -277,7 +296,7 @@ export const make = Effect.gen(function* () {
     if (barred !== undefined) return refuse(arrival, new InternalError({ message: barred }), envelope)
     arrival.greet(envelope)
     return principalOf(arrival, payload).pipe(
-      Effect.flatMap((principal) => (arrival.refused ? Effect.void : attach(arrival, principal, message))),
+      Effect.flatMap((principal) => (arrival.refused ? Effect.void : admit(arrival, principal, message))),
       Effect.catchAll((error) => {
         if (error instanceof Unauthenticated && !error.retryable && error !== gone) strangers.failed(connection)
         return arrival.refused ? Effect.void : refuse(arrival, error, envelope)
@@ -290,6 +309,7 @@ export const make = Effect.gen(function* () {
   const leave = (arrival: Arrival): void => {
     arrival.end()
     strangers.leave(arrival.connection)
+    admitted.leave(arrival.connection)
   }
 
   const restrictions: Restrictions = {

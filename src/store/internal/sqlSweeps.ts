@@ -9,6 +9,7 @@
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Effect from "effect/Effect"
+import { anonymousPrefix } from "../../protocol/AnonymousIds.js"
 import type { Retention, StoreError } from "../Store.js"
 import { type Access, type Param, type Row, rowsPerPiece, transaction } from "./sql.js"
 import { inPieces } from "./turn.js"
@@ -113,10 +114,63 @@ const removePiece = ({ withConnection }: Access, wrote: (bytes: number) => void)
     })
   })
 
+interface Totals {
+  readonly count: number
+  readonly bytes: number
+}
+
+const isOver = ({ bytes, count }: Totals, most: { readonly maxJobs: number; readonly maxBytes: number }): boolean =>
+  count > most.maxJobs || bytes > most.maxBytes
+
+/** Ended jobs of anonymous principals among the first of an order; no more than these are looked at, however many have ended. */
+const anonymousAmong = (order: "ASC" | "DESC"): string => `FROM (
+    SELECT job_id, ended_at, bytes FROM arcp_job_states WHERE ended_at IS NOT NULL
+    ORDER BY ended_at ${order}, job_id ${order} LIMIT ?
+  ) s CROSS JOIN arcp_jobs j WHERE j.job_id = s.job_id AND j.principal_id LIKE '${anonymousPrefix}%'`
+
+const anonymousTotals = `SELECT COUNT(*) AS jobs, COALESCE(SUM(s.bytes), 0) AS bytes ${anonymousAmong("DESC")}`
+const oldestAnonymous = `SELECT s.job_id, s.bytes ${anonymousAmong("ASC")} ORDER BY s.ended_at, s.job_id LIMIT ?`
+const anonymousJobs = `SELECT COUNT(*) AS jobs FROM (
+  SELECT job_id FROM arcp_jobs WHERE principal_id LIKE '${anonymousPrefix}%' LIMIT ?) a`
+
+/** As many rows as a bound says; databases know no endless numbers. */
+const rowsOf = (bound: number): number => Math.min(bound, 2 ** 40)
+
+/**
+ * Jobs of anonymous principals that go before others, where there are more of them than their part. Those that go are outside of the newest
+ * `maxJobs` first: where anonymous jobs have no more than their part of these, the oldest end can go, whose ever it is.
+ */
+const expiredAnonymous = (
+  { query }: Access,
+  { anonymous: share, maxBytes, maxJobs }: Retention,
+  all: Totals,
+  limit: number
+): Effect.Effect<ReadonlyArray<string>, StoreError> =>
+  Effect.gen(function* () {
+    if (share === undefined) return []
+    // Most runtimes have none, or few.
+    const [some] = yield* query("sweep", anonymousJobs, [rowsOf(share.maxJobs + 1)])
+    const known = Number(some?.jobs ?? 0)
+    if (known === 0 || (known <= share.maxJobs && all.bytes <= maxBytes)) return []
+    const [row] = yield* query("sweep", anonymousTotals, [rowsOf(maxJobs)])
+    let left: Totals = all
+    let guests: Totals = { count: Number(row?.jobs ?? 0), bytes: Number(row?.bytes ?? 0) }
+    if (!isOver(guests, share)) return []
+    const out: Array<string> = []
+    for (const { bytes, job_id: jobId } of yield* query("sweep", oldestAnonymous, [rowsOf(maxJobs + limit), limit])) {
+      if (!isOver(left, { maxBytes, maxJobs }) || !isOver(guests, share)) break
+      out.push(String(jobId))
+      left = { count: left.count - 1, bytes: left.bytes - Number(bytes) }
+      guests = { count: guests.count - 1, bytes: guests.bytes - Number(bytes) }
+    }
+    return out
+  })
+
 const expiredJobs =
-  ({ query }: Access) =>
+  (access: Access) =>
   (retention: Retention, limit: number): Effect.Effect<ReadonlyArray<string>, StoreError> =>
     Effect.gen(function* () {
+      const { query } = access
       const totals = yield* query(
         "sweep",
         "SELECT COUNT(*) AS jobs, COALESCE(SUM(bytes), 0) AS bytes FROM arcp_job_states WHERE ended_at IS NOT NULL",
@@ -130,9 +184,17 @@ const expiredJobs =
         [limit]
       )
       const out: Array<string> = []
+      let asked = false
       for (const row of rows) {
         const old = Number(row.ended_at) < retention.endedBefore
-        if (!old && count <= retention.maxJobs && bytes <= retention.maxBytes) break
+        if (!old && !isOver({ count, bytes }, retention)) break
+        if (!old && !asked && retention.anonymous !== undefined) {
+          // Those that are too old go first; the others when they are gone.
+          if (out.length > 0) break
+          asked = true
+          const anonymous = yield* expiredAnonymous(access, retention, { count, bytes }, limit)
+          if (anonymous.length > 0) return anonymous
+        }
         out.push(String(row.job_id))
         count--
         bytes -= Number(row.bytes)

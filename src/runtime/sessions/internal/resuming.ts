@@ -56,7 +56,7 @@ export const refuseResume = (
 
 /** Whether a session of `owner` may be resumed by a principal. */
 export const isOwner = (owner: Principal, principal: Principal): boolean =>
-  owner.id === principal.id || (owner.anonymous && principal.anonymous)
+  owner.anonymous === principal.anonymous && (owner.anonymous || owner.id === principal.id)
 
 /** The session, or why not, for the log. */
 export const findResumed = (
