@@ -94,7 +94,7 @@ export const AuditRecord = Schema.Union(
     expires_at: text
   }),
   record("job.refused", { agent: text, code: Schema.String, detail: text }),
-  record("job.cancelled", { by: Schema.Literal("client", "parent"), reason: text }),
+  record("job.cancelled", { by: Schema.Literal("client", "parent"), detail: text }),
   record("job.cancel_refused", { code: Schema.String }),
   record("lease.denied", { operation, ...act, source }),
   record("lease.narrowed", {

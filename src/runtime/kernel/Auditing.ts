@@ -21,6 +21,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Runtime from "effect/Runtime"
@@ -65,9 +66,23 @@ const cut = (text: string, bytes: number, hide: Hide): string => {
   return text.length <= 64 ? shown : Buffer.from(shown, "utf8").toString("utf8")
 }
 
+/** Fields whose text others have a part in. No other is cleaned: a peer that shows an address as its token would hide the address. */
+const free: ReadonlySet<string> = new Set([
+  "agent",
+  "client_name",
+  "client_version",
+  "detail",
+  "endpoint",
+  "expires_at",
+  "profile",
+  "request_id",
+  "target",
+  "trace_id"
+])
+
 const cleaned = (key: string, value: unknown, hide: Hide): unknown =>
   typeof value === "string"
-    ? cut(value, key === "principal" || key === "owner" ? idBytes : textBytes, hide)
+    ? cut(value, key === "principal" || key === "owner" ? idBytes : textBytes, free.has(key) ? hide : same)
     : Array.isArray(value)
       ? value.slice(0, maxItems).map((item) => cut(String(item), itemBytes, hide))
       : value
@@ -137,7 +152,7 @@ class Trail implements Auditor {
   readonly end: Effect.Effect<void> = Effect.suspend(() => {
     this.tellOmitted()
     if (!this.draining) return Effect.void
-    const idle = Deferred.unsafeMake<void>(Fiber.id(Fiber.void))
+    const idle = Deferred.unsafeMake<void>(FiberId.none)
     this.idle = idle
     return atEnd(Effect.timeoutOption(Deferred.await(idle), lastWords)).pipe(
       Effect.flatMap((done) =>

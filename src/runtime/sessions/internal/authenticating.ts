@@ -10,6 +10,7 @@ import { principalRefusal } from "../../../auth/Verdict.js"
 import { type ArcpError, InternalError, isArcpError, plain, Unauthenticated } from "../../../protocol/Errors.js"
 import { PrincipalId } from "../../../protocol/Ids.js"
 import * as Text from "../../../protocol/Text.js"
+import type { Failure } from "./audited.js"
 
 const copyOf = (principal: unknown): Principal | undefined => {
   const id = Text.property(principal, "id")
@@ -25,17 +26,36 @@ const copyOf = (principal: unknown): Principal | undefined => {
   }
 }
 
+const hasExpired = new Unauthenticated({ message: "auth: the credential has expired" })
+
+const notAPrincipal = new WeakSet<ArcpError>()
+
+/** Why an authentication failed, for the audit trail. `shown`: whether the client has shown a token. */
+export const failureOf = (error: ArcpError, shown: boolean): Failure =>
+  !(error instanceof Unauthenticated) || error.retryable
+    ? "unavailable"
+    : error === hasExpired
+      ? "expired"
+      : notAPrincipal.has(error)
+        ? "principal"
+        : shown
+          ? "refused"
+          : "missing"
+
 const notAvailable = new InternalError({ message: "auth: authentication is not available; try again" })
 
 /** A principal whose id is one, and whose credential has not run out. */
 const checked = (principal: Principal): Effect.Effect<Principal, ArcpError> => {
   const refusal = principalRefusal(principal)
-  if (refusal !== undefined) return Effect.fail(refusal)
+  if (refusal !== undefined) {
+    notAPrincipal.add(refusal)
+    return Effect.fail(refusal)
+  }
   return principal.expiresAt === undefined
     ? Effect.succeed(principal)
     : Effect.flatMap(Clock.currentTimeMillis, (now) =>
         principal.expiresAt !== undefined && principal.expiresAt <= now
-          ? new Unauthenticated({ message: "auth: the credential has expired" })
+          ? Effect.fail(hasExpired)
           : Effect.succeed(principal)
       )
 }
