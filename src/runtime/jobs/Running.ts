@@ -30,6 +30,8 @@ import type { JobLog } from "../log/JobLog.js"
 export interface Stop {
   readonly status: "error" | "cancelled" | "timed_out"
   readonly error: ArcpError
+  /** The session that has it cancelled; absent: the job that delegated it, or the runtime. */
+  readonly by?: { readonly sessionId: string; readonly requestId: string | undefined } | undefined
 }
 
 /** What a job ends with. */
