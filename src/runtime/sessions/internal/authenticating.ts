@@ -34,7 +34,7 @@ const notAPrincipal = new WeakSet<ArcpError>()
 export const failureOf = (error: ArcpError, shown: boolean): Failure =>
   !(error instanceof Unauthenticated) || error.retryable
     ? "unavailable"
-    : error === hasExpired
+    : error === hasExpired || /\bhas expired\b/.test(error.message)
       ? "expired"
       : notAPrincipal.has(error)
         ? "principal"
