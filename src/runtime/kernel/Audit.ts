@@ -12,6 +12,7 @@ import * as Chunk from "effect/Chunk"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { AuditBuffer } from "./AuditBuffer.js"
@@ -97,7 +98,7 @@ class Readers {
           Stream.repeatEffectChunkOption(
             Effect.flatMap(filled.await, () => {
               const taken = buffer.take(Number.POSITIVE_INFINITY)
-              if (taken.length === 0 && this.over) return Effect.failNone
+              if (taken.length === 0 && this.over) return Effect.fail(Option.none<never>())
               if (!this.over) filled.unsafeClose()
               return Effect.succeed(Chunk.unsafeFromArray(taken))
             })
