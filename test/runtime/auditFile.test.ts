@@ -212,8 +212,8 @@ describe("what cannot be written", () => {
         write: (bytes, write) =>
           !broken
             ? write(bytes)
-            : bytes.length > 250
-              ? Effect.zipRight(write(bytes.subarray(0, 250)), Effect.fail(full))
+            : bytes.length > 700
+              ? write(bytes.subarray(0, 250))
               : Effect.fail(full)
       }
       const trail = yield* open(path, {}, faults)

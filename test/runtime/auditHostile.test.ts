@@ -106,6 +106,7 @@ describe("an audit service", () => {
       yield* TestClock.adjust("10 seconds")
       yield* Effect.repeatN(turn, 5)
       yield* run(peer, "echo", 2)
+      yield* TestClock.adjust("1 second")
       yield* Effect.repeatN(turn, 5)
       expect(taken.map(({ seq, type }) => [seq, type])).toEqual([
         [1, "audit.lost"],

@@ -22,7 +22,8 @@ import { type AuditRecord, toLine } from "./AuditRecord.js"
 /**
  * Takes records away: writes them, sends them on. The runtime calls it with one batch at a time, of 256 records at most, and waits for it
  * beside everything else. What it fails with, throws or dies of is logged at the level Error, and the batch is told as lost; after 10 seconds
- * it is interrupted, and is not called again before it has ended.
+ * it is interrupted, and is not called again before it has ended. Behind a batch that was not taken it has a pause of a second, which grows to
+ * 30 seconds while it takes none.
  *
  * @since 0.2.0
  * @category types

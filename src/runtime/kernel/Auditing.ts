@@ -11,7 +11,7 @@
  * act. Events of jobs are no acts.
  *
  * Races and failures: a service that throws, dies or fails loses its batch, one that does not return is interrupted and not called again
- * before it has ended; what it lost is told by an `audit.lost` record before the next. What peers without a session can cause is bounded.
+ * before it has ended. It has a pause that grows, and what it lost is told by an `audit.lost` record before the next. What peers without a session can cause is bounded.
  */
 import { Buffer } from "node:buffer"
 import * as Cause from "effect/Cause"
@@ -42,6 +42,8 @@ const capacity = 8_192
 const batch = 256
 /** Milliseconds that it has for them. */
 const writeTime = 10_000
+/** The longest pause behind a batch that was not taken, in milliseconds; the first is a second. */
+const longestPause = 30_000
 /** Milliseconds for what is left at the end of the runtime. */
 const lastWords = 5_000
 
@@ -112,8 +114,10 @@ class Trail implements Auditor {
   private readonly elapsed: () => number
   private seq = 0
   private draining = false
-  private failing = false
-  private idle: Deferred.Deferred<void> | undefined = undefined
+  /** Batches in a row that were not taken. */
+  private failures = 0
+  private readonly ended = Deferred.unsafeMake<void>(FiberId.none)
+  private readonly idle = Deferred.unsafeMake<void>(FiberId.none)
   private refusalsLeft = refusalsAtOnce
   private refilledAt: number
   private omitted = 0
@@ -151,20 +155,18 @@ class Trail implements Auditor {
   /** Gives away what is left, within a bound. */
   readonly end: Effect.Effect<void> = Effect.suspend(() => {
     this.tellOmitted()
+    Deferred.unsafeDone(this.ended, Effect.void)
     if (!this.draining) return Effect.void
-    const idle = Deferred.unsafeMake<void>(FiberId.none)
-    this.idle = idle
-    return atEnd(Effect.timeoutOption(Deferred.await(idle), lastWords)).pipe(
-      Effect.flatMap((done) =>
-        Option.isSome(done)
-          ? Effect.void
-          : Effect.suspend(() => {
-              const left = this.waiting.take(Number.POSITIVE_INFINITY)
-              this.uses.meter.count(auditLost, left.length)
-              return Effect.logError(`the audit service has not taken ${left.length} records at the end of the runtime`)
-            })
-      )
+    return Effect.flatMap(atEnd(Effect.timeoutOption(Deferred.await(this.idle), lastWords)), (done) =>
+      Option.isSome(done) ? Effect.void : this.giveUp
     )
+  })
+
+  private readonly giveUp: Effect.Effect<void> = Effect.suspend(() => {
+    const left = this.waiting.take(Number.POSITIVE_INFINITY).filter(({ type }) => type !== "audit.lost").length
+    if (left === 0) return Effect.void
+    this.uses.meter.count(auditLost, left)
+    return Effect.logError(`the audit service has not taken ${left} records at the end of the runtime`)
   })
 
   private tellOmitted(): void {
@@ -192,41 +194,63 @@ class Trail implements Auditor {
 
   private readonly drain: Effect.Effect<void> = Effect.suspend(() => {
     const records = this.waiting.take(batch)
-    if (records.length > 0) return Effect.zipRight(this.give(records), this.drain)
-    this.draining = false
-    if (this.idle !== undefined) Deferred.unsafeDone(this.idle, Effect.void)
-    return Effect.void
+    if (records.length > 0) return Effect.flatMap(this.give(records), (taken) => (taken ? this.drain : this.pause))
+    return this.rest
   })
 
-  private give(records: ReadonlyArray<AuditRecord>): Effect.Effect<void> {
+  private readonly rest: Effect.Effect<void> = Effect.suspend(() => {
+    this.draining = false
+    return Deferred.isDone(this.ended).pipe(
+      Effect.flatMap((over) => (over ? Effect.asVoid(Deferred.succeed(this.idle, undefined)) : Effect.void))
+    )
+  })
+
+  /** Behind a batch that was not taken: what it was is told with the next, and at the end of the runtime not at all. */
+  private readonly pause: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.flatMap(Deferred.isDone(this.ended), (over) =>
+      over
+        ? Effect.zipRight(this.giveUp, this.rest)
+        : Effect.zipRight(
+            Effect.raceFirst(
+              Effect.sleep(Math.min(longestPause, 1_000 * 2 ** Math.min(this.failures - 1, 20))),
+              Deferred.await(this.ended)
+            ),
+            this.drain
+          )
+    )
+  )
+
+  /** Whether the program's service has taken them. */
+  private give(records: ReadonlyArray<AuditRecord>): Effect.Effect<boolean> {
     const { audit } = this.uses
     return Effect.gen(this, function* () {
-      const call = yield* Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => audit.write(records))))
+      // A copy, as what is given away may be changed.
+      const given = [...records]
+      const call = yield* Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => audit.write(given))))
       const exit = yield* Effect.timeoutOption(Fiber.await(call), writeTime)
       if (Option.isSome(exit) && Exit.isSuccess(exit.value)) {
-        this.failing = false
-        return
+        this.failures = 0
+        return true
       }
       this.waiting.failed(records)
-      yield* this.complain(Option.getOrUndefined(exit))
-      if (Option.isSome(exit)) return
-      yield* Fiber.interruptFork(call)
-      yield* Fiber.await(call)
+      if (++this.failures === 1) yield* complaint(Option.getOrUndefined(exit))
+      if (Option.isNone(exit)) {
+        yield* Fiber.interruptFork(call)
+        yield* Fiber.await(call)
+      }
+      return false
     })
   }
+}
 
-  /** Once until a batch is taken again. */
-  private complain(exit: Exit.Exit<void, unknown> | undefined): Effect.Effect<void> {
-    if (this.failing) return Effect.void
-    this.failing = true
-    const why =
-      exit === undefined || Exit.isSuccess(exit)
-        ? `it has not returned within ${writeTime} ms`
-        : Cause.isInterruptedOnly(exit.cause)
-          ? "it was interrupted"
-          : Text.ofCause(exit.cause, 512)
-    return Effect.logError(`the audit service could not take records: ${why}`)
-  }
+const complaint = (exit: Exit.Exit<void, unknown> | undefined): Effect.Effect<void> => {
+  const why =
+    exit === undefined || Exit.isSuccess(exit)
+      ? `it has not returned within ${writeTime} ms`
+      : Cause.isInterruptedOnly(exit.cause)
+        ? "it was interrupted"
+        : Text.ofCause(exit.cause, 512)
+  return Effect.logError(`the audit service could not take records: ${why}`)
 }
 
 const make = (runtime: string, audit: AuditService) =>
