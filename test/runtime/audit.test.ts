@@ -391,7 +391,8 @@ describe("leases", () => {
         [
           { do: "authorize", capability: "fs.read", target: "/data/a" },
           { do: "authorize", capability: "fs.read", target: "/etc/passwd" },
-          { do: "authorize", capability: "net.fetch", target: "https://me:secret@x.example/a?key=secret#secret" },
+          { do: "authorize", capability: "net.fetch", target: "https://x.example/a?key=secret#secret" },
+          { do: "authorize", capability: "net.fetch", target: "https://me:secret@x.example/a" },
           { do: "tool", name: "deploy" },
           { do: "delegate", agent: "other", input: { steps: [] } },
           { do: "handoff", agent: "other", input: { steps: [] } }
@@ -404,7 +405,8 @@ describe("leases", () => {
       expect(denied).toEqual(denied.map((one) => expect.objectContaining({ ...facts, trace_id: one.trace_id })))
       expect(denied.map(({ capability, operation, target }) => [operation, capability, target])).toEqual([
         ["use", "fs.read", "/etc/passwd"],
-        ["use", "net.fetch", "https://x.example/a…"],
+        ["use", "net.fetch", "https://x.example/a?…"],
+        ["use", "net.fetch", "…"],
         ["tool_call", "tool.call", "deploy"],
         ["delegate", "agent.delegate", "other"],
         ["handoff", "agent.delegate", "other"]
@@ -494,7 +496,7 @@ describe("leases", () => {
         }
       )
       yield* peer.next("job.accepted", (frame) => frame.payload.parent_job_id === job_id)
-      yield* TestClock.adjust("1 minute")
+      yield* TestClock.adjust("2 minutes")
       yield* peer.terminal(job_id!)
       expect(yield* first("lease.expired", (record) => record.job_id === job_id)).toMatchObject({
         principal: "alice",
@@ -521,7 +523,7 @@ describe("leases", () => {
       )
       yield* first("budget.exhausted", ({ operation }) => operation === "use")
       expect(yield* all("budget.exhausted")).toMatchObject([
-        { job_id, operation: "reserve", capability: "cost.budget", target: "2 USD", currency: "USD" },
+        { job_id, operation: "reserve", capability: "cost.budget", target: "USD:2", currency: "USD" },
         { job_id, operation: "use", capability: "fs.read", target: "/data/a", currency: "USD" }
       ])
       expect(yield* all("lease.denied")).toEqual([])
@@ -625,9 +627,19 @@ describe("credentials", () => {
   it.scoped("§13.7 a refusal of the upstream is a denial of its own", () =>
     Effect.gen(function* () {
       const peer = yield* hello({ features })
-      const calls = [{ model: "tier-fast/a", cost: "5.00" }, { model: "tier-fast/a" }]
+      const calls = [
+        { model: "tier-fast/a", cost: "2 USD" },
+        { model: "tier-fast/a" },
+        { model: "tier-dear/a" }
+      ]
       yield* run(peer, "careful", { as: "tool", calls }, leased)
       expect(yield* first("budget.exhausted")).toMatchObject({ source: "upstream", operation: "upstream_call" })
+      expect(yield* first("lease.denied")).toMatchObject({
+        source: "upstream",
+        capability: "model.use",
+        code: "PERMISSION_DENIED",
+        reason: "upstream"
+      })
       yield* sound
     }).pipe(Effect.provide(withKeys()))
   )
@@ -670,13 +682,11 @@ describe("what a peer or an agent says", () => {
   it.scoped("§14 four megabytes and control characters are one short line", () =>
     Effect.gen(function* () {
       const peer = yield* hello({ features })
-      const huge = "a\n\r\u2028\u0000\u202e{}\"".repeat(300_000)
+      const huge = "a\n\r\u2028\u0000\u202e{}\"".repeat(60_000)
       yield* peer.send("job.submit", { agent: huge, input: 1 })
       yield* first("job.refused")
       yield* peer.send("job.cancel", { job_id: huge })
       yield* first("job.cancel_refused")
-      yield* peer.send("job.subscribe", { job_id: huge })
-      yield* first("subscription.refused")
       yield* run(peer, "loud", null, { lease_request: { "tool.call": ["x"] } })
       yield* first("lease.denied")
       for (const record of yield* sound) expect(Audit.toLine(record).length).toBeLessThan(8_192)
@@ -684,7 +694,7 @@ describe("what a peer or an agent says", () => {
       Effect.provide(
         audited({
           agents: Agent.untyped("loud", () =>
-            Effect.ignore(Job.tool("t\u2029\n".repeat(1_400_000), {}, Effect.void))
+            Effect.ignore(Job.authorize("fs.read", `/${"t\u2029\n".repeat(1_400_000)}`))
           )
         })
       )

@@ -30,6 +30,7 @@ import { errorFrame } from "../kernel/ErrorFrame.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
+import { noted, noteOf } from "../kernel/Noted.js"
 import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
 import * as Peers from "../kernel/Peers.js"
 import { Heartbeats } from "./Heartbeats.js"
@@ -155,7 +156,9 @@ const helloOf = (
 }
 
 /** What an authentication fails with whose connection has ended; it says nothing of the credential. */
-const gone = new Unauthenticated({ message: "auth: the connection has ended" })
+const gone = noted(new Unauthenticated({ message: "auth: the connection has ended" }), "gone")
+
+const isGone = (error: ArcpError): boolean => noteOf(error) === "gone"
 
 /** Handshakes of one runtime. */
 export type Handshake = Effect.Effect.Success<typeof make>
@@ -307,8 +310,8 @@ export const make = Effect.gen(function* () {
         return arrival.refused ? Effect.void : attach(arrival, principal, message)
       }),
       Effect.catchAll((error) => {
-        if (error instanceof Unauthenticated && !error.retryable && error !== gone) strangers.failed(connection)
-        if (who === undefined && error !== gone && audit !== undefined) {
+        if (error instanceof Unauthenticated && !error.retryable && !isGone(error)) strangers.failed(connection)
+        if (who === undefined && !isGone(error) && audit !== undefined) {
           authenticationFailed(audit, connection, envelope, failureOf(error, payload.auth?.token !== undefined))
         }
         if (arrival.refused) return Effect.void

@@ -12,10 +12,10 @@ import { closeCodes, type Connection } from "../../../transport/Connection.js"
 import { hiding } from "../../credentials/Values.js"
 import type { Auditor } from "../../kernel/Auditing.js"
 import type { Draft } from "../../kernel/AuditRecord.js"
+import { noteOf } from "../../kernel/Noted.js"
 import type { Outbox } from "../../log/Outbox.js"
 import type { SessionLog } from "../../log/SessionLog.js"
 import type { Attached } from "./attached.js"
-import { refusedFor } from "./resuming.js"
 
 /** Whose session it is, and over what. */
 const of = (session: SessionLog, connection: Connection | undefined = session.link?.connection) => ({
@@ -132,7 +132,8 @@ export const sessionRefused = (
   error: ArcpError,
   reason: Refusal,
   { named, principal }: { readonly named?: string | undefined; readonly principal?: Principal | undefined } = {}
-): void =>
+): void => {
+  const resumes = error instanceof ResumeWindowExpired
   audit.addRefusal(
     {
       type: "session.refused",
@@ -140,12 +141,13 @@ export const sessionRefused = (
       session_id: sessionNamed(named),
       remote_address: remoteAddress,
       request_id: request?.id,
-      reason: error instanceof ResumeWindowExpired ? "resume" : reason,
+      reason: resumes ? "resume" : reason,
       code: error.code,
-      detail: refusedFor(error) ?? error.message
+      detail: (resumes ? noteOf(error) : undefined) ?? error.message
     },
     request === undefined ? undefined : hiding(secretsIn(request).map((secret) => Redacted.make(secret)))
   )
+}
 
 const textOf = (value: unknown): string | undefined => (typeof value === "string" ? value : undefined)
 

@@ -10,6 +10,7 @@ import { principalRefusal } from "../../../auth/Verdict.js"
 import { type ArcpError, InternalError, isArcpError, plain, Unauthenticated } from "../../../protocol/Errors.js"
 import { PrincipalId } from "../../../protocol/Ids.js"
 import * as Text from "../../../protocol/Text.js"
+import { noted, noteOf } from "../../kernel/Noted.js"
 import type { Failure } from "./audited.js"
 
 const copyOf = (principal: unknown): Principal | undefined => {
@@ -28,15 +29,13 @@ const copyOf = (principal: unknown): Principal | undefined => {
 
 const hasExpired = new Unauthenticated({ message: "auth: the credential has expired" })
 
-const notAPrincipal = new WeakSet<ArcpError>()
-
 /** Why an authentication failed, for the audit trail. `shown`: whether the client has shown a token. */
 export const failureOf = (error: ArcpError, shown: boolean): Failure =>
   !(error instanceof Unauthenticated) || error.retryable
     ? "unavailable"
-    : error === hasExpired || /\bhas expired\b/.test(error.message)
+    : /\bhas expired\b/.test(error.message)
       ? "expired"
-      : notAPrincipal.has(error)
+      : noteOf(error) === "principal"
         ? "principal"
         : shown
           ? "refused"
@@ -47,10 +46,7 @@ const notAvailable = new InternalError({ message: "auth: authentication is not a
 /** A principal whose id is one, and whose credential has not run out. */
 const checked = (principal: Principal): Effect.Effect<Principal, ArcpError> => {
   const refusal = principalRefusal(principal)
-  if (refusal !== undefined) {
-    notAPrincipal.add(refusal)
-    return Effect.fail(refusal)
-  }
+  if (refusal !== undefined) return Effect.fail(noted(refusal, "principal"))
   return principal.expiresAt === undefined
     ? Effect.succeed(principal)
     : Effect.flatMap(Clock.currentTimeMillis, (now) =>

@@ -7,9 +7,10 @@
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { Principal } from "../../../auth/Principal.js"
-import { type ArcpError, ResumeWindowExpired } from "../../../protocol/Errors.js"
+import { ResumeWindowExpired } from "../../../protocol/Errors.js"
 import type { SessionId } from "../../../protocol/Ids.js"
 import { matches, sha256 } from "../../kernel/Hash.js"
+import { noted } from "../../kernel/Noted.js"
 import type { KeptSession, ResumeSession } from "../Sessions.js"
 
 /** A session with the tokens that resume it. */
@@ -38,21 +39,16 @@ export class TokenIndex {
 const hashesOf = ({ previousTokenHash, tokenHash }: Known): ReadonlyArray<string> =>
   previousTokenHash === undefined ? [tokenHash] : [tokenHash, previousTokenHash]
 
-/** Why each was refused: no client may know. */
-const reasons = new WeakMap<ArcpError, string>()
-
-/** Refuses a resume: the same for every reason, which {@link refusedFor} has. */
+/** Refuses a resume: the same for every reason, which is noted on the error for the audit trail. No client may know it. */
 export const refuseResume = (reason: string): Effect.Effect<never, ResumeWindowExpired> =>
-  Effect.suspend(() => {
-    const error = new ResumeWindowExpired({
-      message: "resume: no session can be resumed with this session_id and resume_token; open a new one"
-    })
-    reasons.set(error, reason)
-    return Effect.fail(error)
-  })
-
-/** The reason that a refused resume has and its client is not told; undefined where the error says it all. */
-export const refusedFor = (error: ArcpError): string | undefined => reasons.get(error)
+  Effect.fail(
+    noted(
+      new ResumeWindowExpired({
+        message: "resume: no session can be resumed with this session_id and resume_token; open a new one"
+      }),
+      reason
+    )
+  )
 
 /** Whether a session of `owner` may be resumed by a principal. */
 export const isOwner = (owner: Principal, principal: Principal): boolean =>
