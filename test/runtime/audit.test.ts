@@ -586,7 +586,12 @@ describe("credentials", () => {
       const { job_id, payload } = yield* submit(peer, "ends", { mode: "never" }, leased)
       const [{ id }] = payload.credentials
       const issued = yield* first("credential.issued")
-      expect(issued).toMatchObject({ principal: "alice", job_id, credential_id: id, endpoint: "https://gateway.test/v1" })
+      expect(issued).toMatchObject({
+        principal: "alice",
+        job_id,
+        credential_id: id,
+        endpoint: "https://gateway.test/v1"
+      })
       yield* (yield* Credentials).rotate(job_id!, id)
       const rotated = yield* first("credential.rotated")
       expect(rotated).toMatchObject({ job_id, credential_id: id })
@@ -627,11 +632,7 @@ describe("credentials", () => {
   it.scoped("§13.7 a refusal of the upstream is a denial of its own", () =>
     Effect.gen(function* () {
       const peer = yield* hello({ features })
-      const calls = [
-        { model: "tier-fast/a", cost: "2 USD" },
-        { model: "tier-fast/a" },
-        { model: "tier-dear/a" }
-      ]
+      const calls = [{ model: "tier-fast/a", cost: "2 USD" }, { model: "tier-fast/a" }, { model: "tier-dear/a" }]
       yield* run(peer, "careful", { as: "tool", calls }, leased)
       expect(yield* first("budget.exhausted")).toMatchObject({ source: "upstream", operation: "upstream_call" })
       expect(yield* first("lease.denied")).toMatchObject({
@@ -682,7 +683,7 @@ describe("what a peer or an agent says", () => {
   it.scoped("§14 four megabytes and control characters are one short line", () =>
     Effect.gen(function* () {
       const peer = yield* hello({ features })
-      const huge = "a\n\r\u2028\u0000\u202e{}\"".repeat(60_000)
+      const huge = 'a\n\r\u2028\u0000\u202e{}"'.repeat(60_000)
       yield* peer.send("job.submit", { agent: huge, input: 1 })
       yield* first("job.refused")
       yield* peer.send("job.cancel", { job_id: huge })

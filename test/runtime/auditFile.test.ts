@@ -46,21 +46,23 @@ const faulty = (faults: Faults) =>
     return Context.make(FileSystem.FileSystem, {
       ...fs,
       open: (path, options) =>
-        Effect.map(fs.open(path, options), (file) =>
-          new Proxy(file, {
-            get: (target, key) => {
-              const value: unknown = Reflect.get(target, key, target)
-              if (key === "write") {
-                return (bytes: Uint8Array) => {
-                  faults.writes++
-                  const write: FileSystem.File["write"] = (part) => target.write(part)
-                  return faults.write === undefined ? write(bytes) : faults.write(bytes, write)
+        Effect.map(
+          fs.open(path, options),
+          (file) =>
+            new Proxy(file, {
+              get: (target, key) => {
+                const value: unknown = Reflect.get(target, key, target)
+                if (key === "write") {
+                  return (bytes: Uint8Array) => {
+                    faults.writes++
+                    const write: FileSystem.File["write"] = (part) => target.write(part)
+                    return faults.write === undefined ? write(bytes) : faults.write(bytes, write)
+                  }
                 }
+                if (key === "sync") return Effect.tap(target.sync, () => void faults.syncs++)
+                return typeof value === "function" ? (value as () => unknown).bind(target) : value
               }
-              if (key === "sync") return Effect.tap(target.sync, () => void faults.syncs++)
-              return typeof value === "function" ? (value as () => unknown).bind(target) : value
-            }
-          })
+            })
         )
     })
   })
@@ -210,11 +212,7 @@ describe("what cannot be written", () => {
         syncs: 0,
         // A part of a line, as of a disk that is full.
         write: (bytes, write) =>
-          !broken
-            ? write(bytes)
-            : bytes.length > 700
-              ? write(bytes.subarray(0, 250))
-              : Effect.fail(full)
+          !broken ? write(bytes) : bytes.length > 700 ? write(bytes.subarray(0, 250)) : Effect.fail(full)
       }
       const trail = yield* open(path, {}, faults)
       yield* trail.write(records(1, 5))
@@ -253,15 +251,24 @@ describe("what cannot be written", () => {
         [30, 7],
         [30, 8]
       ] as const) {
-        yield* Effect.repeatN(until(() => true), 20)
-        yield* TestClock.adjust((pause * 1000) - 1)
-        yield* Effect.repeatN(until(() => true), 20)
+        yield* Effect.repeatN(
+          until(() => true),
+          20
+        )
+        yield* TestClock.adjust(pause * 1000 - 1)
+        yield* Effect.repeatN(
+          until(() => true),
+          20
+        )
         expect(faults.writes).toBe(n - 1)
         yield* TestClock.adjust(1)
         yield* attempts(n)
       }
       broken = false
-      yield* Effect.repeatN(until(() => true), 20)
+      yield* Effect.repeatN(
+        until(() => true),
+        20
+      )
       yield* TestClock.adjust("30 seconds")
       yield* written(path, 1)
       yield* until(() => lines.length === 2)
@@ -283,7 +290,15 @@ describe("what cannot be written", () => {
       const add = (run: string, seq: number) => trail.write([record(seq, run, "full")])
       yield* add("a", 1)
       yield* until(() => faults.writes === 1)
-      for (const [run, seq] of [["a", 2], ["b", 1], ["a", 3], ["a", 4], ["b", 2], ["a", 5]] as const) yield* add(run, seq)
+      for (const [run, seq] of [
+        ["a", 2],
+        ["b", 1],
+        ["a", 3],
+        ["a", 4],
+        ["b", 2],
+        ["a", 5]
+      ] as const)
+        yield* add(run, seq)
       yield* Deferred.succeed(go, undefined)
       yield* until(() => linesOf(path).length >= 4)
       yield* add("a", 6)
@@ -322,20 +337,22 @@ describe("what cannot be written", () => {
     })
   )
 
-  it.scopedLive.skipIf(!existsSync("/dev/full"))("a disk that stays full: the end says what is lost, and is not held up", () =>
-    Effect.gen(function* () {
-      const { layer, lines } = errors()
-      const before = yield* lostBy("demo")
-      yield* Effect.gen(function* () {
-        const trail = yield* open("/dev/full")
-        yield* trail.write(records(1, 3))
-        yield* until(() => lines.length === 1)
-        yield* trail.close
-      }).pipe(Effect.provide(layer))
-      expect(lines[0]).toMatch(/^ERROR .*\/dev\/full could not be written/)
-      expect(lines[1]).toMatch(/^ERROR .*ends without 3 records/)
-      expect((yield* lostBy("demo")) - before).toBe(3)
-    })
+  it.scopedLive.skipIf(!existsSync("/dev/full"))(
+    "a disk that stays full: the end says what is lost, and is not held up",
+    () =>
+      Effect.gen(function* () {
+        const { layer, lines } = errors()
+        const before = yield* lostBy("demo")
+        yield* Effect.gen(function* () {
+          const trail = yield* open("/dev/full")
+          yield* trail.write(records(1, 3))
+          yield* until(() => lines.length === 1)
+          yield* trail.close
+        }).pipe(Effect.provide(layer))
+        expect(lines[0]).toMatch(/^ERROR .*\/dev\/full could not be written/)
+        expect(lines[1]).toMatch(/^ERROR .*ends without 3 records/)
+        expect((yield* lostBy("demo")) - before).toBe(3)
+      })
   )
 
   it.scoped("a disk that does not answer holds up neither who writes nor, for more than 5 seconds, the end", () => {
@@ -355,7 +372,10 @@ describe("what cannot be written", () => {
     }).pipe(Effect.provide(layer))
   })
 
-  it.each([{ capacity: 0 }, { capacity: Number.NaN }, { flushInterval: -1 }])("%j is refused when the layer is made", (options) => {
-    expect(() => Audit.layerNdjson("audit.ndjson", options)).toThrow(RangeError)
-  })
+  it.each([{ capacity: 0 }, { capacity: Number.NaN }, { flushInterval: -1 }])(
+    "%j is refused when the layer is made",
+    (options) => {
+      expect(() => Audit.layerNdjson("audit.ndjson", options)).toThrow(RangeError)
+    }
+  )
 })

@@ -61,27 +61,29 @@ describe("an audit service", () => {
     })
   )
 
-  it.scoped("that never returns: requests are answered, it has no second batch, and the end waits 5 seconds at most", () =>
-    Effect.gen(function* () {
-      const { layer, lines } = errors()
-      let calls = 0
-      const runtime = yield* start(() => {
-        calls++
-        return Effect.uninterruptible(Effect.never)
-      }, layer)
-      const peer = yield* Effect.provide(hello({ features }), runtime.context)
-      for (let n = 0; n < 3; n++) yield* run(peer, "echo", n)
-      yield* TestClock.adjust("1 minute")
-      expect(calls).toBe(1)
-      expect(lines).toEqual([expect.stringContaining("has not returned within 10000 ms")])
-      const ending = yield* Effect.fork(runtime.end)
-      yield* Effect.repeatN(turn, 20)
-      yield* TestClock.adjust("5 seconds")
-      yield* Effect.repeatN(turn, 20)
-      yield* TestClock.adjust("5 seconds")
-      yield* Fiber.join(ending)
-      expect(lines.at(-1)).toMatch(/has not taken \d+ records at the end of the runtime/)
-    })
+  it.scoped(
+    "that never returns: requests are answered, it has no second batch, and the end waits 5 seconds at most",
+    () =>
+      Effect.gen(function* () {
+        const { layer, lines } = errors()
+        let calls = 0
+        const runtime = yield* start(() => {
+          calls++
+          return Effect.uninterruptible(Effect.never)
+        }, layer)
+        const peer = yield* Effect.provide(hello({ features }), runtime.context)
+        for (let n = 0; n < 3; n++) yield* run(peer, "echo", n)
+        yield* TestClock.adjust("1 minute")
+        expect(calls).toBe(1)
+        expect(lines).toEqual([expect.stringContaining("has not returned within 10000 ms")])
+        const ending = yield* Effect.fork(runtime.end)
+        yield* Effect.repeatN(turn, 20)
+        yield* TestClock.adjust("5 seconds")
+        yield* Effect.repeatN(turn, 20)
+        yield* TestClock.adjust("5 seconds")
+        yield* Fiber.join(ending)
+        expect(lines.at(-1)).toMatch(/has not taken \d+ records at the end of the runtime/)
+      })
   )
 
   it.scoped("that hangs once is told of what it has missed, in order", () =>

@@ -215,7 +215,8 @@ const writing = (file: AuditFile, path: string, interval: number, { closed, fill
     let failures = 0
     for (;;) {
       yield* Effect.raceFirst(filled.await, Deferred.await(closed))
-      const wait = failures === 0 ? Effect.raceFirst(Effect.sleep(interval), many.await) : Effect.sleep(pauseAfter(failures))
+      const wait =
+        failures === 0 ? Effect.raceFirst(Effect.sleep(interval), many.await) : Effect.sleep(pauseAfter(failures))
       yield* Effect.raceFirst(wait, Deferred.await(closed))
       const isLast = yield* Deferred.isDone(closed)
       filled.unsafeClose()
@@ -262,7 +263,8 @@ export const fileWriter = (
         if (Option.isNone(done)) yield* Fiber.interruptFork(writer)
         else yield* file.close
         const lost = file.giveUp()
-        if (lost > 0) yield* Effect.logError(`the audit trail ${path} ends without ${lost} records, which could not be written`)
+        if (lost > 0)
+          yield* Effect.logError(`the audit trail ${path} ends without ${lost} records, which could not be written`)
       })
     )
     return (records) =>

@@ -283,7 +283,7 @@ export class Auditing extends Context.Reference<Auditing>()("effect-arcp/runtime
     Layer.scoped(
       Auditing,
       Effect.flatMap(Effect.serviceOption(Audit), (audit) =>
-        Option.isNone(audit) ? Effect.succeed(undefined) : make(runtime, audit.value)
+        Option.isNone(audit) ? Effect.void : make(runtime, audit.value)
       )
     )
 }

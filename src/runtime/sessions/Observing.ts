@@ -103,11 +103,8 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
       owner
     })
 
-    const refused = (
-      asked: Pick<Asked, "request" | "session">,
-      owner: string | undefined,
-      { code }: ArcpError
-    ): void => audit?.add({ type: "subscription.refused", ...audited(asked, owner), code })
+    const refused = (asked: Pick<Asked, "request" | "session">, owner: string | undefined, { code }: ArcpError): void =>
+      audit?.add({ type: "subscription.refused", ...audited(asked, owner), code })
 
     const ownerRuns = (
       session: SessionLog,

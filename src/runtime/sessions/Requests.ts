@@ -210,6 +210,13 @@ export const acceptedFrame = (
 /** The requests of one runtime's connections. */
 export type Requests = Effect.Effect.Success<typeof make>
 
+const makeKit = Effect.gen(function* () {
+  const { wall } = yield* Deadlines
+  const { concurrentRequests } = yield* Limits
+  const kit: Kit = { ids: yield* Ids, wall, meter: yield* Meter, audit: yield* Auditing, concurrentRequests }
+  return kit
+})
+
 /** Makes the table of one runtime's requests. */
 export const make = Effect.gen(function* () {
   const scheduler = yield* JobScheduler
@@ -223,13 +230,7 @@ export const make = Effect.gen(function* () {
   const meter = yield* Meter
   const submitsWait = (yield* SubmitsWait) || credentials.available
   const answerArtifact = artifactAnswers(yield* Artifacts, limits, meter)
-  const kit: Kit = {
-    ids: yield* Ids,
-    wall,
-    meter,
-    audit: yield* Auditing,
-    concurrentRequests: limits.concurrentRequests
-  }
+  const kit = yield* makeKit
   const pageBytes = limits.maxFrameBytes
 
   const ping = (conversation: Conversation, { payload }: Of<"session.ping">): void =>

@@ -86,12 +86,7 @@ export const auditRefused = (
     case "PERMISSION_DENIED":
     case "LEASE_EXPIRED":
     case "BUDGET_EXHAUSTED":
-      return auditDenied(
-        engine,
-        running,
-        { operation, capability: "agent.delegate", target: agent },
-        error as Denial
-      )
+      return auditDenied(engine, running, { operation, capability: "agent.delegate", target: agent }, error as Denial)
     default:
   }
 }

@@ -160,7 +160,13 @@ export const auditRefusal = (
 ): void => {
   const asked = { ...of(session, link.connection), request_id: id, code }
   if (type === "job.submit") {
-    audit.add({ type: "job.refused", ...asked, trace_id: textOf(trace_id), agent: textOf(payload.agent), detail: message })
+    audit.add({
+      type: "job.refused",
+      ...asked,
+      trace_id: textOf(trace_id),
+      agent: textOf(payload.agent),
+      detail: message
+    })
   }
   if (type === "job.cancel") {
     audit.add({ type: "job.cancel_refused", ...asked, job_id: textOf(payload.job_id) ?? textOf(named) })
