@@ -274,6 +274,8 @@ const make = (runtime: string, audit: AuditService) =>
     return trail
   })
 
+const off: Auditor | undefined = undefined
+
 /** What records the runtime's acts; undefined where the program has no `Audit`. */
 export class Auditing extends Context.Reference<Auditing>()("effect-arcp/runtime/Auditing", {
   defaultValue: (): Auditor | undefined => undefined
@@ -283,7 +285,7 @@ export class Auditing extends Context.Reference<Auditing>()("effect-arcp/runtime
     Layer.scoped(
       Auditing,
       Effect.flatMap(Effect.serviceOption(Audit), (audit) =>
-        Option.isNone(audit) ? Effect.void : make(runtime, audit.value)
+        Option.isNone(audit) ? Effect.succeed(off) : make(runtime, audit.value)
       )
     )
 }
