@@ -77,7 +77,9 @@ describe("arcp serve --audit", () => {
     Effect.gen(function* () {
       const path = join(folder, "stopped.ndjson")
       const served = yield* serve([...tokens, "--drain", "0", "--audit", path])
-      const job = yield* submitting(["never", "--url", served.url, "--token", "s3cret-of-alice"])
+      const job = yield* submitting([
+        ...["--url", served.url, "--token", "s3cret-of-alice", "--input", '{"ms": 600000}', "sleep"]
+      ])
       process.kill(served.pid, "SIGTERM")
       yield* recorded(path, "session.closed")
       job.kill("SIGKILL")
@@ -100,7 +102,7 @@ describe("arcp serve --audit", () => {
       for (const [path, words] of [
         [join(folder, "a-folder"), "--audit must be a file"],
         [join(folder, "none", "audit.ndjson"), "does not exist: create it first"],
-        ["", "--audit must be the path of a file"]
+        ["", "--audit must not be an empty text"]
       ] as const) {
         const { code, err } = yield* arcp(["serve", ...tokens, "--port", "0", "--audit", path])
         expect(err).toContain(words)
