@@ -293,6 +293,41 @@ describe("authentication", () => {
   )
 })
 
+describe("a peer that leaves while it is authenticated", () => {
+  it.scoped("§14 has not failed: nothing is recorded, and its address may try again", () =>
+    Effect.gen(function* () {
+      const asked = yield* Deferred.make<void>()
+      const auth = Layer.succeed(Authenticator, {
+        authenticate: ({ token }) => {
+          const id = token === undefined ? "" : Redacted.value(token)
+          return id === "slow"
+            ? Effect.zipRight(Deferred.succeed(asked, undefined), Effect.never)
+            : Effect.succeed({ id: PrincipalId(id), anonymous: false, claims: {} })
+        }
+      })
+      yield* Effect.gen(function* () {
+        const peer = yield* dial
+        yield* peer.send("session.hello", { auth: { scheme: "bearer", token: "slow" } })
+        yield* Deferred.await(asked)
+        yield* peer.drop
+        yield* peer.ended
+        // The bound is one: a failure would bar the next.
+        yield* hello({ features, token: "alice" })
+        yield* first("session.opened")
+        expect((yield* kept).map(({ type }) => type)).toEqual(["session.opened"])
+      }).pipe(
+        Effect.provide(
+          audited({
+            auth,
+            transport: webSocket,
+            limits: { failedAuthentications: 1, failedAuthenticationsPerAddress: 1 }
+          })
+        )
+      )
+    })
+  )
+})
+
 describe("jobs", () => {
   it.scoped("§7.1, §7.2 one record for an admission, none for its repeats, one for each refusal", () =>
     Effect.gen(function* () {
