@@ -33,6 +33,7 @@ import type { Leases } from "../jobs/Leases.js"
 import { patientScheduler, soundLeases } from "../jobs/PatientJobs.js"
 import * as Rotations from "../jobs/Rotations.js"
 import { atEnd } from "../kernel/AtEnd.js"
+import { Auditing } from "../kernel/Auditing.js"
 import { claim } from "../kernel/Claims.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { SubmitsWait } from "../kernel/Foreign.js"
@@ -207,6 +208,8 @@ export const concerns = (
     Layer.provideMerge(Layer.mergeAll(EventLog.layer, KeptArtifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
+    // Beneath all that records: what is left of it is given away last.
+    Layer.provide(Auditing.layer(options.name ?? packageName)),
     Layer.provide(Meter.layer(options.name ?? packageName)),
     Layer.provide(unreserved),
     withTotalUserCode,

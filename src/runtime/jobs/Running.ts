@@ -33,6 +33,8 @@ import { Waiting } from "./internal/waiting.js"
 export interface Stop {
   readonly status: "error" | "cancelled" | "timed_out"
   readonly error: ArcpError
+  /** The session that has it cancelled; absent: the job that delegated it, or the runtime. */
+  readonly by?: { readonly sessionId: string; readonly requestId: string | undefined } | undefined
 }
 
 /** What a job ends with. */

@@ -24,16 +24,19 @@ import { Ids } from "../../protocol/Ids.js"
 import * as Message from "../../protocol/Message.js"
 import type { ResumeRequest } from "../../protocol/Session.js"
 import { closeCodes, type Connection, type Restrictions } from "../../transport/Connection.js"
+import { Auditing } from "../kernel/Auditing.js"
 import { type Deadline, Deadlines } from "../kernel/Deadlines.js"
 import { errorFrame } from "../kernel/ErrorFrame.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
+import { noted, noteOf } from "../kernel/Noted.js"
 import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
 import * as Peers from "../kernel/Peers.js"
 import { Heartbeats } from "./Heartbeats.js"
 import { Admitted } from "./internal/admitted.js"
-import { authenticating } from "./internal/authenticating.js"
+import { authenticationFailed, connected, credentialOver, type Refusal, sessionRefused } from "./internal/audited.js"
+import { authenticating, failureOf } from "./internal/authenticating.js"
 import { watchCredential } from "./internal/credentialExpiry.js"
 import { isGuest } from "./internal/room.js"
 import { spokenTo } from "./internal/spoken.js"
@@ -155,7 +158,9 @@ const helloOf = (
 }
 
 /** What an authentication fails with whose connection has ended; it says nothing of the credential. */
-const gone = new Unauthenticated({ message: "auth: the connection has ended" })
+const gone = noted(new Unauthenticated({ message: "auth: the connection has ended" }), "gone")
+
+const isGone = (error: ArcpError): boolean => noteOf(error) === "gone"
 
 /** Handshakes of one runtime. */
 export type Handshake = Effect.Effect.Success<typeof make>
@@ -170,6 +175,7 @@ export const make = Effect.gen(function* () {
   const info = yield* RuntimeInfo
   const limits = yield* Limits
   const meter = yield* Meter
+  const audit = yield* Auditing
   const strangers = new Strangers(limits, deadlines.mono, meter)
   const admitted = new Admitted(limits, meter)
   const runFork = Runtime.runFork(yield* Effect.runtime<never>())
@@ -193,6 +199,22 @@ export const make = Effect.gen(function* () {
       .pipe(Effect.ignore, Effect.zipRight(connection.close(code, error.code)))
   }
 
+  /** As {@link refuse}, and recorded. */
+  const refuseFor = (
+    reason: Refusal,
+    arrival: Arrival,
+    error: ArcpError,
+    request: Envelope.RawEnvelope | undefined,
+    requestId?: string,
+    principal?: Principal
+  ): Effect.Effect<void> => {
+    if (audit !== undefined) {
+      const named = request === undefined ? undefined : namedSession(request)
+      sessionRefused(audit, arrival.connection, request, error, reason, { named, principal })
+    }
+    return refuse(arrival, error, request, requestId)
+  }
+
   /** The handshake has taken too long. Neither the hello nor its credential was judged, so the client may try again. */
   const refuseSlow = (arrival: Arrival): void => {
     if (arrival.attached !== undefined || arrival.refused) return
@@ -201,17 +223,22 @@ export const make = Effect.gen(function* () {
       arrival.greeted !== undefined
         ? new InternalError({ message: `the session could not be opened ${time}; try again` })
         : new InvalidRequest({ message: `no session.hello came ${time}; try again`, retryable: true })
-    runFork(refuse(arrival, meter.reaching("handshakeTimeout", error), arrival.greeted))
+    runFork(refuseFor("timeout", arrival, meter.reaching("handshakeTimeout", error), arrival.greeted))
   }
 
   /** It makes room for a peer of another address, as long as it has said nothing. */
   const refuseCrowded = (arrival: Arrival): Effect.Effect<void> =>
-    refuse(arrival, new InternalError({ message: "others need the room of this connection; try again" }), undefined)
+    refuseFor(
+      "bound",
+      arrival,
+      new InternalError({ message: "others need the room of this connection; try again" }),
+      undefined
+    )
 
   /** Takes a connection in as a stranger's; its refusal where there are too many. */
   const enter = (arrival: Arrival): Effect.Effect<void> | undefined => {
     const refusal = strangers.enter(arrival.connection, () => runFork(refuseCrowded(arrival)))
-    if (refusal !== undefined) return refuse(arrival, new InternalError({ message: refusal }), undefined)
+    if (refusal !== undefined) return refuseFor("bound", arrival, new InternalError({ message: refusal }), undefined)
     arrival.hurry(deadlines.schedule(deadlines.mono() + limits.handshakeTimeout, () => refuseSlow(arrival)))
     return undefined
   }
@@ -266,7 +293,10 @@ export const make = Effect.gen(function* () {
             strangers.leave(connection)
             admitted.opened(connection)
             heartbeats.watch(attached)
-            arrival.expireBy(watchCredential(deadlines, attached, principal, ids))
+            arrival.expireBy(
+              watchCredential(deadlines, attached, principal, ids, () => audit?.add(credentialOver(attached)))
+            )
+            audit?.add(connected(attached, envelope.id, request && Math.max(0, request.last_event_seq ?? 0)))
           }
         )
       )
@@ -288,18 +318,30 @@ export const make = Effect.gen(function* () {
   ): Effect.Effect<void> => {
     strangers.spoke(arrival.connection)
     const hello = helloOf(read)
-    if (Either.isLeft(hello)) return refuse(arrival, hello.left.error, hello.left.request, hello.left.requestId)
+    if (Either.isLeft(hello)) {
+      return refuseFor("handshake", arrival, hello.left.error, hello.left.request, hello.left.requestId)
+    }
     const message = hello.right
     const { envelope, payload } = message
     const { connection } = arrival
     const barred = strangers.barred(connection.remoteAddress)
-    if (barred !== undefined) return refuse(arrival, new InternalError({ message: barred }), envelope)
+    if (barred !== undefined) return refuseFor("bound", arrival, new InternalError({ message: barred }), envelope)
     arrival.greet(envelope)
+    let who: Principal | undefined
     return principalOf(arrival, payload).pipe(
-      Effect.flatMap((principal) => (arrival.refused ? Effect.void : admit(arrival, principal, message))),
+      Effect.flatMap((principal) => {
+        who = principal
+        return arrival.refused ? Effect.void : admit(arrival, principal, message)
+      }),
       Effect.catchAll((error) => {
-        if (error instanceof Unauthenticated && !error.retryable && error !== gone) strangers.failed(connection)
-        return arrival.refused ? Effect.void : refuse(arrival, error, envelope)
+        if (error instanceof Unauthenticated && !error.retryable && !isGone(error)) strangers.failed(connection)
+        if (who === undefined && !isGone(error) && audit !== undefined) {
+          authenticationFailed(audit, connection, envelope, failureOf(error, payload.auth?.token !== undefined))
+        }
+        if (arrival.refused) return Effect.void
+        return who === undefined
+          ? refuse(arrival, error, envelope)
+          : refuseFor("session", arrival, error, envelope, envelope.id, who)
       }),
       Effect.zipRight(Effect.suspend(() => annotated(arrival)))
     )
@@ -314,7 +356,13 @@ export const make = Effect.gen(function* () {
 
   const restrictions: Restrictions = {
     frameBytes: limits.unauthenticatedFrameBytes,
-    refusal: (remoteAddress) => strangers.refusal(remoteAddress)
+    refusal: (remoteAddress) => {
+      const refusal = strangers.refusal(remoteAddress)
+      if (refusal !== undefined && audit !== undefined) {
+        sessionRefused(audit, { remoteAddress }, undefined, new InternalError({ message: refusal }), "bound")
+      }
+      return refusal
+    }
   }
 
   return { enter, first, leave, restrictions }

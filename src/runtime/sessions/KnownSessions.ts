@@ -83,7 +83,7 @@ class KnownSessions implements SessionsService {
   readonly resume = (request: ResumeSession): Effect.Effect<ResumedSession, ArcpError> =>
     Effect.suspend(() => {
       const found = findResumed(this.byId, this.tokens, request)
-      if (Either.isLeft(found)) return refuseResume(request.sessionId, request.principal, found.left)
+      if (Either.isLeft(found)) return refuseResume(found.left)
       const { sessionId } = found.right
       const token = this.newToken()
       const stored = (): void => this.replaceTokens(sessionId, sha256(token), sha256(request.token))

@@ -5,7 +5,9 @@
  * put around another has none.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
-import type { Param } from "./sql.js"
+
+/** What a statement takes. */
+export type Param = string | number | Uint8Array | null
 
 /** A prepared statement. */
 export interface Prepared {

@@ -4,11 +4,11 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import * as Effect from "effect/Effect"
 import { SqlError } from "@effect/sql/SqlError"
 import { StoreError } from "../Store.js"
-import { type Direct, directOf } from "./direct.js"
+import { type Direct, directOf, type Param } from "./direct.js"
 import { inPieces } from "./turn.js"
 
+export type { Param }
 export type Row = Readonly<Record<string, unknown>>
-export type Param = string | number | Uint8Array | null
 
 interface DriverError {
   readonly code?: unknown

@@ -11,6 +11,8 @@ import { principalRefusal } from "../../../auth/Verdict.js"
 import { type ArcpError, InternalError, isArcpError, plain, Unauthenticated } from "../../../protocol/Errors.js"
 import { PrincipalId } from "../../../protocol/Ids.js"
 import * as Text from "../../../protocol/Text.js"
+import { noted, noteOf } from "../../kernel/Noted.js"
+import type { Failure } from "./audited.js"
 
 const copyOf = (principal: unknown): Principal | undefined => {
   const id = Text.property(principal, "id")
@@ -26,6 +28,20 @@ const copyOf = (principal: unknown): Principal | undefined => {
   }
 }
 
+const hasExpired = new Unauthenticated({ message: "auth: the credential has expired" })
+
+/** Why an authentication failed, for the audit trail. `shown`: whether the client has shown a token. */
+export const failureOf = (error: ArcpError, shown: boolean): Failure =>
+  !(error instanceof Unauthenticated) || error.retryable
+    ? "unavailable"
+    : /\bhas expired\b/.test(error.message)
+      ? "expired"
+      : noteOf(error) === "principal"
+        ? "principal"
+        : shown
+          ? "refused"
+          : "missing"
+
 const notAvailable = new InternalError({ message: "auth: authentication is not available; try again" })
 
 /** It under an id that is no other principal's, where it is anonymous. */
@@ -38,12 +54,12 @@ const qualified = (principal: Principal): Principal => ({
 const checked = (named: Principal): Effect.Effect<Principal, ArcpError> => {
   const principal = qualified(named)
   const refusal = principalRefusal(named) ?? principalRefusal(principal)
-  if (refusal !== undefined) return Effect.fail(refusal)
+  if (refusal !== undefined) return Effect.fail(noted(refusal, "principal"))
   return principal.expiresAt === undefined
     ? Effect.succeed(principal)
     : Effect.flatMap(Clock.currentTimeMillis, (now) =>
         principal.expiresAt !== undefined && principal.expiresAt <= now
-          ? new Unauthenticated({ message: "auth: the credential has expired" })
+          ? Effect.fail(hasExpired)
           : Effect.succeed(principal)
       )
 }
