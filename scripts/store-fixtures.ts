@@ -11,7 +11,7 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync } f
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { fixtures, fixtureKey } from "../test/store/fixtures/list.js"
+import { fixtures, keyOf } from "../test/store/fixtures/list.js"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 const here = "test/store/fixtures"
@@ -55,7 +55,7 @@ for (const { commit, name, schema, sealed } of fixtures) {
   const folder = join(work, name)
   checkout(commit, folder)
   const [database, facts] = [join(work, `${name}.db`), join(work, `${name}.json`)]
-  const args = [join(folder, here, "scene.ts"), database, facts, ...(sealed ? [fixtureKey] : [])]
+  const args = [join(folder, here, "scene.ts"), database, facts, ...(sealed ? [keyOf({ schema })] : [])]
   const { output, signal } = run(process.execPath, ["--import", "tsx", ...args], folder)
   if (signal !== "SIGKILL") throw new Error(`${name}: the program was not killed:\n${output}`)
   const found = await settled(database)

@@ -96,10 +96,26 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     rule: "§6.3 a session is resumed by its own principal only",
     inside: "src/runtime/sessions/internal/resuming.ts",
-    find: "owner.id === principal.id ||",
-    replace: "owner.id.length >= 0 ||",
+    find: "owner.anonymous || owner.id === principal.id",
+    replace: "owner.anonymous || owner.id.length >= 0",
     test: "test/runtime/hellos.test.ts",
     title: "every resume that fails is refused alike"
+  },
+  {
+    rule: "§14 anonymous jobs have their share of the slots",
+    inside: "src/runtime/jobs/Running.ts",
+    find: "this.guests < anonymousShare(limits, limits.runningJobs)",
+    replace: "this.guests < limits.runningJobs",
+    test: "test/runtime/anonymousShare.test.ts",
+    title: "anonymous jobs beyond the share wait, others start; a slot of the share goes to the first that waits"
+  },
+  {
+    rule: "§6.1 an anonymous principal is never another one",
+    inside: "src/auth/PrincipalIds.ts",
+    find: "anonymous && !isAnonymous(id) ?",
+    replace: "anonymous && id.length < 0 ?",
+    test: "test/runtime/anonymousShare.test.ts",
+    title: "is not that one: it neither sees, cancels nor resumes what is the other's, and is known as anonymous"
   },
   {
     rule: "§6.2 the features are the intersection",

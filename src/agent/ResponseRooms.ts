@@ -2,7 +2,7 @@
  * How rooms for responses count (`ResponseRoom`): that of a job, or of a client that has no job, within that of a runtime.
  *
  * Fairness: a job never holds more than is left free for the others. So one job alone may use half of the runtime's room at most, many
- * share it, and one that comes last finds some.
+ * share it, and one that comes last finds some. A total may have a part for some of the jobs, which they share in the same way.
  */
 import type { PermissionDenied } from "../protocol/Errors.js"
 import { type ResponseRoom, ResponseRoomFull } from "./ResponseRoom.js"
@@ -16,22 +16,26 @@ const full = (scope: ResponseRoomFull["scope"], limit: number): ResponseRoomFull
     }`
   })
 
-/** The bytes of all rooms within it. */
+/** The bytes of all rooms within it; it may be a part of another one. */
 export class TotalRoom {
   readonly limit: number
+  private readonly whole: TotalRoom | undefined
   private held = 0
 
-  constructor(limit: number) {
+  constructor(limit: number, whole?: TotalRoom) {
     this.limit = limit
+    this.whole = whole
   }
 
   /** What is not held. */
   get free(): number {
-    return this.limit - this.held
+    const free = this.limit - this.held
+    return this.whole === undefined ? free : Math.min(free, this.whole.free)
   }
 
   change(bytes: number): void {
     this.held += bytes
+    this.whole?.change(bytes)
   }
 }
 

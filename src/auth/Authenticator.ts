@@ -68,6 +68,13 @@ export interface AuthenticatorService {
    */
   readonly admitsAnonymous?: boolean | undefined
   /**
+   * Whether every principal that it admits is `anonymous`: a runtime then reserves no room for others (`Limits.anonymousShare`). Absent: it
+   * does.
+   *
+   * @since 0.2.0
+   */
+  readonly onlyAnonymous?: boolean | undefined
+  /**
    * Whose names for principals this way takes over, such as the issuers of its JWTs; `"any"`: whoever its credentials say. {@link firstOf}
    * names a principal `<authority>|<id>` where its ways have several authorities in all, since two of them may give one id to two; which
    * one it is, `judge` says in its `Accepted`. Absent: the ids are the program's own.
@@ -184,6 +191,7 @@ export const bearerWith = <E>(
  */
 export const anonymous: Effect.Effect<AuthenticatorService, never, Ids> = Effect.map(Ids, (ids) => ({
   admitsAnonymous: true,
+  onlyAnonymous: true,
   accepts: ({ token }: AuthRequest) => token === undefined || Redacted.value(token) === "",
   authenticate: () =>
     Effect.map(ids.ulid, (id) => ({
@@ -233,6 +241,7 @@ export const firstOf = (ways: ReadonlyArray<AuthenticatorService>): Authenticato
   const several = Array.isArray(authorities) && authorities.length > 1
   return {
     admitsAnonymous: ways.some((way) => way.admitsAnonymous === true),
+    onlyAnonymous: ways.length > 0 && ways.every((way) => way.onlyAnonymous === true),
     ...(authorities === undefined ? {} : { authorities }),
     judge,
     authenticate: (request) => Effect.flatMap(judge(request), (verdict) => Verdict.answer(verdict, undefined, several))

@@ -9,7 +9,10 @@ import type { PrincipalId } from "../protocol/Ids.js"
 export interface Principal {
   /** Stable identity; jobs belong to it. */
   readonly id: PrincipalId
-  /** Whether nobody vouched for it: each session of an anonymous client is a principal of its own. */
+  /**
+   * Whether nobody vouched for it: each session of an anonymous client is a principal of its own. The id of one begins with `anonymous:`; the
+   * runtime puts that before another id, so that none is a principal's that has presented a credential.
+   */
   readonly anonymous: boolean
   /** What the authenticator knows besides, such as a token's claims. */
   readonly claims: Readonly<Record<string, unknown>>

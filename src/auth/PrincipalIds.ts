@@ -5,11 +5,19 @@
  * must not be two principals because of characters that are not shown, and no credential may stand for what is an anonymous client's.
  */
 
+import { anonymousPrefix, isAnonymous } from "../protocol/AnonymousIds.js"
+
 /** The longest id, in UTF-16 code units. */
 export const maxLength = 1_024
 
-/** What the ids of anonymous clients begin with. */
-export const anonymousPrefix = "anonymous:"
+export { anonymousPrefix, isAnonymous }
+
+/**
+ * The id as the runtime uses it: that of an anonymous client always begins with the prefix, so that it is no other principal's, and that
+ * whoever knows the id alone knows that nobody vouched for it.
+ */
+export const qualified = (id: string, anonymous: boolean): string =>
+  anonymous && !isAnonymous(id) ? `${anonymousPrefix}${id}` : id
 
 /**
  * Control and format characters, lone surrogates, line separators, what fonts show as nothing, and white space other than the plain

@@ -18,6 +18,10 @@ export const coloured = (
 
 /** The parser says "unknown" of an option without its value, and of one that is given twice. */
 const explained = (text: string, argv: ReadonlyArray<string>, options: ReadonlySet<string>): string => {
+  const missing = text.split(/\n+/).map((line) => /^Expected to find option: '(--[a-z-]+)'$/.exec(line)?.[1])
+  if (missing.every((name) => name !== undefined)) {
+    return `${missing.join(" and ")} ${missing.length > 1 ? "are" : "is"} required: see --help`
+  }
   const option = /^Received unknown argument: '(--[a-z-]+)'$/.exec(text)?.[1]
   if (option === undefined) return text
   if (!options.has(option)) return `there is no option ${option} here: see --help`

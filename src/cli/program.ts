@@ -21,9 +21,11 @@ import { Exit, exitCodes, usage } from "./errors.js"
 import { coloured, emptyOption, optionNames, parserConsole } from "./parserConsole.js"
 import { serve } from "./serve.js"
 import { serveOptions } from "./serveOptions.js"
+import { store } from "./store.js"
+import { rekeyOptions } from "./storeOptions.js"
 import { submit } from "./submit.js"
 import { submitOptions } from "./submitOptions.js"
-import { visibleLines } from "./visible.js"
+import { visible, visibleLines } from "./visible.js"
 
 const versionOptions = { json: Options.boolean("json").pipe(Options.withDescription("print as JSON")) }
 
@@ -44,6 +46,7 @@ const footer = HelpDoc.sequence(
 
 const known: Readonly<Record<string, ReadonlySet<string>>> = {
   serve: optionNames(serveOptions),
+  store: optionNames(rekeyOptions),
   submit: optionNames(submitOptions),
   version: optionNames(versionOptions)
 }
@@ -53,9 +56,14 @@ const run = (argv: ReadonlyArray<string>) =>
     const options = known[argv.find((arg) => Object.hasOwn(known, arg)) ?? ""] ?? new Set()
     const empty = emptyOption(argv, options)
     if (empty !== undefined) return usage(`${empty} must not be an empty text`)
+    // The parser would list the commands that are not of `store`.
+    const [, , command, nested] = argv
+    if (command === "store" && nested !== undefined && nested !== "rekey" && !nested.startsWith("-")) {
+      return usage(`arcp store has no command ${visible(nested)}: use rekey`)
+    }
     const arcp = Command.make("arcp").pipe(
       Command.withDescription("Agent Runtime Control Protocol: host agents and drive them"),
-      Command.withSubcommands([serve, submit, version]),
+      Command.withSubcommands([serve, submit, store, version]),
       // The parser's console is for the parser; what a command prints must not change.
       Command.transformHandler((handler) => Effect.withConsole(handler, console))
     )

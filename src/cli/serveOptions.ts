@@ -70,6 +70,12 @@ export const serveOptions = {
     ),
     Options.optional
   ),
+  audit: Options.text("audit").pipe(
+    Options.withDescription(
+      "a file to which the audit trail is appended, a JSON record a line: who was admitted and refused, what leases denied, what became of credentials; - for stderr"
+    ),
+    Options.optional
+  ),
   agents: Options.text("agents").pipe(
     Options.withDescription("a module that exports agent layers; repeatable. Without it the demo agents are hosted"),
     Options.repeated

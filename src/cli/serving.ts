@@ -1,8 +1,7 @@
 /** What `arcp serve` does: a runtime on a WebSocket port, or on stdin and stdout. */
-import * as FileSystem from "@effect/platform/FileSystem"
-import * as Path from "@effect/platform/Path"
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { anonymous, Authenticator, type AuthenticatorService, bearer } from "../auth/Authenticator.js"
@@ -10,14 +9,18 @@ import { Ids } from "../protocol/Ids.js"
 import * as Text from "../protocol/Text.js"
 import { ArcpRuntime, LeasePolicy } from "../runtime/index.js"
 import * as MemoryStore from "../store/MemoryStore.js"
+import * as Sealer from "../store/Sealer.js"
 import { Server, TransportError } from "../transport/Connection.js"
 import * as StdioTransport from "../transport/StdioTransport.js"
 import type { LayerOptions } from "../transport/WebSocketServer.js"
+import { auditOf } from "./auditing.js"
 import { Exit, failed, usage } from "./errors.js"
+import { usedFile } from "./files.js"
 import { loadAgents, loadDemo } from "./modules.js"
 import { sqlite, webSocket } from "./optional.js"
 import { policyOf } from "./policy.js"
 import type { ServeArgs } from "./serveOptions.js"
+import { keyNotSet } from "./storeKeys.js"
 import { serveTokens, takeVariable } from "./tokens.js"
 import { clearText, hostsOf, notEmpty, urlPath, wholeNumber } from "./values.js"
 import { visible } from "./visible.js"
@@ -30,24 +33,6 @@ const noSuchAddress = (error: unknown): boolean =>
   error instanceof TransportError &&
   error.operation === "listen" &&
   ["EADDRNOTAVAIL", "ENOTFOUND", "EAI_AGAIN"].includes(String(Text.property(error.cause, "code")))
-
-/** Refuses what cannot be the path of a store's file, before the agents are loaded. */
-const storeFile = (path: string) =>
-  Effect.gen(function* () {
-    const fs = yield* FileSystem.FileSystem
-    const paths = yield* Path.Path
-    yield* notEmpty("store", path, "the path of a SQLite file")
-    if (path === ":memory:") return
-    const isFolder = (at: string) =>
-      Effect.map(
-        Effect.option(fs.stat(at)),
-        Option.exists(({ type }) => type === "Directory")
-      )
-    if (yield* isFolder(path)) return yield* usage(`--store must be a file, and ${path} is a folder`)
-    if (!(yield* isFolder(paths.dirname(paths.resolve(path))))) {
-      return yield* usage(`--store: the folder of ${path} does not exist: create it first`)
-    }
-  })
 
 /** Says where clients find the runtime, once they do. */
 const ready = (stdio: boolean): Layer.Layer<never, never, Server> =>
@@ -94,14 +79,18 @@ export const serveAgents = (args: ServeArgs) =>
     const drain = yield* wholeNumber("drain", args.drain, 0, 86_400)
     const host = yield* notEmpty("host", args.host, "an address of this machine")
     const allowedHosts = args.stdio ? undefined : yield* hostsOf(host, args.allowedHost)
-    if (Option.isSome(args.store)) yield* storeFile(args.store.value)
+    if (Option.isSome(args.store) && args.store.value !== ":memory:") {
+      yield* usedFile("store", args.store.value, "the path of a SQLite file")
+    }
+    const audit = yield* auditOf(args.audit)
     if (Option.isSome(args.storeKeyEnv) && Option.isNone(args.store)) {
       return yield* usage("--store-key-env: there is no store to encrypt; give --store FILE")
     }
-    // Never on the command line, where every process of the machine can read it.
     if (Option.isSome(args.storeKeyEnv) && encryptionKey === undefined) {
-      return yield* usage(`--store-key-env: the environment variable ${args.storeKeyEnv.value} is not set`)
+      return yield* keyNotSet("store-key-env", args.storeKeyEnv.value)
     }
+    const strong = Sealer.ofKey(encryptionKey, "open", Sealer.replaceIt)
+    if (Either.isLeft(strong)) return yield* usage(`--store-key-env: ${strong.left.message}`)
     // What is not installed is reported before any agents' module is loaded.
     if (!args.stdio) yield* webSocket
     const clear = args.stdio ? undefined : clearText(host)
@@ -124,6 +113,7 @@ export const serveAgents = (args: ServeArgs) =>
       Layer.provide(hosting(agents)),
       Layer.provide(Layer.provide(Authenticator.layerFirstOf(ways), Ids.layer)),
       Layer.provide(store),
+      Layer.provide(audit),
       Layer.provide(LeasePolicy.layer({ allowed: policy.allowed }))
     )
     // With --stdio the program ends with its one client.

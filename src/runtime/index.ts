@@ -25,6 +25,15 @@ export * as LiteLlm from "./credentials/LiteLlm.js"
 export * from "./jobs/Budgets.js"
 export * from "./jobs/JobScheduler.js"
 export * from "./jobs/Leases.js"
+export {
+  Audit,
+  AuditMemory,
+  type AuditMemoryService,
+  type AuditService,
+  type AuditWrite
+} from "./kernel/Audit.js"
+export type { AuditFileOptions } from "./kernel/AuditFile.js"
+export { AuditRecord } from "./kernel/AuditRecord.js"
 export { withoutCredentials } from "./kernel/Hidden.js"
 export * from "./kernel/Limits.js"
 

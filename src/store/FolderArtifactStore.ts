@@ -8,6 +8,7 @@
  * Names are made of the id alone, which is `art_` and a ULID; nothing that a client says gets into a path. Files with
  * other names are not touched. The records are held in memory. One runtime has the folder at a time.
  */
+import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -16,6 +17,7 @@ import * as Option from "effect/Option"
 import type * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { type ArtifactRecord, ArtifactStore, earliest, putProblem, totalsOf } from "./ArtifactStore.js"
+import { aesGcmOf } from "./internal/aesGcm.js"
 import * as Sealing from "./Sealer.js"
 import { StoreError } from "./Store.js"
 
@@ -28,7 +30,7 @@ import { StoreError } from "./Store.js"
 export interface FolderOptions {
   /** The folder's path; made (for this user only) when it is not there. */
   readonly directory: string
-  /** Encrypts bytes and records with AES-256-GCM under this secret: at least 32 random bytes, in any spelling. */
+  /** Encrypts bytes and records with AES-256-GCM under this secret: at least 32 random bytes, in any spelling; a weaker one is refused. */
   readonly encryptionKey?: Redacted.Redacted<string> | undefined
 }
 
@@ -56,19 +58,43 @@ const canary = "effect-arcp"
 
 const name = /^(art_[0-9A-HJKMNP-TV-Z]{26})\.(bin|json)(\.tmp)?$/
 
-/**
- * Makes the store over a folder; sweeps what a crash has left.
- *
- * @since 0.1.0
- * @category constructors
- */
-export const make = (
-  options: FolderOptions
+/** On Windows files have what their folder grants. */
+const hasModes = process.platform !== "win32"
+
+/** Files are made for this user only; those of a looser mode, as a copy may have left them, are given that mode. The folder is left as it is. */
+const closeToOthers = (
+  fs: FileSystem.FileSystem,
+  directory: string,
+  files: Iterable<string>
+): Effect.Effect<void, PlatformError> =>
+  Effect.gen(function* () {
+    if (!hasModes) return
+    const { mode: folder } = yield* fs.stat(directory)
+    if ((folder & 0o1002) === 0o002) {
+      yield* Effect.logWarning(
+        `every user of this machine can replace what is in ${directory}: give the artifacts a folder of their own`
+      )
+    }
+    let mended = 0
+    for (const file of files) {
+      if (file !== folderFile && !name.test(file)) continue
+      const path = `${directory}/${file}`
+      if (((yield* fs.stat(path)).mode & 0o077) === 0) continue
+      yield* fs.chmod(path, 0o600)
+      mended++
+    }
+    if (mended > 0) {
+      yield* Effect.logWarning(`${mended} files in ${directory} could be reached by other users: their mode is 600 now`)
+    }
+  })
+
+/** The store over a folder. The sealer's key is not judged. */
+const open = (
+  directory: string,
+  sealer: Sealing.Sealer
 ): Effect.Effect<typeof ArtifactStore.Service, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
-    const { directory, encryptionKey } = options
-    const sealer = encryptionKey === undefined ? Sealing.none : Sealing.aesGcm(encryptionKey)
     const records = new Map<string, ArtifactRecord>()
     /** Ids that are being put, so that two puts of one id cannot meet. */
     const putting = new Set<string>()
@@ -101,6 +127,7 @@ export const make = (
       const operation = "start"
       yield* attempt(operation, fs.makeDirectory(directory, { recursive: true, mode: 0o700 }))
       const files = new Set(yield* attempt(operation, fs.readDirectory(directory)))
+      yield* attempt(operation, closeToOthers(fs, directory, files))
       if (files.has(folderFile)) {
         const folder = decodeFolder(yield* attempt(operation, fs.readFileString(pathOf(folderFile))))
         if (Either.isLeft(folder)) return yield* failed(operation, `${directory}: ${folderFile} is damaged`)
@@ -216,7 +243,26 @@ export const make = (
   })
 
 /**
- * Artifacts in a folder. Fails when it cannot be read and written, or is encrypted with another key.
+ * Makes the store over a folder; sweeps what a crash has left.
+ *
+ * @since 0.1.0
+ * @category constructors
+ */
+export const make = ({
+  directory,
+  encryptionKey
+}: FolderOptions): Effect.Effect<typeof ArtifactStore.Service, StoreError, FileSystem.FileSystem> =>
+  Effect.flatMap(
+    Sealing.ofKey(
+      encryptionKey,
+      "start",
+      ". A folder that has this key is copied under another one by FolderArtifactStore.rekey"
+    ),
+    (sealer) => open(directory, sealer)
+  )
+
+/**
+ * Artifacts in a folder. Fails when it cannot be read and written, is encrypted with another key, or when the key is too weak.
  *
  * @example
  * ```ts
@@ -234,3 +280,57 @@ export const make = (
  */
 export const layer = (options: FolderOptions): Layer.Layer<ArtifactStore, StoreError, FileSystem.FileSystem> =>
   Layer.effect(ArtifactStore, make(options))
+
+/**
+ * Which folder is copied, and under which key.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface FolderRekeyOptions {
+  /** The folder, which is left as it is. */
+  readonly directory: string
+  /** The key that it has, however weak. Absent: it is not encrypted. */
+  readonly from?: Redacted.Redacted<string> | undefined
+  /** The key of the copy: at least 32 random bytes, in any spelling. */
+  readonly to: Redacted.Redacted<string>
+  /** The folder of the copy; made when it is not there. */
+  readonly into: string
+}
+
+/**
+ * Copies the artifacts of a folder into another one, encrypted with another key (ARCP 1.0 §14). Returns how many were copied. No runtime may have
+ * either folder meanwhile. Each artifact is copied whole or not at all, and those that are there already are left out: where the copy was
+ * interrupted, repeat it, then start the runtime with the copy and delete the old folder.
+ *
+ * Fails with a `StoreError` when a folder cannot be read and written, when `from` is not its key, when bytes were changed, when `to` is too weak, and
+ * where the copy has another key.
+ *
+ * @since 0.2.0
+ * @category functions
+ */
+export const rekey = ({
+  directory,
+  from,
+  into,
+  to
+}: FolderRekeyOptions): Effect.Effect<{ readonly artifacts: number }, StoreError, FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    const sealer = yield* Sealing.ofKey(to, "rekey")
+    const fs = yield* FileSystem.FileSystem
+    const failed = (error: PlatformError) =>
+      new StoreError({ operation: "rekey", message: `${directory}: ${error.message}`, cause: error })
+    // It would be made otherwise.
+    yield* Effect.mapError(fs.access(`${directory}/${folderFile}`), failed)
+    const source = yield* open(directory, from === undefined ? Sealing.none : aesGcmOf(from))
+    const copy = yield* open(into, sealer)
+    let artifacts = 0
+    for (const { artifactId } of yield* source.expired(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)) {
+      if (Option.isSome(yield* copy.info(artifactId))) continue
+      const found = yield* source.get(artifactId)
+      if (Option.isNone(found)) continue
+      yield* copy.put(found.value.record, found.value.data)
+      artifacts++
+    }
+    return { artifacts }
+  })

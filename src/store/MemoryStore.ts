@@ -11,11 +11,12 @@ import { ArtifactStore } from "./ArtifactStore.js"
 import { committingNow } from "./CommitNow.js"
 import { CredentialLedger } from "./CredentialLedger.js"
 import { apply, problem } from "./internal/memoryCommit.js"
+import { segmentSize } from "./internal/kept.js"
 import { makeMemoryLedger } from "./internal/memoryLedger.js"
-import { emptyTables, firstIndex, type Job, keyOf, sizeOf, type Tables } from "./internal/memoryTables.js"
+import { emptyTables, type EndedJobs, firstIndex, type Job, keyOf, type Tables } from "./internal/memoryTables.js"
 import { headOf, type Kept, unpack } from "./internal/packed.js"
 import { type LoadedBatch, type LoadedSegment, readingBytes } from "./Payload.js"
-import { type JobQuery, type Recovered, Store, StoreError, type StoredJob } from "./Store.js"
+import { type JobQuery, type Recovered, type Retention, Store, StoreError, type StoredJob } from "./Store.js"
 
 type StoreService = typeof Store.Service
 type Operations<Names extends keyof StoreService> = Pick<StoreService, Names>
@@ -100,7 +101,7 @@ const events = (
           if (out.length > 0 && bytes >= maxBytes) break
           const segment = unpack(kept)
           out.push(segment)
-          bytes += sizeOf(segment)
+          bytes += segmentSize(segment.payloads)
         }
         return out
       })
@@ -119,29 +120,61 @@ const events = (
   }
 }
 
+/** Ended jobs from the oldest end on, and what is left of them. */
+const shrinking = (ended: EndedJobs, jobs: Tables["jobs"]) => {
+  const ids = ended[Symbol.iterator]()
+  const read = (): Job | undefined => {
+    const { done, value } = ids.next()
+    return done === true ? undefined : jobs.get(value)
+  }
+  let oldest = read()
+  let { bytes, count } = ended
+  return {
+    oldest: () => oldest,
+    isOver: ({ maxBytes, maxJobs }: { readonly maxJobs: number; readonly maxBytes: number }) =>
+      count > maxJobs || bytes > maxBytes,
+    total: () => ({ count, bytes }),
+    drop: (job: Job): void => {
+      count--
+      bytes -= job.bytes
+      oldest = read()
+    }
+  }
+}
+
+/** The ended jobs that go. */
+const expired = ({ ended, jobs }: Tables, retention: Retention, limit: number): ReadonlyArray<string> => {
+  const { anonymous: share, endedBefore, maxBytes, maxJobs } = retention
+  const anonymous = shrinking(ended.anonymous, jobs)
+  const others = shrinking(ended.others, jobs)
+  const out: Array<string> = []
+  while (out.length < limit) {
+    const guest = anonymous.oldest()
+    const other = others.oldest()
+    const isGuestOlder = guest !== undefined && (other === undefined || guest.end < other.end)
+    const oldest = isGuestOlder ? guest : other
+    if (oldest === undefined) break
+    let next = oldest
+    if ((oldest.state?.endedAt ?? 0) >= endedBefore) {
+      const [a, b] = [anonymous.total(), others.total()]
+      if (a.count + b.count <= maxJobs && a.bytes + b.bytes <= maxBytes) break
+      if (guest !== undefined && share !== undefined && anonymous.isOver(share)) next = guest
+    }
+    out.push(next.record.jobId)
+    ;(next === guest ? anonymous : others).drop(next)
+  }
+  return out
+}
+
 /** What retention reads and deletes. */
-const sweeps = ({ ended, jobs, keys }: Tables): Operations<"expiredJobs" | "removeExpiredKeys" | "purge"> => ({
-  expiredJobs: (retention, limit) =>
-    Effect.sync(() => {
-      let { bytes, count } = ended
-      const out: Array<string> = []
-      for (const jobId of ended) {
-        if (out.length >= limit) break
-        const job = jobs.get(jobId)!
-        const old = (job.state?.endedAt ?? 0) < retention.endedBefore
-        if (!old && count <= retention.maxJobs && bytes <= retention.maxBytes) break
-        out.push(jobId)
-        count--
-        bytes -= job.bytes
-      }
-      return out
-    }),
+const sweeps = (tables: Tables): Operations<"expiredJobs" | "removeExpiredKeys" | "purge"> => ({
+  expiredJobs: (retention, limit) => Effect.sync(() => expired(tables, retention, limit)),
   removeExpiredKeys: (now) =>
     Effect.sync(() => {
       let removed = 0
-      for (const [slot, key] of keys) {
+      for (const [slot, key] of tables.keys) {
         if (key.expiresAt > now) continue
-        keys.delete(slot)
+        tables.keys.delete(slot)
         removed++
       }
       return removed

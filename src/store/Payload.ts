@@ -61,10 +61,3 @@ export const loadedSegments = (
   store: { readonly segments: ReadSegments },
   ...asked: Parameters<ReadSegments>
 ): ReturnType<ReadLoaded> => forms.get(store.segments)?.(...asked) ?? store.segments(...asked)
-
-/** What the payloads of a segment amount to as a row: their characters or bytes, and one more between two of them. */
-export const rowSize = (payloads: ReadonlyArray<Payload>): number => {
-  let size = Math.max(0, payloads.length - 1)
-  for (let i = 0; i < payloads.length; i++) size += payloads[i]!.length
-  return size
-}

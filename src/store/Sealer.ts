@@ -2,9 +2,11 @@
  * What lies in the store in clear and what does not: payloads, inputs and claims can be encrypted with a key from the
  * configuration (ARCP 1.0 §14, buffered events at rest).
  */
-import { Buffer } from "node:buffer"
-import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from "node:crypto"
+import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
+import { aesGcmOf } from "./internal/aesGcm.js"
+import { keyProblem } from "./internal/storeKey.js"
+import { StoreError } from "./Store.js"
 
 /**
  * Seals and opens texts. `about` binds a text to its row: a sealed text that was moved to another row does not open.
@@ -45,43 +47,32 @@ export const none: Sealer = {
   openBytes: (sealed) => sealed
 }
 
+/** @internal What becomes of a file with a key that is refused. */
+export const replaceIt = ". A file that has this key gets another one by `arcp store rekey`, or SqliteStore.rekey"
+
 /**
- * AES-256-GCM with a random nonce per text. The key is derived from the secret by SHA-256, so give a secret of at least
- * 32 random bytes (in any spelling), not a password.
+ * AES-256-GCM with a random nonce per text. The key is derived from the secret by SHA-256, so it must be at least 32 random bytes (in any
+ * spelling), not a password. Throws a `RangeError` for a text that cannot hold so many, that repeats itself, or that follows a pattern.
  *
  * @since 0.1.0
  * @category constructors
  */
 export const aesGcm = (secret: Redacted.Redacted<string>): Sealer => {
-  const key = createHash("sha256").update(Redacted.value(secret), "utf8").digest()
-  const namesKey = createHmac("sha256", key).update("names").digest()
-  const sealBytes = (bytes: Uint8Array, about: string): Buffer => {
-    const nonce = randomBytes(12)
-    const cipher = createCipheriv("aes-256-gcm", key, nonce)
-    cipher.setAAD(Buffer.from(about, "utf8"))
-    const body = [cipher.update(bytes), cipher.final()]
-    return Buffer.concat([nonce, cipher.getAuthTag(), ...body])
-  }
-  const openBytes = (sealed: Uint8Array, about: string): Buffer | undefined => {
-    if (sealed.length < 28) return undefined
-    const decipher = createDecipheriv("aes-256-gcm", key, sealed.subarray(0, 12))
-    decipher.setAAD(Buffer.from(about, "utf8"))
-    decipher.setAuthTag(sealed.subarray(12, 28))
-    try {
-      return Buffer.concat([decipher.update(sealed.subarray(28)), decipher.final()])
-    } catch {
-      return undefined
-    }
-  }
-  return {
-    encrypts: true,
-    sealBytes,
-    openBytes,
-    name: (text, about) =>
-      createHmac("sha256", namesKey)
-        .update(JSON.stringify([about, text]), "utf8")
-        .digest("base64url"),
-    seal: (text, about) => sealBytes(Buffer.from(text, "utf8"), about).toString("base64"),
-    open: (sealed, about) => openBytes(Buffer.from(sealed, "base64"), about)?.toString("utf8")
-  }
+  const problem = keyProblem(Redacted.value(secret))
+  // edge: a layer that is made from a wrong key is a mistake of its program, not a failure of the running one
+  if (problem !== undefined) throw new RangeError(`Sealer: ${problem}${replaceIt}`)
+  return aesGcmOf(secret)
+}
+
+/** @internal The sealer of a key from the configuration; the failure says why it cannot be one, and what becomes of what has it. */
+export const ofKey = (
+  secret: Redacted.Redacted<string> | undefined,
+  operation: string,
+  instead = ""
+): Either.Either<Sealer, StoreError> => {
+  if (secret === undefined) return Either.right(none)
+  const problem = keyProblem(Redacted.value(secret))
+  return problem === undefined
+    ? Either.right(aesGcmOf(secret))
+    : Either.left(new StoreError({ operation, message: `${problem}${instead}` }))
 }

@@ -50,7 +50,7 @@ export const make = (
       durable: true,
       commit: direct === undefined ? committing(database, sealer) : committingDirect(sql, direct, sealer),
       ...reads(database, sealer),
-      ...sweeps(database)
+      ...sweeps(database, direct?.wrote ?? (() => {}))
     })
   })
 
@@ -60,10 +60,12 @@ export const make = (
  * @example
  * ```ts
  * import { SqliteClient } from "@effect/sql-sqlite-node"
- * import { Layer, Redacted } from "effect"
+ * import { Layer, type Redacted } from "effect"
  * import { Sealer, SqlStore } from "effect-arcp/store/sql"
  *
- * const StoreLive = SqlStore.layer({ sealer: Sealer.aesGcm(Redacted.make("32 random bytes, in any spelling")) }).pipe(
+ * // At least 32 random bytes, in any spelling.
+ * declare const key: Redacted.Redacted<string>
+ * const StoreLive = SqlStore.layer({ sealer: Sealer.aesGcm(key) }).pipe(
  *   Layer.provide(SqliteClient.layer({ filename: "arcp.db" }))
  * )
  * ```

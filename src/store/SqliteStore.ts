@@ -1,23 +1,26 @@
 /**
  * The store in a SQLite file, over `@effect/sql-sqlite-node`.
  *
- * The file, its log and its index are readable by their owner only (0600). The file is held exclusively: a second runtime
- * on it is refused, and a crash frees it.
+ * The file, its log and its index are readable by their owner only: files of a looser mode are given the mode 0600 when they are opened, and are
+ * refused where that is not possible, and where the file is a link that another user has made. The file is held exclusively: a second runtime on it is refused, and a crash frees it.
  */
-import { closeSync, constants, openSync } from "node:fs"
-import { layer as reactivity } from "@effect/experimental/Reactivity"
-import { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlClient } from "@effect/sql/SqlClient"
 import type * as ConfigError from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Configured from "../protocol/Configured.js"
 import type { ArtifactStore } from "./ArtifactStore.js"
 import type { CredentialLedger } from "./CredentialLedger.js"
-import * as SqliteClient from "./internal/sqliteClient.js"
-import { nextTurn } from "./internal/turn.js"
+import { aesGcmOf } from "./internal/aesGcm.js"
+import { migrate } from "./internal/migrating.js"
+import { type Access, access } from "./internal/sql.js"
+import { openFile } from "./internal/sqliteFile.js"
+import { layerSealed } from "./internal/sqliteLayer.js"
+import { type Fit, fitOf } from "./internal/sqlKey.js"
+import { type Keys, nothingUnnamed, rekey as rekeyIn } from "./internal/sqlRekey.js"
+import { reseal } from "./internal/sqlResealing.js"
 import * as Sealing from "./Sealer.js"
-import * as SqlStore from "./SqlStore.js"
 import { type Store, StoreError } from "./Store.js"
 
 /**
@@ -36,7 +39,7 @@ export interface SqliteOptions {
   readonly synchronous?: "NORMAL" | "FULL" | undefined
   /**
    * Encrypts payloads, inputs, claims, artifacts and credential handles with AES-256-GCM under this secret: at least 32
-   * random bytes, in any spelling.
+   * random bytes, in any spelling. One that cannot hold so many, repeats itself or follows a pattern is refused. {@link rekey} changes it.
    */
   readonly encryptionKey?: Redacted.Redacted<string> | undefined
   /**
@@ -46,66 +49,9 @@ export interface SqliteOptions {
   readonly durable?: boolean | undefined
 }
 
-const explain = (filename: string, cause: unknown): StoreError => {
-  const { code, message } = cause as { readonly code?: unknown; readonly message?: unknown }
-  const what =
-    code === "SQLITE_BUSY"
-      ? "is in use by another runtime: stop it, or give each runtime a file of its own"
-      : code === "SQLITE_NOTADB" || code === "SQLITE_CORRUPT"
-        ? "is not a SQLite database or is damaged: restore it from a backup, or start with a new file"
-        : code === "SQLITE_CANTOPEN" || code === "ENOENT"
-          ? "cannot be opened: is its folder there, and may it be written?"
-          : code === "EACCES"
-            ? "may not be read and written by this user"
-            : `cannot be opened: ${String(message)}`
-  return new StoreError({ operation: "open", message: `${filename} ${what}`, cause })
-}
-
-/** Makes the file with its mode before SQLite does; SQLite gives its log and index the mode of the file. */
-const prepare = (filename: string): Effect.Effect<void, StoreError> =>
-  filename === ":memory:"
-    ? Effect.void
-    : Effect.try({
-        try: () => closeSync(openSync(filename, constants.O_RDWR | constants.O_CREAT, 0o600)),
-        catch: (cause) => explain(filename, cause)
-      })
-
-/** Free pages that one step gives back to the file system: a step holds up the writer for some milliseconds at most. */
-const pagesPerStep = 128
-/** Steps of one purge; what is left then is left to the next. */
-const maxSteps = 1_024
-
-/**
- * Gives free pages back, and empties the log, which holds what has been removed until it is written over. Removed rows are
- * zeroed where they were (`secure_delete`).
- */
-const purge = (sql: SqlClient): Effect.Effect<void, StoreError> =>
-  Effect.gen(function* () {
-    // The driver takes one step of a statement that answers no rows, and this one's step is a page.
-    const freePage = sql.unsafe("PRAGMA incremental_vacuum(1)")
-    let before = Number.POSITIVE_INFINITY
-    for (let step = 0; step < maxSteps; step++) {
-      const [row] = yield* sql.unsafe<{ readonly freelist_count: number }>("PRAGMA freelist_count")
-      const free = row?.freelist_count ?? 0
-      // A file of the first version keeps its free pages, and writes to them again.
-      if (free === 0 || free >= before) break
-      before = free
-      yield* sql.withTransaction(Effect.replicateEffect(freePage, Math.min(free, pagesPerStep), { discard: true }))
-      yield* nextTurn
-    }
-    yield* sql.unsafe("PRAGMA wal_checkpoint(TRUNCATE)")
-  }).pipe(
-    // A COMMIT that fails is a defect of the client.
-    Effect.catchAllDefect((defect) => Effect.fail(defect)),
-    Effect.mapError(
-      (error) => new StoreError({ operation: "purge", message: "space could not be given back", cause: error })
-    ),
-    Effect.asVoid
-  )
-
 /**
  * The store, the ledger of credentials and the artifacts in a SQLite file. Fails when the file is damaged, in use, newer than
- * this version, or sealed with another key.
+ * this version, sealed with another key, or when the key is too weak.
  *
  * @example
  * ```ts
@@ -118,39 +64,19 @@ const purge = (sql: SqlClient): Effect.Effect<void, StoreError> =>
  * @category layers
  */
 export const layer = (options: SqliteOptions): Layer.Layer<Store | CredentialLedger | ArtifactStore, StoreError> => {
-  const { encryptionKey, filename } = options
-  const client = Layer.scoped(
-    SqlClient,
-    Effect.gen(function* () {
-      yield* prepare(filename)
-      // Its log is switched on below: once it is, a new file can no longer be told how to give space back.
-      const sql = yield* Effect.mapError(SqliteClient.make(filename), (error) => explain(filename, error.cause))
-      for (const pragma of [
-        "auto_vacuum = INCREMENTAL",
-        "locking_mode = EXCLUSIVE",
-        "journal_mode = WAL",
-        `synchronous = ${options.synchronous ?? "NORMAL"}`,
-        "secure_delete = ON",
-        // The last resort: 16 MiB of log, inside of a COMMIT. The client writes it back sooner, and outside of one (`writeBack`).
-        "wal_autocheckpoint = 4000",
-        "journal_size_limit = 67108864",
-        "foreign_keys = OFF"
-      ]) {
-        yield* Effect.mapError(sql.unsafe(`PRAGMA ${pragma}`), (error) => explain(filename, error.cause))
-      }
-      // Takes the exclusive lock now, so that a second runtime is refused at its start and not at its first write.
-      yield* Effect.mapError(Effect.zipRight(sql.unsafe("BEGIN EXCLUSIVE"), sql.unsafe("COMMIT")), (error) =>
-        explain(filename, error.cause)
+  const { filename } = options
+  return Layer.unwrapEffect(
+    Effect.map(Sealing.ofKey(options.encryptionKey, "open", Sealing.replaceIt), (sealer) =>
+      layerSealed(
+        {
+          filename,
+          synchronous: options.synchronous ?? "NORMAL",
+          durable: options.durable ?? filename !== ":memory:"
+        },
+        sealer
       )
-      return sql
-    }).pipe(Effect.provide(reactivity))
+    )
   )
-  return SqlStore.layer({
-    durable: options.durable ?? filename !== ":memory:",
-    immediate: true,
-    sealer: encryptionKey === undefined ? undefined : Sealing.aesGcm(encryptionKey),
-    purge
-  }).pipe(Layer.provide(client))
 }
 
 const configured = Configured.all({
@@ -180,5 +106,98 @@ export const layerConfig = (
       const values = yield* configured
       const filename = yield* Configured.required("ARCP_SQLITE_FILENAME", values.filename, options.filename)
       return layer({ ...options, ...values, filename })
+    })
+  )
+
+/**
+ * Which key a file gets.
+ *
+ * @since 0.2.0
+ * @category options
+ */
+export interface RekeyOptions {
+  /** The file's path; it must be there. */
+  readonly filename: string
+  /** The key that it has, however weak. Absent: the file is not encrypted, and is encrypted now. */
+  readonly from?: Redacted.Redacted<string> | undefined
+  /** The key that it gets: at least 32 random bytes, in any spelling. */
+  readonly to: Redacted.Redacted<string>
+}
+
+const refused = (message: string): StoreError => new StoreError({ operation: "rekey", message })
+
+/** Whether the file has the old key; where it has the new one, it was given that before. Nothing is changed. */
+const hasKey = (database: Access, filename: string, keys: Keys): Effect.Effect<"old" | "new", StoreError> =>
+  Effect.gen(function* () {
+    const tables = yield* database.query("rekey", "SELECT 1 AS n FROM sqlite_master WHERE name = 'arcp_meta'", [])
+    const fit: Fit = tables.length === 0 ? "new" : yield* fitOf(database, keys.from)
+    if (fit === "fits") return "old"
+    if (fit === "new")
+      return yield* refused(`${filename} is not the file of a store, or no runtime has started with it`)
+    if ((yield* fitOf(database, keys.to)) === "fits") return "new"
+    return yield* refused(
+      fit === "sealed"
+        ? `${filename} is encrypted: give the key that it has`
+        : fit === "clear"
+          ? `${filename} is not encrypted: give no key that it has`
+          : `${filename} has another key than the one that was given as its own`
+    )
+  })
+
+/** Empties the log, which has what was written before, and what was written now. */
+const emptyLog = (sql: SqlClient) =>
+  Effect.mapError(
+    sql.unsafe("PRAGMA wal_checkpoint(TRUNCATE)"),
+    (cause) =>
+      new StoreError({ operation: "rekey", message: "the file has its new key; its log could not be emptied", cause })
+  )
+
+/**
+ * Gives a file another key, or encrypts one that is not encrypted (ARCP 1.0 §14): everything that a key covers is opened with the old key and sealed
+ * with the new one, and nothing of the old one is kept. Returns how many values that were: none where the file has the new key already, so that it can be repeated.
+ *
+ * No runtime may have the file meanwhile: one that is in use is refused. It is one transaction: whatever ends the process on the way (a crash, a loss of power, an
+ * interruption), the file has the old key and all its content. Needs as much room on the disk again as the file has. Copies that were
+ * made before keep the old key.
+ *
+ * Fails with a `StoreError` when the file is absent, in use or damaged, when `from` is not its key, when `to` is too weak or the same, and where
+ * an unfinished job has steps that an earlier version of this package recorded under a key: only their agent can read those.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Redacted } from "effect"
+ * import { SqliteStore } from "effect-arcp/store/sqlite"
+ *
+ * declare const from: Redacted.Redacted<string>
+ * declare const to: Redacted.Redacted<string>
+ * const rotate = Effect.flatMap(SqliteStore.rekey({ filename: "/var/lib/arcp/arcp.db", from, to }), ({ values }) =>
+ *   Effect.logInfo(`${values} values have the new key`)
+ * )
+ * ```
+ *
+ * @since 0.2.0
+ * @category functions
+ */
+export const rekey = ({ filename, from, to }: RekeyOptions): Effect.Effect<{ readonly values: number }, StoreError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      if (from !== undefined && Redacted.value(from) === Redacted.value(to)) {
+        return yield* refused("the new key is the same as the old one")
+      }
+      const keys: Keys = {
+        from: from === undefined ? Sealing.none : aesGcmOf(from),
+        to: yield* Sealing.ofKey(to, "rekey")
+      }
+      const sql = yield* openFile({ filename, synchronous: "FULL", make: false })
+      const database = access(sql)
+      let values = 0
+      if ((yield* hasKey(database, filename, keys)) === "old") {
+        yield* database.withConnection("rekey", (connection) => nothingUnnamed(connection, keys))
+        yield* database.withConnection("migrate", migrate)
+        yield* reseal(database, keys.from)
+        values = yield* database.withConnection("rekey", (connection) => rekeyIn(connection, keys))
+      }
+      yield* emptyLog(sql)
+      return { values }
     })
   )

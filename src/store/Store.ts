@@ -352,7 +352,9 @@ export interface JobQuery {
 }
 
 /**
- * Which ended jobs may stay; what is over any bound goes, the oldest end first.
+ * Which ended jobs may stay; what is over any bound goes, the oldest end first. `anonymous` changes which: while more than that is kept of
+ * jobs of anonymous principals, whose ids begin with `anonymous:`, one of those goes before any other that is not too old. A store may
+ * return fewer jobs than go, but none only if none goes.
  *
  * @since 0.1.0
  * @category models
@@ -362,8 +364,15 @@ export interface Retention {
   readonly endedBefore: number
   /** At most this many ended jobs stay. */
   readonly maxJobs: number
-  /** At most this many bytes of events of ended jobs stay. */
+  /** At most this many bytes of ended jobs stay: of their inputs, leases, answers to their submits, steps and events. */
   readonly maxBytes: number
+  /**
+   * How much of jobs of anonymous principals stays in any case where one of the two bounds is passed. Absent: they count as any other; so they do for a store that does not know this
+   * field.
+   *
+   * @since 0.2.0
+   */
+  readonly anonymous?: { readonly maxJobs: number; readonly maxBytes: number } | undefined
 }
 
 /**

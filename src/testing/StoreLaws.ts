@@ -7,6 +7,7 @@ import * as MemoryStore from "../store/MemoryStore.js"
 import { type Batch, type Retention, Store, type StoreError } from "../store/Store.js"
 import { ensure, failsWith, laws, type Rule, rule, same, sameSet } from "./internal/check.js"
 import { ownersInOrder, ownersOfEnded, ownersOutlive } from "./internal/ownerLaws.js"
+import { anonymousRetention } from "./internal/retentionLaws.js"
 import { sessionRecord } from "./internal/rows.js"
 import { commit, delivery, everyJob, job, segment, state } from "./internal/storeBatches.js"
 import type { Law, LawOptions } from "./Law.js"
@@ -415,6 +416,7 @@ export const storeLaws = <E>(
     ownersOfEnded,
     listings,
     retention,
+    anonymousRetention,
     allOrNothing
   ]),
   ...laws(Layer.empty, options, [

@@ -187,6 +187,13 @@ export class Server extends Context.Tag("effect-arcp/transport/Server")<
      * every peer; the runtime then refuses those that it does not want once they are connected.
      */
     readonly restrict?: (restrictions: Restrictions) => Effect.Effect<void>
+    /**
+     * Connections that it has at a time; it refuses the next one, whoever comes. Anonymous principals get a part of them
+     * (`Limits.anonymousShare`). Absent: it knows no bound.
+     *
+     * @since 0.2.0
+     */
+    readonly maxConnections?: number | undefined
     /** Where it listens, such as `ws://127.0.0.1:7777/arcp`, `stdio:` or `memory:`. */
     readonly address: string
   }

@@ -7,9 +7,12 @@ import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import { Server } from "./Connection.js"
 
+const leastOf = (bounds: ReadonlyArray<number>): number | undefined =>
+  bounds.length === 0 ? undefined : Math.min(...bounds)
+
 /**
  * One server made of several: it yields the connections of all, stops all, and its address names all, separated by
- * `", "`. Its connections end when those of every part have.
+ * `", "`. Its bound of connections is the least of theirs. Its connections end when those of every part have.
  *
  * @since 0.1.0
  * @category combinators
@@ -22,6 +25,7 @@ export const combine = (servers: ReadonlyArray<typeof Server.Service>): typeof S
   stopAccepting: Effect.forEach(servers, (server) => server.stopAccepting, { concurrency: "unbounded", discard: true }),
   restrict: (restrictions) =>
     Effect.forEach(servers, (server) => server.restrict?.(restrictions) ?? Effect.void, { discard: true }),
+  maxConnections: leastOf(servers.flatMap(({ maxConnections }) => maxConnections ?? [])),
   get address() {
     return servers.map((server) => server.address).join(", ")
   }

@@ -120,11 +120,13 @@ const isConnection = <R>(peer: Peer<R>): peer is Connection => typeof Text.prope
 const asPair = <R>(peer: Peer<R>): ConnectionStreams<unknown, R> =>
   Text.attempt(() => (isConnection(peer) ? Connections.toStreams(peer) : peer), peer as ConnectionStreams<unknown, R>)
 
+const defaultConnections = 4096
+
 /** Takes each peer: offers it to the acceptor, or closes it. `alive` has the releases that are not complete. */
 const taking = <E, R>(options: ServerOptions<E, R>, acceptor: Acceptor, alive: Set<Effect.Effect<void>>) => {
   checkOptions("StreamTransport", options, { maxConnections: "count" })
   const bounds = settings("StreamTransport", options)
-  const max = Math.min(options.maxConnections ?? 4096, Number.MAX_SAFE_INTEGER)
+  const max = Math.min(options.maxConnections ?? defaultConnections, Number.MAX_SAFE_INTEGER)
   const room = Effect.unsafeMakeSemaphore(max)
   const take = Effect.fnUntraced(function* (peer: Peer<R>) {
     const { endpoint, released } = yield* streamsEndpoint.open<unknown, R>(asPair(peer), bounds)
@@ -195,6 +197,7 @@ export const layerServer = <E, R>(options: ServerOptions<E, R>): Layer.Layer<Ser
           Fiber.interruptFork(loop)
         ),
         restrict: acceptor.restrict,
+        maxConnections: options.maxConnections ?? defaultConnections,
         address: options.address ?? "streams:"
       }
     })

@@ -93,6 +93,7 @@ export const make = (
         connections: acceptor.connections,
         stopAccepting: Effect.sync(() => acceptor.stop()),
         restrict: acceptor.restrict,
+        maxConnections: options.maxConnections ?? wsAcceptor.defaults.maxConnections,
         address: `ws:${path}`
       }
     }

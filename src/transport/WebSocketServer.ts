@@ -180,6 +180,7 @@ export const make = (options: LayerOptions): Effect.Effect<typeof Server.Service
     return {
       connections: acceptor.connections,
       restrict: acceptor.restrict,
+      maxConnections: options.maxConnections ?? wsAcceptor.defaults.maxConnections,
       stopAccepting: Effect.sync(() => {
         acceptor.stop()
         server.close()
@@ -235,6 +236,7 @@ export const attach = (
     return {
       connections: acceptor.connections,
       restrict: acceptor.restrict,
+      maxConnections: options.maxConnections ?? wsAcceptor.defaults.maxConnections,
       stopAccepting: Effect.sync(() => acceptor.stop()),
       get address() {
         return wsAcceptor.addressOf(server, path, server instanceof Https.Server)

@@ -1,10 +1,11 @@
 /** Where the program takes tokens from, and who else can see them. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Redacted } from "effect"
 import { chmodSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { arcp, programs, serve, submitting } from "./processes.js"
 import { scratch } from "../support/scratch.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const folder = scratch("arcp-cli-tokens-")
 
@@ -81,7 +82,7 @@ describe("arcp serve: tokens", () => {
     "§14 what was read is in the environment and the arguments no more, when an agents' module is loaded",
     () =>
       Effect.gen(function* () {
-        const key = "k".repeat(64)
+        const key = Redacted.value(storeKey())
         const served = yield* serve(
           [
             ...["--agents", join(programs, "spy.js"), "--token", "line-secret=alice"],

@@ -37,6 +37,7 @@ const run = (...args: ReadonlyArray<string>) =>
 
 const host = ["serve", "--demo", "--anonymous", "--port", "0"]
 const serve = ["serve", "--demo", "--anonymous"]
+const rekey = ["store", "rekey", "--store", join(folder, "x.db")]
 
 const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...texts: ReadonlyArray<string>]> = [
   [["nonsense"], "serve", "submit", "version"],
@@ -125,6 +126,15 @@ const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, ...texts: Read
   [["submit", "echo", "--token", ""], "--token must not be an empty text"],
   [["submit", "echo", "--token-file", "/no/such/file"], "--token-file", "/no/such/file"],
   [["submit", "echo", "--token-file", twoTokens], "--token-file", twoTokens],
+  [["store", "nonsense"], "arcp store has no command nonsense: use rekey"],
+  [["store", "rekey"], "--store and --new-key-env are required: see --help"],
+  [["store", "rekey", "--store", "x.db"], "--new-key-env is required: see --help"],
+  [[...rekey, "--new-key-env", "ARCP_TEST_NO_KEY"], "--new-key-env", "ARCP_TEST_NO_KEY is not set"],
+  [[...rekey, "--new-key-env", "PATH", "--key-env", "ARCP_TEST_NO_KEY"], "--key-env", "ARCP_TEST_NO_KEY is not set"],
+  [[...rekey, "--new-key-env", "PATH", "--key-env", "PATH"], "--key-env and --new-key-env must name two variables"],
+  [["store", "rekey", "--store", ":memory:", "--new-key-env", "X"], "--store must be a file"],
+  [[...rekey, "--new-key-env", ""], "--new-key-env must not be an empty text"],
+  [[...rekey, "--new-key-env", "X", "--key", "secret"], "--key"],
   [["version", "--nonsense"], "--nonsense"]
 ]
 

@@ -1,7 +1,8 @@
 /** The architecture page says which file decides each section that the conformance page lists. */
 import { describe, expect, it } from "@effect/vitest"
-import { existsSync, readFileSync } from "node:fs"
-import { names, problemsOf, rowsOf, sectionsListed } from "./decided.js"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { errorTable } from "../../src/protocol/Errors.js"
+import { names, problemsOf, raisedOf, rowsOf, sectionsListed, unraised } from "./decided.js"
 
 const listed = sectionsListed(readFileSync("docs/conformance.md", "utf8"))
 const rows = rowsOf(readFileSync("docs/architecture.md", "utf8"))
@@ -16,6 +17,42 @@ describe("docs/architecture.md", () => {
   it("has no row twice", () => {
     const seen = rows.map(({ path, rule, section }) => `${section} ${rule} ${path}`)
     expect(seen.filter((row, i) => seen.indexOf(row) !== i)).toEqual([])
+  })
+})
+
+/** The sources of the runtime, and of what it hosts and stands on. */
+const sources = new Map(
+  readdirSync("src", { recursive: true, encoding: "utf8" })
+    .map((path) => `src/${path}`)
+    .filter(
+      (path) => path.endsWith(".ts") && !/^src\/(client|testing|cli)\/|^src\/protocol\/Errors|RuntimeOptions/.test(path)
+    )
+    .map((path) => [path, readFileSync(path, "utf8")] as const)
+)
+
+describe("§12 the errors of docs/architecture.md", () => {
+  it("has each code with the files that make it", () => {
+    expect(sources.size).toBeGreaterThan(200)
+    const rows = raisedOf(readFileSync("docs/architecture.md", "utf8"))
+    expect(unraised(Object.keys(errorTable), rows, sources)).toEqual([])
+  })
+
+  it("finds a code without a row, a row without its error, and an error without a row", () => {
+    const page = (row: string) =>
+      `## Where each error comes from\n\n| code | when | file |\n| --- | --- | --- |\n${row}\n`
+    const texts = new Map([
+      ["src/a.ts", "new JobNotFound({"],
+      ["src/b.ts", "new JobNotFoundToo("]
+    ])
+    const problems = (codes: ReadonlyArray<string>, row: string) => unraised(codes, raisedOf(page(row)), texts)
+    expect(problems(["JOB_NOT_FOUND"], "| `JOB_NOT_FOUND` | x | `src/a.ts` |")).toEqual([])
+    expect(problems(["JOB_NOT_FOUND", "TIMEOUT"], "| `JOB_NOT_FOUND` | x | `src/b.ts` |")).toEqual([
+      "JOB_NOT_FOUND: src/b.ts does not make it",
+      "JOB_NOT_FOUND: src/a.ts makes it, and no row says so",
+      "TIMEOUT: no row says where it comes from"
+    ])
+    expect(problems([], "| `TIMEOUT` | x | `src/a.ts` |")).toEqual(["TIMEOUT: is no code of §12"])
+    expect(() => raisedOf(page("| TIMEOUT | x | `src/a.ts` |"))).toThrow("no row of code")
   })
 })
 

@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs"
 import { exitCodes } from "../../src/cli/errors.js"
 import { optionNames } from "../../src/cli/parserConsole.js"
 import { serveOptions } from "../../src/cli/serveOptions.js"
+import { rekeyOptions } from "../../src/cli/storeOptions.js"
 import { submitOptions } from "../../src/cli/submitOptions.js"
 import { bin, serve } from "../cli/processes.js"
 import { blocksOf } from "./pages.js"
@@ -66,12 +67,18 @@ const spelled = (text: string): string =>
 describe("docs/cli.md", () => {
   for (const [heading, options] of [
     ["arcp serve", serveOptions],
-    ["arcp submit", submitOptions]
+    ["arcp submit", submitOptions],
+    ["arcp store rekey", rekeyOptions]
   ] as const) {
     it(`lists each option of ${heading}, and no other`, () => {
       expect([...listed(heading).keys()].toSorted()).toEqual([...optionNames(options)].toSorted())
     })
+  }
 
+  for (const [heading, options] of [
+    ["arcp serve", serveOptions],
+    ["arcp submit", submitOptions]
+  ] as const) {
     it(`has the defaults of ${heading}`, () => {
       const defaults = defaultsOf(options)
       expect(defaults.length).toBeGreaterThan(1)

@@ -64,3 +64,53 @@ export const problemsOf = (
   }
   return found
 }
+
+/** A row of the table of errors. */
+export interface Raised {
+  readonly code: string
+  readonly path: string
+}
+
+const errorsHeading = "## Where each error comes from"
+
+/** The rows of the table of errors; throws on a line that is not a row. */
+export const raisedOf = (page: string): ReadonlyArray<Raised> => {
+  const part = page.split(/^(?=## )/m).find((text) => text.startsWith(errorsHeading)) ?? ""
+  const lines = part.split("\n").filter((line) => line.startsWith("|"))
+  return lines.slice(2).map((line) => {
+    const cells = /^\| `([A-Z_]+)` \| .+ \| `(src\/[^`]+\.ts)` \|$/.exec(line)
+    if (cells === null) throw new Error(`no row of code, occasion and file: ${line}`)
+    return { code: cells[1]!, path: cells[2]! }
+  })
+}
+
+/** The class of a code: `JOB_NOT_FOUND` is made by `new JobNotFound(`. */
+const makes = (text: string, code: string): boolean => {
+  const name = code.replace(/([A-Z])([A-Z]*)_?/g, (_, first: string, rest: string) => first + rest.toLowerCase())
+  return new RegExp(`\\bnew ${name}\\(`).test(text)
+}
+
+/** Codes that so many files make that not each has a row. */
+const common = ["INVALID_REQUEST", "INTERNAL_ERROR"]
+
+/** What is wrong with the table of errors: codes without a row, rows whose file does not make the error, files without a row. */
+export const unraised = (
+  codes: ReadonlyArray<string>,
+  rows: ReadonlyArray<Raised>,
+  texts: ReadonlyMap<string, string>
+): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  for (const code of codes) {
+    const paths = rows.filter((row) => row.code === code).map(({ path }) => path)
+    if (paths.length === 0) found.push(`${code}: no row says where it comes from`)
+    for (const path of paths) {
+      if (!makes(texts.get(path) ?? "", code)) found.push(`${code}: ${path} does not make it`)
+    }
+    if (common.includes(code)) continue
+    for (const [path, text] of texts) {
+      if (makes(text, code) && !paths.includes(path)) found.push(`${code}: ${path} makes it, and no row says so`)
+    }
+  }
+  for (const { code } of rows) if (!codes.includes(code)) found.push(`${code}: is no code of §12`)
+  return found
+}

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs"
 import { coreEventKinds } from "../../src/protocol/ExtensionName.js"
 import { errorCodes, errorTable } from "../../src/protocol/Errors.js"
 import { coreFeatures, extendedFeatures } from "../../src/protocol/Features.js"
+import { AuditRecord } from "../../src/runtime/index.js"
 
 const read = (path: string) => readFileSync(path, "utf8")
 
@@ -12,7 +13,7 @@ const rowsUnder = (page: string, heading: string): ReadonlyArray<ReadonlyArray<s
   const section = read(page).split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? ""
   return section
     .split("\n")
-    .filter((line) => line.startsWith("| ") && !line.startsWith("| ---"))
+    .filter((line) => line.startsWith("| ") && !/^\|\s*---/.test(line))
     .slice(1)
     .map((line) =>
       line
@@ -44,6 +45,12 @@ describe("the guides", () => {
 
   it("§6.2 list every feature", () => {
     expect(namesUnder("docs/guides/sessions.md", "Features")).toEqual(new Set([...coreFeatures, ...extendedFeatures]))
+  })
+
+  it("§14 list every type of audit record", () => {
+    const types = AuditRecord.members.map(({ fields }) => fields.type.literals[0])
+    expect(types.length).toBeGreaterThan(20)
+    expect(namesUnder("docs/guides/audit.md", "Records")).toEqual(new Set<string>(types))
   })
 
   it("§8.2 list every kind of event", () => {

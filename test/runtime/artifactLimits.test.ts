@@ -62,6 +62,32 @@ describe("artifacts: caps and retention", () => {
     )
   )
 
+  it.scoped.each([
+    ["how many", { artifacts: 4 }, 2],
+    ["bytes", { artifactBytesTotal: 45 }, 2]
+  ] as const)(
+    "§14 anonymous principals have their share of %s together, and the rest is for others",
+    ([, limits, most]) =>
+      Effect.gen(function* () {
+        const artifacts = yield* Artifacts
+        const first = yield* artifacts.put("anonymous:1", small)
+        for (let n = 2; n <= most; n++) yield* artifacts.put(`anonymous:${n}`, small)
+        expect(yield* Effect.flip(artifacts.put("anonymous:9", small))).toMatchObject({
+          code: "INTERNAL_ERROR",
+          retryable: true,
+          details: { reason: "artifacts_full" },
+          message: "artifacts of anonymous clients have all the room that they may have; try again later"
+        })
+        yield* artifacts.put("alice", small)
+        yield* artifacts.put("bob", small)
+        expect(yield* Effect.flip(artifacts.put("carol", small))).toMatchObject({
+          details: { reason: "artifacts_full" }
+        })
+        yield* artifacts.release("anonymous:1", first.artifact_id)
+        yield* artifacts.put("anonymous:9", small)
+      }).pipe(Effect.provide(concern(limits)))
+  )
+
   it.scoped("§14 puts at once cannot pass a cap together, whatever the store takes its time for", () =>
     Effect.gen(function* () {
       const artifacts = yield* Artifacts

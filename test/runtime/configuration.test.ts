@@ -16,6 +16,7 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { Connector, MemoryTransport, Server } from "../../src/transport/index.js"
 import { WebSocketClient, WebSocketServer } from "../../src/transport/node.js"
 import { scratch } from "../support/scratch.js"
+import { storeKey } from "../support/storeKeys.js"
 
 type Values = Readonly<Record<string, string>>
 
@@ -427,11 +428,14 @@ describe("what is configured counts", () => {
 
   it.scoped("SqliteStore: the file, and the key without which it does not open", () =>
     Effect.gen(function* () {
-      const values = { ARCP_SQLITE_FILENAME: `${folder}/arcp.db`, ARCP_SQLITE_ENCRYPTION_KEY: "k".repeat(64) }
+      const values = {
+        ARCP_SQLITE_FILENAME: `${folder}/arcp.db`,
+        ARCP_SQLITE_ENCRYPTION_KEY: Redacted.value(storeKey())
+      }
       const open = (values: Values) => Effect.scoped(built(SqliteStore.layerConfig(), values))
       expect(Either.isRight(yield* open(values))).toBe(true)
       expect(existsSync(values.ARCP_SQLITE_FILENAME)).toBe(true)
-      const other = yield* open({ ...values, ARCP_SQLITE_ENCRYPTION_KEY: "o".repeat(64) })
+      const other = yield* open({ ...values, ARCP_SQLITE_ENCRYPTION_KEY: Redacted.value(storeKey(1)) })
       expect(Either.isLeft(other) && other.left).toMatchObject({ _tag: "StoreError" })
     })
   )

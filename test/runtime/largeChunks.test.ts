@@ -3,7 +3,7 @@
  * live, as history, and where a session is resumed.
  */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Stream } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { runsOf } from "../../src/runtime/log/Replay.js"
 import { decorate, MemoryStore, type SegmentHead, Store } from "../../src/store/index.js"
@@ -11,6 +11,7 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { backends, pipes } from "./backends.js"
 import { allFeatures, eventsOf, type Frame, hello, type Peer, submit } from "./peer.js"
 import { world, type WorldOptions } from "./world.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const features = allFeatures.filter((feature) => feature !== "heartbeat" && feature !== "ack")
 
@@ -43,7 +44,7 @@ const textsAlone = Layer.effect(
   Effect.map(Store, (store) => decorate(store, (_, run) => run))
 ).pipe(Layer.provide(MemoryStore.layer))
 
-const sealed = SqliteStore.layer({ filename: ":memory:", encryptionKey: Redacted.make("k".repeat(32)) })
+const sealed = SqliteStore.layer({ filename: ":memory:", encryptionKey: storeKey() })
 
 const everywhere: ReadonlyArray<readonly [string, () => WorldOptions]> = [
   ...backends,

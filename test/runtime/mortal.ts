@@ -1,5 +1,6 @@
 /** Runtimes that die as `kill -9` ends them, and start again on the same store, in one process. */
 import { Context, Effect, Exit, Layer, Scope } from "effect"
+import type { Authenticator } from "../../src/auth/index.js"
 import type { LimitsShape } from "../../src/runtime/index.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
@@ -48,12 +49,19 @@ export const reopenedAll = <A>(built: Context.Context<A>): Layer.Layer<A> =>
     )
   )
 
-export const start = (store: Layer.Layer<Store>, agents?: Layer.Layer<never>, limits: Partial<LimitsShape> = {}) =>
+export const start = (
+  store: Layer.Layer<Store>,
+  agents?: Layer.Layer<never>,
+  limits: Partial<LimitsShape> = {},
+  auth?: Layer.Layer<Authenticator>
+) =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     yield* Effect.addFinalizer(() => Effect.forkDaemon(Scope.close(scope, Exit.void)))
     return yield* Scope.extend(
-      Layer.build(world({ store, limits, ...(agents === undefined ? {} : { agents }) })),
+      Layer.build(
+        world({ store, limits, ...(agents === undefined ? {} : { agents }), ...(auth === undefined ? {} : { auth }) })
+      ),
       scope
     )
   })

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Deferred, Effect, Layer, Logger } from "effect"
+import { Deferred, Effect, Layer } from "effect"
 import { PrincipalId } from "../../src/protocol/index.js"
 import { Authenticator } from "../../src/auth/index.js"
-import { ObservationPolicy, type ObservationPolicyShape } from "../../src/runtime/index.js"
+import { Audit, AuditMemory, ObservationPolicy, type ObservationPolicyShape } from "../../src/runtime/index.js"
 import { backends } from "./backends.js"
 import { barrier, eventsOf, hello, type Peer, run, submit } from "./peer.js"
 import { gate, resetGates, world, type WorldOptions } from "./world.js"
@@ -27,15 +27,6 @@ const audited: ObservationPolicyShape = {
 }
 
 const unknown = "job_00000000000000000000000000"
-
-/** Collects the audit lines, as a reader of the log sees them. */
-const auditLog = () => {
-  const lines: Array<Record<string, unknown>> = []
-  const logger = Logger.map(Logger.structuredLogger, ({ annotations, logLevel, message }) => {
-    if (message === "job.subscribe") lines.push({ ...annotations, logLevel })
-  })
-  return { lines, layer: Logger.replace(Logger.defaultLogger, logger) }
-}
 
 describe.each(backends)("observation over %s", (_name, backend) => {
   const over = (options: WorldOptions = {}, policy?: ObservationPolicyShape) => {
@@ -116,9 +107,8 @@ describe.each(backends)("observation over %s", (_name, backend) => {
     }).pipe(Effect.provide(over({}, audited)))
   )
 
-  it.scoped("§14 each subscribe is one line: who, which job, whose, and what was decided", () => {
-    const log = auditLog()
-    return Effect.gen(function* () {
+  it.scoped("§14 each subscribe is one record: who, which job, whose, and what was decided", () =>
+    Effect.gen(function* () {
       const alice = yield* hello()
       const bob = yield* hello({ token: "bob-token" })
       const carol = yield* hello({ token: "carol-token" })
@@ -126,31 +116,39 @@ describe.each(backends)("observation over %s", (_name, backend) => {
       const jobId = accepted.job_id!
       const foreign = yield* run(bob, "echo", 1)
       const asked = [
-        [alice, jobId, "alice", "alice", "observe"],
-        [bob, jobId, "bob", "alice", "observe"],
-        [bob, jobId, "bob", "alice", "observe"],
-        [carol, jobId, "carol", "alice", "know"],
-        [carol, foreign.job_id!, "carol", "bob", "nothing"],
-        [carol, unknown, "carol", "none", "nothing"]
+        [alice, jobId, "alice", "alice", undefined],
+        [bob, jobId, "bob", "alice", undefined],
+        [bob, jobId, "bob", "alice", undefined],
+        [carol, jobId, "carol", "alice", "PERMISSION_DENIED"],
+        [carol, foreign.job_id!, "carol", "bob", "JOB_NOT_FOUND"],
+        [carol, unknown, "carol", undefined, "JOB_NOT_FOUND"]
       ] as const
       for (const [peer, id] of asked) yield* request(peer, "job.subscribe", { job_id: id })
       for (const [peer, id] of asked) yield* request(peer, "job.unsubscribe", { job_id: id })
-      expect(log.lines).toEqual(
-        asked.map(([peer, job_id, subscriber, owner, decision]) => ({
-          subscriber,
-          session_id: peer.sessionId,
-          job_id,
-          owner,
-          decision,
-          logLevel: "INFO"
-        }))
+      const memory = yield* AuditMemory
+      yield* memory.first((record) => record.type === "subscription.refused" && record.owner === undefined)
+      const subscribes = Effect.map(memory.kept, (records) =>
+        records.filter(({ type }) => type.startsWith("subscription."))
+      )
+      expect(yield* subscribes).toEqual(
+        asked.map(([peer, job_id, principal, owner, code]) =>
+          expect.objectContaining({
+            type: code === undefined ? "subscription.opened" : "subscription.refused",
+            principal,
+            session_id: peer.sessionId,
+            job_id,
+            ...(owner === undefined ? {} : { owner }),
+            ...(code === undefined ? {} : { code })
+          })
+        )
       )
       yield* Deferred.succeed(gate("c"), undefined)
       yield* alice.terminal(jobId)
       yield* request(bob, "job.subscribe", { job_id: jobId, history: true })
-      expect(log.lines).toHaveLength(asked.length + 1)
-    }).pipe(Effect.provide(Layer.provide(over({}, audited), log.layer)))
-  })
+      yield* memory.first((record) => record.type === "subscription.opened" && record.history)
+      expect(yield* subscribes).toHaveLength(asked.length + 1)
+    }).pipe(Effect.provide(over({}, audited).pipe(Layer.provideMerge(Audit.layerMemory()))))
+  )
 
   it.scoped("§7.6 a policy that breaks refuses, and the session lives on", () =>
     Effect.gen(function* () {

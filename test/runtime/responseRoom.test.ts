@@ -4,6 +4,11 @@ import { FetchHttpClient, HttpClient } from "@effect/platform"
 import { beforeEach, describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Metric, Schedule, Stream } from "effect"
 import { Agent } from "../../src/agent/index.js"
+import { PermissionDenied } from "../../src/protocol/index.js"
+import { Metrics } from "../../src/runtime/index.js"
+import { JobResponses } from "../../src/runtime/jobs/handler/jobResponses.js"
+import type { Running } from "../../src/runtime/jobs/Running.js"
+import { defaults } from "../../src/runtime/kernel/Limits.js"
 import { server } from "../agent/httpServers.js"
 import { hello, run, submit } from "./peer.js"
 import { gate, resetGates, world } from "./world.js"
@@ -113,4 +118,21 @@ describe("responses in flight", () => {
         }).pipe(Effect.provide(world({ agents, limits: { responseBytesPerJob: 10_000, responseBytes: 20_000 } })))
       })
   )
+
+  it("§14 jobs of anonymous principals have a share of the runtime's room together, and the rest is for others", () => {
+    const limits = { ...defaults, responseBytesPerJob: 60_000, responseBytes: 100_000 }
+    const rooms = new JobResponses(limits, Metrics.makeMeter("rooms"), new PermissionDenied({ message: "ended" }))
+    const roomOf = (principalId: string) =>
+      rooms.of({ live: { record: { principalId } }, finished: false, watch: () => undefined } as unknown as Running)
+    const guests = [roomOf("anonymous:1"), roomOf("anonymous:2"), roomOf("anonymous:3")]
+    expect(guests.map((room) => room.take(24_000)?._tag)).toEqual([undefined, "ResponseRoomFull", "ResponseRoomFull"])
+    expect(guests[1]!.take(12_000)).toBeUndefined()
+    const alice = roomOf("alice")
+    expect(alice.take(30_000)).toBeUndefined()
+    // What others hold is not there for anonymous jobs either.
+    expect(roomOf("bob").take(16_000)).toBeUndefined()
+    expect(guests[2]!.take(10_000)).toMatchObject({ _tag: "ResponseRoomFull", scope: "runtime" })
+    for (const room of guests.slice(0, 2)) room.release(12_000)
+    expect(guests[2]!.take(10_000)).toBeUndefined()
+  })
 })

@@ -1,6 +1,7 @@
 /** What retention lets go, and what that means for who has not had it (ARCP 1.1 §6.3). */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Chunk, Context, Deferred, Effect, Either, Layer, Option, Stream, TestClock } from "effect"
+import { Chunk, Context, Deferred, Effect, Either, Layer, Option, Schema, Stream, TestClock } from "effect"
+import { Agent, Job } from "../../src/agent/index.js"
 import { Envelope } from "../../src/protocol/index.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { Store } from "../../src/store/Store.js"
@@ -10,6 +11,42 @@ import { allFeatures, barrier, dial, eventsOf, hello, run, submit } from "./peer
 import { gate, resetGates } from "./world.js"
 
 beforeEach(resetGates)
+
+const text = "x".repeat(200_000)
+
+const keepers = Layer.mergeAll(
+  Agent.untyped("idle", () => Effect.succeed(null)),
+  Agent.untyped("result", () => Effect.succeed(text)),
+  Agent.untyped("chunks", () => Job.streamResult(Stream.make(text.slice(0, 100_000), text.slice(0, 100_000)))),
+  Agent.untyped("events", () => Effect.as(Job.log(text), null)),
+  Agent.untyped("steps", () =>
+    Effect.as(
+      Effect.forEach(["one", "two"], (name) => Job.step(name, Schema.String, Effect.succeed(text.slice(0, 100_000)))),
+      null
+    )
+  )
+)
+
+/** What of a job has 200 KB, or as many bytes as `size` says. */
+const kinds: Readonly<
+  Record<
+    string,
+    { readonly agent: string; readonly input?: unknown; readonly lease_request?: object; readonly size?: number }
+  >
+> = {
+  inputs: { agent: "idle", input: text },
+  "inputs in bytes, and not in characters": { agent: "idle", input: "é".repeat(100_000) },
+  // The lease, and the acceptance that says it.
+  "leases and accepted payloads": {
+    agent: "idle",
+    lease_request: { "tool.call": Array.from({ length: 15 }, (_, n) => "é".repeat(1_000) + n) },
+    size: 60_000
+  },
+  steps: { agent: "steps" },
+  results: { agent: "result" },
+  "streamed results": { agent: "chunks" },
+  events: { agent: "events" }
+}
 
 const limits = { retainEndedFor: 60_000, sweepEvery: 10_000 }
 
@@ -111,6 +148,27 @@ describe.each(stores)("retention over %s", (_name, layer) => {
         expect(seen.at(-1)!.event_seq).toBe(6_002)
         yield* TestClock.adjust("10 seconds")
         expect(yield* store.job(job_id)).toEqual(Option.none())
+      }).pipe(Effect.provide(context))
+    })
+  )
+
+  it.scoped.each(Object.entries(kinds))("ARCP 1.1 §14: retention counts what is kept: %s", ([, submitted]) =>
+    Effect.gen(function* () {
+      const { layer: stored, store } = yield* makeStore(layer())
+      const context = yield* start(stored, keepers, { ...limits, retainEndedBytes: 5 * (submitted.size ?? 200_000) })
+      yield* Effect.gen(function* () {
+        const peer = yield* hello()
+        const jobs: Array<string> = []
+        for (let n = 0; n < 12; n++) {
+          const { agent, input, lease_request } = submitted
+          const end = yield* run(peer, agent, input, lease_request === undefined ? {} : { lease_request })
+          expect(end.type).toBe("job.result")
+          jobs.push(end.job_id!)
+        }
+        yield* barrier(peer)
+        yield* TestClock.adjust("30 seconds")
+        const kept = yield* Effect.filter(jobs, (jobId) => Effect.map(store.job(jobId), Option.isSome))
+        expect(kept).toEqual(jobs.slice(-4))
       }).pipe(Effect.provide(context))
     })
   )

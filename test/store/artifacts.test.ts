@@ -2,7 +2,7 @@ import { NodeFileSystem } from "@effect/platform-node"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, Option, Redacted } from "effect"
-import { readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import {
@@ -12,10 +12,12 @@ import {
   MemoryStore,
   type StoreError
 } from "../../src/store/index.js"
+import { aesGcmOf } from "../../src/store/internal/aesGcm.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { artifactLaws } from "../../src/testing/index.js"
 import { runs, within } from "../support/properties.js"
 import { scratch } from "../support/scratch.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const root = scratch("arcp-artifacts-")
 let places = 0
@@ -30,7 +32,7 @@ const behind = (filename: string, ...statements: ReadonlyArray<readonly [string,
     Effect.forEach(statements, ([statement, ...params]) => sql.unsafe(statement, params))
   ).pipe(Effect.provide(SqliteClient.layer({ filename })), Effect.scoped)
 
-const key = Redacted.make("k".repeat(40))
+const key = storeKey()
 
 const stores: ReadonlyArray<readonly [string, () => Layer.Layer<ArtifactStore, StoreError>]> = [
   ["memory", () => MemoryStore.layer],
@@ -183,7 +185,7 @@ describe("what a crash or somebody leaves", () => {
         expect(text).not.toContain("secret")
         expect(text).not.toContain("alice")
       }
-      for (const other of [undefined, Redacted.make("o".repeat(40))]) {
+      for (const other of [undefined, storeKey(1)]) {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(folderLayer(directory, other))))
         expect(error.message).toContain("encrypt")
       }
@@ -201,6 +203,93 @@ describe("what a crash or somebody leaves", () => {
       const error = yield* Effect.flip(Effect.scoped(Layer.build(folderLayer(file))))
       expect(error.operation).toBe("start")
       expect(error.message).toContain(file)
+    })
+  )
+})
+
+describe("1.0 §14 FolderArtifactStore.rekey", () => {
+  const bytes = new TextEncoder().encode("swordfish ".repeat(1_000))
+  const record = (n: number): ArtifactRecord => ({
+    artifactId: `art_01KDWPVNG0YF4YQZ9B63R5RW3${n}`,
+    principalId: "alice",
+    contentType: "text/swordfish",
+    byteSize: bytes.length,
+    sha256: createHash("sha256").update(bytes).digest("hex"),
+    createdAt: 1,
+    expiresAt: 9_000_000_000_000,
+    jobId: undefined
+  })
+  const records = [0, 1, 2].map(record)
+  const rekey = (options: FolderArtifactStore.FolderRekeyOptions) =>
+    Effect.provide(FolderArtifactStore.rekey(options), NodeFileSystem.layer)
+  const read = (layer: Layer.Layer<ArtifactStore, StoreError>) =>
+    Effect.flatMap(ArtifactStore, (store) =>
+      Effect.forEach(records, ({ artifactId }) => Effect.map(store.get(artifactId), Option.getOrThrow))
+    ).pipe(Effect.provide(layer))
+  const filled = (encryptionKey?: Redacted.Redacted<string>) => {
+    const directory = place()
+    const put = Effect.flatMap(ArtifactStore, (store) => Effect.forEach(records, (each) => store.put(each, bytes)))
+    return Effect.as(Effect.provide(put, folderLayer(directory, encryptionKey)), directory)
+  }
+  const textOf = (directory: string) =>
+    readdirSync(directory)
+      .map((file) => readFileSync(join(directory, file), "latin1"))
+      .join("")
+
+  it.effect("copies a folder under another key, and leaves it as it is", () =>
+    Effect.gen(function* () {
+      for (const from of [undefined, storeKey(1)]) {
+        const [directory, into] = [yield* filled(from), place()]
+        const before = textOf(directory)
+        const content = yield* read(folderLayer(directory, from))
+        expect(yield* rekey({ directory, from, into, to: key })).toEqual({ artifacts: 3 })
+        expect(textOf(directory)).toBe(before)
+        expect(textOf(into)).not.toContain("swordfish")
+        expect(yield* read(folderLayer(into, key))).toEqual(content)
+      }
+    })
+  )
+
+  it.effect("goes on where it was interrupted", () =>
+    Effect.gen(function* () {
+      const [directory, into] = [yield* filled(storeKey(1)), place()]
+      yield* Effect.flatMap(ArtifactStore, (store) => store.put(records[1]!, bytes)).pipe(
+        Effect.provide(folderLayer(into, key))
+      )
+      // As a process leaves it that was killed while it wrote.
+      writeFileSync(join(into, `${records[2]!.artifactId}.bin`), "half")
+      expect(yield* rekey({ directory, from: storeKey(1), into, to: key })).toEqual({ artifacts: 2 })
+      expect(yield* read(folderLayer(into, key))).toEqual(yield* read(folderLayer(directory, storeKey(1))))
+    })
+  )
+
+  it.effect("takes a weak old key, and refuses a wrong one, a weak new one, and a folder that is not there", () =>
+    Effect.gen(function* () {
+      const refusal = (options: FolderArtifactStore.FolderRekeyOptions) =>
+        Effect.map(Effect.flip(rekey(options)), ({ message }) => message)
+      const weak = Redacted.make("swordfish")
+      const directory = yield* filled(key)
+      expect(yield* refusal({ directory, from: weak, into: place(), to: key })).toContain(
+        "the encryption key is not the one"
+      )
+      expect(yield* refusal({ directory, into: place(), to: key })).toContain("is encrypted")
+      expect(yield* refusal({ directory, from: key, into: place(), to: weak })).toContain("32 are needed")
+      const absent = place()
+      expect(yield* refusal({ directory: absent, from: key, into: place(), to: storeKey(1) })).toContain(absent)
+      expect(existsSync(absent)).toBe(false)
+      expect(yield* refusal({ directory, from: key, into: yield* filled(), to: storeKey(1) })).toContain(
+        "is not encrypted"
+      )
+      const old = place()
+      const sealer = aesGcmOf(weak)
+      mkdirSync(old, { mode: 0o700 })
+      writeFileSync(
+        join(old, "arcp-artifacts.json"),
+        JSON.stringify({ format: 1, canary: sealer.seal("effect-arcp", "canary") })
+      )
+      const start = yield* Effect.flip(Effect.scoped(Layer.build(folderLayer(old, weak))))
+      expect(start.message).toMatch(/32 are needed.*FolderArtifactStore.rekey/)
+      expect(yield* rekey({ directory: old, from: weak, into: place(), to: key })).toEqual({ artifacts: 0 })
     })
   )
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer } from "effect"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { CredentialLedger, MemoryStore, type StoreError, unrevoked } from "../../src/store/index.js"
@@ -8,6 +8,7 @@ import { ledgerLaws } from "../../src/testing/index.js"
 import { runs, within } from "../support/properties.js"
 import { ledgerRecord } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const folder = scratch("arcp-ledger-")
 let files = 0
@@ -17,11 +18,7 @@ const ledgers: ReadonlyArray<readonly [string, () => Layer.Layer<CredentialLedge
   ["memory", () => MemoryStore.layer, false],
   ["SQLite in memory", () => SqliteStore.layer({ filename: ":memory:" }), false],
   ["a SQLite file", () => SqliteStore.layer({ filename: file() }), true],
-  [
-    "an encrypted SQLite file",
-    () => SqliteStore.layer({ filename: file(), encryptionKey: Redacted.make("k".repeat(32)) }),
-    true
-  ]
+  ["an encrypted SQLite file", () => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }), true]
 ]
 
 describe.each(ledgers)("the credential ledger in %s", (name, make, durable) => {
@@ -35,7 +32,7 @@ describe("the ledger in a SQLite file", () => {
   it.scoped("§14 outlives its process, and its handles are sealed with the store's key", () =>
     Effect.gen(function* () {
       const filename = file()
-      const options = { filename, encryptionKey: Redacted.make("e".repeat(32)) }
+      const options = { filename, encryptionKey: storeKey() }
       const use = <A>(f: (ledger: typeof CredentialLedger.Service) => Effect.Effect<A, StoreError>) =>
         Effect.flatMap(CredentialLedger, f).pipe(Effect.provide(SqliteStore.layer(options)))
       yield* use((ledger) => ledger.put([ledgerRecord("a", { handle: "upstream-handle" })]))

@@ -3,11 +3,12 @@ import { layer as reactivity } from "@effect/experimental/Reactivity"
 import { SqliteClient } from "@effect/sql-sqlite-node"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, FastCheck as fc, Fiber, Layer, Redacted, Scope } from "effect"
+import { Context, Deferred, Effect, Exit, FastCheck as fc, Fiber, Layer, Scope } from "effect"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { type Batch, emptyBatch, Store, StoreError } from "../../src/store/index.js"
 import { JobSizes } from "../../src/store/internal/jobSizes.js"
+import { recordSize } from "../../src/store/internal/kept.js"
 import { SqlStore } from "../../src/store/sql.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { storeLaws } from "../../src/testing/index.js"
@@ -16,6 +17,7 @@ import { runs, within } from "../support/properties.js"
 import { jobRecord, jobState, ledgerRecord, sessionRecord } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
 import { openSqlite, rowsOf } from "./fixtures/rows.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const folder = scratch("arcp-direct-")
 let files = 0
@@ -40,10 +42,7 @@ const overConnection = SqlStore.layer().pipe(
 
 const stores: ReadonlyArray<readonly [string, () => Layer.Layer<Store, StoreError>]> = [
   ["SQLite in memory", () => atOnce(SqliteStore.layer({ filename: ":memory:" }))],
-  [
-    "an encrypted SQLite file",
-    () => atOnce(SqliteStore.layer({ filename: file(), encryptionKey: Redacted.make("k".repeat(32)) }))
-  ],
+  ["an encrypted SQLite file", () => atOnce(SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }))],
   ["the client of another package, as an effect", () => Layer.fresh(overConnection)]
 ]
 
@@ -149,11 +148,12 @@ describe("a commit in one step", () => {
               const now = atOnceOf(here.store)
               const created = new Set<string>()
               for (const any of history) {
-                // Every store may take it that a job's events come with it or after it.
+                // Every store may take it that a job's events and steps come with it or after it.
                 const fresh = any.jobs.map(({ jobId }) => jobId)
                 const each = {
                   ...any,
-                  segments: any.segments.filter(({ jobId }) => created.has(jobId) || fresh.includes(jobId))
+                  segments: any.segments.filter(({ jobId }) => created.has(jobId) || fresh.includes(jobId)),
+                  steps: any.steps.filter(({ jobId }) => created.has(jobId) || fresh.includes(jobId))
                 }
                 const expected = yield* Effect.either(Context.get(there, Store).commit(each))
                 const outcome = now(each)
@@ -267,7 +267,9 @@ describe.each(Object.entries(faults))("where %s", (_name, { heal, refuse, refuse
           })
         )
         // What was not written does not count.
-        expect(yield* sql.unsafe("SELECT bytes FROM arcp_job_states")).toEqual([{ bytes: '"first""second"'.length }])
+        expect(yield* sql.unsafe("SELECT bytes FROM arcp_job_states")).toEqual([
+          { bytes: '"first""second"'.length + recordSize(jobRecord("j")) }
+        ])
         expect(yield* sql.unsafe("PRAGMA integrity_check")).toEqual([{ integrity_check: "ok" }])
       })
     )
@@ -456,18 +458,29 @@ describe.each(Object.entries(writers))("beside %s", (_name, make) => {
         const after = yield* rows
         expect(after["jobs"]!.map((row) => JSON.parse(row).job_id as string)).toEqual(jobs)
         expect(after["segments"]).toHaveLength(jobs.length)
-        expect(after["job_states"]!.map((row) => JSON.parse(row).bytes as number)).toEqual(jobs.map(() => 2))
+        expect(after["job_states"]!.map((row) => JSON.parse(row).bytes as number)).toEqual(
+          jobs.map((jobId) => 2 + recordSize(jobRecord(jobId)))
+        )
       }),
     within(60_000)
   )
 })
 
 describe("the sizes of running jobs", () => {
-  it("are known for jobs that were created here, with one character between the payloads of a row", () => {
+  const empty = recordSize(jobRecord("j"))
+  const step = (name: string, value: string) => ({ jobId: "j", name, fingerprint: "f", value })
+
+  it("are known for jobs that were created here, in bytes, with one between the payloads of a row", () => {
     const sizes = new JobSizes()
-    sizes.add(newJob("j"))
-    sizes.add(batch({ segments: [segment("j", 1, ["12", "345"]), segment("j", 3, ["6"]), segment("older", 1)] }))
-    expect(sizes.of("j")).toBe("12\n345".length + "6".length)
+    sizes.add(batch({ jobs: [jobRecord("j", { input: '"é"', idempotencyKey: "k" })], jobStates: [jobState("j")] }))
+    expect(sizes.of("j")).toBe(4 + "{}{}k".length)
+    sizes.add(batch({ segments: [segment("j", 1, ["12", "345"]), segment("j", 3, ["é"]), segment("older", 1)] }))
+    expect(sizes.of("j")).toBe(4 + "{}{}k".length + "12\n345".length + 2)
+    // A step of the same name replaces the one before.
+    sizes.add(
+      batch({ steps: [step("one", "1234"), step("é", "1"), step("one", "1"), { ...step("one", "1"), jobId: "older" }] })
+    )
+    expect(sizes.of("j")).toBe(4 + "{}{}k".length + "12\n345".length + 2 + "one1".length + 3)
     expect(sizes.of("older")).toBeUndefined()
   })
 
@@ -477,7 +490,7 @@ describe("the sizes of running jobs", () => {
       const sizes = new JobSizes()
       sizes.add(newJob("j"))
       sizes.committed(newJob("j"))
-      expect(sizes.of("j")).toBe(0)
+      expect(sizes.of("j")).toBe(empty)
       return sizes
     }
     for (const each of [ended, batch({ trims: [{ jobId: "j", upTo: 1 }] }), batch({ jobsRemoved: ["j"] })]) {
@@ -485,7 +498,7 @@ describe("the sizes of running jobs", () => {
       sizes.committed(each)
       expect(sizes.of("j")).toBeUndefined()
     }
-    for (const each of [newJob("j"), batch({ segments: [segment("j", 1)] })]) {
+    for (const each of [newJob("j"), batch({ segments: [segment("j", 1)] }), batch({ steps: [step("one", "1")] })]) {
       const sizes = made()
       sizes.failed(each)
       expect(sizes.of("j")).toBeUndefined()
@@ -495,6 +508,12 @@ describe("the sizes of running jobs", () => {
   it("are bounded: of more jobs the oldest are no longer known", () => {
     const sizes = new JobSizes(2)
     for (const jobId of ["a", "b", "c"]) sizes.add(newJob(jobId))
-    expect(["a", "b", "c"].map(sizes.of)).toEqual([undefined, 0, 0])
+    expect(["a", "b", "c"].map(sizes.of)).toEqual([undefined, empty, empty])
+    const many = new JobSizes()
+    many.add(newJob("j"))
+    for (let n = 0; n < 64; n++) many.add(batch({ steps: [step(String(n), "1")] }))
+    expect(many.of("j")).toBeGreaterThan(empty)
+    many.add(batch({ steps: [step("more", "1")] }))
+    expect(many.of("j")).toBeUndefined()
   })
 })

@@ -6,7 +6,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Cause, Chunk, Effect, Exit, Fiber, Layer, Option, Redacted } from "effect"
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { aesGcm } from "../../src/store/Sealer.js"
+import { aesGcmOf } from "../../src/store/internal/aesGcm.js"
 import { emptyBatch, Store, StoreError } from "../../src/store/index.js"
 import { migrateTo } from "../../src/store/internal/migrating.js"
 import { type Migration, migrations } from "../../src/store/internal/migrations.js"
@@ -14,8 +14,9 @@ import { SqlStore } from "../../src/store/sql.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { world } from "../runtime/world.js"
 import { scratch } from "../support/scratch.js"
-import { fixtureKey } from "./fixtures/list.js"
+import { keyOf } from "./fixtures/list.js"
 import { ddlOf, using, withFile } from "./fixtures/open.js"
+import { weaklySealed } from "../support/storeKeys.js"
 
 const folder = scratch("arcp-migrating-")
 let files = 0
@@ -28,8 +29,12 @@ const fixture = (name: string): string => {
   return filename
 }
 
-const build = (filename: string, options: Partial<SqliteStore.SqliteOptions> = {}) =>
-  Effect.scoped(Layer.build(SqliteStore.layer({ filename, ...options })))
+/** The stores in a file; the key of the fixtures is one that is not taken any more. */
+const stores = (filename: string, { encryptionKey }: { readonly encryptionKey?: Redacted.Redacted<string> } = {}) =>
+  encryptionKey === undefined ? SqliteStore.layer({ filename }) : weaklySealed(filename, encryptionKey)
+
+const build = (filename: string, options: { readonly encryptionKey?: Redacted.Redacted<string> } = {}) =>
+  Effect.scoped(Layer.build(stores(filename, options)))
 
 /** A store over connections that do not hold the file for themselves. */
 const sharing = (options: SqliteClient.SqliteClientConfig, decorate: (sql: SqlClient) => SqlClient = (sql) => sql) =>
@@ -241,7 +246,7 @@ describe("§7.2 a database in which a job's other owners are a list", () => {
     (name) =>
       Effect.gen(function* () {
         const filename = fixture(name)
-        const encryptionKey = name.endsWith("sealed") ? { encryptionKey: Redacted.make(fixtureKey) } : {}
+        const encryptionKey = name.endsWith("sealed") ? { encryptionKey: Redacted.make(keyOf({ schema: 6 })) } : {}
         // Ids that begin or end with another one, and that order differently than they came.
         const ids = ["sess_B", "sess_A", "sess_AB", "A", "s"]
         const columns =
@@ -297,8 +302,8 @@ describe("§7.2 a database in which a job's other owners are a list", () => {
 })
 
 describe("1.0 §14 an encrypted database of an earlier version", () => {
-  const encryptionKey = Redacted.make(fixtureKey)
-  const { name } = aesGcm(encryptionKey)
+  const encryptionKey = Redacted.make(keyOf({ schema: 4 }))
+  const { name } = aesGcmOf(encryptionKey)
 
   it.effect("has no key, name of a step or budget in clear any more, and the digests of later versions stay", () =>
     Effect.gen(function* () {
@@ -335,7 +340,7 @@ describe("1.0 §14 an encrypted database of an earlier version", () => {
     Effect.gen(function* () {
       const filename = place()
       const looksNamed = "A".repeat(43)
-      const { seal } = aesGcm(encryptionKey)
+      const { seal } = aesGcmOf(encryptionKey)
       yield* build(filename, { encryptionKey })
       const insert = (jobId: string, stored: string) => [
         `INSERT INTO arcp_jobs (job_id, principal_id, agent, version, created_at, data) VALUES ('${jobId}', 'alice', 'a', '1', 1, '${seal(JSON.stringify({ idempotencyKey: looksNamed }), `job ${jobId}`)}')`,
@@ -347,7 +352,7 @@ describe("1.0 §14 an encrypted database of an earlier version", () => {
         ...insert("clear", looksNamed),
         ...insert("named", name(looksNamed, "key named"))
       )
-      const stores = yield* Layer.build(SqliteStore.layer({ filename, encryptionKey }))
+      const built = yield* Layer.build(stores(filename, { encryptionKey }))
       yield* Effect.gen(function* () {
         const store = yield* Store
         for (const principal of ["clear", "named"]) {
@@ -355,7 +360,7 @@ describe("1.0 §14 an encrypted database of an earlier version", () => {
           expect([principal, Option.map(found, ({ jobId }) => jobId)]).toEqual([principal, Option.some(principal)])
         }
         yield* store.commit(emptyBatch)
-      }).pipe(Effect.provide(stores))
+      }).pipe(Effect.provide(built))
     }).pipe(Effect.scoped)
   )
 })

@@ -1,7 +1,7 @@
 /** Large payloads as bytes (ARCP 1.1 §8.4): what stores keep of them, and what who knows texts alone is given. */
 import { SqlClient } from "@effect/sql/SqlClient"
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Layer, Redacted } from "effect"
+import { Effect, Layer } from "effect"
 import { join } from "node:path"
 import { emptyBatch, MemoryStore, Store, decorate } from "../../src/store/index.js"
 import { loadedSegments, type LoadedBatch, type Payload, payloadText } from "../../src/store/Payload.js"
@@ -9,12 +9,13 @@ import { SqliteStore } from "../../src/store/sqlite.js"
 import { atOnceOf } from "../support/atOnce.js"
 import { jobRecord, jobState } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const folder = scratch("arcp-payload-")
 let files = 0
 const sqlite = (options: Partial<SqliteStore.SqliteOptions> = {}) =>
   Layer.suspend(() => SqliteStore.layer({ filename: join(folder, `${files++}.db`), ...options }))
-const sealed = { encryptionKey: Redacted.make("k".repeat(32)) }
+const sealed = { encryptionKey: storeKey() }
 
 const text = (data: string) => `{"kind":"result_chunk","body":{"data":"${data}"}}`
 const bytes = (data: string) => Buffer.from(text(data))

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Redacted } from "effect"
+import { Effect, Fiber, Layer, Option } from "effect"
 import { copyFileSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import {
@@ -17,6 +17,7 @@ import { runs, within } from "../support/properties.js"
 import { jobRecord, jobState, sessionRecord } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
 import { withFile } from "./fixtures/open.js"
+import { storeKey } from "../support/storeKeys.js"
 
 const folder = scratch("arcp-store-")
 let files = 0
@@ -31,10 +32,7 @@ const stores: ReadonlyArray<readonly [string, () => Layer.Layer<Store, StoreErro
   ["memory", () => MemoryStore.layer],
   ["SQLite in memory", () => SqliteStore.layer({ filename: ":memory:" })],
   ["a SQLite file", () => SqliteStore.layer({ filename: file() })],
-  [
-    "an encrypted SQLite file",
-    () => SqliteStore.layer({ filename: file(), encryptionKey: Redacted.make("k".repeat(32)) })
-  ]
+  ["an encrypted SQLite file", () => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() })]
 ]
 
 const job = (jobId: string, more: Partial<JobRecord> = {}) =>
@@ -54,10 +52,7 @@ const commit = (batch: Partial<Batch>) => Effect.flatMap(Store, (store) => store
 /** Files of one place: built again, the layer opens what is there. */
 const places = new Map<string, Effect.Effect<Layer.Layer<Store, StoreError>>>([
   ["a SQLite file", Effect.sync(() => SqliteStore.layer({ filename: file() }))],
-  [
-    "an encrypted SQLite file",
-    Effect.sync(() => SqliteStore.layer({ filename: file(), encryptionKey: Redacted.make("k".repeat(32)) }))
-  ]
+  ["an encrypted SQLite file", Effect.sync(() => SqliteStore.layer({ filename: file(), encryptionKey: storeKey() }))]
 ])
 
 describe.each(stores)("the store in %s", (name, make) => {
@@ -70,7 +65,7 @@ describe("a SQLite file", () => {
   it.scoped("outlives its process, is 0600, and holds nothing in clear when encrypted", () =>
     Effect.gen(function* () {
       const filename = file()
-      const key = Redacted.make("a".repeat(40))
+      const key = storeKey()
       const batch = {
         sessions: [sessionRecord("s")],
         jobs: [job("j", { idempotencyKey: "invoice-of-swordfish" })],
@@ -104,7 +99,7 @@ describe("a SQLite file", () => {
           cancelled: "swordfish is off"
         })
       }).pipe(Effect.provide(SqliteStore.layer({ filename, encryptionKey: key })))
-      for (const encryptionKey of [undefined, Redacted.make("b".repeat(40))]) {
+      for (const encryptionKey of [undefined, storeKey(1)]) {
         const error = yield* Effect.flip(Effect.scoped(Layer.build(SqliteStore.layer({ filename, encryptionKey }))))
         expect(error.message).toContain("encrypt")
       }
@@ -200,13 +195,13 @@ describe("a SQLite file", () => {
   )
 })
 
-it.scoped(
+it.scopedLive(
   "a removed job is gone at once; its events are deleted in steps, and by the next process where one stopped",
   () =>
     Effect.gen(function* () {
       const filename = file()
       const text = JSON.stringify("x".repeat(300_000))
-      const count = 40
+      const count = 120
       const layer = SqliteStore.layer({ filename })
       const turnsDuring = <A, E, R>(run: Effect.Effect<A, E, R>) =>
         Effect.gen(function* () {
@@ -238,7 +233,7 @@ it.scoped(
         expect(Option.isNone(yield* store.job("big"))).toBe(true)
         // The process stops while it purges.
         const purging = yield* Effect.fork(store.purge)
-        for (let n = 0; n < 3; n++) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+        for (let n = 0; n < 2; n++) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
         yield* Fiber.interrupt(purging)
       }).pipe(Effect.provide(layer), Effect.scoped)
       expect(statSync(filename).size).toBeGreaterThan(2_000_000)

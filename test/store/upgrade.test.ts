@@ -15,8 +15,9 @@ import { allFeatures, eventsOf, type Frame, hello, type Peer, submit } from "../
 import { world } from "../runtime/world.js"
 import { scratch } from "../support/scratch.js"
 import type { Facts, JobName } from "./fixtures/facts.js"
-import { type Fixture, fixtureKey, fixtures } from "./fixtures/list.js"
+import { type Fixture, fixtures, keyOf } from "./fixtures/list.js"
 import { ddlOf, withFile } from "./fixtures/open.js"
+import { weaklySealed } from "../support/storeKeys.js"
 
 const folder = scratch("arcp-upgrade-")
 let copies = 0
@@ -31,7 +32,9 @@ const copyOf = ({ name }: Pick<Fixture, "name">): string => {
 
 const factsOf = ({ name }: Fixture) => JSON.parse(readFileSync(fixturePath(`${name}.json`), "utf8")) as Facts
 
-const sealedBy = ({ sealed }: Fixture) => (sealed ? { encryptionKey: Redacted.make(fixtureKey) } : {})
+/** The stores in a file; the key of the older fixtures is one that is not taken any more. */
+const storesOf = (fixture: Fixture, filename: string) =>
+  fixture.sealed ? weaklySealed(filename, Redacted.make(keyOf(fixture))) : SqliteStore.layer({ filename })
 
 const features = [...allFeatures.filter((name) => name !== "ack" && name !== "heartbeat"), "artifacts"]
 
@@ -59,7 +62,7 @@ const opened = (fixture: Fixture, filename: string, revoked: Array<string> = [])
       issue: () => Effect.succeed([]),
       revoke: (handle) => Effect.sync(() => void revoked.push(handle))
     })
-    const store = SqliteStore.layer({ filename, ...sealedBy(fixture) })
+    const store = storesOf(fixture, filename)
     const scope = yield* Scope.make()
     const running = yield* Scope.extend(Layer.build(Layer.provide(world({ store, agents }), provisioner)), scope)
     return { running, stop: Scope.close(scope, Exit.void) }
@@ -174,7 +177,7 @@ describe.each(fixtures.map((fixture) => [fixture.name, fixture] as const))("a da
               return [state.ownerSessionId, ...otherOwners]
             }
           )
-        const store = SqliteStore.layer({ filename: copyOf(fixture), ...sealedBy(fixture) })
+        const store = storesOf(fixture, copyOf(fixture))
         const found = yield* Effect.provide(Effect.all(Record.map(jobs, ownersOf)), store)
         // Before schema 6 the session that came last was the only owner.
         const several = [owner, repeater].map((session) => session!.sessionId).slice(fixture.schema < 6 ? 1 : 0)
@@ -195,7 +198,7 @@ describe.each(fixtures.map((fixture) => [fixture.name, fixture] as const))("a da
         yield* owner.terminal(jobs.keyholder)
       }).pipe(Effect.provide(first.running))
       yield* first.stop
-      const ledger = yield* Layer.build(SqliteStore.layer({ filename, ...sealedBy(fixture) })).pipe(
+      const ledger = yield* Layer.build(storesOf(fixture, filename)).pipe(
         Effect.flatMap((stores) =>
           Effect.provide(
             Effect.flatMap(CredentialLedger, ({ list }) =>

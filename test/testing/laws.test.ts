@@ -308,6 +308,14 @@ const stores: ReadonlyArray<readonly [string, string, RegExp, Layer.Layer<Store>
     }))
   ],
   [
+    "treats jobs of anonymous principals as any other",
+    "§14 retention takes jobs of anonymous principals first where they have more than their part, however many there are",
+    /the first anonymous jobs over a part of 4 to be \["c","d"\]; actual: \["a","b"\]/,
+    stored((store) => ({
+      expiredJobs: ({ anonymous: _, ...keep }, limit) => store.expiredJobs(keep, limit)
+    }))
+  ],
+  [
     "differs from the model after some history only",
     "§6 agrees with the store in memory on every read after random batches",
     /the segments after \[\{"job".*; actual: /,

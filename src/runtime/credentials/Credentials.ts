@@ -35,6 +35,7 @@ import * as Rows from "../../store/Rows.js"
 import type { StoreError } from "../../store/Store.js"
 import { CredentialProvisioner } from "./CredentialProvisioner.js"
 import { atEnd } from "../kernel/AtEnd.js"
+import { type Auditor, Auditing } from "../kernel/Auditing.js"
 import { makeClaims } from "./internal/claims.js"
 import type { Core } from "./internal/core.js"
 import { issue } from "./internal/issuing.js"
@@ -218,7 +219,8 @@ const make = (options: CredentialsOptions): Effect.Effect<Service, never, Ids | 
       options,
       yield* Ids,
       Rows.decodedLedger(patient(ledger.value, yield* Limits, yield* Meter)),
-      provisioning(provisioner.value)
+      provisioning(provisioner.value),
+      yield* Auditing
     )
   })
 
@@ -254,7 +256,8 @@ const makeCore = (
   options: CredentialsOptions,
   ids: Context.Tag.Service<Ids>,
   ledger: Ledger,
-  provisioner: Context.Tag.Service<CredentialProvisioner>
+  provisioner: Context.Tag.Service<CredentialProvisioner>,
+  audit: Auditor | undefined
 ): Effect.Effect<Core, never, Scope.Scope> => {
   const claims = makeClaims()
   const times = {
@@ -265,7 +268,7 @@ const makeCore = (
     concurrency: options.revokeConcurrency ?? 16
   }
   return Effect.map(
-    makeRevocations(ledger, provisioner, times, claims.release),
+    makeRevocations(ledger, provisioner, times, claims.release, audit),
     (revocations): Core => ({
       ids,
       ledger,
@@ -275,6 +278,7 @@ const makeCore = (
         late: millis(options.lateTimeout, "1 minute"),
         notify: millis(options.notifyTimeout, "5 seconds")
       },
+      audit,
       revocations,
       claims,
       live: makeLiveCredentials(revocations)
@@ -334,10 +338,11 @@ const makeAvailable = (
   options: CredentialsOptions,
   ids: Context.Tag.Service<Ids>,
   ledger: Ledger,
-  provisioner: Context.Tag.Service<CredentialProvisioner>
+  provisioner: Context.Tag.Service<CredentialProvisioner>,
+  audit: Auditor | undefined
 ): Effect.Effect<Service, never, Scope.Scope> =>
   Effect.gen(function* () {
-    const core = yield* makeCore(options, ids, ledger, provisioner)
+    const core = yield* makeCore(options, ids, ledger, provisioner, audit)
     yield* sweeping(core, millis(options.retainRevoked, "7 days"))
     yield* revokingAtEnd(core, millis(options.shutdownTimeout, "5 seconds"))
 

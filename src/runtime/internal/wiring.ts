@@ -33,6 +33,7 @@ import type { Leases } from "../jobs/Leases.js"
 import { patientScheduler, soundLeases } from "../jobs/PatientJobs.js"
 import * as Rotations from "../jobs/Rotations.js"
 import { atEnd } from "../kernel/AtEnd.js"
+import { Auditing } from "../kernel/Auditing.js"
 import { claim } from "../kernel/Claims.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { SubmitsWait } from "../kernel/Foreign.js"
@@ -46,7 +47,7 @@ import { EventLog } from "../log/EventLog.js"
 import { recoverLogs } from "../log/Recovery.js"
 import * as Retention from "../log/Retention.js"
 import type { Replacements, ReplacingOptions, RuntimeOptions } from "../RuntimeOptions.js"
-import { warnedAuthenticator } from "../sessions/AnonymousAccess.js"
+import { unreserved, warnedAuthenticator } from "../sessions/AnonymousAccess.js"
 import { Heartbeats } from "../sessions/Heartbeats.js"
 import * as KnownSessions from "../sessions/KnownSessions.js"
 import * as Observing from "../sessions/Observing.js"
@@ -207,7 +208,10 @@ export const concerns = (
     Layer.provideMerge(Layer.mergeAll(EventLog.layer, KeptArtifacts.layer)),
     Layer.provideMerge(Deadlines.layer),
     Layer.provide(Layer.mergeAll(AgentRegistry.layer, ToolRegistry.layer, patientStore, warnedAuthenticator())),
+    // Beneath all that records: what is left of it is given away last.
+    Layer.provide(Auditing.layer(options.name ?? packageName)),
     Layer.provide(Meter.layer(options.name ?? packageName)),
+    Layer.provide(unreserved),
     withTotalUserCode,
     scheduled
   )
@@ -217,7 +221,7 @@ export const concerns = (
 export const running = (
   options: ReplacingOptions<Replacements>
 ): Layer.Layer<Concerns, never, Ids | Server | Store | Authenticator> =>
-  Layer.merge(accepting(options), Retention.layer).pipe(
+  Layer.merge(accepting(options), Layer.provide(Retention.layer, unreserved)).pipe(
     withTotalUserCode,
     scheduled,
     Layer.provideMerge(concerns(options)),

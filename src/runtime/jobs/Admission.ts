@@ -18,6 +18,7 @@ import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
+import { isAnonymous } from "../../protocol/AnonymousIds.js"
 import * as Delegated from "../../authority/Delegated.js"
 import * as Lease from "../../authority/Lease.js"
 import * as SystemFolders from "../../authority/SystemFolders.js"
@@ -36,7 +37,9 @@ import { JobId } from "../../protocol/Ids.js"
 import type { Accepted } from "../../protocol/Job.js"
 import { isTerminal } from "../../protocol/Session.js"
 import type { KeptAccepted } from "../../store/Rows.js"
+import { anonymousShare } from "../kernel/AnonymousShare.js"
 import * as FrameSize from "../kernel/FrameSize.js"
+import type { Auditor } from "../kernel/Auditing.js"
 import type { LeasePolicyShape } from "../kernel/Policies.js"
 import { sessionEnded, shuttingDown, storeFailure } from "../kernel/Refusals.js"
 import { refuse, type Reply } from "../kernel/Reply.js"
@@ -54,7 +57,7 @@ import {
   type SubmitRequest
 } from "./JobScheduler.js"
 import type { LeaseRequest } from "./Leases.js"
-import { type Made, newJob } from "./Run.js"
+import { admitted, type Made, newJob } from "./Run.js"
 import { nameOf } from "./Running.js"
 
 interface Resolved {
@@ -70,6 +73,8 @@ interface Admitting {
   readonly lease: Lease.Lease
   /** When it was admitted, in milliseconds since the epoch. */
   readonly now: number
+  /** What was asked for and is not granted. */
+  readonly withheld: ReadonlyArray<string>
 }
 
 /**
@@ -170,20 +175,20 @@ class Admission {
   private admit(submitting: Submitting, key: Key | undefined, resolved: Resolved): Effect.Effect<void, ArcpError> {
     const { features, payload, principal } = submitting.request
     const now = this.engine.deadlines.wall()
-    const admitted = this.engine.leases.admit({
+    const granted = this.engine.leases.admit({
       lease: payload.lease_request,
       constraints: payload.lease_constraints,
       features,
       principal,
       now
     })
-    if (Either.isLeft(admitted)) return Effect.fail(admitted.left)
-    const admitting: Admitting = { submitting, key, resolved, lease: admitted.right, now }
-    const withheld = withheldOf(admitting)
+    if (Either.isLeft(granted)) return Effect.fail(granted.left)
+    const withheld = withheldOf(submitting, granted.right)
+    const admitting: Admitting = { submitting, key, resolved, lease: granted.right, now, withheld }
     return withheld.length === 0
       ? this.make(admitting)
       : Effect.zipRight(
-          reportWithheld(admitting, withheld),
+          reportWithheld(admitting),
           Effect.suspend(() => this.make(admitting))
         )
   }
@@ -205,6 +210,15 @@ class Admission {
       return meter.reaching(
         "pendingJobs",
         new InternalError({ message: `${limits.pendingJobs} jobs are waiting already; try again later` })
+      )
+    }
+    const guestsFull = isAnonymous(id) && jobs.pendingGuests >= anonymousShare(limits, limits.pendingJobs)
+    if (guestsFull && !jobs.hasSlot(id, resolved.agent)) {
+      return meter.reaching(
+        "anonymousShare",
+        new InternalError({
+          message: "as many jobs of anonymous clients are waiting as may; present a token, or try again later"
+        })
       )
     }
     return undefined
@@ -278,8 +292,10 @@ class Admission {
   }
 
   /** The job, its key and its start are one change; the reply goes out when it is durable. */
-  private launch({ key, now, submitting }: Admitting, { live, record, running }: Made): void {
-    const { limits, run } = this.engine
+  private launch(admitting: Admitting, made: Made): void {
+    const { key, now, submitting } = admitting
+    const { live, record, running } = made
+    const { audit, limits, run } = this.engine
     const { jobId } = record
     const { session } = submitting
     key?.queued()
@@ -299,7 +315,10 @@ class Admission {
         if (!session.removed) batch.addOwner(live, session)
         batch.reply(() => accept(this.engine, submitting, record, live.values.accepted, record.accepted), live)
       },
-      committed: () => key?.done(),
+      committed: () => {
+        key?.done()
+        if (audit !== undefined) auditAdmitted(audit, admitting, made)
+      },
       failed: (error) => {
         key?.done()
         refuse(submitting.reply, storeFailure(error))
@@ -329,12 +348,24 @@ export const granting =
   }
 
 /** What was asked for and is not granted. */
-const withheldOf = ({ lease, submitting }: Admitting): ReadonlyArray<string> => {
+const withheldOf = (submitting: Submitting, lease: Lease.Lease): ReadonlyArray<string> => {
   const { lease_constraints: constraints, lease_request: asked } = submitting.request.payload
   // A policy may add to what was not asked for.
   return asked === undefined && constraints === undefined && lease.constraints === undefined && isEmpty(lease.wire)
     ? nothing
     : Withheld.describe({ lease: asked, constraints }, { lease: lease.wire, constraints: lease.constraints })
+}
+
+/** The job is durable. */
+const auditAdmitted = (audit: Auditor, { submitting, withheld }: Admitting, made: Made): void => {
+  const { request, session } = submitting
+  const asked = { request_id: request.requestId, remote_address: session.link?.connection.remoteAddress }
+  const job = admitted(made)
+  audit.add({ ...job, ...asked })
+  if (withheld.length === 0) return
+  const { agent, job_id, principal, session_id, trace_id } = job
+  const facts = { agent, job_id, principal, session_id, trace_id, ...asked }
+  audit.add({ type: "lease.narrowed", ...facts, at: "admission", outcome: "reduced", withheld })
 }
 
 const isEmpty = (lease: object): boolean => {
@@ -345,7 +376,7 @@ const isEmpty = (lease: object): boolean => {
 const nothing: ReadonlyArray<string> = []
 
 /** The submitter sees it in `job.accepted`, the operator here. */
-const reportWithheld = ({ resolved, submitting }: Admitting, withheld: ReadonlyArray<string>): Effect.Effect<void> =>
+const reportWithheld = ({ resolved, submitting, withheld }: Admitting): Effect.Effect<void> =>
   Effect.annotateLogs(Effect.logWarning(`a lease was narrowed: ${withheld.slice(0, 8).join("; ")}`), {
     principal: submitting.request.principal.id,
     agent: nameOf(resolved.agent)
@@ -371,7 +402,7 @@ const withoutPriority = ({ priority: _, ...accepted }: KeptAccepted): Accepted =
 
 const cancel = (
   { drain, ending, jobs, eventLog, store }: Engine,
-  { jobId, principal, reason, sessionId }: CancelRequest,
+  { jobId, principal, reason, requestId, sessionId }: CancelRequest,
   reply: Reply<void>
 ): Effect.Effect<void, ArcpError> =>
   Effect.gen(function* () {
@@ -402,5 +433,5 @@ const cancel = (
         batch.reply(() => reply(Either.void))
       }
     })
-    ending.stop(running, { status: "cancelled", error })
+    ending.stop(running, { status: "cancelled", error, by: { sessionId, requestId } })
   })

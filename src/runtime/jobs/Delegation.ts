@@ -42,12 +42,13 @@ import { pause } from "../kernel/Turn.js"
 import type { Batch } from "../log/Batch.js"
 import { tooLarge } from "../credentials/View.js"
 import { announcement } from "./internal/announced.js"
+import { auditInherited, auditRefused } from "./internal/audited.js"
 import { check } from "./internal/authority.js"
 import { type Asked, copied, delegateBody, requestedLease } from "./internal/delegating.js"
 import type { Delegates, Engine } from "./internal/engine.js"
 import { issueRequest } from "./internal/issueRequest.js"
 import { toText } from "./Accounts.js"
-import { type Made, newJob } from "./Run.js"
+import { admitted, type Made, newJob } from "./Run.js"
 import { nameOf, type Outcome, type Running } from "./Running.js"
 
 /** A delegation that is being asked for. */
@@ -59,6 +60,11 @@ interface Request {
   readonly asked: Asked
   /** The body of its `delegate` event where it is refused. */
   readonly refusedBody: string
+}
+
+/** What is reported of one that is refused, or of a handoff. */
+interface Refused extends Pick<Request, "agentName" | "delegateId" | "refusedBody"> {
+  readonly operation?: "delegate" | "handoff"
 }
 
 /** What a delegation may have. */
@@ -160,7 +166,8 @@ export class Delegation implements Delegates {
         const refusedBody = FrameSize.fits(whole, this.room)
           ? whole
           : delegateBody(delegateId, undefined, String(agentName).slice(0, 256), { ...asked, text: "null" })
-        return this.refuse(running, { delegateId, refusedBody }, prepared.left)
+        const refused = { delegateId, refusedBody, operation: "handoff", agentName } as const
+        return this.refuse(running, refused, prepared.left)
       }
       return Effect.zipRight(
         Effect.sync(() => this.engine.run.handOver(running, prepared.right)),
@@ -276,12 +283,13 @@ export class Delegation implements Delegates {
   /** Reports a refusal on the parent (1.0 §10.2). */
   private refuse(
     parent: Running,
-    { delegateId, refusedBody }: Pick<Request, "delegateId" | "refusedBody">,
+    { agentName, delegateId, operation = "delegate", refusedBody }: Refused,
     error: ArcpError
   ): Effect.Effect<never, ArcpError> {
     const { deadlines, ending, eventLog, limits } = this.engine
     return Effect.suspend(() => {
       const { live } = parent
+      auditRefused(this.engine, parent, operation, String(agentName), error)
       if (live.ending) return Effect.interrupt
       const now = deadlines.wall()
       eventLog.emit(live, "event", eventPayload('"delegate"', now, refusedBody))
@@ -377,12 +385,25 @@ export class Delegation implements Delegates {
       const left = toText(budgets.counters(jobId))
       run.launch(running, {
         write: (batch) => this.write(child, batch, left),
-        committed: () => resume(Effect.succeed(this.handle(child))),
+        committed: () => {
+          this.audit(child)
+          resume(Effect.succeed(this.handle(child)))
+        },
         failed: (error) => resume(this.refuse(parent, request, storeFailure(error)))
       })
       // Reported behind the delegation, in the batch that starts the child.
       if (budget.size > 0) money.granted(parent.live, changed)
     })
+  }
+
+  /** The child is durable. */
+  private audit(child: Child): void {
+    const { audit } = this.engine
+    if (audit === undefined) return
+    const { asked } = child.request
+    const job = admitted(child)
+    audit.add(job)
+    auditInherited(this.engine, child.running, job.agent, { lease: asked.requested, constraints: asked.constraints })
   }
 
   /**

@@ -11,11 +11,13 @@
  * Races closed here: a reason to stop wins over any outcome that comes later; a handler that does not unwind is not waited for after the
  * grace; a job that no client has heard of is released without a message.
  */
-import * as Effect from "effect/Effect"
 import { type ArcpError, Cancelled, toWire } from "../../protocol/Errors.js"
 import { formatTimestamp } from "../../protocol/Fields.js"
+import { SessionId } from "../../protocol/Ids.js"
 import { eventPayload, failedResultBody } from "../kernel/Payload.js"
 import { parentEnded, stopped } from "./handler/outcomes.js"
+import { shownFor } from "./handler/secrets.js"
+import { jobOf } from "./internal/audited.js"
 import type { Ends, Engine } from "./internal/engine.js"
 import type { Outcome, Running, Stop } from "./Running.js"
 
@@ -30,7 +32,7 @@ export class Ending implements Ends {
   stop(running: Running, reason: Stop): void {
     if (!running.stopFor(reason)) return
     this.engine.backPressure.release(running.live)
-    if (reason.error.code === "LEASE_EXPIRED") this.logExpiry(running)
+    this.audit(running, reason)
     if (!running.begun) return this.conclude(running, stopped(reason))
     this.stopChildren(running)
     this.endAfterGrace(running, stopped(reason))
@@ -80,14 +82,21 @@ export class Ending implements Ends {
     run.launchWaiting()
   }
 
-  private logExpiry({ lease, live }: Running): void {
-    this.engine.fork(
-      Effect.annotateLogs(Effect.logInfo("lease expired"), {
-        job_id: live.jobId,
-        principal: live.record.principalId,
-        expires_at: lease.constraints?.expires_at
-      })
-    )
+  /** Says who stopped it, or that its lease did (§14). */
+  private audit(running: Running, { by, error, status }: Stop): void {
+    const { audit } = this.engine
+    if (audit === undefined) return
+    const job = jobOf(running)
+    if (error.code === "LEASE_EXPIRED") {
+      return audit.add({ type: "lease.expired", ...job, expires_at: running.lease.constraints?.expires_at })
+    }
+    if (status !== "cancelled") return
+    const hide = shownFor(this.engine, running)
+    const detail = error.message
+    if (by === undefined) return audit.add({ type: "job.cancelled", ...job, by: "parent", detail }, hide)
+    const { requestId: request_id, sessionId: session_id } = by
+    const remote_address = this.engine.eventLog.sessions.get(SessionId(session_id))?.link?.connection.remoteAddress
+    audit.add({ type: "job.cancelled", ...job, session_id, request_id, remote_address, by: "client", detail }, hide)
   }
 
   /** A handler that has not unwound by then is not waited for any more (§7.4). */
@@ -163,7 +172,7 @@ export class Ending implements Ends {
     })
   }
 
-  /** What a job holds beyond itself goes back: its budget to its parent, its credentials upstream. */
+  /** What a job holds beyond itself goes back: its budget to its parent, its credentials upstream (§9.8.2). */
   private release(running: Running): void {
     this.engine.money.close(running)
     this.engine.credentials.revoke(running.live.jobId)

@@ -19,6 +19,7 @@ import * as Rows from "../../store/Rows.js"
 import { Store } from "../../store/Store.js"
 import { Artifacts } from "../artifacts/Artifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
+import { Auditing } from "../kernel/Auditing.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
@@ -69,6 +70,7 @@ const makeServices: Effect.Effect<Services, never, Requirements | Scope.Scope> =
     ids,
     limits,
     meter,
+    audit: yield* Auditing,
     leasePolicy: yield* LeasePolicy,
     leases: yield* Leases,
     budgets: yield* Budgets,
@@ -96,6 +98,7 @@ class Whole implements Engine {
   readonly ids: Services["ids"]
   readonly limits: Services["limits"]
   readonly meter: Services["meter"]
+  readonly audit: Services["audit"]
   readonly leasePolicy: Services["leasePolicy"]
   readonly leases: Services["leases"]
   readonly budgets: Services["budgets"]
@@ -124,6 +127,7 @@ class Whole implements Engine {
     this.ids = services.ids
     this.limits = services.limits
     this.meter = services.meter
+    this.audit = services.audit
     this.leasePolicy = services.leasePolicy
     this.leases = services.leases
     this.budgets = services.budgets

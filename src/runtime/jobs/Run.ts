@@ -24,6 +24,7 @@ import * as Text from "../../protocol/Text.js"
 import type { TraceContext } from "../../protocol/Trace.js"
 import type { KeptAccepted } from "../../store/Rows.js"
 import type { JobRecord } from "../../store/Store.js"
+import type { Draft } from "../kernel/AuditRecord.js"
 import { eventPayload } from "../kernel/Payload.js"
 import type { Batch } from "../log/Batch.js"
 import type { Change } from "../log/EventLog.js"
@@ -107,6 +108,20 @@ const recordOf = (job: NewJob, accepted: KeptAccepted): JobRecord => {
     accepted: JSON.stringify(accepted)
   }
 }
+
+/** What the audit trail says of a job that has been admitted (§14). */
+export const admitted = ({ live, record, running }: Made): Extract<Draft, { readonly type: "job.admitted" }> => ({
+  type: "job.admitted",
+  principal: record.principalId,
+  session_id: live.ownerSessionId,
+  job_id: record.jobId,
+  trace_id: record.traceId,
+  agent: `${record.agent}@${record.version}`,
+  parent_job_id: record.parentJobId,
+  delegate_id: record.delegateId,
+  capabilities: Object.keys(running.lease.wire),
+  expires_at: running.lease.constraints?.expires_at
+})
 
 /** Makes it; nothing of it is anywhere yet. */
 export const newJob = (job: NewJob): Made => {

@@ -7,8 +7,8 @@
  * queues its start until it is removed (ARCP 1.1 §7.3 pending and running). A delegated job has none: its parent, which may wait for it, has
  * one.
  *
- * Order: jobs that wait get their slots in the order of submission; one that cannot start yet, since its principal or agent has too many
- * that run, is passed over and keeps its place.
+ * Order: jobs that wait get their slots in the order of submission; one that cannot start yet, since its principal, its agent or anonymous
+ * principals together have too many that run, is passed over and keeps its place.
  *
  * Races closed here: the first reason to stop a job counts, and so does the first outcome; a job finishes once; a slot counts against the
  * agent that took it, also when another agent has taken the job over since.
@@ -19,17 +19,22 @@ import type * as Fiber from "effect/Fiber"
 import type { AgentRegistration } from "../../agent/AgentRegistry.js"
 import type { Lease } from "../../authority/Lease.js"
 import type { ArcpError } from "../../protocol/Errors.js"
+import { isAnonymous } from "../../protocol/AnonymousIds.js"
 import type { JobStatus } from "../../protocol/Session.js"
+import { anonymousShare } from "../kernel/AnonymousShare.js"
 import { count } from "../kernel/Counts.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import { type MeterShape, pendingJobs, runningJobs } from "../kernel/Metrics.js"
 import type { JobLog } from "../log/JobLog.js"
+import { Waiting } from "./internal/waiting.js"
 
 /** Why the runtime stops a job. The first reason counts. */
 export interface Stop {
   readonly status: "error" | "cancelled" | "timed_out"
   readonly error: ArcpError
+  /** The session that has it cancelled; absent: the job that delegated it, or the runtime. */
+  readonly by?: { readonly sessionId: string; readonly requestId: string | undefined } | undefined
 }
 
 /** What a job ends with. */
@@ -268,12 +273,17 @@ export class Running {
   }
 }
 
-/** The limits on running jobs: in all, per principal, per agent. */
+/**
+ * The slots of one runtime: how many submitted jobs run, and how many may. Of the bounds in all and of each agent's, anonymous principals have
+ * a part together.
+ */
 class Slots {
   /** The agent that each job has taken its slot for. */
   private readonly takenFor = new Map<Running, AgentRegistration>()
   private readonly byPrincipal = new Map<string, number>()
   private readonly byAgent = new Map<string, number>()
+  private readonly guestsByAgent = new Map<string, number>()
+  private guests = 0
   private readonly limits: LimitsShape
   private readonly meter: MeterShape
 
@@ -287,18 +297,25 @@ class Slots {
     return this.takenFor.size
   }
 
-  /** Whether one is free of those that all jobs share. */
-  get anyFree(): boolean {
-    return this.taken < this.limits.runningJobs
-  }
-
   /** Whether a job of this principal and agent would get one. */
   has(principalId: string, agent: AgentRegistration): boolean {
-    const { runningJobsPerAgent, runningJobsPerPrincipal } = this.limits
     return (
-      this.anyFree &&
-      (this.byPrincipal.get(principalId) ?? 0) < runningJobsPerPrincipal &&
-      (this.byAgent.get(nameOf(agent)) ?? 0) < (agent.maxRunning ?? runningJobsPerAgent)
+      (this.byPrincipal.get(principalId) ?? 0) < this.limits.runningJobsPerPrincipal &&
+      this.hasFor(agent, isAnonymous(principalId))
+    )
+  }
+
+  /** Whether one is free for an agent, for an anonymous principal or for another, which has not too many itself. */
+  hasFor(agent: AgentRegistration, isGuest: boolean): boolean {
+    const { limits } = this
+    const name = nameOf(agent)
+    const most = agent.maxRunning ?? limits.runningJobsPerAgent
+    return (
+      this.taken < limits.runningJobs &&
+      (this.byAgent.get(name) ?? 0) < most &&
+      (!isGuest ||
+        (this.guests < anonymousShare(limits, limits.runningJobs) &&
+          (this.guestsByAgent.get(name) ?? 0) < anonymousShare(limits, most)))
     )
   }
 
@@ -307,9 +324,7 @@ class Slots {
     const { principalId } = running.live.record
     if (!this.has(principalId, running.agent)) return false
     this.takenFor.set(running, running.agent)
-    this.meter.show(runningJobs, this.taken)
-    count(this.byPrincipal, principalId, 1)
-    count(this.byAgent, nameOf(running.agent), 1)
+    this.change(running, running.agent, 1)
     return true
   }
 
@@ -318,9 +333,17 @@ class Slots {
     const agent = this.takenFor.get(running)
     if (agent === undefined) return
     this.takenFor.delete(running)
+    this.change(running, agent, -1)
+  }
+
+  private change(running: Running, agent: AgentRegistration, by: 1 | -1): void {
     this.meter.show(runningJobs, this.taken)
-    count(this.byPrincipal, running.live.record.principalId, -1)
-    count(this.byAgent, nameOf(agent), -1)
+    const name = nameOf(agent)
+    count(this.byPrincipal, running.live.record.principalId, by)
+    count(this.byAgent, name, by)
+    if (!isAnonymous(running.live.record.principalId)) return
+    this.guests += by
+    count(this.guestsByAgent, name, by)
   }
 }
 
@@ -328,7 +351,8 @@ class Slots {
 export class Jobs {
   private readonly byId = new Map<string, Running>()
   private readonly submittedBy = new Map<string, number>()
-  private waiting: Array<Running> = []
+  /** Made when one has to wait. */
+  private waiting: Waiting<Running> | undefined
   private readonly slots: Slots
   private readonly meter: MeterShape
 
@@ -351,7 +375,12 @@ export class Jobs {
 
   /** Jobs that wait for a slot. */
   get pending(): number {
-    return this.waiting.length
+    return this.waiting?.size ?? 0
+  }
+
+  /** Jobs of anonymous principals that wait for a slot. */
+  get pendingGuests(): number {
+    return this.waiting?.guestCount ?? 0
   }
 
   /** Jobs that have a slot. */
@@ -381,7 +410,8 @@ export class Jobs {
     this.register(running)
     // Jobs that wait cannot start now, so that this one overtakes none of them; and its start belongs to its own change.
     if (running.parent !== undefined || this.slots.take(running)) return true
-    this.waiting.push(running)
+    this.waiting ??= new Waiting()
+    this.waiting.add(running)
     this.showPending()
     return false
   }
@@ -390,27 +420,27 @@ export class Jobs {
   remove(running: Running): void {
     const { jobId, record } = running.live
     if (this.byId.delete(jobId) && running.parent === undefined) count(this.submittedBy, record.principalId, -1)
-    this.waiting = this.waiting.filter((other) => other !== running)
+    this.waiting?.delete(running)
     this.showPending()
     this.slots.free(running)
   }
 
   /** Gives slots to the jobs that wait, as far as there are any; returns those that got one, in the order of submission. */
   takeWaiting(): ReadonlyArray<Running> {
-    if (this.waiting.length === 0) return []
+    const { slots, waiting } = this
+    if (waiting === undefined || waiting.size === 0) return []
     const taken: Array<Running> = []
-    const left: Array<Running> = []
-    for (const running of this.waiting) {
-      if (running.finished) continue
-      if (this.slots.anyFree && this.slots.take(running)) taken.push(running)
-      else left.push(running)
-    }
-    this.waiting = left
+    waiting.offer(slots, (running) => {
+      if (running.finished) return true
+      if (!slots.take(running)) return false
+      taken.push(running)
+      return true
+    })
     this.showPending()
     return taken
   }
 
   private showPending(): void {
-    this.meter.show(pendingJobs, this.waiting.length)
+    this.meter.show(pendingJobs, this.pending)
   }
 }

@@ -31,7 +31,8 @@ export interface LimitsShape {
   readonly unauthenticatedFrameBytes: number
   /**
    * Connections in all whose peer has not been authenticated, those that are being authenticated or refused included. The next
-   * one is refused: 429 at the upgrade, else `INTERNAL_ERROR` and 1013.
+   * one is refused: 429 at the upgrade, else `INTERNAL_ERROR` and 1013; but from an address that has fewer than another it takes the place of
+   * the one there that has been silent for longest.
    */
   readonly unauthenticatedConnections: number
   /**
@@ -50,6 +51,32 @@ export interface LimitsShape {
    */
   readonly failedAuthenticationsPerAddress: number
   /**
+   * What all anonymous principals together may have of the bounds in all, in percent: of {@link sessions}, {@link runningJobs},
+   * {@link runningJobsPerAgent} or an agent's own, {@link pendingJobs}, {@link artifacts}, {@link artifactBytesTotal} and
+   * {@link responseBytes}, of {@link unauthenticatedConnections} while their sessions are being opened, and of {@link retainEndedJobs} and
+   * {@link retainEndedBytes} where one of the two is passed. The rest is for principals that have presented a credential. At the share
+   * they are refused as at the bound itself, and their jobs wait. From 100 on nothing is reserved; of a bound of one, never, nor where every
+   * principal is anonymous (`AuthenticatorService.onlyAnonymous`).
+   *
+   * @since 0.2.0
+   */
+  readonly anonymousShare: number
+  /**
+   * Connections over a network of anonymous principals, from their hello to their end; the next one is refused with `INTERNAL_ERROR`
+   * and closed (1013). At most {@link anonymousShare} of the transport's `maxConnections`, where it says how many those are. Without effect
+   * where every principal is anonymous.
+   *
+   * @since 0.2.0
+   */
+  readonly anonymousConnections: number
+  /**
+   * Connected or resumable anonymous sessions that were opened from one remote address, which counts as for
+   * {@link unauthenticatedPerAddress}; the next hello is refused with `INTERNAL_ERROR`.
+   *
+   * @since 0.2.0
+   */
+  readonly anonymousSessionsPerAddress: number
+  /**
    * Encoded bytes of one frame that the runtime sends, its envelope included; at least 4,096. ARCP announces no frame size, and other
    * implementations read at most 1 MiB. A page of a listing ends before the job that would exceed it, chunks are cut, and what cannot
    * be divided fails: {@link eventPayload}, {@link inlineResult}. Bytes of artifacts are exempt ({@link artifactBytes}).
@@ -59,7 +86,10 @@ export interface LimitsShape {
   readonly replies: number
   /** As {@link replies}, in bytes. */
   readonly replyBytes: number
-  /** Connected or resumable sessions of one principal; the next hello is refused with `INTERNAL_ERROR`. */
+  /**
+   * Connected or resumable sessions of one principal; the next hello is refused with `INTERNAL_ERROR`. As many of its connections, or 64 if
+   * that is more, may be authenticated and not have their session yet.
+   */
   readonly sessionsPerPrincipal: number
   /** Connected or resumable sessions in all; the next hello is refused with `INTERNAL_ERROR`. */
   readonly sessions: number
@@ -76,7 +106,7 @@ export interface LimitsShape {
   readonly messagesPerSecond: number
   /** Submitted jobs of one principal that run or wait; the next submit is refused with `INTERNAL_ERROR`. */
   readonly jobsPerPrincipal: number
-  /** Running jobs in all; further ones wait as `pending`. */
+  /** Running jobs in all; further ones wait as `pending`. Of this and the other bounds in all {@link anonymousShare} reserves a part. */
   readonly runningJobs: number
   /** Running jobs of one principal; further ones wait. */
   readonly runningJobsPerPrincipal: number
@@ -153,9 +183,12 @@ export interface LimitsShape {
   readonly keyLifetime: number
   /** How long an ended job can be listed and observed. */
   readonly retainEndedFor: number
-  /** How many ended jobs are kept. */
+  /** How many ended jobs are kept; beyond it the oldest ends go, of anonymous principals first where they have more than their share. */
   readonly retainEndedJobs: number
-  /** How many bytes of events of ended jobs are kept. */
+  /**
+   * How many bytes of ended jobs are kept, in UTF-8: of their inputs, leases, answers to their submits, steps, events and results; beyond it as
+   * for {@link retainEndedJobs}.
+   */
   readonly retainEndedBytes: number
   /**
    * Bytes of one artifact; a larger one is refused with `INTERNAL_ERROR` and `details.permanent`. The default fits the
@@ -235,6 +268,9 @@ export const defaults: LimitsShape = {
   unauthenticatedPerAddress: 64,
   failedAuthentications: 1_024,
   failedAuthenticationsPerAddress: 32,
+  anonymousShare: 50,
+  anonymousConnections: 2_048,
+  anonymousSessionsPerAddress: 1_000,
   maxFrameBytes: 1_000_000,
   replies: 1_024,
   replyBytes: 4_194_304,

@@ -123,6 +123,22 @@ export const storeFailures = counter(
  */
 export const slowConsumers = counter("arcp_slow_consumers", "Episodes in which a consumer's lag slowed its agents")
 
+/**
+ * Records of the audit trail that were lost: there was no room for them, or the program's `Audit` or its file did not take them.
+ *
+ * @since 0.2.0
+ * @category metrics
+ */
+export const auditLost = counter("arcp_audit_lost", "Records of the audit trail that were lost")
+
+/**
+ * Writes to an audit trail's file that failed; what they had is tried again.
+ *
+ * @since 0.2.0
+ * @category metrics
+ */
+export const auditFailures = counter("arcp_audit_write_failures", "Writes to an audit trail's file that failed")
+
 const jobsEnded = counter("arcp_jobs_ended", "Jobs that have ended, by status")
 const limitReached = counter("arcp_limit_reached", "How often a bound was reached, by its name in Limits")
 

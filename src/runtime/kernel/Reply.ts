@@ -17,6 +17,8 @@ export interface Asking {
   readonly principal: Principal
   /** What the session negotiated (§6.2). */
   readonly features: ReadonlySet<string>
+  /** The id of the envelope that asks, for the audit trail. Absent where no envelope does. */
+  readonly requestId?: string | undefined
 }
 
 /**

@@ -106,6 +106,8 @@ let writes: Array<Due> = []
 let sends: Array<Due> = []
 /** Whether an immediate will notice that the loop has turned. */
 let armed = false
+/** How many turns there have been. */
+let turns = 0
 /** When the present turn has taken its time. */
 let endsAt = 0
 /** Whether a microtask will run what waits. */
@@ -131,6 +133,9 @@ const arm = (): void => {
   // edge: the event loop itself; immediates run after sockets have been read and timers have fired
   setImmediate(turned)
 }
+
+/** The number of the present turn: what is due since an earlier one had no time in that. */
+export const thisTurn = (): number => turns
 
 /** Whether the present turn of the event loop has lasted as long as it may. */
 export const isOver = (): boolean => {
@@ -236,6 +241,7 @@ const nothing = (): boolean => prompt.size === 0 && working.size === 0 && writes
 /** The loop has turned. */
 const turned = (): void => {
   armed = false
+  turns++
   const begun = next
   next = []
   for (const run of begun) prompt.push(run, 0)

@@ -77,7 +77,8 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
       const room = (job: JobLog): Effect.Effect<void> =>
         Effect.async((resume) => {
           if (writer.hasRoom(job)) return resume(Effect.void)
-          meter.reached(job.queuedEvents < limits.queuedEvents ? "queuedBytes" : "queuedEvents")
+          if (job.queuedEvents >= limits.queuedEvents) meter.reached("queuedEvents")
+          else if (job.queuedBytes >= limits.queuedBytes) meter.reached("queuedBytes")
           const stopWaiting = job.wait(() => resume(Effect.void))
           return Effect.sync(stopWaiting)
         })

@@ -85,6 +85,7 @@ export class JobLog {
   private waiters: Array<() => void> = []
   private closed = false
   private ordered = false
+  private held = false
 
   constructor(record: JobRecord, state: Omit<JobFacts, "endedAt"> & JobPlace, values: JobValues) {
     this.record = record
@@ -387,6 +388,24 @@ export class JobLog {
   /** Whether an emitter waits. */
   get isAwaited(): boolean {
     return this.waiters.length > 0
+  }
+
+  /** Whether a session of it has still to be sent what was written in an earlier turn, or anything at all; for want of time alone. */
+  isUnsent(since: "earlier" | "ever"): boolean {
+    for (const { session } of this.sessions.all.values()) {
+      const { link } = session
+      if (link !== undefined && (since === "ever" ? link.isDue : link.isLate)) return true
+    }
+    return false
+  }
+
+  /** Whether its emitters wait until what was written has been sent. */
+  get isHeld(): boolean {
+    return this.held
+  }
+
+  hold(on: boolean): void {
+    this.held = on
   }
 
   /** Lets every emitter go on. */

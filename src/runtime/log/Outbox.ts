@@ -15,7 +15,7 @@ import * as Effect from "effect/Effect"
 import type { Connection, Frame } from "../../transport/Connection.js"
 import type { Deadline } from "../kernel/Deadlines.js"
 import { smaller } from "../kernel/FrameSize.js"
-import { type Due, sendSoon } from "../kernel/Turn.js"
+import { type Due, sendSoon, thisTurn } from "../kernel/Turn.js"
 
 /** How much of the outbox goes into one write, in bytes; at least one frame. What is left stays counted here. */
 const batchBytes = 262_144
@@ -160,7 +160,9 @@ export class Outbox {
   private drained: Effect.Latch | undefined = undefined
   private pump: (() => void) | undefined = undefined
   private asleep = true
-  private due: Due = { run: () => this.pump?.(), timed: true }
+  private due: Due = { run: () => this.run(), timed: true }
+  /** The turn in which it was to send, and has not come to it; below 0 where it has. */
+  private dueSince = -1
   /** Open when the outbox has been taken. */
   private emptied: Effect.Latch | undefined = undefined
 
@@ -410,7 +412,7 @@ export class Outbox {
     this.asleep = false
     // At the end of what is prompt in a turn, so that what is posted and stored in one turn (an acceptance, a first status, the result of
     // a job that ends at once) leaves in one write.
-    sendSoon(this.due)
+    this.sendOn()
   }
 
   /**
@@ -423,7 +425,23 @@ export class Outbox {
 
   /** The turn is over for the pump: it goes on in the next. */
   sendOn(): void {
+    this.dueSince = thisTurn()
     sendSoon(this.due)
+  }
+
+  private run(): void {
+    this.dueSince = -1
+    this.pump?.()
+  }
+
+  /** Whether it has something to send for which there was no time: not where it waits for its socket or the store. */
+  get isDue(): boolean {
+    return this.dueSince >= 0
+  }
+
+  /** Whether it has had it since an earlier turn. */
+  get isLate(): boolean {
+    return this.isDue && this.dueSince < thisTurn()
   }
 
   /** Says how the pump is begun, and whether a turn may be over for it; undefined: never again. */

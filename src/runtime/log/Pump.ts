@@ -208,11 +208,12 @@ const fromStore = (
       for (const segment of segments) {
         if (segment.firstSeq > jobSeq) break
         const type = typeOf(segment.class)
+        const head = headOf(session, job, type)
         for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
           const loaded = segment.payloads[jobSeq - segment.firstSeq]!
           if (type === "job.event" && isPlain(loaded, bounds.payload)) {
             at++
-            frames.push(eventParts(headOf(session, job, type), ids.unsafeUlid(now), at, loaded))
+            frames.push(eventParts(head, ids.unsafeUlid(now), at, loaded))
             chars += loaded.length
             continue
           }
@@ -227,7 +228,8 @@ const fromStore = (
           const text = owned === undefined ? whole.payload : SessionView.ownText(owned, jobSeq, whole.payload)
           const sent = viewed(session, whole.type, text, bounds.payload)
           at++
-          frames.push(eventText(headOf(session, job, sent.type), ids.unsafeUlid(now), at, sent.payload, true))
+          const own = sent.type === type ? head : headOf(session, job, sent.type)
+          frames.push(eventText(own, ids.unsafeUlid(now), at, sent.payload, true))
           chars += sent.payload.length
         }
       }

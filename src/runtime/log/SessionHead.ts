@@ -3,6 +3,7 @@
  * it and does not read it, but for what was negotiated.
  */
 import type { Principal } from "../../auth/Principal.js"
+import * as PrincipalIds from "../../auth/PrincipalIds.js"
 import { PrincipalId } from "../../protocol/Ids.js"
 import type { SessionRecord } from "../../store/Store.js"
 
@@ -19,9 +20,12 @@ export interface SessionHead {
   readonly createdAt: number
 }
 
-/** The sessions' part of a stored row. */
+/** The sessions' part of a stored row. Rows of earlier versions may have an anonymous principal under another's id. */
 export const headOf = (record: SessionRecord): SessionHead => ({
-  principal: { ...record.principal, id: PrincipalId(record.principal.id) },
+  principal: {
+    ...record.principal,
+    id: PrincipalId(PrincipalIds.qualified(record.principal.id, record.principal.anonymous))
+  },
   client: record.client,
   features: new Set(record.features),
   tokenHash: record.tokenHash,

@@ -15,6 +15,9 @@
  * in it: one commit for all connections, and no fiber. Where another operation is inside a transaction, the batch waits for a later turn.
  * Any other store is written to by one fiber. There is one of the two, never both.
  *
+ * Emitters wait where their queue is full, and where what they have emitted before has been written and not been sent for want of time: an
+ * agent with many observers would get so far ahead of them that most of what it emits is read back from the store.
+ *
  * When the store fails, a change whose caller waits fails too. Events and ends of jobs are written again until the store
  * recovers; emitters wait at their bound meanwhile. When the store does not answer, the same holds for what is queued behind
  * the batch that it was given; nothing is said of that batch until the answer comes.
@@ -31,7 +34,7 @@ import type { Deadlines } from "../kernel/Deadlines.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import * as Metrics from "../kernel/Metrics.js"
 import { noAnswer } from "../kernel/Patience.js"
-import { type Due, nextTurn, pause, writeInNext, writeSoon } from "../kernel/Turn.js"
+import { type Due, nextTurn, pause, sendSoon, writeInNext, writeSoon } from "../kernel/Turn.js"
 import { Batch } from "./Batch.js"
 import type { JobLog } from "./JobLog.js"
 import { trim } from "./Trim.js"
@@ -114,10 +117,14 @@ export class Writer {
   private busy = 0
   private closed = false
   private readonly turn: Due
+  /** Jobs whose emitters wait until this process has sent what is written. */
+  private held: Array<JobLog> = []
+  private readonly sent: Due
 
   constructor(context: WriterContext) {
     this.context = context
     this.turn = { run: () => this.writeDue(), timed: context.timed }
+    this.sent = { run: () => this.letGo(), timed: context.timed }
   }
 
   /** Whether the last commit succeeded. */
@@ -150,7 +157,7 @@ export class Writer {
   /** Whether the job's queue has room. */
   hasRoom(job: JobLog): boolean {
     const { queuedBytes, queuedEvents } = this.context.limits
-    return job.queuedEvents < queuedEvents && job.queuedBytes < queuedBytes
+    return !job.isHeld && job.queuedEvents < queuedEvents && job.queuedBytes < queuedBytes
   }
 
   /** What the next batch writes: a part of the queue where that is long, so that no commit takes long. */
@@ -209,11 +216,42 @@ export class Writer {
     for (const op of ops) {
       if (!isEmission(op) && op.committed !== undefined) this.guarded("a committed change", op.committed)
     }
-    for (const session of sessions) session.link?.wake()
+    let isLate = false
+    for (const { link } of sessions) {
+      isLate ||= link?.isLate === true
+      link?.wake()
+    }
+    if (isLate) this.hold(batch.jobs)
     for (const job of batch.jobs) {
       if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
       if (job.outgrows(limits)) trim(job, limits, meter, this.change)
     }
+  }
+
+  // Agents that emit faster than this process sends.
+
+  /** Lets the emitters of jobs wait whose earlier events have not been sent yet: else these would be read back from the store by and by. */
+  private hold(jobs: Iterable<JobLog>): void {
+    for (const job of jobs) {
+      if (job.isHeld || job.ending || !job.isUnsent("earlier")) continue
+      job.hold(true)
+      if (this.held.push(job) === 1) sendSoon(this.sent)
+    }
+  }
+
+  /** Runs behind what was to be sent in the turn. */
+  private readonly letGo = (): void => {
+    const { held } = this
+    this.held = []
+    for (const job of held) {
+      if (job.isUnsent("ever")) {
+        this.held.push(job)
+        continue
+      }
+      job.hold(false)
+      if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
+    }
+    if (this.held.length > 0) sendSoon(this.sent)
   }
 
   /** Fails the changes whose callers wait; keeps the rest, in front of what has come since. */

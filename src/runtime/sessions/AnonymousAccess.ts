@@ -1,7 +1,11 @@
-/** Warns of anonymous access that no policy limits (ARCP 1.1 §14). */
+/** Anonymous access (ARCP 1.1 §14): warns where no policy limits it, and reserves nothing where there is no other. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import { Authenticator } from "../../auth/Authenticator.js"
+import { Server } from "../../transport/Connection.js"
+import { anonymousShare } from "../kernel/AnonymousShare.js"
+import { Limits } from "../kernel/Limits.js"
 import { grantsAnonymousToolsOnly, LeasePolicy } from "../kernel/Policies.js"
 
 const advice =
@@ -35,3 +39,21 @@ export const warnedAuthenticator = (): Layer.Layer<Authenticator, never, Authent
       }
     })
   )
+
+/**
+ * The limits. Where every principal is anonymous, there is none to reserve room for; else anonymous ones have a part of what the transport
+ * accepts too.
+ */
+export const unreserved: Layer.Layer<never, never, Authenticator> = Layer.effect(
+  Limits,
+  Effect.gen(function* () {
+    const limits = yield* Limits
+    const { onlyAnonymous } = yield* Authenticator
+    if (onlyAnonymous === true) {
+      return { ...limits, anonymousShare: 100, anonymousConnections: Number.POSITIVE_INFINITY }
+    }
+    const server = yield* Effect.serviceOption(Server)
+    const most = Option.getOrUndefined(server)?.maxConnections ?? Number.POSITIVE_INFINITY
+    return { ...limits, anonymousConnections: Math.min(limits.anonymousConnections, anonymousShare(limits, most)) }
+  })
+) as Layer.Layer<never, never, Authenticator>

@@ -9,11 +9,13 @@ import type { IdsService } from "../../protocol/Ids.js"
 import type * as Message from "../../protocol/Message.js"
 import { closeCodes } from "../../transport/Connection.js"
 import { errorFrame } from "../kernel/ErrorFrame.js"
+import type { Auditor } from "../kernel/Auditing.js"
 import type { MeterShape } from "../kernel/Metrics.js"
 import type { Asking } from "../kernel/Reply.js"
 import type { Outbox } from "../log/Outbox.js"
 import type { SessionLog } from "../log/SessionLog.js"
 import { refusalFor } from "../log/SessionView.js"
+import { auditRefusal } from "./internal/audited.js"
 import type { Attached } from "./Presence.js"
 
 /** Puts of one connection whose bytes may be in memory at a time; the connection is not read meanwhile. */
@@ -36,6 +38,8 @@ export interface Kit {
   readonly ids: IdsService
   readonly wall: () => number
   readonly meter: MeterShape
+  /** Undefined where nothing is recorded. */
+  readonly audit: Auditor | undefined
   readonly concurrentRequests: number
 }
 
@@ -63,9 +67,9 @@ export class Conversation implements Attached {
   }
 
   /** Who asks, as the runtime's concerns are told. */
-  asking(): Asking {
+  asking({ id }: Envelope.RawEnvelope): Asking {
     const { features, principal, sessionId } = this.session
-    return { sessionId, principal, features }
+    return { sessionId, principal, features, requestId: id }
   }
 
   /** Of the next frame to the client. */
@@ -85,6 +89,7 @@ export class Conversation implements Attached {
 
   /** Posts the error of a request. */
   fail(error: ArcpError, request: Envelope.RawEnvelope): void {
+    if (this.kit.audit !== undefined) auditRefusal(this.kit.audit, this, error, request)
     this.link.post(errorFrame(this.head(), error, request.id))
     const refusal = refusalFor(this.session, request, error)
     if (refusal !== undefined) this.link.post(refusal)

@@ -4,8 +4,8 @@
  * Responsibility: the first frame opens or resumes a session, or the connection is refused: one error frame, then the close. A peer
  * that has not been authenticated counts as a stranger until its session is there, and has `Limits.handshakeTimeout` for it.
  *
- * Order: the bounds of strangers come before authentication, and authentication before anything of a session is read. The transport's
- * frame limit for strangers is lifted before the welcome is posted, because what follows the welcome may be large.
+ * Order: the bounds of strangers come before authentication, those of its principal behind it, and all of them before anything of a session
+ * is read. The transport's frame limit for strangers is lifted before the welcome is posted, because what follows the welcome may be large.
  *
  * Races: a session that has been given a connection always leaves it when that has ended, because attaching is one uninterruptible
  * step. An authenticator that takes longer than the connection lives is not waited for. A refusal by the deadline wins over an
@@ -24,16 +24,21 @@ import { Ids } from "../../protocol/Ids.js"
 import * as Message from "../../protocol/Message.js"
 import type { ResumeRequest } from "../../protocol/Session.js"
 import { closeCodes, type Connection, type Restrictions } from "../../transport/Connection.js"
+import { Auditing } from "../kernel/Auditing.js"
 import { type Deadline, Deadlines } from "../kernel/Deadlines.js"
 import { errorFrame } from "../kernel/ErrorFrame.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
+import { noted, noteOf } from "../kernel/Noted.js"
 import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
 import * as Peers from "../kernel/Peers.js"
 import { Heartbeats } from "./Heartbeats.js"
-import { authenticating } from "./internal/authenticating.js"
+import { Admitted } from "./internal/admitted.js"
+import { authenticationFailed, connected, credentialOver, type Refusal, sessionRefused } from "./internal/audited.js"
+import { authenticating, failureOf } from "./internal/authenticating.js"
 import { watchCredential } from "./internal/credentialExpiry.js"
+import { isGuest } from "./internal/room.js"
 import { spokenTo } from "./internal/spoken.js"
 import { Strangers } from "./internal/strangers.js"
 import { type Attached, Presence } from "./Presence.js"
@@ -153,7 +158,9 @@ const helloOf = (
 }
 
 /** What an authentication fails with whose connection has ended; it says nothing of the credential. */
-const gone = new Unauthenticated({ message: "auth: the connection has ended" })
+const gone = noted(new Unauthenticated({ message: "auth: the connection has ended" }), "gone")
+
+const isGone = (error: ArcpError): boolean => noteOf(error) === "gone"
 
 /** Handshakes of one runtime. */
 export type Handshake = Effect.Effect.Success<typeof make>
@@ -168,7 +175,9 @@ export const make = Effect.gen(function* () {
   const info = yield* RuntimeInfo
   const limits = yield* Limits
   const meter = yield* Meter
+  const audit = yield* Auditing
   const strangers = new Strangers(limits, deadlines.mono, meter)
+  const admitted = new Admitted(limits, meter)
   const runFork = Runtime.runFork(yield* Effect.runtime<never>())
 
   /** Refuses a connection that has no session. Its envelope carries a session id all the same (1.0 §5.1): peers drop it otherwise. */
@@ -190,6 +199,22 @@ export const make = Effect.gen(function* () {
       .pipe(Effect.ignore, Effect.zipRight(connection.close(code, error.code)))
   }
 
+  /** As {@link refuse}, and recorded. */
+  const refuseFor = (
+    reason: Refusal,
+    arrival: Arrival,
+    error: ArcpError,
+    request: Envelope.RawEnvelope | undefined,
+    requestId?: string,
+    principal?: Principal
+  ): Effect.Effect<void> => {
+    if (audit !== undefined) {
+      const named = request === undefined ? undefined : namedSession(request)
+      sessionRefused(audit, arrival.connection, request, error, reason, { named, principal })
+    }
+    return refuse(arrival, error, request, requestId)
+  }
+
   /** The handshake has taken too long. Neither the hello nor its credential was judged, so the client may try again. */
   const refuseSlow = (arrival: Arrival): void => {
     if (arrival.attached !== undefined || arrival.refused) return
@@ -198,13 +223,22 @@ export const make = Effect.gen(function* () {
       arrival.greeted !== undefined
         ? new InternalError({ message: `the session could not be opened ${time}; try again` })
         : new InvalidRequest({ message: `no session.hello came ${time}; try again`, retryable: true })
-    runFork(refuse(arrival, meter.reaching("handshakeTimeout", error), arrival.greeted))
+    runFork(refuseFor("timeout", arrival, meter.reaching("handshakeTimeout", error), arrival.greeted))
   }
+
+  /** It makes room for a peer of another address, as long as it has said nothing. */
+  const refuseCrowded = (arrival: Arrival): Effect.Effect<void> =>
+    refuseFor(
+      "bound",
+      arrival,
+      new InternalError({ message: "others need the room of this connection; try again" }),
+      undefined
+    )
 
   /** Takes a connection in as a stranger's; its refusal where there are too many. */
   const enter = (arrival: Arrival): Effect.Effect<void> | undefined => {
-    const refusal = strangers.enter(arrival.connection)
-    if (refusal !== undefined) return refuse(arrival, new InternalError({ message: refusal }), undefined)
+    const refusal = strangers.enter(arrival.connection, () => runFork(refuseCrowded(arrival)))
+    if (refusal !== undefined) return refuseFor("bound", arrival, new InternalError({ message: refusal }), undefined)
     arrival.hurry(deadlines.schedule(deadlines.mono() + limits.handshakeTimeout, () => refuseSlow(arrival)))
     return undefined
   }
@@ -227,6 +261,16 @@ export const make = Effect.gen(function* () {
       Effect.raceFirst(Effect.zipRight(connection.closed, Effect.fail(gone)))
     )
 
+  /** Counts it for its principal from here on; a session is opened only where there is room on the way to one. */
+  const admit = (arrival: Arrival, principal: Principal, message: HelloMessage): Effect.Effect<void, ArcpError> => {
+    const { connection } = arrival
+    const refusal = admitted.enter(connection, principal)
+    if (refusal !== undefined) return Effect.fail(new InternalError({ message: refusal }))
+    // One that has presented a credential takes no stranger's place any more.
+    if (!isGuest(principal)) strangers.leave(connection)
+    return attach(arrival, principal, message)
+  }
+
   /** Opens or resumes the session, and gives it the connection. */
   const attach = (arrival: Arrival, principal: Principal, message: HelloMessage): Effect.Effect<void, ArcpError> => {
     const { connection, scope } = arrival
@@ -247,8 +291,12 @@ export const make = Effect.gen(function* () {
           (attached) => {
             arrival.attach(attached)
             strangers.leave(connection)
+            admitted.opened(connection)
             heartbeats.watch(attached)
-            arrival.expireBy(watchCredential(deadlines, attached, principal, ids))
+            arrival.expireBy(
+              watchCredential(deadlines, attached, principal, ids, () => audit?.add(credentialOver(attached)))
+            )
+            audit?.add(connected(attached, envelope.id, request && Math.max(0, request.last_event_seq ?? 0)))
           }
         )
       )
@@ -268,19 +316,32 @@ export const make = Effect.gen(function* () {
     arrival: Arrival,
     read: Either.Either<Envelope.RawEnvelope, Envelope.Unreadable>
   ): Effect.Effect<void> => {
+    strangers.spoke(arrival.connection)
     const hello = helloOf(read)
-    if (Either.isLeft(hello)) return refuse(arrival, hello.left.error, hello.left.request, hello.left.requestId)
+    if (Either.isLeft(hello)) {
+      return refuseFor("handshake", arrival, hello.left.error, hello.left.request, hello.left.requestId)
+    }
     const message = hello.right
     const { envelope, payload } = message
     const { connection } = arrival
     const barred = strangers.barred(connection.remoteAddress)
-    if (barred !== undefined) return refuse(arrival, new InternalError({ message: barred }), envelope)
+    if (barred !== undefined) return refuseFor("bound", arrival, new InternalError({ message: barred }), envelope)
     arrival.greet(envelope)
+    let who: Principal | undefined
     return principalOf(arrival, payload).pipe(
-      Effect.flatMap((principal) => (arrival.refused ? Effect.void : attach(arrival, principal, message))),
+      Effect.flatMap((principal) => {
+        who = principal
+        return arrival.refused ? Effect.void : admit(arrival, principal, message)
+      }),
       Effect.catchAll((error) => {
-        if (error instanceof Unauthenticated && !error.retryable && error !== gone) strangers.failed(connection)
-        return arrival.refused ? Effect.void : refuse(arrival, error, envelope)
+        if (error instanceof Unauthenticated && !error.retryable && !isGone(error)) strangers.failed(connection)
+        if (who === undefined && !isGone(error) && audit !== undefined) {
+          authenticationFailed(audit, connection, envelope, failureOf(error, payload.auth?.token !== undefined))
+        }
+        if (arrival.refused) return Effect.void
+        return who === undefined
+          ? refuse(arrival, error, envelope)
+          : refuseFor("session", arrival, error, envelope, envelope.id, who)
       }),
       Effect.zipRight(Effect.suspend(() => annotated(arrival)))
     )
@@ -290,11 +351,18 @@ export const make = Effect.gen(function* () {
   const leave = (arrival: Arrival): void => {
     arrival.end()
     strangers.leave(arrival.connection)
+    admitted.leave(arrival.connection)
   }
 
   const restrictions: Restrictions = {
     frameBytes: limits.unauthenticatedFrameBytes,
-    refusal: (remoteAddress) => strangers.refusal(remoteAddress)
+    refusal: (remoteAddress) => {
+      const refusal = strangers.refusal(remoteAddress)
+      if (refusal !== undefined && audit !== undefined) {
+        sessionRefused(audit, { remoteAddress }, undefined, new InternalError({ message: refusal }), "bound")
+      }
+      return refusal
+    }
   }
 
   return { enter, first, leave, restrictions }

@@ -1,7 +1,8 @@
 /**
  * The runtime's own sessions: who may open one, and which one a token resumes (ARCP 1.1 §6.2, §6.3, §14).
  *
- * Responsibility: how many sessions there may be, their ids and their tokens. What is sent to them, and whether they are idle, is the log's.
+ * Responsibility: their ids and their tokens, and which of them make room for another (`internal/room.ts` has the bounds). What is sent to
+ * them, and whether they are idle, is the log's.
  *
  * Races closed here: a session counts from before its first row is written, so a burst of hellos cannot pass the limit; a token that was
  * replaced counts until the client has shown that it holds the new one; a resume that fails changes nothing.
@@ -10,10 +11,8 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
-import type { Principal } from "../../auth/Principal.js"
 import { type ArcpError, InternalError } from "../../protocol/Errors.js"
 import { Ids, type IdsService, SessionId } from "../../protocol/Ids.js"
-import { count } from "../kernel/Counts.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { sha256 } from "../kernel/Hash.js"
 import { Limits, type LimitsShape } from "../kernel/Limits.js"
@@ -22,7 +21,8 @@ import { RuntimeInfo } from "../kernel/RuntimeInfo.js"
 import { EventLog } from "../log/EventLog.js"
 import type { SessionLog } from "../log/SessionLog.js"
 import { longestIdle } from "./internal/idle.js"
-import { findResumed, type Known, refuseResume, TokenIndex } from "./internal/resuming.js"
+import { findResumed, refuseResume, TokenIndex } from "./internal/resuming.js"
+import { addressOf, type Bound, type Counted, Room } from "./internal/room.js"
 import {
   type KeptSession,
   type OpenedSession,
@@ -42,21 +42,32 @@ interface Uses {
   readonly resumeWindow: number
 }
 
+/** Milliseconds for which it is not looked again for idle sessions of anonymous clients where there were none: each look is at all sessions. */
+const lookAgainAfter = 1_000
+
+/** Bounds for which that is remembered. */
+const maxVain = 1_024
+
 /** The sessions that are open or can be resumed. */
 class KnownSessions implements SessionsService {
   private readonly uses: Uses
-  private readonly byId = new Map<SessionId, Known>()
+  private readonly byId = new Map<SessionId, Counted>()
   private readonly tokens = new TokenIndex()
-  private readonly perPrincipal = new Map<string, number>()
+  private readonly room: Room
+  /** When it was last looked in vain for room under a bound of anonymous clients, the latest last; at most {@link maxVain}. */
+  private readonly vain = new Map<string, number>()
 
   constructor(uses: Uses) {
     this.uses = uses
+    this.room = new Room(uses.limits)
   }
 
-  readonly open = ({ principal }: OpenSession): Effect.Effect<OpenedSession, ArcpError> =>
+  readonly open = ({ peer, principal }: OpenSession): Effect.Effect<OpenedSession, ArcpError> =>
     Effect.suspend(() => {
-      const replaces = this.roomFor(principal)
-      const refusal = this.refusal(principal, replaces)
+      const address = addressOf(principal, peer)
+      const bounds = this.room.boundsOf(principal, address)
+      const replaces = this.roomWithin(bounds)
+      const refusal = this.refusal(bounds, replaces)
       if (refusal !== undefined) return Effect.fail(refusal)
       const { deadlines, ids, meter, resumeWindow } = this.uses
       for (const sessionId of replaces) {
@@ -65,14 +76,14 @@ class KnownSessions implements SessionsService {
       }
       const sessionId = SessionId(`sess_${ids.unsafeUlid(deadlines.wall())}`)
       const token = this.newToken()
-      this.add({ sessionId, principal, tokenHash: sha256(token), previousTokenHash: undefined })
+      this.add({ sessionId, principal, tokenHash: sha256(token), previousTokenHash: undefined, address })
       return Effect.succeed({ sessionId, token, resumeWindow, replaces: [...replaces] })
     })
 
   readonly resume = (request: ResumeSession): Effect.Effect<ResumedSession, ArcpError> =>
     Effect.suspend(() => {
       const found = findResumed(this.byId, this.tokens, request)
-      if (Either.isLeft(found)) return refuseResume(request.sessionId, request.principal, found.left)
+      if (Either.isLeft(found)) return refuseResume(found.left)
       const { sessionId } = found.right
       const token = this.newToken()
       const stored = (): void => this.replaceTokens(sessionId, sha256(token), sha256(request.token))
@@ -91,11 +102,11 @@ class KnownSessions implements SessionsService {
     if (known === undefined) return
     this.byId.delete(sessionId)
     this.tokens.remove(known)
-    count(this.perPrincipal, known.principal.id, -1)
+    this.room.leave(known)
   }
 
   readonly adopt = ({ previousTokenHash, principal, sessionId, tokenHash }: KeptSession): number => {
-    this.add({ sessionId, principal, tokenHash, previousTokenHash })
+    this.add({ sessionId, principal, tokenHash, previousTokenHash, address: undefined })
     return this.uses.resumeWindow
   }
 
@@ -103,10 +114,10 @@ class KnownSessions implements SessionsService {
     return `rt_${this.uses.ids.unsafeSecret()}`
   }
 
-  private add(known: Known): void {
+  private add(known: Counted): void {
     this.byId.set(known.sessionId, known)
     this.tokens.add(known)
-    count(this.perPrincipal, known.principal.id, 1)
+    this.room.enter(known)
   }
 
   private replaceTokens(sessionId: SessionId, tokenHash: string, previousTokenHash: string | undefined): void {
@@ -118,22 +129,50 @@ class KnownSessions implements SessionsService {
     this.tokens.add(next)
   }
 
-  private mine({ id }: Principal): number {
-    return this.perPrincipal.get(id) ?? 0
-  }
-
-  /** Sessions that are idle and may go, where there is no room for another of a principal. None goes where they are too few. */
-  private roomFor(principal: Principal): ReadonlySet<SessionId> {
-    const { limits } = this.uses
+  /** Sessions that are idle and may go, where a bound leaves no room for another. None goes where they are too few. */
+  private roomWithin(bounds: ReadonlyArray<Bound>): ReadonlySet<SessionId> {
     const gone = new Set<SessionId>()
-    const { id } = principal
-    this.makeRoom(gone, this.mine(principal) - limits.sessionsPerPrincipal + 1, (known) => known.principal.id === id)
-    this.makeRoom(gone, this.byId.size - gone.size - limits.sessions + 1, () => true)
+    for (const bound of bounds) {
+      const missing = this.remaining(bound, gone) - bound.max + 1
+      if (missing <= 0 || this.wasInVain(bound)) continue
+      const before = gone.size
+      for (const gives of bound.gives) this.makeRoom(gone, this.remaining(bound, gone) - bound.max + 1, gives)
+      if (bound.guests !== undefined && gone.size === before) this.lookedInVain(bound.guests)
+    }
     return gone
   }
 
+  private lookedInVain(guests: string): void {
+    this.vain.delete(guests)
+    this.vain.set(guests, this.uses.deadlines.mono())
+    // Addresses come and go; the oldest look matters least.
+    for (const [oldest] of this.vain) {
+      if (this.vain.size <= maxVain) break
+      this.vain.delete(oldest)
+    }
+  }
+
+  /** Whether it was looked just now for sessions that make room under a bound. */
+  private wasInVain({ guests }: Bound): boolean {
+    const at = guests === undefined ? undefined : this.vain.get(guests)
+    if (guests === undefined || at === undefined) return false
+    if (this.uses.deadlines.mono() - at < lookAgainAfter) return true
+    this.vain.delete(guests)
+    return false
+  }
+
+  /** How many of those that a bound counts are left, where so many others go. */
+  private remaining({ counts, used }: Bound, gone: ReadonlySet<SessionId>): number {
+    let left = used
+    for (const sessionId of gone) {
+      const known = this.byId.get(sessionId)
+      if (known !== undefined && counts(known)) left--
+    }
+    return left
+  }
+
   /** Adds so many of those that fit, the one that has been idle for longest first. */
-  private makeRoom(gone: Set<SessionId>, count: number, fits: (known: Known) => boolean): void {
+  private makeRoom(gone: Set<SessionId>, count: number, fits: (known: Counted) => boolean): void {
     if (count <= 0) return
     const { deadlines, eventLog, limits } = this.uses
     const logs: Array<SessionLog> = []
@@ -144,25 +183,12 @@ class KnownSessions implements SessionsService {
     for (const { sessionId } of longestIdle(logs, deadlines.mono() - limits.idleSession, count)) gone.add(sessionId)
   }
 
-  /** Why a principal cannot have another session, where so many others go. */
-  private refusal(principal: Principal, gone: ReadonlySet<SessionId>): ArcpError | undefined {
-    const { limits, meter } = this.uses
-    const { id } = principal
-    let mine = this.mine(principal)
-    for (const sessionId of gone) if (this.byId.get(sessionId)?.principal.id === id) mine--
-    if (this.byId.size - gone.size >= limits.sessions) {
-      return meter.reaching(
-        "sessions",
-        new InternalError({ message: `${limits.sessions} sessions are open already; try again later` })
-      )
-    }
-    if (mine >= limits.sessionsPerPrincipal) {
-      return meter.reaching(
-        "sessionsPerPrincipal",
-        new InternalError({ message: `you have ${limits.sessionsPerPrincipal} sessions already; close one` })
-      )
-    }
-    return undefined
+  /** Why there is no room for another session, where so many others go: the widest bound that leaves none. */
+  private refusal(bounds: ReadonlyArray<Bound>, gone: ReadonlySet<SessionId>): ArcpError | undefined {
+    const full = bounds.findLast((bound) => this.remaining(bound, gone) >= bound.max)
+    return full === undefined
+      ? undefined
+      : this.uses.meter.reaching(full.limit, new InternalError({ message: full.message }))
   }
 }
 

@@ -22,6 +22,7 @@ import { decoded, type DecodedJob } from "../../store/Rows.js"
 import { Store } from "../../store/Store.js"
 import { Credentials } from "../credentials/Credentials.js"
 import { sessionEnded, shuttingDown, storeFailure } from "../kernel/Refusals.js"
+import { Auditing } from "../kernel/Auditing.js"
 import { JobRunner } from "../jobs/JobRunner.js"
 import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
@@ -58,6 +59,7 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
     const runner = yield* JobRunner
     const limits = yield* Limits
     const { reached } = yield* Meter
+    const audit = yield* Auditing
     const policy = yield* ObservationPolicy
     const views = jobViews(runner.live, yield* Credentials)
     const list = listing(store, runner.live, policy, limits, views)
@@ -91,15 +93,18 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
           ? new PermissionDenied({ message: `job_id: you may not observe ${jobId}` })
           : Effect.succeed(stored.value)
 
-    /** One line for each subscribe (§14). */
-    const audit = ({ jobId, principal, sessionId }: SubscribeRequest, { stored, visibility }: Found) =>
-      Effect.annotateLogs(Effect.logInfo("job.subscribe"), {
-        subscriber: principal.id,
-        session_id: sessionId,
-        job_id: jobId.slice(0, 64),
-        owner: Option.isSome(stored) ? stored.value.record.principalId : "none",
-        decision: visibility
-      })
+    /** Who asked for which job; `owner`: whose it is, where there is one. */
+    const audited = ({ request, session }: Pick<Asked, "request" | "session">, owner: string | undefined) => ({
+      principal: request.principal.id,
+      session_id: request.sessionId,
+      job_id: request.jobId,
+      request_id: request.requestId,
+      remote_address: session.link?.connection.remoteAddress,
+      owner
+    })
+
+    const refused = (asked: Pick<Asked, "request" | "session">, owner: string | undefined, { code }: ArcpError): void =>
+      audit?.add({ type: "subscription.refused", ...audited(asked, owner), code })
 
     const ownerRuns = (
       session: SessionLog,
@@ -159,6 +164,14 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
             if (observation.missed) return
             batch.reply(() => {
               const { behind, live, replay, stored } = observation
+              const { principalId, traceId } = stored.record
+              audit?.add({
+                type: "subscription.opened",
+                ...audited(asked, principalId),
+                owner: principalId,
+                trace_id: traceId,
+                history: asked.request.history
+              })
               const payload = views.descriptor(session, stored, live, replay)
               reply(Either.right({ payload, behind: replay === undefined ? undefined : behind }))
             })
@@ -176,8 +189,14 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
         Effect.gen(function* () {
           const { jobId } = request
           const found = yield* find(request, jobId)
-          yield* audit(request, found)
-          yield* observe({ session, request, reply }, yield* permitted(jobId, found))
+          const owner = Option.getOrUndefined(found.stored)?.record.principalId
+          const told: Reply<JobSubscribed> = (answer) => {
+            if (Either.isLeft(answer)) refused({ session, request }, owner, answer.left)
+            reply(answer)
+          }
+          yield* Effect.flatMap(permitted(jobId, found), (stored) =>
+            observe({ session, request, reply: audit === undefined ? reply : told }, stored)
+          ).pipe(Effect.tapError((error) => Effect.sync(() => refused({ session, request }, owner, error))))
         })
       )
 

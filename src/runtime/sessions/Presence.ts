@@ -22,6 +22,7 @@ import { Store } from "../../store/Store.js"
 import { closeCodes, type Connection } from "../../transport/Connection.js"
 import { shuttingDown } from "../kernel/Refusals.js"
 import { atEnd } from "../kernel/AtEnd.js"
+import { Auditing } from "../kernel/Auditing.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import * as FrameSize from "../kernel/FrameSize.js"
 import { Limits } from "../kernel/Limits.js"
@@ -35,6 +36,7 @@ import { EventLog } from "../log/EventLog.js"
 import type { Outbox } from "../log/Outbox.js"
 import type { SessionLog } from "../log/SessionLog.js"
 import { lastWords } from "./internal/attach.js"
+import { leftBy } from "./internal/audited.js"
 import type { Attached } from "./internal/attached.js"
 import type { SessionsContext } from "./internal/context.js"
 import { inventory } from "./internal/inventory.js"
@@ -66,7 +68,7 @@ const confirm = ({ decided, eventLog }: SessionsContext, { link, session, tokenH
 
 /** The connection has ended; the session can be resumed for its window. */
 const leave = (
-  { backPressure, decided, eventLog }: SessionsContext,
+  { audit, backPressure, decided, eventLog }: SessionsContext,
   table: SessionTable,
   { link, session }: Attached
 ): void => {
@@ -76,6 +78,7 @@ const leave = (
   table.connected(-1)
   backPressure.left(session)
   if (session.removed) return
+  audit?.add(leftBy(session, link))
   session.seen(Math.max(session.lastSeenAt, link.lastIn, link.lastOut))
   eventLog.change({ write: (batch) => batch.session(session) })
   table.expireLater(session)
@@ -132,6 +135,7 @@ const makeContext = Effect.gen(function* () {
     backPressure: yield* BackPressure,
     reading: { store, ids, mono: deadlines.mono, wall: deadlines.wall, bounds },
     decided: yield* Sessions,
+    audit: yield* Auditing,
     runFork,
     timed: yield* isTimed
   }
@@ -146,7 +150,7 @@ const adopt = ({ decided, deadlines }: SessionsContext, table: SessionTable, ses
   const lastSeenAt = deadlines.wall()
   const window = decided.adopt({ sessionId, principal, tokenHash, previousTokenHash, createdAt, lastSeenAt })
   table.add(session, window ?? 0)
-  if (window === undefined) table.remove(session)
+  if (window === undefined) table.remove(session, "expired")
   else table.expireLater(session)
 }
 

@@ -31,6 +31,7 @@ import { Artifacts } from "../artifacts/Artifacts.js"
 import { Credentials } from "../credentials/Credentials.js"
 import { Acceptance, submitNowOf } from "../jobs/Admission.js"
 import { type JobAccepted, JobScheduler, type JobSchedulerService } from "../jobs/JobScheduler.js"
+import { Auditing } from "../kernel/Auditing.js"
 import { Deadlines } from "../kernel/Deadlines.js"
 import { SubmitsWait } from "../kernel/Foreign.js"
 import { Limits } from "../kernel/Limits.js"
@@ -209,6 +210,13 @@ export const acceptedFrame = (
 /** The requests of one runtime's connections. */
 export type Requests = Effect.Effect.Success<typeof make>
 
+const makeKit = Effect.gen(function* () {
+  const { wall } = yield* Deadlines
+  const { concurrentRequests } = yield* Limits
+  const kit: Kit = { ids: yield* Ids, wall, meter: yield* Meter, audit: yield* Auditing, concurrentRequests }
+  return kit
+})
+
 /** Makes the table of one runtime's requests. */
 export const make = Effect.gen(function* () {
   const scheduler = yield* JobScheduler
@@ -222,7 +230,7 @@ export const make = Effect.gen(function* () {
   const meter = yield* Meter
   const submitsWait = (yield* SubmitsWait) || credentials.available
   const answerArtifact = artifactAnswers(yield* Artifacts, limits, meter)
-  const kit: Kit = { ids: yield* Ids, wall, meter, concurrentRequests: limits.concurrentRequests }
+  const kit = yield* makeKit
   const pageBytes = limits.maxFrameBytes
 
   const ping = (conversation: Conversation, { payload }: Of<"session.ping">): void =>
@@ -249,7 +257,7 @@ export const make = Effect.gen(function* () {
     Effect.suspend(() => {
       const frame = JobsPage.frame(conversation.head(), envelope.id)
       return Effect.flatMap(
-        subscriptions.list({ ...conversation.asking(), payload, bytes: frame.room(pageBytes) }),
+        subscriptions.list({ ...conversation.asking(envelope), payload, bytes: frame.room(pageBytes) }),
         ({ nextCursor, rows }) => {
           asked.settled()
           return conversation.link.postTaken(frame.text(rows, nextCursor))
@@ -269,6 +277,7 @@ export const make = Effect.gen(function* () {
         sessionId: conversation.session.sessionId,
         principal: conversation.session.principal,
         features: conversation.session.features,
+        requestId: envelope.id,
         payload,
         trace,
         priority: Envelope.priorityOf(envelope)
@@ -292,7 +301,7 @@ export const make = Effect.gen(function* () {
   const cancel = (conversation: Conversation, { envelope, payload }: Of<"job.cancel">, asked: Asked, jobId: JobId) => {
     const { reason } = payload
     return scheduler.cancel(
-      { ...conversation.asking(), jobId, reason },
+      { ...conversation.asking(envelope), jobId, reason },
       asked.answering(() =>
         asked.reply(
           Message.runtime("job.cancelled", conversation.head(jobId), {
@@ -314,7 +323,7 @@ export const make = Effect.gen(function* () {
     const { from_event_seq: from } = payload
     const history = payload.history === true && from !== "live"
     return subscriptions.subscribe(
-      { ...conversation.asking(), jobId, from: typeof from === "number" ? from : 0, history },
+      { ...conversation.asking(envelope), jobId, from: typeof from === "number" ? from : 0, history },
       asked.answering(({ behind, payload }) =>
         asked.reply(
           Message.runtime("job.subscribed", conversation.head(jobId, payload.trace_id), {
@@ -329,7 +338,7 @@ export const make = Effect.gen(function* () {
 
   const unsubscribe = (conversation: Conversation, { envelope }: Of<"job.unsubscribe">, asked: Asked, jobId: JobId) =>
     subscriptions.unsubscribe(
-      { ...conversation.asking(), jobId },
+      { ...conversation.asking(envelope), jobId },
       asked.answering(() =>
         asked.reply(
           Message.runtime("job.unsubscribed", conversation.head(jobId), { job_id: jobId, request_id: envelope.id })

@@ -5,7 +5,9 @@
  * put around another has none.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
-import type { Param } from "./sql.js"
+
+/** What a statement takes. */
+export type Param = string | number | Uint8Array | null
 
 /** A prepared statement. */
 export interface Prepared {
@@ -17,6 +19,8 @@ export interface Prepared {
 export interface Direct {
   /** The statement of a text, prepared once and kept. Throws what the driver throws. */
   readonly prepare: (text: string) => Prepared
+  /** Runs a statement, and returns its rows; none where it has none. Throws what the driver throws. */
+  readonly all: (text: string, params: ReadonlyArray<Param>) => ReadonlyArray<Readonly<Record<string, unknown>>>
   /** Whether a transaction is open on the client's connection. False once the database is closed. */
   readonly inTransaction: () => boolean
   /** Says that so many bytes were written or deleted beside what the client's statements had as parameters. Never throws. */

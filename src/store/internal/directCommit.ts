@@ -17,7 +17,7 @@ import { committingNow, type CommitNow } from "../CommitNow.js"
 import type { Sealer } from "../Sealer.js"
 import type { LoadedBatch } from "../Payload.js"
 import { StoreError } from "../Store.js"
-import type { Direct } from "./direct.js"
+import type { Direct, Prepared } from "./direct.js"
 import { JobSizes } from "./jobSizes.js"
 import { access, fail } from "./sql.js"
 import { type Change, changesOf } from "./sqlCommit.js"
@@ -31,10 +31,13 @@ const transact = (direct: Direct, changes: ReadonlyArray<Change>): StoreError | 
     direct.prepare("BEGIN IMMEDIATE").run()
     for (const { rows, write } of changes) {
       if (rows.length === 0) continue
-      const prepared = direct.prepare(write.text)
-      for (const row of rows) {
-        prepared.run(...row)
-        bytes += weightOf(row)
+      let last: string | undefined
+      let prepared: Prepared | undefined
+      for (const [text, params] of write.calls(rows)) {
+        if (prepared === undefined || text !== last) prepared = direct.prepare(text)
+        last = text
+        prepared.run(...params)
+        bytes += weightOf(params)
       }
     }
     direct.prepare("COMMIT").run()

@@ -7,7 +7,8 @@
 import { isTerminal } from "../../protocol/Session.js"
 import type { LoadedBatch, LoadedSegment } from "../Payload.js"
 import type { Delivery, JobRecord, JobState, OwnerRecord, StepRecord } from "../Store.js"
-import { firstIndex, type Job, keyOf, sizeOf, type Tables } from "./memoryTables.js"
+import { recordSize, segmentSize, stepSize } from "./kept.js"
+import { endedWith, firstIndex, type Job, keyOf, type Tables } from "./memoryTables.js"
 import { pack } from "./packed.js"
 
 /** The invariant that a batch would break; undefined if it breaks none. Nothing is changed. */
@@ -99,7 +100,7 @@ const removeDeliveries = (list: Array<Delivery>, gone: ReadonlySet<string>, last
 
 /** Removes all the jobs in one pass. */
 const removeJobs = (tables: Tables, jobIds: ReadonlyArray<string>): void => {
-  const { deliveries, ended, jobs, keys, order, subscriptions } = tables
+  const { deliveries, jobs, keys, order, subscriptions } = tables
   const gone = new Set<string>()
   /** The sessions that were given events of them, with the number of the last. */
   const affected = new Map<string, number>()
@@ -109,7 +110,7 @@ const removeJobs = (tables: Tables, jobIds: ReadonlyArray<string>): void => {
     gone.add(jobId)
     keepNumbers(tables, job)
     jobs.delete(jobId)
-    ended.delete(jobId, job.bytes)
+    endedWith(tables, job).delete(jobId, job.bytes)
     for (const [sessionId, lastSeq] of job.sessions) {
       affected.set(sessionId, Math.max(lastSeq, affected.get(sessionId) ?? 0))
     }
@@ -139,7 +140,8 @@ const addJob = ({ jobs, order }: Tables, record: JobRecord): void => {
     state: undefined,
     segments: [],
     sizes: [],
-    bytes: 0,
+    bytes: recordSize(record),
+    end: 0,
     steps: undefined,
     sessions: new Map()
   })
@@ -154,20 +156,22 @@ const addJob = ({ jobs, order }: Tables, record: JobRecord): void => {
 
 const hasEnded = ({ state }: Job): boolean => state !== undefined && isTerminal(state.status)
 
-const setState = ({ ended, jobs }: Tables, state: JobState): void => {
-  const job = jobs.get(state.jobId)!
+const setState = (tables: Tables, state: JobState): void => {
+  const job = tables.jobs.get(state.jobId)!
   const wasEnded = hasEnded(job)
   job.state = state
-  if (!wasEnded && isTerminal(state.status)) ended.add(state.jobId, job.bytes)
+  if (wasEnded || !isTerminal(state.status)) return
+  job.end = ++tables.ends
+  endedWith(tables, job).add(state.jobId, job.bytes)
 }
 
-const addSegment = ({ ended, jobs }: Tables, segment: LoadedSegment): void => {
-  const job = jobs.get(segment.jobId)!
-  const size = sizeOf(segment)
+const addSegment = (tables: Tables, segment: LoadedSegment): void => {
+  const job = tables.jobs.get(segment.jobId)!
+  const size = segmentSize(segment.payloads)
   job.segments.push(pack(segment))
   job.sizes.push(size)
   job.bytes += size
-  if (hasEnded(job)) ended.grow(size)
+  if (hasEnded(job)) endedWith(tables, job).grow(size)
 }
 
 /** Runs that continue each other are one: a session that only follows one job has one row. */
@@ -186,11 +190,15 @@ const addDelivery = ({ deliveries, jobs }: Tables, delivery: Delivery): void => 
   jobs.get(delivery.jobId)?.sessions.set(delivery.sessionId, delivery.lastSeq)
 }
 
-const addStep = ({ jobs }: Tables, step: StepRecord): void => {
-  const job = jobs.get(step.jobId)
+const addStep = (tables: Tables, step: StepRecord): void => {
+  const job = tables.jobs.get(step.jobId)
   if (job === undefined) return
   job.steps ??= new Map()
+  const before = job.steps.get(step.name)
+  const more = stepSize(step) - (before === undefined ? 0 : stepSize(before))
   job.steps.set(step.name, step)
+  job.bytes += more
+  if (hasEnded(job)) endedWith(tables, job).grow(more)
 }
 
 /** Removes the events of a job up to a number, and the deliveries that are all of such events. */
@@ -203,7 +211,7 @@ const trim = (tables: Tables, jobId: string, upTo: number): void => {
   job.segments = job.segments.slice(keep)
   const before = job.bytes
   for (const size of job.sizes.splice(0, keep)) job.bytes -= size
-  if (hasEnded(job)) tables.ended.grow(job.bytes - before)
+  if (hasEnded(job)) endedWith(tables, job).grow(job.bytes - before)
   for (const sessionId of job.sessions.keys()) {
     let left = false
     const kept = (deliveries.get(sessionId) ?? []).filter((delivery) => {

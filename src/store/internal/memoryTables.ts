@@ -1,10 +1,10 @@
 /**
  * What a store in memory holds.
  *
- * Order: `order` has the ids of all jobs, ascending; `ended` those of the ended ones; a job's segments and a session's
+ * Order: `order` has the ids of all jobs, ascending; `ended` those of the ended ones, in the order of their ends; a job's segments and a session's
  * deliveries ascend by their numbers. So reads are binary searches, and retention begins at the front.
  */
-import type { LoadedSegment } from "../Payload.js"
+import { isAnonymous } from "../../protocol/AnonymousIds.js"
 import type { Delivery, JobRecord, JobState, KeyRecord, SessionRecord, StepRecord } from "../Store.js"
 import type { Kept } from "./packed.js"
 
@@ -15,7 +15,10 @@ export interface Job {
   segments: Array<Kept>
   /** The size of each segment, counted once: to trim a large job must not go through its events. */
   sizes: Array<number>
+  /** What is kept of it (`kept`). */
   bytes: number
+  /** Its place among the ends of jobs; 0: it has not ended. */
+  end: number
   /** Made with the first step: most jobs have none. */
   steps: Map<string, StepRecord> | undefined
   /** The sessions that have deliveries of it, with the number of the last. */
@@ -23,7 +26,7 @@ export interface Job {
 }
 
 /**
- * The ended jobs, the oldest end first, and the size of their events: retention takes them from the front, and asks how many there
+ * Ended jobs, the oldest end first, and what is kept of them: retention takes them from the front, and asks how many there
  * are after every few.
  */
 export class EndedJobs implements Iterable<string> {
@@ -36,7 +39,7 @@ export class EndedJobs implements Iterable<string> {
     return this.ids.length - this.head
   }
 
-  /** The size of their events. */
+  /** What is kept of them. */
   get bytes(): number {
     return this.held
   }
@@ -46,7 +49,7 @@ export class EndedJobs implements Iterable<string> {
     this.held += bytes
   }
 
-  /** The events of one of them have become more, or fewer. */
+  /** Of one of them more is kept, or less. */
   grow(bytes: number): void {
     this.held += bytes
   }
@@ -72,7 +75,10 @@ export interface Tables {
   readonly sessions: Map<string, SessionRecord>
   readonly jobs: Map<string, Job>
   readonly order: Array<string>
-  readonly ended: EndedJobs
+  /** The ended jobs of anonymous principals, and those of others. */
+  readonly ended: { readonly anonymous: EndedJobs; readonly others: EndedJobs }
+  /** How many jobs have ended so far. */
+  ends: number
   readonly deliveries: Map<string, Array<Delivery>>
   readonly subscriptions: Map<string, Set<string>>
   /** The owners of a job beside the first, in the order in which they came; no entry where there are none. */
@@ -88,13 +94,18 @@ export const emptyTables = (): Tables => ({
   sessions: new Map(),
   jobs: new Map(),
   order: [],
-  ended: new EndedJobs(),
+  ended: { anonymous: new EndedJobs(), others: new EndedJobs() },
+  ends: 0,
   deliveries: new Map(),
   subscriptions: new Map(),
   owners: new Map(),
   owned: new Map(),
   keys: new Map()
 })
+
+/** The ended jobs among which a job is, or will be. */
+export const endedWith = ({ ended }: Tables, { record }: Job): EndedJobs =>
+  isAnonymous(record.principalId) ? ended.anonymous : ended.others
 
 /** The slot of a key: several principals may use the same key. */
 export const keyOf = (principalId: string, key: string): string => `${principalId.length}:${principalId}${key}`
@@ -109,11 +120,4 @@ export const firstIndex = <A>(items: ReadonlyArray<A>, test: (item: A) => boolea
     else low = middle + 1
   }
   return low
-}
-
-/** The characters of its payloads, or their bytes. */
-export const sizeOf = (segment: LoadedSegment): number => {
-  let size = 0
-  for (const payload of segment.payloads) size += payload.length
-  return size
 }

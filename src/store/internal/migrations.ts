@@ -174,5 +174,19 @@ export const migrations: ReadonlyArray<Migration> = [
         WHERE session_id IN (SELECT session_id FROM arcp_sessions) GROUP BY job_id, session_id`,
       `ALTER TABLE arcp_job_states DROP COLUMN other_owners`
     ]
+  },
+  {
+    id: 8,
+    // What is kept of a job counts, and not its events alone. Rows that are there say 0, so that none of them is written anew, which may be gigabytes;
+    // jobs that have ended count by what their rows have.
+    statements: [
+      `ALTER TABLE arcp_jobs ADD COLUMN bytes BIGINT NOT NULL DEFAULT 0`,
+      `ALTER TABLE arcp_steps ADD COLUMN bytes BIGINT NOT NULL DEFAULT 0`,
+      `UPDATE arcp_job_states SET bytes = bytes + (
+        SELECT COALESCE(SUM(OCTET_LENGTH(j.data)), 0) FROM arcp_jobs j WHERE j.job_id = arcp_job_states.job_id
+      ) + (
+        SELECT COALESCE(SUM(OCTET_LENGTH(t.value)), 0) FROM arcp_steps t WHERE t.job_id = arcp_job_states.job_id
+      ) WHERE ended_at IS NOT NULL`
+    ]
   }
 ]

@@ -2,10 +2,13 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Effect from "effect/Effect"
+import { SqlError } from "@effect/sql/SqlError"
 import { StoreError } from "../Store.js"
+import { type Direct, directOf, type Param } from "./direct.js"
+import { inPieces } from "./turn.js"
 
+export type { Param }
 export type Row = Readonly<Record<string, unknown>>
-export type Param = string | number | Uint8Array | null
 
 interface DriverError {
   readonly code?: unknown
@@ -39,8 +42,26 @@ export const fail = (operation: string, cause: unknown, message?: string): Store
 /** How statements reach the database. */
 export type Access = ReturnType<typeof access>
 
-/** How statements reach the database: on one reserved connection, with every failure a `StoreError`. */
+/** Runs a statement in this step. */
+const inStep = (
+  direct: Direct,
+  operation: string,
+  statement: string,
+  params: ReadonlyArray<Param>
+): Effect.Effect<ReadonlyArray<Row>, StoreError> => {
+  try {
+    return Effect.succeed(direct.all(statement, params))
+  } catch (cause) {
+    return Effect.fail(fail(operation, new SqlError({ cause, message: "Failed to execute statement" })))
+  }
+}
+
+/**
+ * How statements reach the database: on one reserved connection, with every failure a `StoreError`. A statement alone needs no reservation
+ * where the driver runs it in one step, unless somebody's transaction is open.
+ */
 export const access = (sql: SqlClient) => {
+  const direct = directOf(sql)
   const withConnection = <A>(
     operation: string,
     use: (connection: Connection) => Effect.Effect<A, unknown>
@@ -54,65 +75,109 @@ export const access = (sql: SqlClient) => {
     statement: string,
     params: ReadonlyArray<Param>
   ): Effect.Effect<ReadonlyArray<Row>, StoreError> =>
-    withConnection(
-      operation,
-      (connection) => connection.execute(statement, params, undefined) as Effect.Effect<ReadonlyArray<Row>, unknown>
+    Effect.suspend(() =>
+      direct === undefined || direct.inTransaction()
+        ? withConnection(
+            operation,
+            (connection) =>
+              connection.execute(statement, params, undefined) as Effect.Effect<ReadonlyArray<Row>, unknown>
+          )
+        : inStep(direct, operation, statement, params)
     )
-  /** Deletes rows of a table and returns how many. Writes nothing where there are none. */
+  /** Deletes rows of a table, in pieces by its key, and returns how many. Writes nothing where there are none. */
   const remove = (
     operation: string,
     table: string,
+    key: string,
     condition: string,
     params: ReadonlyArray<Param>
   ): Effect.Effect<number, StoreError> =>
     Effect.gen(function* () {
-      const found = yield* query(operation, `SELECT COUNT(*) AS n FROM ${table} WHERE ${condition}`, params)
-      const n = Number(found[0]?.n ?? 0)
-      if (n > 0) yield* query(operation, `DELETE FROM ${table} WHERE ${condition}`, params)
-      return n
+      const some = (columns: string) => `(SELECT ${columns} FROM ${table} WHERE ${condition} LIMIT ${rowsPerPiece})`
+      let removed = 0
+      yield* inPieces(
+        Effect.gen(function* () {
+          const found = yield* query(operation, `SELECT COUNT(*) AS n FROM ${some("1")} AS some`, params)
+          const n = Number(found[0]?.n ?? 0)
+          if (n > 0) yield* query(operation, `DELETE FROM ${table} WHERE (${key}) IN ${some(key)}`, params)
+          removed += n
+          return n === rowsPerPiece
+        })
+      )
+      return removed
     })
   return { withConnection, query, remove }
 }
 
+/** Rows that are deleted in one statement: a millisecond or two of work. */
+export const rowsPerPiece = 512
+
 const groups = [16, 4, 1] as const
 
-/** A statement that writes rows: through a connection, or row by row as a text of its own. */
+/** A statement and its parameters. */
+type Call = readonly [text: string, params: ReadonlyArray<Param>]
+
+/** A statement about rows. */
 export interface Writer {
+  /** Through a connection: as few calls as its texts allow. */
   (connection: Connection, rows: ReadonlyArray<ReadonlyArray<Param>>): ReadonlyArray<Effect.Effect<unknown, unknown>>
-  /** The statement for one row. */
-  readonly text: string
+  /** On a driver that runs prepared statements in one step: many rows at once are no cheaper there, unless they share work. */
+  readonly calls: (rows: ReadonlyArray<ReadonlyArray<Param>>) => ReadonlyArray<Call>
 }
 
-/** A statement about many rows, in groups whose texts are the same every time. `textOf` is given the rows' places. */
-const grouped = (width: number, textOf: (rows: string) => string): Writer => {
+const perform = (connection: Connection, calls: ReadonlyArray<Call>): ReadonlyArray<Effect.Effect<unknown, unknown>> =>
+  calls.map(([text, params]) => connection.executeRaw(text, params))
+
+const each =
+  (text: string) =>
+  (rows: ReadonlyArray<ReadonlyArray<Param>>): ReadonlyArray<Call> =>
+    rows.map((row) => [text, row])
+
+/** Rows in groups whose texts are the same every time. `textOf` is given the rows' places. */
+const inGroups = (width: number, textOf: (rows: string) => string) => {
   const row = width === 1 ? "?" : `(${Array.from({ length: width }, () => "?").join(",")})`
   const texts = new Map<number, string>(
     groups.map((size) => [size, textOf(Array.from({ length: size }, () => row).join(","))])
   )
-  const write = (
-    connection: Connection,
-    rows: ReadonlyArray<ReadonlyArray<Param>>
-  ): ReadonlyArray<Effect.Effect<unknown, unknown>> => {
-    const out: Array<Effect.Effect<unknown, unknown>> = []
+  return (rows: ReadonlyArray<ReadonlyArray<Param>>): ReadonlyArray<Call> => {
+    const out: Array<Call> = []
     let at = 0
     for (const size of groups) {
       while (rows.length - at >= size) {
-        out.push(connection.executeRaw(texts.get(size)!, rows.slice(at, at + size).flat()))
+        out.push([texts.get(size)!, rows.slice(at, at + size).flat()])
         at += size
       }
     }
     return out
   }
-  return Object.assign(write, { text: textOf(row) })
+}
+
+/** A statement about many rows, which are looked for and found one by one. */
+const grouped = (width: number, textOf: (rows: string) => string): Writer => {
+  const group = inGroups(width, textOf)
+  const one = textOf(width === 1 ? "?" : `(${Array.from({ length: width }, () => "?").join(",")})`)
+  return Object.assign(
+    (connection: Connection, rows: ReadonlyArray<ReadonlyArray<Param>>) => perform(connection, group(rows)),
+    { calls: each(one) }
+  )
+}
+
+/** A statement about a set of ids. */
+export const setOf = (textOf: (ids: string) => string): Writer => {
+  const calls = inGroups(1, textOf)
+  return Object.assign(
+    (connection: Connection, rows: ReadonlyArray<ReadonlyArray<Param>>) => perform(connection, calls(rows)),
+    { calls }
+  )
 }
 
 /** One statement for each row, where one statement cannot write several rows. */
 export const single = (text: string): Writer => {
-  const write = (
-    connection: Connection,
-    rows: ReadonlyArray<ReadonlyArray<Param>>
-  ): ReadonlyArray<Effect.Effect<unknown, unknown>> => rows.map((row) => connection.executeRaw(text, row))
-  return Object.assign(write, { text })
+  const calls = each(text)
+  return Object.assign(
+    (connection: Connection, rows: ReadonlyArray<ReadonlyArray<Param>>) => perform(connection, calls(rows)),
+    { calls }
+  )
 }
 
 /** Writes rows of one table. */
@@ -150,7 +215,7 @@ const stateColumns = [
   "bytes"
 ]
 const keyColumns = ["principal_id", "idempotency_key", "job_id", "parameters_hash", "expires_at"]
-const stepColumns = ["job_id", "name", "fingerprint", "value"]
+const stepColumns = ["job_id", "name", "fingerprint", "value", "bytes"]
 const credentialColumns = [
   "reference",
   "credential_id",
@@ -169,7 +234,7 @@ const credentialColumns = [
 
 export const write = {
   sessions: writer("arcp_sessions", sessionColumns, upsert(["session_id"], sessionColumns)),
-  jobs: writer("arcp_jobs", ["job_id", "principal_id", "agent", "version", "created_at", "data"], ""),
+  jobs: writer("arcp_jobs", ["job_id", "principal_id", "agent", "version", "created_at", "data", "bytes"], ""),
   states: writer(
     "arcp_job_states",
     stateColumns,
@@ -195,11 +260,17 @@ export const write = {
       ON CONFLICT (job_id, session_id) DO NOTHING`
   ),
   ownersRemoved: grouped(2, (rows) => `DELETE FROM arcp_job_owners WHERE (job_id, session_id) IN (VALUES ${rows})`),
-  /** How many bytes of events ended jobs have, which retention asks. */
+  /** How many bytes are kept of ended jobs (`kept`), which retention asks. Rows of schema 7 do not say, and are counted as they are. */
   bytes: grouped(
     1,
     (rows) => `UPDATE arcp_job_states SET bytes = (
       SELECT COALESCE(SUM(s.bytes), 0) FROM arcp_segments s WHERE s.job_id = arcp_job_states.job_id
+    ) + (
+      SELECT COALESCE(SUM(CASE WHEN t.bytes = 0 THEN OCTET_LENGTH(t.value) ELSE t.bytes END), 0)
+      FROM arcp_steps t WHERE t.job_id = arcp_job_states.job_id
+    ) + (
+      SELECT COALESCE(SUM(CASE WHEN j.bytes = 0 THEN OCTET_LENGTH(j.data) ELSE j.bytes END), 0)
+      FROM arcp_jobs j WHERE j.job_id = arcp_job_states.job_id
     ) WHERE job_id IN (${rows})`
   ),
   steps: writer("arcp_steps", stepColumns, upsert(["job_id", "name"], stepColumns)),

@@ -1,8 +1,8 @@
 /**
  * One batch as the statements of one transaction.
  *
- * Order: that of the batch's fields, since later ones may concern rows of earlier ones. The bytes of an ended job's events, which retention
- * needs, are counted after its segments are written.
+ * Order: that of the batch's fields, since later ones may concern rows of earlier ones. What is kept of an ended job, which retention
+ * needs, is counted after its segments and steps are written.
  *
  * Races: a removed job disappears at once; its events, which may be very many, are deleted in steps by the purge, also after a restart.
  * Its id stays in `arcp_removed` until all of them are deleted, and reads leave them out.
@@ -12,7 +12,7 @@ import { isTerminal } from "../../protocol/Session.js"
 import type { Sealer } from "../Sealer.js"
 import type { LoadedBatch } from "../Payload.js"
 import type { JobState, StoreError } from "../Store.js"
-import { type Access, type Param, single, transaction, write, type Writer } from "./sql.js"
+import { type Access, type Param, setOf, single, transaction, write, type Writer } from "./sql.js"
 import { writing } from "./sqlRows.js"
 
 /** A statement, and the parameters of each of its runs. */
@@ -21,31 +21,28 @@ export interface Change {
   readonly rows: ReadonlyArray<ReadonlyArray<Param>>
 }
 
-/** What the events of an ended job amount to; undefined where the database has to count them. */
+/** What is kept of an ended job; undefined where the database has to count them. */
 export type BytesOf = (jobId: string) => number | undefined
 
 // The number of a delivery that is deleted stays assigned: the session keeps it.
-const keepNumbers = single(`UPDATE arcp_sessions
+const keepNumbers = setOf(
+  (ids) => `UPDATE arcp_sessions
   SET last_seq = (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)
-  WHERE session_id IN (SELECT session_id FROM arcp_deliveries WHERE job_id = ?)
-  AND last_seq < (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)`)
+  WHERE session_id IN (SELECT session_id FROM arcp_deliveries WHERE job_id IN (${ids}))
+  AND last_seq < (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)`
+)
 
 const jobRemovals: ReadonlyArray<Writer> = [
   keepNumbers,
   single("INSERT INTO arcp_removed (job_id) VALUES (?) ON CONFLICT (job_id) DO NOTHING"),
-  single("DELETE FROM arcp_subscriptions WHERE job_id = ?"),
-  single("DELETE FROM arcp_job_owners WHERE job_id = ?"),
-  single("DELETE FROM arcp_steps WHERE job_id = ?"),
-  single("DELETE FROM arcp_keys WHERE job_id = ?"),
-  single("DELETE FROM arcp_job_states WHERE job_id = ?"),
-  single("DELETE FROM arcp_jobs WHERE job_id = ?")
+  ...["subscriptions", "job_owners", "steps", "keys", "job_states", "jobs"].map((table) =>
+    setOf((ids) => `DELETE FROM arcp_${table} WHERE job_id IN (${ids})`)
+  )
 ]
 
-const sessionRemovals: ReadonlyArray<Writer> = [
-  single("DELETE FROM arcp_sessions WHERE session_id = ?"),
-  single("DELETE FROM arcp_subscriptions WHERE session_id = ?"),
-  single("DELETE FROM arcp_job_owners WHERE session_id = ?")
-]
+const sessionRemovals: ReadonlyArray<Writer> = ["sessions", "subscriptions", "job_owners"].map((table) =>
+  setOf((ids) => `DELETE FROM arcp_${table} WHERE session_id IN (${ids})`)
+)
 
 const trimSegments = single("DELETE FROM arcp_segments WHERE job_id = ? AND last_seq <= ?")
 const trimDeliveries = single(
@@ -93,10 +90,8 @@ const removed = (batch: LoadedBatch): ReadonlyArray<Change> => [
     { write: trimSegments, rows: [[jobId, upTo]] },
     { write: trimDeliveries, rows: [[jobId, upTo]] }
   ]),
-  ...batch.sessionsRemoved.flatMap((sessionId) =>
-    sessionRemovals.map((each) => ({ write: each, rows: [[sessionId]] }))
-  ),
-  ...batch.jobsRemoved.flatMap((jobId) => jobRemovals.map((each) => ({ write: each, rows: [[jobId]] })))
+  ...sessionRemovals.map((each) => ({ write: each, rows: batch.sessionsRemoved.map((sessionId) => [sessionId]) })),
+  ...jobRemovals.map((each) => ({ write: each, rows: batch.jobsRemoved.map((jobId) => [jobId]) }))
 ]
 
 /** The changes of a batch, in their order. */

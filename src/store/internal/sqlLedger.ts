@@ -82,6 +82,6 @@ export const makeSqlLedger = (sql: SqlClient, sealer: Sealer): Context.Tag.Servi
       )
     },
     sweep: (revokedBefore) =>
-      remove("sweep", "arcp_credentials", "state = 'revoked' AND revoked_at < ?", [revokedBefore])
+      remove("sweep", "arcp_credentials", "reference", "state = 'revoked' AND revoked_at < ?", [revokedBefore])
   }
 }

@@ -14,9 +14,10 @@ import * as Effect from "effect/Effect"
 import type { Sealer } from "../Sealer.js"
 import type { StoreError } from "../Store.js"
 import { type Access, type Param, type Row, transaction } from "./sql.js"
-import { keyName, stepName } from "./sqlRows.js"
+import { keyName, sealStep, stepName } from "./sqlRows.js"
 
-const mark = ["sealing", "2"] as const
+/** The row of `arcp_meta` that says that nothing is left in clear. */
+export const sealingDone = ["sealing", "2"] as const
 const digest = /^[\w-]{43}$/
 
 /** Rows of one page: values of steps may be large. */
@@ -91,11 +92,20 @@ const keys = (connection: Connection, sealer: Sealer) =>
 
 const steps = (connection: Connection, sealer: Sealer) =>
   everyRow(connection, "arcp_steps", ["job_id", "name"], ["value"], (row) => {
-    const [job, name] = [String(row.job_id), String(row.name)]
+    const [job, name, sealed] = [String(row.job_id), String(row.name), String(row.value)]
     // Its value is bound to the name in clear.
-    return sealer.open(String(row.value), `step ${job} ${name}`) === undefined
-      ? Effect.void
-      : renamed(connection, "arcp_steps", ["job_id", "name"], [job, name, stepName(sealer, job, name)])
+    const value = sealer.open(sealed, `step ${job} ${name}`)
+    if (value === undefined) return Effect.void
+    const to = stepName(sealer, job, name)
+    return Effect.zipRight(
+      renamed(connection, "arcp_steps", ["job_id", "name"], [job, name, to]),
+      connection.executeRaw("UPDATE arcp_steps SET value = ? WHERE job_id = ? AND name = ? AND value = ?", [
+        sealStep(sealer, job, name, value),
+        job,
+        to,
+        sealed
+      ])
+    )
   })
 
 const budgets = (connection: Connection, sealer: Sealer) =>
@@ -113,14 +123,14 @@ const budgets = (connection: Connection, sealer: Sealer) =>
 export const reseal = ({ query, withConnection }: Access, sealer: Sealer): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
     if (!sealer.encrypts) return
-    const done = yield* query("start", "SELECT 1 AS n FROM arcp_meta WHERE name = ?", [mark[0]])
+    const done = yield* query("start", "SELECT 1 AS n FROM arcp_meta WHERE name = ?", [sealingDone[0]])
     if (done.length > 0) return
     yield* withConnection("encrypt what an earlier version left in clear", (connection) =>
       transaction(connection, [
         keys(connection, sealer),
         steps(connection, sealer),
         budgets(connection, sealer),
-        connection.executeRaw("INSERT INTO arcp_meta (name, value) VALUES (?, ?)", mark)
+        connection.executeRaw("INSERT INTO arcp_meta (name, value) VALUES (?, ?)", sealingDone)
       ])
     )
   })

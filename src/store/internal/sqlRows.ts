@@ -11,7 +11,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import { JsonObject } from "../../protocol/Fields.js"
 import * as Rows from "../Rows.js"
-import { type LoadedSegment, payloadText, rowSize } from "../Payload.js"
+import { type LoadedSegment, payloadText } from "../Payload.js"
 import type { Sealer } from "../Sealer.js"
 import type {
   Delivery,
@@ -24,6 +24,7 @@ import type {
   StoredJob,
   StoreError
 } from "../Store.js"
+import { recordSize, segmentSize, stepSize } from "./kept.js"
 import { decoder, payloadBytes, payloads } from "./damage.js"
 import { fail, type Param, type Row } from "./sql.js"
 
@@ -85,9 +86,10 @@ export const writing = (sealer: Sealer) => ({
   ],
   job: (j: JobRecord): ReadonlyArray<Param> => {
     const { agent, createdAt, jobId, principalId, version, ...rest } = j
-    return [jobId, principalId, agent, version, createdAt, sealer.seal(JSON.stringify(rest), `job ${jobId}`)]
+    const sealed = sealer.seal(JSON.stringify(rest), `job ${jobId}`)
+    return [jobId, principalId, agent, version, createdAt, sealed, recordSize(j)]
   },
-  /** `bytes`: what the events of an ended job amount to, where that is known. */
+  /** `bytes`: what is kept of an ended job, where that is known. */
   state: (s: JobState, bytes = 0): ReadonlyArray<Param> => [
     s.jobId,
     s.status,
@@ -107,7 +109,7 @@ export const writing = (sealer: Sealer) => ({
     s.lastSeq,
     s.firstSeq,
     s.class,
-    rowSize(s.payloads),
+    segmentSize(s.payloads),
     segmentData(sealer, s)
   ],
   delivery: (d: Delivery): ReadonlyArray<Param> => [d.sessionId, d.lastSeq, d.firstSeq, d.jobId, d.firstJobSeq],
@@ -122,7 +124,8 @@ export const writing = (sealer: Sealer) => ({
     s.jobId,
     stepName(sealer, s.jobId, s.name),
     s.fingerprint,
-    sealer.seal(s.value, `step ${s.jobId} ${s.name}`)
+    sealStep(sealer, s.jobId, s.name, s.value),
+    stepSize(s)
   ]
 })
 
@@ -132,6 +135,28 @@ export const keyName = (sealer: Sealer, principalId: string, key: string): strin
 
 /** The name under which a step is stored and found. */
 export const stepName = (sealer: Sealer, jobId: string, name: string): string => sealer.name(name, `step ${jobId}`)
+
+const stepAbout = (jobId: string, stored: string): string => `named step ${jobId} ${stored}`
+
+/** A step's value as the column has it. With it its name is sealed, of which the row has a digest: the step can be given another key. */
+export const sealStep = (sealer: Sealer, jobId: string, name: string, value: string): string =>
+  sealer.encrypts
+    ? sealer.seal(`${JSON.stringify(name)}\n${value}`, stepAbout(jobId, stepName(sealer, jobId, name)))
+    : value
+
+/** A step's name and value, by the name that the row has. Undefined where an earlier version sealed it, or it cannot be opened. */
+export const openStep = (
+  sealer: Sealer,
+  jobId: string,
+  stored: string,
+  sealed: string
+): { readonly name: string; readonly value: string } | undefined => {
+  if (!sealer.encrypts) return { name: stored, value: sealed }
+  const text = sealer.open(sealed, stepAbout(jobId, stored))
+  if (text === undefined) return undefined
+  const end = text.indexOf("\n")
+  return { name: String(JSON.parse(text.slice(0, end))), value: text.slice(end + 1) }
+}
 
 /** The records of rows that were read. */
 export const reading = (sealer: Sealer) => {
@@ -226,10 +251,12 @@ export const reading = (sealer: Sealer) => {
       firstJobSeq: plain(row.first_job_seq)
     })
 
-  const step = (jobId: string, name: string, row: Row): Reading<StepRecord> =>
-    Either.flatMap(open(row.value, `step ${jobId} ${name}`), (value) =>
-      Rows.stepRecord({ jobId, name, fingerprint: row.fingerprint, value })
-    )
+  const step = (jobId: string, name: string, row: Row): Reading<StepRecord> => {
+    const named = openStep(sealer, jobId, stepName(sealer, jobId, name), String(row.value))
+    // Earlier versions bound the value to the name in clear.
+    const opened = named === undefined ? open(row.value, `step ${jobId} ${name}`) : Either.right(named.value)
+    return Either.flatMap(opened, (value) => Rows.stepRecord({ jobId, name, fingerprint: row.fingerprint, value }))
+  }
 
   return { session, job, key, segmentHead, segment, delivery, step }
 }

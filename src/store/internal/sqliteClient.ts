@@ -46,7 +46,7 @@ interface Database {
   readonly close: () => unknown
 }
 
-type Driver = new (filename: string) => Database
+type Driver = new (filename: string, options: { readonly fileMustExist: boolean }) => Database
 
 /** The driver that `@effect/sql-sqlite-node` brings. Throws where it is not installed. */
 const driver = (): Driver => {
@@ -170,14 +170,15 @@ const writeBackOf = (
         inTransaction: () => database.inTransaction
       })
 
-/** Opens a file, or `:memory:`; its log is not switched on. Closed with the scope. Fails with what the driver throws as `cause`. */
+/** Opens a file that is there, or `:memory:`; its log is not switched on. Closed with the scope. Fails with what the driver throws as `cause`. */
 export const make = (filename: string): Effect.Effect<Client.SqlClient, SqlError, Scope.Scope | Reactivity> =>
   Effect.gen(function* () {
     const database = yield* Effect.acquireRelease(
       Effect.try({
         try: () => {
           const Database = driver()
-          return new Database(filename)
+          // The file was made before, with its mode. One that SQLite made would have another.
+          return new Database(filename, { fileMustExist: filename !== ":memory:" })
         },
         catch: failed("Failed to open the database")
       }),
@@ -208,6 +209,17 @@ export const make = (filename: string): Effect.Effect<Client.SqlClient, SqlError
     })
     return withDirect(client, {
       prepare: cached,
+      all: (text, params) => {
+        const statement = cached(text)
+        statement.safeIntegers(false)
+        if (statement.reader) {
+          statement.raw(false)
+          return statement.all(...params) as ReadonlyArray<Readonly<Record<string, unknown>>>
+        }
+        statement.run(...params)
+        wrote(weightOf(params))
+        return []
+      },
       inTransaction: () => database.inTransaction,
       wrote
     })

@@ -18,7 +18,7 @@ import { close, fdatasync, open } from "node:fs"
 export const bound = 4_194_304
 
 /** What a row costs beside its bytes: it changes pages of its own, of which many are changed again before they are written back. */
-const perRow = 512
+export const perRow = 512
 
 /** The size of a statement's parameters, and of the row that they are. */
 export const weightOf = (params: ReadonlyArray<unknown>): number => {

@@ -1,11 +1,13 @@
 /**
- * How much room artifacts take, for each principal and together, and the caps on it.
+ * How much room artifacts take, for each principal, for anonymous ones together and for all, and the caps on it.
  *
  * Responsibility: the only owner of these counts. They hold what is stored and what is being written.
  *
  * Race closed: asking for room and taking it are one synchronous step, so that puts at once cannot pass a cap together.
  */
+import { isAnonymous } from "../../../protocol/AnonymousIds.js"
 import { InternalError } from "../../../protocol/Errors.js"
+import { anonymousShare } from "../../kernel/AnonymousShare.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import type { MeterShape } from "../../kernel/Metrics.js"
 import type { ArtifactUsage } from "../ArtifactsService.js"
@@ -33,9 +35,15 @@ const refuse = (message: string, reason: string) => new InternalError({ message,
 export const makeUsage = (limits: LimitsShape, { reached, reaching }: MeterShape): Usage => {
   const used = new Map<string, ArtifactUsage>()
   let all = nothing
+  let guests = nothing
+  const guestRoom: ArtifactUsage = {
+    count: anonymousShare(limits, limits.artifacts),
+    bytes: anonymousShare(limits, limits.artifactBytesTotal)
+  }
 
   const add = (principalId: string, change: ArtifactUsage): void => {
     all = sum(all, change)
+    if (isAnonymous(principalId)) guests = sum(guests, change)
     const next = sum(used.get(principalId) ?? nothing, change)
     if (next.count === 0) used.delete(principalId)
     else used.set(principalId, next)
@@ -58,10 +66,19 @@ export const makeUsage = (limits: LimitsShape, { reached, reaching }: MeterShape
         "artifact_bytes"
       )
     }
-    return all.count >= limits.artifacts || all.bytes + bytes > limits.artifactBytesTotal
+    if (all.count >= limits.artifacts || all.bytes + bytes > limits.artifactBytesTotal) {
+      return reaching(
+        all.count >= limits.artifacts ? "artifacts" : "artifactBytesTotal",
+        refuse("the runtime has no room for more artifacts; try again later", "artifacts_full")
+      )
+    }
+    return isAnonymous(principalId) && (guests.count >= guestRoom.count || guests.bytes + bytes > guestRoom.bytes)
       ? reaching(
-          all.count >= limits.artifacts ? "artifacts" : "artifactBytesTotal",
-          refuse("the runtime has no room for more artifacts; try again later", "artifacts_full")
+          "anonymousShare",
+          refuse(
+            "artifacts of anonymous clients have all the room that they may have; try again later",
+            "artifacts_full"
+          )
         )
       : undefined
   }

@@ -6,6 +6,7 @@
 import type * as Context from "effect/Context"
 import type { IdsService } from "../../../protocol/Ids.js"
 import type { CredentialLedger } from "../../../store/CredentialLedger.js"
+import type { Auditor } from "../../kernel/Auditing.js"
 import type { CredentialProvisioner } from "../CredentialProvisioner.js"
 import type { Claims } from "./claims.js"
 import type { LiveCredentials } from "./live.js"
@@ -26,6 +27,8 @@ export interface Core {
   readonly ledger: Context.Tag.Service<CredentialLedger>
   readonly provisioner: Context.Tag.Service<CredentialProvisioner>
   readonly timeouts: Timeouts
+  /** Undefined where nothing is recorded. */
+  readonly audit: Auditor | undefined
   readonly revocations: Revocations
   readonly claims: Claims
   readonly live: LiveCredentials

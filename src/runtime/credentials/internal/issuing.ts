@@ -16,6 +16,7 @@ import type { IssueRequest, JobCredential } from "../JobCredential.js"
 import { complain, credentialOf, discard, nothingMade, receive, writeLive } from "./answer.js"
 import type { Core } from "./core.js"
 import type { Entry } from "./live.js"
+import { auditedOf } from "./revocations.js"
 import { newRow, notIssued, notProvisioned, obtain, provisionRequest } from "./upstream.js"
 
 const takeIssued =
@@ -46,6 +47,7 @@ const takeIssued =
           index,
           lock: Effect.unsafeMakeSemaphore(1)
         })
+        core.audit?.add({ type: "credential.issued", ...auditedOf(one.held.record) })
         return credential
       })
     })

@@ -25,6 +25,7 @@ import type * as Scope from "effect/Scope"
 import { elapsedOf } from "../../../protocol/Elapsed.js"
 import { oneLine } from "../../../protocol/Errors.js"
 import type { CredentialLedger, LedgerRecord } from "../../../store/CredentialLedger.js"
+import type { Auditor } from "../../kernel/Auditing.js"
 import { type CredentialProvisioner, RevokeError } from "../CredentialProvisioner.js"
 import { hiding } from "../Values.js"
 
@@ -80,11 +81,22 @@ export const annotations = (record: LedgerRecord): Record<string, unknown> => ({
   ...(record.endpoint === undefined ? {} : { endpoint: record.endpoint })
 })
 
+/** What the audit trail names of a credential: never its value, nor the handle by which an upstream may know it. */
+export const auditedOf = (record: LedgerRecord) => ({
+  principal: record.principalId,
+  job_id: record.jobId,
+  credential_id: record.credentialId,
+  reference: record.reference,
+  endpoint: record.endpoint,
+  profile: record.profile
+})
+
 export const makeRevocations = (
   ledger: Context.Tag.Service<CredentialLedger>,
   provisioner: Context.Tag.Service<CredentialProvisioner>,
   options: RevocationOptions,
-  onGone: (held: Held) => void
+  onGone: (held: Held) => void,
+  audit: Auditor | undefined
 ): Effect.Effect<Revocations, never, Scope.Scope> =>
   Effect.gen(function* () {
     const fork = yield* FiberSet.makeRuntime<never>()
@@ -142,6 +154,9 @@ export const makeRevocations = (
         permits.withPermits(1)
       )
 
+    const failed = (record: LedgerRecord, attempts: number, final: boolean, detail: string): void =>
+      audit?.add({ type: "credential.revocation_failed", ...auditedOf(record), attempts, final, detail })
+
     const revoke = (held: Held, gone: boolean) =>
       Effect.gen(function* () {
         let record = held.record
@@ -179,9 +194,11 @@ export const makeRevocations = (
             const attempts = record.attempts + 1
             if (failure.value.permanent) {
               yield* note({ state: "failed", attempts, lastError: message })
+              failed(record, attempts, true, message)
               return yield* Effect.logError(`a credential cannot be revoked: ${message}`)
             }
             yield* note({ attempts, lastError: message })
+            if (failures === 0 || failures === 9) failed(record, attempts, false, message)
             if (++failures === 1) yield* Effect.logWarning(`a credential is not revoked yet: ${message}`)
             if (failures === 10) {
               yield* Effect.logError(`a credential is still not revoked after ${failures} attempts: ${message}`)
@@ -191,6 +208,7 @@ export const makeRevocations = (
           }
         }
         onGone(held)
+        if (!gone) audit?.add({ type: "credential.revoked", ...auditedOf(record) })
         const revokedAt = yield* Clock.currentTimeMillis
         for (let failures = 0; ; failures++) {
           const last = closing

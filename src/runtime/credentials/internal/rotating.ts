@@ -25,7 +25,7 @@ import type { JobCredential } from "../JobCredential.js"
 import { type Arrived, complain, credentialOf, discard, nothingMade, receive, writeLive } from "./answer.js"
 import type { Core } from "./core.js"
 import type { Entry, Live } from "./live.js"
-import { annotations } from "./revocations.js"
+import { annotations, auditedOf } from "./revocations.js"
 import {
   answerOf,
   closingError,
@@ -107,6 +107,7 @@ const takeRotated =
       }
       const credential = credentialOf(one)
       live.keep(entry, { ...prior, credential, held: one.held })
+      core.audit?.add({ type: "credential.rotated", ...auditedOf(one.held.record) })
       revocations.spawn(
         Effect.ensuring(
           announced(core, announce, credential),

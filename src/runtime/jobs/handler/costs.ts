@@ -149,10 +149,12 @@ export const make = (calls: JobCalls): Costs => {
     Effect.suspend((): Effect.Effect<() => void, Denial> => {
       const args = { amount: Amount.print(amount) }
       const state = checkState(engine, running)
-      if (Either.isLeft(state)) return calls.refuse("cost.budget", args, state.left)
+      if (Either.isLeft(state)) return calls.refuse("cost.budget", args, state.left, args.amount)
       const held = budgets.hold(jobId, amount)
       // Less is left than was asked for, but something is: no budget is spent, and the job goes on.
-      return Either.isLeft(held) ? calls.refuse("cost.budget", args, held.left, false) : Effect.succeed(held.right)
+      return Either.isLeft(held)
+        ? calls.refuse("cost.budget", args, held.left, args.amount, false)
+        : Effect.succeed(held.right)
     })
 
   /** Where nothing of it becomes an event of the job. */

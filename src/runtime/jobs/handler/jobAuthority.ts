@@ -37,7 +37,8 @@ export const makeGate = (calls: JobCalls): Gate => {
             : new PermissionDenied({
                 message: `${capability}: ${problem.message}`,
                 details: { capability, reason: at?.reason ?? "canonical" }
-              })
+              }),
+          at === undefined ? undefined : calls.shown(capability, at.target)
         )
       })
   }

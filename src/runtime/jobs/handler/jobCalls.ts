@@ -17,6 +17,7 @@ import type { Capability } from "../../../authority/Capability.js"
 import { type ArcpError, InvalidRequest, isArcpError, oneLine, toWire } from "../../../protocol/Errors.js"
 import type { Upstream } from "../../credentials/UpstreamErrors.js"
 import { toolResultBody } from "../../kernel/Payload.js"
+import { auditDenied } from "../internal/audited.js"
 import { check } from "../internal/authority.js"
 import type { Engine } from "../internal/engine.js"
 import type { Running } from "../Running.js"
@@ -28,7 +29,7 @@ const argumentOf = (capability: Capability): string =>
   capability.startsWith("fs.") ? "path" : capability === "net.fetch" ? "url" : "name"
 
 /** A target that may be reported: a URL without what may be a secret in it. */
-const shown = (capability: Capability, target: string): string => {
+export const shownTarget = (capability: Capability, target: string): string => {
   if (capability !== "net.fetch") return oneLine(target.slice(0, 256))
   const canonical = Canonical.url(target)
   const url = Either.getOrElse(canonical, () => target)
@@ -40,7 +41,7 @@ const shown = (capability: Capability, target: string): string => {
 
 /** The arguments with which an operation on a target is reported. */
 export const argumentsOf = (capability: Capability, target: string): object => ({
-  [argumentOf(capability)]: shown(capability, target)
+  [argumentOf(capability)]: shownTarget(capability, target)
 })
 
 /** The calls of one job. */
@@ -61,16 +62,30 @@ export class JobCalls {
       const checked = check(this.engine, this.running, capability, target)
       return Either.isRight(checked)
         ? Effect.succeed(checked.right)
-        : this.refuse(capability, argumentsOf(capability, target), checked.left)
+        : this.refuse(capability, argumentsOf(capability, target), checked.left, this.shown(capability, target))
     })
+  }
+
+  /** A target as the audit trail shows it. A value that was cut in two would not be found: it is taken out first. */
+  shown(capability: Capability, target: string): string | undefined {
+    const { audit } = this.engine
+    return audit === undefined ? undefined : shownTarget(capability, this.upstream()?.hide(target) ?? target)
   }
 
   /**
    * Refuses an operation that no tool call stands for: the refusal is reported as a call with its result. `ends` is whether it may end the
-   * job (§9.5).
+   * job (§9.5), `target` what the audit trail shows.
    */
-  refuse(tool: string, args: object, error: Denial, ends = true): Effect.Effect<never, Denial> {
+  refuse(
+    tool: string,
+    args: object,
+    error: Denial,
+    target: string | undefined,
+    ends = true
+  ): Effect.Effect<never, Denial> {
     const { engine, events, running } = this
+    const operation = tool === "cost.budget" ? "reserve" : "use"
+    auditDenied(engine, running, { operation, capability: tool, target }, error)
     // Nothing follows the terminal message.
     if (running.finished) return Effect.fail(error)
     const callId = events.newId("call")
@@ -100,6 +115,8 @@ export class JobCalls {
       if (isArcpError(error) || deniedCause(error) !== undefined) return error
       const denial = this.upstream()?.translate(error)
       if (denial === undefined) return error
+      const act = { operation: "upstream_call", capability: "model.use", target: undefined } as const
+      auditDenied(this.engine, this.running, act, denial, "upstream")
       then(denial)
       return denial
     })
@@ -127,7 +144,9 @@ export class JobCalls {
           })
         }
         denial = checked.left
-        return Effect.fail(checked.left)
+        const act = { operation: "tool_call", capability: "tool.call", target: this.shown("tool.call", tool) } as const
+        auditDenied(engine, running, act, denial)
+        return Effect.fail(denial)
       })
       return restore(Effect.zipRight(announced, run)).pipe(
         Effect.onExit((exit) =>

@@ -20,6 +20,7 @@ import type { Credentials } from "../../credentials/Credentials.js"
 import type { Deadlines } from "../../kernel/Deadlines.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
 import type { MeterShape } from "../../kernel/Metrics.js"
+import type { Auditor } from "../../kernel/Auditing.js"
 import type { LeasePolicy } from "../../kernel/Policies.js"
 import type { BackPressure } from "../../log/BackPressure.js"
 import type { Change, EventLog } from "../../log/EventLog.js"
@@ -40,6 +41,8 @@ export interface Services {
   readonly ids: IdsService
   readonly limits: LimitsShape
   readonly meter: MeterShape
+  /** Undefined where nothing is recorded. */
+  readonly audit: Auditor | undefined
   readonly leasePolicy: Context.Tag.Service<LeasePolicy>
   readonly leases: LeasesService
   readonly budgets: BudgetsService

@@ -15,6 +15,7 @@ import { Outbox } from "../../log/Outbox.js"
 import { pumped, sourceOf } from "../../log/Pump.js"
 import type { SessionLog } from "../../log/SessionLog.js"
 import type { Attached } from "./attached.js"
+import { takenOver } from "./audited.js"
 import { type SessionsContext, sessionError } from "./context.js"
 import type { SessionTable } from "./table.js"
 import { welcome } from "./welcome.js"
@@ -29,11 +30,12 @@ const linkTo = ({ deadlines, limits, runFork }: SessionsContext, connection: Con
   )
 
 /** Tells an earlier connection that its session is another's now. */
-const takeOver = (context: SessionsContext, session: SessionLog, previous: Outbox): void => {
+const takeOver = (context: SessionsContext, session: SessionLog, previous: Outbox, next: Connection): void => {
   const error = new PermissionDenied({
     message: "the session was resumed on another connection",
     details: { reason: "taken_over" }
   })
+  context.audit?.add(takenOver(session, previous, next))
   previous.watch(undefined)
   previous.post(sessionError(context, session, error))
   previous.end(closeCodes.policy, "taken over")
@@ -63,7 +65,7 @@ export const attach = (
     session.connect(link, peer)
     link.replays(session.seq, session.bytes)
     if (previous === undefined) table.connected(1)
-    else takeOver(context, session, previous)
+    else takeOver(context, session, previous, connection)
     const now = deadlines.wall()
     link.post(welcome(info, session, token, ids.unsafeUlid(now), now, table.windowOf(session), limits.maxFrameBytes))
     return Effect.as(pumped(sourceOf(session, reading), link, runFork, timed), { session, link, tokenHash })

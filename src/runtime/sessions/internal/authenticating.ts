@@ -6,10 +6,13 @@ import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { AuthenticatorService, AuthRequest } from "../../../auth/Authenticator.js"
 import type { Principal } from "../../../auth/Principal.js"
+import * as PrincipalIds from "../../../auth/PrincipalIds.js"
 import { principalRefusal } from "../../../auth/Verdict.js"
 import { type ArcpError, InternalError, isArcpError, plain, Unauthenticated } from "../../../protocol/Errors.js"
 import { PrincipalId } from "../../../protocol/Ids.js"
 import * as Text from "../../../protocol/Text.js"
+import { noted, noteOf } from "../../kernel/Noted.js"
+import type { Failure } from "./audited.js"
 
 const copyOf = (principal: unknown): Principal | undefined => {
   const id = Text.property(principal, "id")
@@ -25,23 +28,45 @@ const copyOf = (principal: unknown): Principal | undefined => {
   }
 }
 
+const hasExpired = new Unauthenticated({ message: "auth: the credential has expired" })
+
+/** Why an authentication failed, for the audit trail. `shown`: whether the client has shown a token. */
+export const failureOf = (error: ArcpError, shown: boolean): Failure =>
+  !(error instanceof Unauthenticated) || error.retryable
+    ? "unavailable"
+    : /\bhas expired\b/.test(error.message)
+      ? "expired"
+      : noteOf(error) === "principal"
+        ? "principal"
+        : shown
+          ? "refused"
+          : "missing"
+
 const notAvailable = new InternalError({ message: "auth: authentication is not available; try again" })
 
+/** It under an id that is no other principal's, where it is anonymous. */
+const qualified = (principal: Principal): Principal => ({
+  ...principal,
+  id: PrincipalId(PrincipalIds.qualified(principal.id, principal.anonymous))
+})
+
 /** A principal whose id is one, and whose credential has not run out. */
-const checked = (principal: Principal): Effect.Effect<Principal, ArcpError> => {
-  const refusal = principalRefusal(principal)
-  if (refusal !== undefined) return Effect.fail(refusal)
+const checked = (named: Principal): Effect.Effect<Principal, ArcpError> => {
+  const principal = qualified(named)
+  const refusal = principalRefusal(named) ?? principalRefusal(principal)
+  if (refusal !== undefined) return Effect.fail(noted(refusal, "principal"))
   return principal.expiresAt === undefined
     ? Effect.succeed(principal)
     : Effect.flatMap(Clock.currentTimeMillis, (now) =>
         principal.expiresAt !== undefined && principal.expiresAt <= now
-          ? new Unauthenticated({ message: "auth: the credential has expired" })
+          ? Effect.fail(hasExpired)
           : Effect.succeed(principal)
       )
 }
 
 /**
- * Who a client is, as plain data: the id and the claims as JSON has them. Claims that are no JSON are dropped. An id that no principal can
+ * Who a client is, as plain data: the id and the claims as JSON has them. The id of an anonymous principal begins with `anonymous:`, which
+ * is put before one of the authenticator's own: it is never another principal's. Claims that are no JSON are dropped. An id that no principal can
  * have is `UNAUTHENTICATED`: the credential stands for nobody. What is not a judgement of
  * the credential (any other error, a defect, an interruption from within) is `INTERNAL_ERROR`, which a client may try again.
  */

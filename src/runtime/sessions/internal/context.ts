@@ -6,6 +6,7 @@ import type { ArcpError } from "../../../protocol/Errors.js"
 import type { RawEnvelope } from "../../../protocol/Envelope.js"
 import type { IdsService } from "../../../protocol/Ids.js"
 import type { Store } from "../../../store/Store.js"
+import type { Auditor } from "../../kernel/Auditing.js"
 import type { Deadlines } from "../../kernel/Deadlines.js"
 import { errorFrame } from "../../kernel/ErrorFrame.js"
 import type { LimitsShape } from "../../kernel/Limits.js"
@@ -30,6 +31,8 @@ export interface SessionsContext {
   readonly reading: ReadContext
   /** What decides on sessions. */
   readonly decided: SessionsService
+  /** Undefined where nothing is recorded. */
+  readonly audit: Auditor | undefined
   readonly runFork: (effect: Effect.Effect<void>) => Fiber.RuntimeFiber<void>
   /** Whether what is sent may be cut by time ({@link "../../kernel/Turn.js"}). */
   readonly timed: boolean

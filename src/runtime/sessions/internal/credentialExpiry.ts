@@ -11,12 +11,13 @@ import { closeCodes } from "../../../transport/Connection.js"
 import type { Deadline, Deadlines } from "../../kernel/Deadlines.js"
 import type { Attached } from "../Presence.js"
 
-/** Waits for it; cancel it when the connection ends. Undefined where the credential does not run out. */
+/** Waits for it, then calls `over`; cancel it when the connection ends. Undefined where the credential does not run out. */
 export const watchCredential = (
   { scheduleWall, wall }: Context.Tag.Service<Deadlines>,
   { link, session }: Attached,
   { expiresAt }: Principal,
-  ids: IdsService
+  ids: IdsService,
+  over: () => void
 ): Deadline | undefined =>
   expiresAt === undefined
     ? undefined
@@ -30,4 +31,5 @@ export const watchCredential = (
           Message.runtime("session.error", { id: ids.unsafeUlid(wall()), session_id: session.sessionId }, toWire(error))
         )
         link.end(closeCodes.policy, error.code)
+        over()
       })

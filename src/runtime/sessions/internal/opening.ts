@@ -65,7 +65,7 @@ const makeWay = (context: SessionsContext, table: SessionTable, sessionId: Sessi
   })
   session.link?.post(sessionError(context, session, error))
   session.link?.end(closeCodes.tryAgainLater, "idle session")
-  table.remove(session)
+  table.remove(session, "idle")
 }
 
 /** Opens a session and posts its welcome (§6.2). */
@@ -116,10 +116,10 @@ const covered = (
 ): Effect.Effect<SessionLog, ArcpError> =>
   Effect.gen(function* () {
     const session = eventLog.sessions.get(sessionId)
-    if (session === undefined) return yield* refuseResume(sessionId, principal, "the session has ended")
+    if (session === undefined) return yield* refuseResume("the session has ended")
     // Compared here too, since Sessions may be replaced: a session shows the jobs of its principal.
     if (!isOwner(session.principal, principal)) {
-      return yield* refuseResume(sessionId, principal, "the session is another principal's")
+      return yield* refuseResume("the session is another principal's")
     }
     if (cursor > session.seq) {
       return yield* new InvalidRequest({
@@ -132,7 +132,7 @@ const covered = (
         details: { oldest_resumable: session.floorSeq }
       })
     }
-    return session.removed ? yield* refuseResume(sessionId, principal, "the session has ended meanwhile") : session
+    return session.removed ? yield* refuseResume("the session has ended meanwhile") : session
   })
 
 /** Resumes a session and posts its welcome (§6.3). A failure leaves the session as it is. */
@@ -176,7 +176,7 @@ export const resume = (
       storeFailure
     )
     // It may have made room for another while the store had its row.
-    if (session.removed) return yield* refuseResume(sessionId, principal, "the session has ended meanwhile")
+    if (session.removed) return yield* refuseResume("the session has ended meanwhile")
     table.keepFor(session, resumeWindow)
     const attached = yield* attach(context, table, session, { connection, peer, cursor, token, tokenHash })
     meter.count(Metrics.resumes)

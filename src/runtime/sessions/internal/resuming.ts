@@ -2,14 +2,15 @@
  * Which session a resume means (ARCP 1.1 §6.3).
  *
  * A session is found by its id, or by the hash of its token where the client names no id. Whatever is wrong (no such session, another
- * principal's, a wrong token, the window over), the same work is done and the same error returned: only the runtime's log tells them apart.
+ * principal's, a wrong token, the window over), the same work is done and the same error returned: only the audit trail tells them apart.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { Principal } from "../../../auth/Principal.js"
-import { oneLine, ResumeWindowExpired } from "../../../protocol/Errors.js"
+import { ResumeWindowExpired } from "../../../protocol/Errors.js"
 import type { SessionId } from "../../../protocol/Ids.js"
 import { matches, sha256 } from "../../kernel/Hash.js"
+import { noted } from "../../kernel/Noted.js"
 import type { KeptSession, ResumeSession } from "../Sessions.js"
 
 /** A session with the tokens that resume it. */
@@ -38,27 +39,22 @@ export class TokenIndex {
 const hashesOf = ({ previousTokenHash, tokenHash }: Known): ReadonlyArray<string> =>
   previousTokenHash === undefined ? [tokenHash] : [tokenHash, previousTokenHash]
 
-/** Refuses a resume: the same for every reason; the log has the reason. */
-export const refuseResume = (
-  sessionId: string | undefined,
-  principal: Principal,
-  reason: string
-): Effect.Effect<never, ResumeWindowExpired> =>
-  Effect.zipRight(
-    Effect.annotateLogs(Effect.logInfo(`a resume was refused: ${reason}`), {
-      principal: principal.id,
-      session_id: sessionId === undefined ? "not named" : oneLine(sessionId)
-    }),
-    new ResumeWindowExpired({
-      message: "resume: no session can be resumed with this session_id and resume_token; open a new one"
-    })
+/** Refuses a resume: the same for every reason, which is noted on the error for the audit trail. No client may know it. */
+export const refuseResume = (reason: string): Effect.Effect<never, ResumeWindowExpired> =>
+  Effect.fail(
+    noted(
+      new ResumeWindowExpired({
+        message: "resume: no session can be resumed with this session_id and resume_token; open a new one"
+      }),
+      reason
+    )
   )
 
 /** Whether a session of `owner` may be resumed by a principal. */
 export const isOwner = (owner: Principal, principal: Principal): boolean =>
-  owner.id === principal.id || (owner.anonymous && principal.anonymous)
+  owner.anonymous === principal.anonymous && (owner.anonymous || owner.id === principal.id)
 
-/** The session, or why not, for the log. */
+/** The session, or why not, for the audit trail. */
 export const findResumed = (
   sessions: ReadonlyMap<SessionId, Known>,
   tokens: TokenIndex,

@@ -6,7 +6,10 @@
  * has the bounds in all only, since a proxy on this machine stands for many peers, and so have peers without an address (a Unix
  * socket). Peers in this process or on standard streams are not counted.
  *
- * Both tables are bounded: the one of connections by their number, the one of failures by {@link maxAddresses}.
+ * Room in all is shared between addresses: where there is none, a peer from an address that has fewer takes the place of the one from an
+ * address that has more which has been silent for longest. One that has sent its hello is not displaced.
+ *
+ * Both tables are bounded: the one of connections by their number and {@link maxDisplaced}, the one of failures by {@link maxAddresses}.
  */
 import { isIPv4, isIPv6 } from "node:net"
 import { count } from "../../kernel/Counts.js"
@@ -19,8 +22,14 @@ const window = 60_000
 /** Addresses whose failures are remembered; beyond it the oldest go. */
 const maxAddresses = 8_192
 
+/** Displaced connections that are being closed at a time, for each that may be there: a peer that does not read holds its own for seconds. */
+const maxDisplaced = 0.25
+
+/** Connections that are looked at, the oldest first, for one that makes room. */
+const maxLooks = 1_024
+
 /** In this process or on standard streams. Every other transport, whatever its name, may have the network behind it. */
-const isLocal = ({ transport }: Peer): boolean => transport === "memory" || transport === "stdio"
+export const isLocal = ({ transport }: Peer): boolean => transport === "memory" || transport === "stdio"
 
 /** The eight groups of an IPv6 address. */
 const groupsOf = (address: string): ReadonlyArray<number> => {
@@ -62,6 +71,15 @@ interface Failures {
   readonly since: number
 }
 
+/** A connection that counts. */
+interface Stranger {
+  readonly key: string | undefined
+  /** Whether its first frame has not come. */
+  silent: boolean
+  /** Refuses it, to make room. */
+  readonly displace: () => void
+}
+
 const full = "too many connections have not been authenticated yet; try again later"
 const tried = "too many authentications have failed; try again in a minute"
 
@@ -70,8 +88,13 @@ export class Strangers {
   private readonly limits: LimitsShape
   private readonly now: () => number
   private readonly meter: MeterShape
-  private readonly present = new Set<object>()
+  /** In the order in which they came. */
+  private readonly present = new Map<object, Stranger>()
+  /** Displaced ones that have not ended. */
+  private readonly displaced = new Set<object>()
   private readonly perAddress = new Map<string, number>()
+  /** Those that count for no address. */
+  private elsewhere = 0
   /** In the order of `since`. */
   private readonly failures = new Map<string | undefined, Failures>()
   private all: Failures = { count: 0, since: Number.NEGATIVE_INFINITY }
@@ -89,17 +112,25 @@ export class Strangers {
 
   /** Why a peer from this address is refused now; undefined: it may connect. Counts the bound that was reached. */
   refusal(address: string | undefined): string | undefined {
+    return this.refused(address, addressKey(address), (key) => this.displaceable(key) !== undefined)
+  }
+
+  /** As {@link refusal}; `makesRoom` is asked last, and where there is no room only. */
+  private refused(
+    address: string | undefined,
+    key: string | undefined,
+    makesRoom: (key: string | undefined) => boolean
+  ): string | undefined {
     const { limits } = this
-    const key = addressKey(address)
-    if (this.present.size >= limits.unauthenticatedConnections) {
-      this.meter.reached("unauthenticatedConnections")
-      return full
-    }
-    if (key !== undefined && (this.perAddress.get(key) ?? 0) >= limits.unauthenticatedPerAddress) {
+    if (key !== undefined && this.countOf(key) >= limits.unauthenticatedPerAddress) {
       this.meter.reached("unauthenticatedPerAddress")
       return full
     }
-    return this.barred(address)
+    const barred = this.barred(address)
+    if (barred !== undefined) return barred
+    if (this.present.size < limits.unauthenticatedConnections || makesRoom(key)) return undefined
+    this.meter.reached("unauthenticatedConnections")
+    return full
   }
 
   /** Why a peer from this address may not authenticate now; undefined: it may. Counts the bound that was reached. */
@@ -119,22 +150,71 @@ export class Strangers {
     return undefined
   }
 
-  /** Counts a connection until {@link leave}; why it is refused where it is. */
-  enter(connection: Peer): string | undefined {
+  /**
+   * Counts a connection until {@link leave}; why it is refused where it is. `displace` refuses it later, where it has to make room while
+   * it is silent.
+   */
+  enter(connection: Peer, displace: () => void = () => undefined): string | undefined {
     if (isLocal(connection)) return undefined
-    const refusal = this.refusal(connection.remoteAddress)
-    if (refusal !== undefined) return refusal
-    this.present.add(connection)
     const key = addressKey(connection.remoteAddress)
-    if (key !== undefined) count(this.perAddress, key, 1)
+    const refusal = this.refused(connection.remoteAddress, key, () => this.makeRoom(key))
+    if (refusal !== undefined) return refusal
+    this.present.set(connection, { key, silent: true, displace })
+    this.count(key, 1)
     return undefined
+  }
+
+  /** Its first frame has come: it is not displaced any more. */
+  spoke(connection: Peer): void {
+    const stranger = this.present.get(connection)
+    if (stranger !== undefined) stranger.silent = false
   }
 
   /** The connection's peer has been authenticated, or it has ended. Harmless when it is not counted. */
   leave(connection: Peer): void {
-    if (!this.present.delete(connection)) return
-    const key = addressKey(connection.remoteAddress)
-    if (key !== undefined) count(this.perAddress, key, -1)
+    this.displaced.delete(connection)
+    const stranger = this.present.get(connection)
+    if (stranger === undefined) return
+    this.present.delete(connection)
+    this.count(stranger.key, -1)
+  }
+
+  /** How many there are of an address; those without one count together. */
+  private countOf(key: string | undefined): number {
+    return key === undefined ? this.elsewhere : (this.perAddress.get(key) ?? 0)
+  }
+
+  private count(key: string | undefined, by: 1 | -1): void {
+    if (key === undefined) this.elsewhere += by
+    else count(this.perAddress, key, by)
+  }
+
+  /**
+   * The one that makes room for a peer of this address: its own address has no fewer even afterwards. Looks at the oldest ones only: a flood
+   * asks this for each connection.
+   */
+  private displaceable(key: string | undefined): object | undefined {
+    if (this.displaced.size >= Math.ceil(this.limits.unauthenticatedConnections * maxDisplaced)) return undefined
+    const own = this.countOf(key) + 1
+    let looks = maxLooks
+    for (const [connection, { key: other, silent }] of this.present) {
+      if (looks-- === 0) return undefined
+      if (silent && other !== key && this.countOf(other) > own) return connection
+    }
+    return undefined
+  }
+
+  /** Refuses one that makes room; whether there is one. */
+  private makeRoom(key: string | undefined): boolean {
+    const connection = this.displaceable(key)
+    const stranger = connection === undefined ? undefined : this.present.get(connection)
+    if (connection === undefined || stranger === undefined) return false
+    this.meter.reached("unauthenticatedConnections")
+    this.present.delete(connection)
+    this.count(stranger.key, -1)
+    this.displaced.add(connection)
+    stranger.displace()
+    return true
   }
 
   /** Counts a failed authentication. */

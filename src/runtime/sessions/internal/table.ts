@@ -9,6 +9,7 @@
 import type { SessionId } from "../../../protocol/Ids.js"
 import * as Metrics from "../../kernel/Metrics.js"
 import type { SessionLog } from "../../log/SessionLog.js"
+import { sessionOver } from "./audited.js"
 import type { SessionsContext } from "./context.js"
 
 /** The sessions. */
@@ -62,8 +63,9 @@ export class SessionTable {
     this.shown.show(Metrics.sessions, this.sessions.size)
   }
 
-  /** Ends a session for good; its jobs go on. */
-  remove(session: SessionLog): void {
+  /** Ends a session for good; its jobs go on. `cause`: its window is over, or it made room while it was idle. */
+  remove(session: SessionLog, cause: "expired" | "idle"): void {
+    this.context.audit?.add(sessionOver(session, cause))
     session.remove()
     this.drop(session)
     this.context.eventLog.change({ write: (batch) => batch.removeSession(session) })
@@ -75,7 +77,7 @@ export class SessionTable {
     deadlines.schedule(session.lastSeenAt + this.windowOf(session), () => {
       if (session.link !== undefined || session.removed) return
       if (session.lastSeenAt + this.windowOf(session) > deadlines.mono()) this.expireLater(session)
-      else this.remove(session)
+      else this.remove(session, "expired")
     })
   }
 
