@@ -53,7 +53,8 @@ for (const [name, value] of rows) console.log(`${name.padEnd(16)} ${value.toLoca
 const struck = [...new Set(reports.flatMap(({ killedIn }) => Object.keys(killedIn)))].toSorted()
 for (const act of struck) console.log(`killed in: ${act}: ${sum(({ killedIn }) => killedIn[act] ?? 0)}`)
 const faults = [...new Set(reports.flatMap(({ failedCalls }) => Object.keys(failedCalls)))].toSorted()
-for (const mode of faults) console.log(`failed calls, disk ${mode}: ${sum(({ failedCalls }) => failedCalls[mode] ?? 0)}`)
+for (const mode of faults)
+  console.log(`failed calls, disk ${mode}: ${sum(({ failedCalls }) => failedCalls[mode] ?? 0)}`)
 if (problems > 0)
   console.log(
     `failed: seeds ${reports

@@ -25,6 +25,7 @@ const slow = [
   "cli/tokens",
   "client/largeResult",
   "crash/crash",
+  "crash/disk",
   "docs/apiExamples",
   "docs/nginx",
   "docs/readme",

@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { Cause, Effect, Exit, Layer, Logger, LogLevel, Redacted, Stream } from "effect"
+import { Cause, Effect, Exit, Layer, Logger, LogLevel, Redacted, Schedule, Stream } from "effect"
 import { layer as reactivity } from "@effect/experimental/Reactivity"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { ArcpClient } from "../../src/client/index.js"
@@ -10,7 +10,7 @@ import { WebSocketClient } from "../../src/transport/node.js"
 import { type Act, acts, nextAct, type Stage } from "./acts.js"
 import { differs, problemsOf, problemsOfOwners } from "./checks.js"
 import { type Figures, isTerminal, LedgerClient, newFigures } from "./ledger.js"
-import { canFault, type FaultMode } from "./fault.js"
+import type { FaultMode } from "./fault.js"
 import { pause, type Random, randomOf, type RuntimeProcess, type Runtimes } from "./runtimes.js"
 import { placeEarlier } from "./upgrade.js"
 
@@ -52,7 +52,12 @@ const typedClient = (url: string, random: Random, stop: () => boolean) =>
     let events = 0
     while (!stop()) {
       const n = random.int(20, 150)
-      const job = yield* client.submit("recount", { n, pause: random.int(1, 10) })
+      const input = { n, pause: random.int(1, 10) }
+      // Refused where the disk fails: it is for the program to ask again.
+      const job = yield* Effect.retry(client.submit("recount", input), {
+        while: (error) => error._tag === "InternalError" && error.retryable,
+        schedule: Schedule.spaced(20)
+      })
       const logs: Array<string> = []
       yield* Stream.runForEach(job.events, (event) =>
         Effect.sync(() => {
@@ -151,7 +156,14 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   await start()
   let working = true
   const client = (name: string) =>
-    new LedgerClient({ name, bearer: "secret-of-alice", url: () => url, figures, wrong, mayFail: () => disk !== undefined })
+    new LedgerClient({
+      name,
+      bearer: "secret-of-alice",
+      url: () => url,
+      figures,
+      wrong,
+      mayFail: () => disk !== undefined
+    })
   const clients = [client("one"), client("two"), client("three")]
   const stage: Stage = {
     seed,

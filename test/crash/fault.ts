@@ -24,7 +24,8 @@ const made = (): string | undefined => {
     const file = join(scratch("arcp-fault-"), "fault.so")
     const source = fileURLToPath(new URL("fault.c", import.meta.url))
     const built =
-      process.platform === "linux" && spawnSync("cc", ["-shared", "-fPIC", "-O1", "-o", file, source, "-ldl"]).status === 0
+      process.platform === "linux" &&
+      spawnSync("cc", ["-shared", "-fPIC", "-O1", "-o", file, source, "-ldl"]).status === 0
     library = built ? file : false
   }
   return library === false ? undefined : library
