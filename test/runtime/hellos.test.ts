@@ -1,9 +1,10 @@
 /** First frames: every shape of a resume, what a refusal tells, and which clients are known by their hello. */
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Layer, Deferred, Effect, Logger } from "effect"
+import { Layer, Deferred, Effect } from "effect"
 import { fromJobError } from "../../src/protocol/Errors.js"
 import type { RawEnvelope } from "../../src/protocol/Envelope.js"
 import { peerKind } from "../../src/runtime/kernel/Peers.js"
+import { Audit, AuditMemory } from "../../src/runtime/index.js"
 import { backends } from "./backends.js"
 import { dial, type Frame, hello, type Peer, submit } from "./peer.js"
 import { gate, resetGates, world } from "./world.js"
@@ -84,16 +85,8 @@ describe.each(backends)("hellos over %s", (_name, backend) => {
     }).pipe(Effect.provide(main))
   )
 
-  it.scoped("§6.3, §14 every resume that fails is refused alike, and only the log tells why", () => {
-    const reasons: Array<string> = []
-    const log = Logger.replace(
-      Logger.defaultLogger,
-      Logger.make(({ message }) => {
-        const text = String(message)
-        if (text.startsWith("a resume was refused")) reasons.push(text)
-      })
-    )
-    return Effect.gen(function* () {
+  it.scoped("§6.3, §14 every resume that fails is refused alike, and only the audit trail tells why", () =>
+    Effect.gen(function* () {
       const peer = yield* left
       const attempts: ReadonlyArray<readonly [token: string, payload: object]> = [
         ["alice-token", { session_id: "sess_none", resume_token: peer.token }],
@@ -114,12 +107,16 @@ describe.each(backends)("hellos over %s", (_name, backend) => {
       }
       expect(new Set(told.map((one) => JSON.stringify(one))).size).toBe(1)
       expect(told[0]).toMatchObject({ code: "RESUME_WINDOW_EXPIRED", retryable: false })
-      expect(new Set(reasons).size).toBe(3)
       // None of them has harmed the session.
       const again = yield* hello({ resume: { ...point(peer), session_id: peer.sessionId } })
       expect(again.sessionId).toBe(peer.sessionId)
-    }).pipe(Effect.provide(Layer.provideMerge(world(backend()), log)))
-  })
+      const audit = yield* AuditMemory
+      yield* audit.first(({ type }) => type === "session.resumed")
+      const known = (yield* audit.kept).flatMap((record) => (record.type === "session.refused" ? [record] : []))
+      expect(known.map(({ reason }) => reason)).toEqual(attempts.map(() => "resume"))
+      expect(new Set(known.map(({ detail }) => detail)).size).toBe(3)
+    }).pipe(Effect.provide(Layer.provideMerge(world(backend()), Audit.layerMemory())))
+  )
 
   it.scoped.each<readonly [string, (peer: Peer) => Effect.Effect<unknown>, string | undefined]>([
     ["a wrong token", (peer) => peer.send("session.hello", { auth: { token: "x" } }), undefined],

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from "@effect/vitest"
-import { Clock, Context, Deferred, Effect, Exit, HashMap, Layer, Logger, Scope, TestClock } from "effect"
+import { Clock, Context, Deferred, Effect, Exit, Layer, Scope, TestClock } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
+import { Audit, AuditMemory } from "../../src/runtime/index.js"
 import { Store } from "../../src/store/Store.js"
 import { backends } from "./backends.js"
 import { reopened } from "./mortal.js"
@@ -153,15 +154,8 @@ describe.each(backends)("expiry of leases over %s", (_name, backend) => {
     }).pipe(Effect.provide(over({ limits: { ...limits, leaseGrace: 0 } })))
   )
 
-  it.scoped("§14 an expiry is logged, once and by whose job it was", () => {
-    const logged: Array<Record<string, unknown>> = []
-    const logger = Logger.replace(
-      Logger.defaultLogger,
-      Logger.make(({ annotations, message }) => {
-        if (String(message).includes("lease expired")) logged.push(Object.fromEntries(HashMap.toEntries(annotations)))
-      })
-    )
-    return Effect.gen(function* () {
+  it.scoped("§14 an expiry is told to the audit trail, once and by whose job it was", () =>
+    Effect.gen(function* () {
       const peer = yield* hello({ features })
       const job = yield* submit(peer, "idle", null, at(60))
       const cancelled = yield* submit(peer, "idle", null, at(60))
@@ -169,9 +163,12 @@ describe.each(backends)("expiry of leases over %s", (_name, backend) => {
       yield* peer.terminal(cancelled.job_id!)
       yield* TestClock.adjust(61_000)
       yield* peer.terminal(job.job_id!)
-      expect(logged).toEqual([{ job_id: job.job_id, principal: "alice", expires_at: "1970-01-01T00:01:00.000Z" }])
-    }).pipe(Effect.provide(Layer.provide(main, logger)))
-  })
+      const records = yield* Effect.flatMap(AuditMemory, (audit) => audit.kept)
+      expect(records.filter(({ type }) => type === "lease.expired")).toMatchObject([
+        { job_id: job.job_id, principal: "alice", expires_at: "1970-01-01T00:01:00.000Z" }
+      ])
+    }).pipe(Effect.provide(Layer.provideMerge(main, Audit.layerMemory())))
+  )
 
   it.scoped("§9.5 an expiry that is further away than a timer can count neither comes at once nor never", () =>
     Effect.gen(function* () {
