@@ -273,7 +273,7 @@ class Verifier {
  * with the keys of the issuer that it claims, and with the key that it names (`kid`) only. Where a key set cannot be fetched or read, a token
  * is not judged: that is `AuthenticationUnavailable`.
  *
- * With several issuers, here or over {@link firstOf}, a principal is `<iss>|<sub>`: two issuers may give one subject to two. Among several
+ * With several issuers, here or over `Authenticator.firstOf`, a principal is `<iss>|<sub>`: two issuers may give one subject to two. Among several
  * ways a token of three base64url parts that claims a known issuer is its own (any issuer, where none is asked for); every other one is
  * `NotMine`.
  *
