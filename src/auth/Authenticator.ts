@@ -53,12 +53,12 @@ export interface AuthenticatorService {
    */
   readonly authenticate: (request: AuthRequest) => Effect.Effect<Principal, Unauthenticated | AuthenticationUnavailable>
   /**
-   * Whether a request is of this way's kind at all: where it is not, `Authenticator.firstOf` counts the way as `NotMine`, without asking it.
+   * Whether a request is of this way's kind at all: where it is not, {@link firstOf} counts the way as `NotMine`, without asking it.
    * Default: always.
    */
   readonly accepts?: ((request: AuthRequest) => boolean) | undefined
   /**
-   * What this way says among several (`Authenticator.firstOf`). Default: `authenticate`, whose success is `Accepted` and whose
+   * What this way says among several ({@link firstOf}). Default: `authenticate`, whose success is `Accepted` and whose
    * `UNAUTHENTICATED` is `Refused`.
    */
   readonly judge?: ((request: AuthRequest) => Effect.Effect<Verdict.Verdict, AuthenticationUnavailable>) | undefined
@@ -75,7 +75,7 @@ export interface AuthenticatorService {
    */
   readonly onlyAnonymous?: boolean | undefined
   /**
-   * Whose names for principals this way takes over, such as the issuers of its JWTs; `"any"`: whoever its credentials say. `Authenticator.firstOf`
+   * Whose names for principals this way takes over, such as the issuers of its JWTs; `"any"`: whoever its credentials say. {@link firstOf}
    * names a principal `<authority>|<id>` where its ways have several authorities in all, since two of them may give one id to two; which
    * one it is, `judge` says in its `Accepted`. Absent: the ids are the program's own.
    *
@@ -306,7 +306,7 @@ export class Authenticator extends Context.Tag("effect-arcp/auth/Authenticator")
     Ids.layer
   )
   /**
-   * `Authenticator.firstOf` as a layer.
+   * {@link firstOf} as a layer.
    *
    * @example
    * ```ts
