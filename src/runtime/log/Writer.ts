@@ -36,7 +36,7 @@ import * as Metrics from "../kernel/Metrics.js"
 import { noAnswer } from "../kernel/Patience.js"
 import { type Due, nextTurn, pause, sendSoon, writeInNext, writeSoon } from "../kernel/Turn.js"
 import { Batch } from "./Batch.js"
-import type { JobLog } from "./JobLog.js"
+import type { JobLog, Unsent } from "./JobLog.js"
 import { trim } from "./Trim.js"
 import type * as Context from "effect/Context"
 
@@ -94,6 +94,12 @@ export interface WriterContext {
   readonly report: (effect: Effect.Effect<void>) => void
 }
 
+/** A job whose emitters wait, and what for. */
+interface Held {
+  readonly job: JobLog
+  readonly unsent: ReadonlyArray<Unsent>
+}
+
 /** What has been built for one commit. */
 interface Built {
   readonly batch: Batch
@@ -117,8 +123,8 @@ export class Writer {
   private busy = 0
   private closed = false
   private readonly turn: Due
-  /** Jobs whose emitters wait until this process has sent what is written. */
-  private held: Array<JobLog> = []
+  /** Jobs whose emitters wait until this process has sent what was written of them. */
+  private held: Array<Held> = []
   private readonly sent: Due
 
   constructor(context: WriterContext) {
@@ -233,19 +239,25 @@ export class Writer {
   /** Lets the emitters of jobs wait whose earlier events have not been sent yet: else these would be read back from the store by and by. */
   private hold(jobs: Iterable<JobLog>): void {
     for (const job of jobs) {
-      if (job.isHeld || job.ending || !job.isUnsent("earlier")) continue
+      if (job.isHeld || job.ending) continue
+      const unsent = job.unsent()
+      if (unsent.length === 0) continue
       job.hold(true)
-      if (this.held.push(job) === 1) sendSoon(this.sent)
+      if (this.held.push({ job, unsent }) === 1) sendSoon(this.sent)
     }
   }
 
-  /** Runs behind what was to be sent in the turn. */
+  /**
+   * Runs behind what was to be sent in the turn. What a connection has got to send since does not count, or one that is asked for something
+   * in every turn would stop the agents that it observes.
+   */
   private readonly letGo = (): void => {
     const { held } = this
     this.held = []
-    for (const job of held) {
-      if (job.isUnsent("ever")) {
-        this.held.push(job)
+    for (const { job, unsent } of held) {
+      const left = unsent.filter(({ link, seq }) => link.isDue && link.cursor < seq)
+      if (left.length > 0 && !job.ending) {
+        this.held.push({ job, unsent: left })
         continue
       }
       job.hold(false)
