@@ -839,6 +839,38 @@ describe("levels", () => {
     })
   })
 
+  it.effect("§14 `layerLogger` lets no client make a line of its own", () => {
+    const lines: Array<string> = []
+    const loggers = [Logger.stringLogger, Logger.logfmtLogger, Logger.jsonLogger].map((logger) =>
+      Logger.add(Logger.map(logger, (line) => void lines.push(line)))
+    )
+    const record: AuditRecord = {
+      v: 1,
+      run: "run",
+      runtime: "demo",
+      seq: 1,
+      ts: "2026-01-01T12:00:00.000Z",
+      type: "session.opened",
+      principal: "alice",
+      transport: "memory",
+      secure: true,
+      anonymous: false,
+      client_name: "x\u001b[2J\ntimestamp=2026 level=ERROR message=fake \u202e\u2028",
+      features: ["ack", "b\nc"]
+    }
+    return Effect.gen(function* () {
+      yield* (yield* Audit).write([record])
+      expect(lines).toHaveLength(3)
+      for (const line of lines) {
+        expect(line).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028\u202e]/)
+        expect(line).toContain("alice")
+      }
+    }).pipe(
+      Effect.provide(Audit.layerLogger),
+      Effect.provide(Layer.mergeAll(Logger.remove(Logger.defaultLogger), ...loggers))
+    )
+  })
+
   it.scoped("what was lost is counted for its runtime", () =>
     Effect.gen(function* () {
       const lost = Metric.value(Metric.tagged(Metrics.auditLost, "runtime", "lossy"))

@@ -4,7 +4,20 @@ import { SystemError } from "@effect/platform/Error"
 import { NodeFileSystem } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Scope, TestClock } from "effect"
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import { Audit, AuditRecord, type AuditFileOptions, Metrics } from "../../src/runtime/index.js"
 import { scratch } from "../support/scratch.js"
@@ -181,6 +194,34 @@ describe("an audit trail in a file", () => {
       expect(seqsOf(path)).toEqual([3])
     })
   )
+
+  it.skipIf(process.platform === "win32")("a pipe is refused: nobody may read it", () =>
+    Effect.gen(function* () {
+      const path = newPath()
+      execFileSync("mkfifo", [path])
+      const opened = yield* Effect.exit(Effect.timeout(Effect.disconnect(open(path)), "5 seconds"))
+      expect(String(opened)).toContain("an audit trail is a file")
+      // A reader that comes later frees the thread of a process that waits for it.
+      closeSync(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK))
+    }).pipe(Effect.scoped, Effect.runPromise)
+  )
+
+  it.skipIf(process.platform === "win32")("a pipe in its place is not opened, and no record is lost of it", () => {
+    const { layer, lines } = errors()
+    return Effect.gen(function* () {
+      const path = newPath()
+      const trail = yield* open(path)
+      yield* trail.write([record(1)])
+      yield* written(path, 1)
+      rmSync(path)
+      execFileSync("mkfifo", [path])
+      yield* trail.write([record(2)])
+      yield* until(() => lines.some((line) => line.includes("an audit trail is a file")))
+      rmSync(path)
+      yield* written(path, 2)
+      expect(seqsOf(path)).toEqual([2])
+    }).pipe(Effect.scoped, Effect.provide(layer), Effect.runPromise)
+  })
 
   it.scopedLive("two runtimes share one", () =>
     Effect.gen(function* () {
