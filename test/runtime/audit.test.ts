@@ -185,6 +185,20 @@ describe("sessions", () => {
     }).pipe(Effect.provide(audited()))
   )
 
+  it.scoped("§14 a session that was opened says nothing of the token, wherever its client has put it", () =>
+    Effect.gen(function* () {
+      const peer = yield* dial
+      yield* peer.send("session.hello", {
+        client: { name: "with alice-token", version: "alice-token" },
+        auth: { scheme: "bearer", token: "alice-token" },
+        capabilities: { encodings: ["json"], features }
+      })
+      yield* peer.next("session.welcome")
+      expect(yield* first("session.opened")).toMatchObject({ principal: "alice" })
+      expect((yield* sound).map(Audit.toLine).join("\n")).not.toContain("alice-token")
+    }).pipe(Effect.provide(audited()))
+  )
+
   it.scoped("§5.1, §14 refused before authentication: no hello, too slow, too many", () =>
     Effect.gen(function* () {
       const lost = yield* dial

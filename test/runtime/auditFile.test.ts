@@ -223,6 +223,34 @@ describe("an audit trail in a file", () => {
     }).pipe(Effect.scoped, Effect.provide(layer), Effect.runPromise)
   })
 
+  it.scopedLive("§14 anonymous principals have a part of what waits, and push out no record of others", () =>
+    Effect.gen(function* () {
+      const path = newPath()
+      const trail = yield* open(path, { flushInterval: "10 minutes", capacity: 8 })
+      const of = (seq: number, principal: string): AuditRecord => ({ ...record(seq), principal })
+      const lost = (count: number, seq: number) => ({
+        v: 1,
+        run: "run",
+        runtime: "demo",
+        seq,
+        ts: record(seq).ts,
+        type: "audit.lost",
+        count
+      })
+      yield* trail.write(Array.from({ length: 100 }, (_, i) => of(i + 1, `anonymous:${i}`)))
+      yield* trail.write([of(101, "alice"), of(102, "anonymous:102"), of(103, "alice"), of(104, "anonymous:104")])
+      yield* trail.close
+      expect(linesOf(path).map((line) => JSON.parse(line) as unknown)).toEqual([
+        ...[1, 2, 3, 4].map((seq) => of(seq, `anonymous:${seq - 1}`)),
+        lost(96, 100),
+        of(101, "alice"),
+        lost(1, 102),
+        of(103, "alice"),
+        lost(1, 104)
+      ])
+    })
+  )
+
   it.scopedLive("two runtimes share one", () =>
     Effect.gen(function* () {
       const path = newPath()
