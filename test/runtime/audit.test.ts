@@ -880,8 +880,9 @@ describe("levels", () => {
         expect(line).toContain("alice")
       }
     }).pipe(
-      Effect.provide(Audit.layerLogger),
-      Effect.provide(Layer.mergeAll(Logger.remove(Logger.defaultLogger), ...loggers))
+      Effect.provide(
+        Layer.provideMerge(Audit.layerLogger, Layer.mergeAll(Logger.remove(Logger.defaultLogger), ...loggers))
+      )
     )
   })
 

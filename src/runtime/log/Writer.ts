@@ -34,9 +34,10 @@ import type { Deadlines } from "../kernel/Deadlines.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import * as Metrics from "../kernel/Metrics.js"
 import { noAnswer } from "../kernel/Patience.js"
-import { type Due, nextTurn, pause, sendSoon, writeInNext, writeSoon } from "../kernel/Turn.js"
+import { type Due, nextTurn, pause, writeInNext, writeSoon } from "../kernel/Turn.js"
 import { Batch } from "./Batch.js"
-import type { JobLog, Unsent } from "./JobLog.js"
+import { HeldJobs } from "./HeldJobs.js"
+import type { JobLog } from "./JobLog.js"
 import { trim } from "./Trim.js"
 import type * as Context from "effect/Context"
 
@@ -94,12 +95,6 @@ export interface WriterContext {
   readonly report: (effect: Effect.Effect<void>) => void
 }
 
-/** A job whose emitters wait, and what for. */
-interface Held {
-  readonly job: JobLog
-  readonly unsent: ReadonlyArray<Unsent>
-}
-
 /** What has been built for one commit. */
 interface Built {
   readonly batch: Batch
@@ -123,14 +118,14 @@ export class Writer {
   private busy = 0
   private closed = false
   private readonly turn: Due
-  /** Jobs whose emitters wait until this process has sent what was written of them. */
-  private held: Array<Held> = []
-  private readonly sent: Due
+  private readonly held: HeldJobs
 
   constructor(context: WriterContext) {
     this.context = context
     this.turn = { run: () => this.writeDue(), timed: context.timed }
-    this.sent = { run: () => this.letGo(), timed: context.timed }
+    this.held = new HeldJobs(context.timed, (job) => {
+      if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
+    })
   }
 
   /** Whether the last commit succeeded. */
@@ -227,43 +222,11 @@ export class Writer {
       isLate ||= link?.isLate === true
       link?.wake()
     }
-    if (isLate) this.hold(batch.jobs)
+    if (isLate) this.held.hold(batch.jobs)
     for (const job of batch.jobs) {
       if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
       if (job.outgrows(limits)) trim(job, limits, meter, this.change)
     }
-  }
-
-  // Agents that emit faster than this process sends.
-
-  /** Lets the emitters of jobs wait whose earlier events have not been sent yet: else these would be read back from the store by and by. */
-  private hold(jobs: Iterable<JobLog>): void {
-    for (const job of jobs) {
-      if (job.isHeld || job.ending) continue
-      const unsent = job.unsent()
-      if (unsent.length === 0) continue
-      job.hold(true)
-      if (this.held.push({ job, unsent }) === 1) sendSoon(this.sent)
-    }
-  }
-
-  /**
-   * Runs behind what was to be sent in the turn. What a connection has got to send since does not count, or one that is asked for something
-   * in every turn would stop the agents that it observes.
-   */
-  private readonly letGo = (): void => {
-    const { held } = this
-    this.held = []
-    for (const { job, unsent } of held) {
-      const left = unsent.filter(({ link, seq }) => link.isDue && link.cursor < seq)
-      if (left.length > 0 && !job.ending) {
-        this.held.push({ job, unsent: left })
-        continue
-      }
-      job.hold(false)
-      if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
-    }
-    if (this.held.length > 0) sendSoon(this.sent)
   }
 
   /** Fails the changes whose callers wait; keeps the rest, in front of what has come since. */
