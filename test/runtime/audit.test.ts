@@ -185,6 +185,20 @@ describe("sessions", () => {
     }).pipe(Effect.provide(audited()))
   )
 
+  it.scoped("§14 a session that was opened says nothing of the token, wherever its client has put it", () =>
+    Effect.gen(function* () {
+      const peer = yield* dial
+      yield* peer.send("session.hello", {
+        client: { name: "with alice-token", version: "alice-token" },
+        auth: { scheme: "bearer", token: "alice-token" },
+        capabilities: { encodings: ["json"], features }
+      })
+      yield* peer.next("session.welcome")
+      expect(yield* first("session.opened")).toMatchObject({ principal: "alice" })
+      expect((yield* sound).map(Audit.toLine).join("\n")).not.toContain("alice-token")
+    }).pipe(Effect.provide(audited()))
+  )
+
   it.scoped("§5.1, §14 refused before authentication: no hello, too slow, too many", () =>
     Effect.gen(function* () {
       const lost = yield* dial
@@ -837,6 +851,39 @@ describe("levels", () => {
       ])
       expect(lines[3]!.annotations).toMatchObject({ principal: "bob", detail: "the session is another principal's" })
     })
+  })
+
+  it.effect("§14 `layerLogger` lets no client make a line of its own", () => {
+    const lines: Array<string> = []
+    const loggers = [Logger.stringLogger, Logger.logfmtLogger, Logger.jsonLogger].map((logger) =>
+      Logger.add(Logger.map(logger, (line) => void lines.push(line)))
+    )
+    const record: AuditRecord = {
+      v: 1,
+      run: "run",
+      runtime: "demo",
+      seq: 1,
+      ts: "2026-01-01T12:00:00.000Z",
+      type: "session.opened",
+      principal: "alice",
+      transport: "memory",
+      secure: true,
+      anonymous: false,
+      client_name: "x\u001b[2J\ntimestamp=2026 level=ERROR message=fake \u202e\u2028",
+      features: ["ack", "b\nc"]
+    }
+    return Effect.gen(function* () {
+      yield* (yield* Audit).write([record])
+      expect(lines).toHaveLength(3)
+      for (const line of lines) {
+        expect(line).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028\u202e]/)
+        expect(line).toContain("alice")
+      }
+    }).pipe(
+      Effect.provide(
+        Layer.provideMerge(Audit.layerLogger, Layer.mergeAll(Logger.remove(Logger.defaultLogger), ...loggers))
+      )
+    )
   })
 
   it.scoped("what was lost is counted for its runtime", () =>

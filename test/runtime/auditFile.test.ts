@@ -4,7 +4,20 @@ import { SystemError } from "@effect/platform/Error"
 import { NodeFileSystem } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Scope, TestClock } from "effect"
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { execFileSync } from "node:child_process"
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from "node:fs"
 import { join } from "node:path"
 import { Audit, AuditRecord, type AuditFileOptions, Metrics } from "../../src/runtime/index.js"
 import { scratch } from "../support/scratch.js"
@@ -179,6 +192,62 @@ describe("an audit trail in a file", () => {
       yield* trail.write([record(3)])
       yield* written(path, 3)
       expect(seqsOf(path)).toEqual([3])
+    })
+  )
+
+  it.skipIf(process.platform === "win32")("a pipe is refused: nobody may read it", () =>
+    Effect.gen(function* () {
+      const path = newPath()
+      execFileSync("mkfifo", [path])
+      const opened = yield* Effect.exit(Effect.timeout(Effect.disconnect(open(path)), "5 seconds"))
+      expect(String(opened)).toContain("an audit trail is a file")
+      // A reader that comes later frees the thread of a process that waits for it.
+      closeSync(openSync(path, constants.O_RDONLY | constants.O_NONBLOCK))
+    }).pipe(Effect.scoped, Effect.runPromise)
+  )
+
+  it.skipIf(process.platform === "win32")("a pipe in its place is not opened, and no record is lost of it", () => {
+    const { layer, lines } = errors()
+    return Effect.gen(function* () {
+      const path = newPath()
+      const trail = yield* open(path)
+      yield* trail.write([record(1)])
+      yield* written(path, 1)
+      rmSync(path)
+      execFileSync("mkfifo", [path])
+      yield* trail.write([record(2)])
+      yield* until(() => lines.some((line) => line.includes("an audit trail is a file")))
+      rmSync(path)
+      yield* written(path, 2)
+      expect(seqsOf(path)).toEqual([2])
+    }).pipe(Effect.scoped, Effect.provide(layer), Effect.runPromise)
+  })
+
+  it.scopedLive("§14 anonymous principals have a part of what waits, and push out no record of others", () =>
+    Effect.gen(function* () {
+      const path = newPath()
+      const trail = yield* open(path, { flushInterval: "10 minutes", capacity: 8 })
+      const of = (seq: number, principal: string): AuditRecord => ({ ...record(seq), principal })
+      const lost = (count: number, seq: number) => ({
+        v: 1,
+        run: "run",
+        runtime: "demo",
+        seq,
+        ts: record(seq).ts,
+        type: "audit.lost",
+        count
+      })
+      yield* trail.write(Array.from({ length: 100 }, (_, i) => of(i + 1, `anonymous:${i}`)))
+      yield* trail.write([of(101, "alice"), of(102, "anonymous:102"), of(103, "alice"), of(104, "anonymous:104")])
+      yield* trail.close
+      expect(linesOf(path).map((line) => JSON.parse(line) as unknown)).toEqual([
+        ...[1, 2, 3, 4].map((seq) => of(seq, `anonymous:${seq - 1}`)),
+        lost(96, 100),
+        of(101, "alice"),
+        lost(1, 102),
+        of(103, "alice"),
+        lost(1, 104)
+      ])
     })
   )
 

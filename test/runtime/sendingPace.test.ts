@@ -22,6 +22,8 @@ const makeSink = Effect.gen(function* () {
   let count = 0
   const seqs: Array<number> = []
   let end: ((frame: Record<string, any>) => void) | undefined
+  let chatting: string | undefined
+  let pongs = 0
   const ended = new Promise<Record<string, any>>((resolve) => (end = resolve))
   const take = (frame: Frame): void => {
     for (const until = performance.now() + 0.003; performance.now() < until; );
@@ -31,7 +33,14 @@ const makeSink = Effect.gen(function* () {
     // Of events only the end is looked into.
     if (seq !== undefined && text.includes('"type":"job.event"')) return
     const { payload, type } = JSON.parse(text) as { readonly type: string; readonly payload: Record<string, any> }
-    if (seq !== undefined) end?.(payload)
+    if (seq !== undefined) {
+      end?.(payload)
+      chatting = undefined
+    }
+    if (type === "session.pong" && chatting !== undefined) {
+      pongs++
+      chat(chatting)
+    }
     const answered = type === "session.welcome" ? "welcome" : (payload["request_id"] as string | undefined)
     if (answered !== undefined) waiting.get(answered)?.(payload)
   }
@@ -50,6 +59,15 @@ const makeSink = Effect.gen(function* () {
       waiting.set(type === "session.hello" ? "welcome" : id, (answer) => resume(Effect.succeed(answer)))
       Queue.unsafeOffer(inbound, JSON.stringify({ arcp: "1.1", id, type, session_id: session, payload }))
     })
+  /** Pings, and again at each pong, until a job has ended. */
+  const chat = (session: string): void => {
+    chatting = session
+    const payload = { nonce: `n${++count}`, sent_at: new Date().toISOString() }
+    Queue.unsafeOffer(
+      inbound,
+      JSON.stringify({ arcp: "1.1", id: `m${count}`, type: "session.ping", session_id: session, payload })
+    )
+  }
   const hello = Effect.map(
     ask("session.hello", {
       client: { name: "sink", version: "1" },
@@ -58,10 +76,13 @@ const makeSink = Effect.gen(function* () {
     }),
     ({ session_id }) => session_id as string
   )
-  return { ask, connection, ended: Effect.promise(() => ended), hello, seqs }
+  return { ask, chat, connection, ended: Effect.promise(() => ended), hello, pongs: () => pongs, seqs }
 })
 
-it.scopedLive("§7.6: what is live is sent to many observers from memory", () =>
+/** Runs a job with many observers; `watched` is called once they are there. */
+const observed = (
+  watched: (sinks: ReadonlyArray<Effect.Effect.Success<typeof makeSink>>, ids: ReadonlyArray<string>) => void
+) =>
   Effect.gen(function* () {
     const connections = yield* Queue.unbounded<Connection>()
     const go = yield* Deferred.make<void>()
@@ -104,6 +125,7 @@ it.scopedLive("§7.6: what is live is sent to many observers from memory", () =>
       for (const [i, other] of others.entries()) {
         yield* other.ask("job.subscribe", { job_id: jobId }, ids[i + 1])
       }
+      watched(sinks, ids)
       yield* Deferred.succeed(go, undefined)
       for (const sink of sinks) expect(yield* sink.ended).toMatchObject({ result: events })
       return sinks
@@ -112,6 +134,23 @@ it.scopedLive("§7.6: what is live is sent to many observers from memory", () =>
       expect(seqs.length).toBeGreaterThanOrEqual(events + 1)
       expect(seqs.every((seq, i) => i === 0 || seq === seqs[i - 1]! + 1)).toBe(true)
     }
-    expect(reads).toBe(0)
+    return reads
+  })
+
+it.scopedLive("§7.6: what is live is sent to many observers from memory", () =>
+  Effect.gen(function* () {
+    expect(yield* observed(() => undefined)).toBe(0)
+  })
+)
+
+it.scopedLive("§6.5, §7.6: observers that ask for answers without end do not stop the agent that they observe", () =>
+  Effect.gen(function* () {
+    let observers: Parameters<Parameters<typeof observed>[0]>[0] = []
+    yield* observed((sinks, ids) => {
+      observers = sinks.slice(1)
+      for (const [i, sink] of observers.entries()) sink.chat(ids[i + 1]!)
+    })
+    // Each has a pong in a turn. The agent emits in bursts of hundreds of events: it has not waited for many turns beside its own.
+    expect(Math.max(...observers.map(({ pongs }) => pongs()))).toBeLessThan(events / 20)
   })
 )

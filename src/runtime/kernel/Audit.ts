@@ -17,7 +17,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import { AuditBuffer } from "./AuditBuffer.js"
 import { type AuditFileOptions, fileWriter } from "./AuditFile.js"
-import { type AuditRecord, toLine } from "./AuditRecord.js"
+import { type AuditRecord, shownFields, toLine } from "./AuditRecord.js"
 
 /**
  * Takes records away: writes them, sends them on. The runtime calls it with one batch at a time, of 256 records at most, and waits for it
@@ -198,15 +198,16 @@ export class Audit extends Context.Tag("effect-arcp/runtime/Audit")<Audit, Audit
   /** A trail in memory, for tests: the newest `capacity` records (default 65,536). */
   static readonly layerMemory = (capacity: number = defaultKept): Layer.Layer<Audit | AuditMemory> => inMemory(capacity)
 
-  /** A trail that becomes log lines of the level Info, each with the record's fields as annotations and its type as the message. */
+  /**
+   * A trail that becomes log lines of the level Info, each with the record's fields as annotations and its type as the message. Lists, and
+   * texts with control characters or others that could end or disguise a line, are annotated as JSON.
+   */
   static readonly layerLogger: Layer.Layer<Audit> = Layer.scoped(
     Audit,
     make((records) =>
-      Effect.forEach(
-        records,
-        ({ type, ...fields }) => Effect.annotateLogs(Effect.logInfo(type), fields as Readonly<Record<string, unknown>>),
-        { discard: true }
-      )
+      Effect.forEach(records, ({ type, ...fields }) => Effect.annotateLogs(Effect.logInfo(type), shownFields(fields)), {
+        discard: true
+      })
     )
   )
 

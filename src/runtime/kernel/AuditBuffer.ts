@@ -4,13 +4,22 @@
  *
  * Order: records of one run keep the order of their numbers. What is lost of a run is one stretch, so that the number of the `audit.lost`
  * record (the last one lost) and its count say which records are missing.
+ *
+ * Records of what anonymous principals did have a part of the room: a client without a token, however often it is refused something, pushes out
+ * no record of others.
  */
+import { isAnonymous } from "../../protocol/AnonymousIds.js"
 import type { AuditRecord } from "./AuditRecord.js"
 
 interface Lost {
   readonly count: number
   readonly last: AuditRecord
 }
+
+/** The part of the room that records of anonymous principals have together. */
+const guestShare = 0.5
+
+const isGuests = ({ principal }: AuditRecord): boolean => principal !== undefined && isAnonymous(principal)
 
 const countOf = (record: AuditRecord): number => (record.type === "audit.lost" ? record.count : 1)
 
@@ -34,6 +43,8 @@ const told = (lost: ReadonlyMap<string, Lost>): ReadonlyArray<AuditRecord> =>
 /** The queue. */
 export class AuditBuffer {
   private records: Array<AuditRecord> = []
+  /** Of these, those of anonymous principals. */
+  private guests = 0
   private readonly lost = new Map<string, Lost>()
   private readonly capacity: number
   private readonly onLost: (record: AuditRecord) => void
@@ -51,12 +62,14 @@ export class AuditBuffer {
 
   /** Adds a record, or counts it where there is no room. */
   offer(record: AuditRecord): void {
-    if (this.records.length >= this.capacity) {
+    const guest = isGuests(record)
+    if (this.records.length >= this.capacity || (guest && this.guests >= Math.ceil(this.capacity * guestShare))) {
       if (record.type !== "audit.lost") this.onLost(record)
       return tally(this.lost, record)
     }
     this.tell()
     this.records.push(record)
+    if (guest) this.guests++
   }
 
   /** Records that were taken could not be written: what stands for them comes first. */
@@ -75,9 +88,12 @@ export class AuditBuffer {
     if (this.records.length <= max) {
       const all = this.records
       this.records = []
+      this.guests = 0
       return all
     }
-    return this.records.splice(0, max)
+    const taken = this.records.splice(0, max)
+    for (const record of taken) if (isGuests(record)) this.guests--
+    return taken
   }
 
   private tell(): void {

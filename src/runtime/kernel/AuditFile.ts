@@ -11,7 +11,7 @@
  * line of its own. A write that fails after a part is continued at the beginning of the first line that is not whole. While nothing can be
  * written, records are kept up to `capacity`; what comes then is counted, and an `audit.lost` record is written in its place.
  */
-import type { PlatformError } from "@effect/platform/Error"
+import { type PlatformError, SystemError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
@@ -68,27 +68,45 @@ interface Opened {
 
 const identityOf = ({ dev, ino }: FileSystem.File.Info): string => `${dev}:${Option.getOrElse(ino, () => -1)}`
 
-/** Whether the file at a path ends within a line. */
-const isTorn = (fs: FileSystem.FileSystem, path: string): Effect.Effect<boolean, PlatformError> =>
-  Effect.gen(function* () {
-    const info = yield* Effect.option(fs.stat(path))
-    if (Option.isNone(info) || info.value.type !== "File" || info.value.size === FileSystem.Size(0)) return false
-    const { size } = info.value
-    return yield* Effect.scoped(
-      Effect.gen(function* () {
-        const file = yield* fs.open(path, { flag: "r" })
-        yield* file.seek(size - FileSystem.Size(1), "start")
-        const last = yield* file.readAlloc(1)
-        return Option.isSome(last) && last.value[0] !== newLine
+/** What can be appended to without waiting for a reader; of a folder the system says that it is one. */
+const appendable: ReadonlySet<FileSystem.File.Type> = new Set(["File", "CharacterDevice", "Directory"])
+
+/** A pipe that nobody reads would hold a thread of the process in its opening or in a write, and with it the end of the process. */
+const checkType = (path: string, type: FileSystem.File.Type): Effect.Effect<void, PlatformError> =>
+  appendable.has(type)
+    ? Effect.void
+    : new SystemError({
+        reason: "BadResource",
+        module: "FileSystem",
+        method: "open",
+        pathOrDescriptor: path,
+        description: `an audit trail is a file, and this is none (${type})`
       })
-    )
-  })
+
+/** Whether a file of this size ends within a line. */
+const isTorn = (
+  fs: FileSystem.FileSystem,
+  path: string,
+  { size, type }: FileSystem.File.Info
+): Effect.Effect<boolean, PlatformError> =>
+  type !== "File" || size === FileSystem.Size(0)
+    ? Effect.succeed(false)
+    : Effect.scoped(
+        Effect.gen(function* () {
+          const file = yield* fs.open(path, { flag: "r" })
+          yield* file.seek(size - FileSystem.Size(1), "start")
+          const last = yield* file.readAlloc(1)
+          return Option.isSome(last) && last.value[0] !== newLine
+        })
+      )
 
 const opening = (fs: FileSystem.FileSystem, path: string): Effect.Effect<Opened, PlatformError> =>
   Effect.gen(function* () {
     const scope = yield* Scope.make()
     return yield* Effect.gen(function* () {
-      const torn = yield* isTorn(fs, path)
+      const there = yield* Effect.option(fs.stat(path))
+      if (Option.isSome(there)) yield* checkType(path, there.value.type)
+      const torn = Option.isSome(there) && (yield* isTorn(fs, path, there.value))
       const file = yield* Scope.extend(fs.open(path, { flag: "a", mode: 0o600 }), scope)
       if (torn) yield* file.writeAll(Uint8Array.of(newLine))
       return { file, scope, identity: identityOf(yield* file.stat) }

@@ -136,6 +136,20 @@ export type Draft = DraftOf<Exclude<AuditRecord, { readonly type: "audit.lost" }
 /** What some readers take for the end of a line, or a terminal for a command. JSON leaves these as they are. */
 const unseen = /[\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
 
+const escaped = (json: string): string =>
+  json.replace(unseen, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
 /** @internal One line of NDJSON, without its end. Every character that could end or disguise a line is escaped. */
-export const toLine = (record: AuditRecord): string =>
-  JSON.stringify(record).replace(unseen, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`)
+export const toLine = (record: AuditRecord): string => escaped(JSON.stringify(record))
+
+/** A text in which something is escaped is shown as JSON; so is what has parts, which some loggers put on lines of their own. */
+const shown = (value: unknown): unknown => {
+  if (typeof value !== "string") return typeof value === "object" ? escaped(JSON.stringify(value)) : value
+  const json = escaped(JSON.stringify(value))
+  const plain = json.slice(1, -1)
+  return plain.includes("\\u") || /\\[bfnrt]/.test(plain) ? plain : value
+}
+
+/** @internal The fields of a record as values of which a logger can make no second line. */
+export const shownFields = (fields: object): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(Object.entries(fields).map(([key, value]) => [key, shown(value)]))

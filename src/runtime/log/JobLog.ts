@@ -15,6 +15,7 @@ import type { Payload } from "../../store/Payload.js"
 import type { JobRecord, SegmentClass } from "../../store/Store.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import { ByteMarks } from "../kernel/ByteMarks.js"
+import type { Outbox } from "./Outbox.js"
 import type { ClassRun, EndedJob, Run, Undo } from "./Run.js"
 import { type Attachment, Attachments, type SessionLog } from "./SessionLog.js"
 
@@ -47,6 +48,14 @@ export interface Recovered {
   readonly trimmedTo: number
   readonly gated: ReadonlyArray<ClassRun>
 }
+
+/** A connection that has had no time to send the events of a job up to a number of its session. */
+export interface Unsent {
+  readonly link: Outbox
+  readonly seq: number
+}
+
+const allSent: ReadonlyArray<Unsent> = []
 
 const maxRecentEvents = 2048
 const maxRecentChars = 1_048_576
@@ -390,13 +399,17 @@ export class JobLog {
     return this.waiters.length > 0
   }
 
-  /** Whether a session of it has still to be sent what was written in an earlier turn, or anything at all; for want of time alone. */
-  isUnsent(since: "earlier" | "ever"): boolean {
-    for (const { session } of this.sessions.all.values()) {
+  /**
+   * The connections that have still to be sent, for want of time alone, what they were to send in an earlier turn; with the last event of this
+   * job that each is to send. Of a session that has another connection by now nothing is waited for.
+   */
+  unsent(): ReadonlyArray<Unsent> {
+    let late: Array<Unsent> | undefined
+    for (const { given, session } of this.sessions.all.values()) {
       const { link } = session
-      if (link !== undefined && (since === "ever" ? link.isDue : link.isLate)) return true
+      if (link?.isLate === true && link.cursor < given.lastSeq) (late ??= []).push({ link, seq: given.lastSeq })
     }
-    return false
+    return late ?? allSent
   }
 
   /** Whether its emitters wait until what was written has been sent. */

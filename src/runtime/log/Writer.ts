@@ -34,8 +34,9 @@ import type { Deadlines } from "../kernel/Deadlines.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import * as Metrics from "../kernel/Metrics.js"
 import { noAnswer } from "../kernel/Patience.js"
-import { type Due, nextTurn, pause, sendSoon, writeInNext, writeSoon } from "../kernel/Turn.js"
+import { type Due, nextTurn, pause, writeInNext, writeSoon } from "../kernel/Turn.js"
 import { Batch } from "./Batch.js"
+import { HeldJobs } from "./HeldJobs.js"
 import type { JobLog } from "./JobLog.js"
 import { trim } from "./Trim.js"
 import type * as Context from "effect/Context"
@@ -117,14 +118,14 @@ export class Writer {
   private busy = 0
   private closed = false
   private readonly turn: Due
-  /** Jobs whose emitters wait until this process has sent what is written. */
-  private held: Array<JobLog> = []
-  private readonly sent: Due
+  private readonly held: HeldJobs
 
   constructor(context: WriterContext) {
     this.context = context
     this.turn = { run: () => this.writeDue(), timed: context.timed }
-    this.sent = { run: () => this.letGo(), timed: context.timed }
+    this.held = new HeldJobs(context.timed, (job) => {
+      if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
+    })
   }
 
   /** Whether the last commit succeeded. */
@@ -221,37 +222,11 @@ export class Writer {
       isLate ||= link?.isLate === true
       link?.wake()
     }
-    if (isLate) this.hold(batch.jobs)
+    if (isLate) this.held.hold(batch.jobs)
     for (const job of batch.jobs) {
       if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
       if (job.outgrows(limits)) trim(job, limits, meter, this.change)
     }
-  }
-
-  // Agents that emit faster than this process sends.
-
-  /** Lets the emitters of jobs wait whose earlier events have not been sent yet: else these would be read back from the store by and by. */
-  private hold(jobs: Iterable<JobLog>): void {
-    for (const job of jobs) {
-      if (job.isHeld || job.ending || !job.isUnsent("earlier")) continue
-      job.hold(true)
-      if (this.held.push(job) === 1) sendSoon(this.sent)
-    }
-  }
-
-  /** Runs behind what was to be sent in the turn. */
-  private readonly letGo = (): void => {
-    const { held } = this
-    this.held = []
-    for (const job of held) {
-      if (job.isUnsent("ever")) {
-        this.held.push(job)
-        continue
-      }
-      job.hold(false)
-      if (job.isAwaited && this.hasRoom(job)) job.wakeEmitters()
-    }
-    if (this.held.length > 0) sendSoon(this.sent)
   }
 
   /** Fails the changes whose callers wait; keeps the rest, in front of what has come since. */

@@ -296,7 +296,8 @@ export const make = Effect.gen(function* () {
             arrival.expireBy(
               watchCredential(deadlines, attached, principal, ids, () => audit?.add(credentialOver(attached)))
             )
-            audit?.add(connected(attached, envelope.id, request && Math.max(0, request.last_event_seq ?? 0)))
+            const cursor = request && Math.max(0, request.last_event_seq ?? 0)
+            if (audit !== undefined) connected(audit, attached, envelope, cursor)
           }
         )
       )

@@ -57,25 +57,6 @@ export const credentialOver = ({ link, session }: Attached): Draft => ({
   ...of(session, link.connection)
 })
 
-/** A session has a connection; `cursor`: the last event that its client has, where it was resumed. */
-export const connected = ({ link, session }: Attached, requestId: string, cursor: number | undefined): Draft => {
-  const { client, features, principal } = session.head
-  const { connection } = link
-  const facts = {
-    ...of(session, connection),
-    request_id: requestId,
-    transport: connection.transport,
-    secure: connection.secure,
-    anonymous: principal.anonymous,
-    client_name: client.name,
-    client_version: client.version,
-    features: [...features]
-  }
-  return cursor === undefined
-    ? { type: "session.opened", ...facts }
-    : { type: "session.resumed", ...facts, last_event_seq: cursor }
-}
-
 /** What a first frame holds that no record may show. */
 const secretsIn = (request: RawEnvelope): ReadonlyArray<string> => {
   const inside = (value: unknown): Readonly<Record<string, unknown>> =>
@@ -84,6 +65,36 @@ const secretsIn = (request: RawEnvelope): ReadonlyArray<string> => {
   return [inside(auth).token, inside(resume).resume_token, token].filter(
     // What is shorter is a part of many a text.
     (text): text is string => typeof text === "string" && text.length >= 8
+  )
+}
+
+/** Takes them out of a record's texts, wherever a client may have put them. */
+const hidingSecretsOf = (request: RawEnvelope) => hiding(secretsIn(request).map((secret) => Redacted.make(secret)))
+
+/** Says that a session has a connection; `cursor`: the last event that its client has, where it was resumed. */
+export const connected = (
+  audit: Auditor,
+  { link, session }: Attached,
+  request: RawEnvelope,
+  cursor: number | undefined
+): void => {
+  const { client, features, principal } = session.head
+  const { connection } = link
+  const facts = {
+    ...of(session, connection),
+    request_id: request.id,
+    transport: connection.transport,
+    secure: connection.secure,
+    anonymous: principal.anonymous,
+    client_name: client.name,
+    client_version: client.version,
+    features: [...features]
+  }
+  audit.add(
+    cursor === undefined
+      ? { type: "session.opened", ...facts }
+      : { type: "session.resumed", ...facts, last_event_seq: cursor },
+    hidingSecretsOf(request)
   )
 }
 
@@ -116,7 +127,7 @@ export const authenticationFailed = (
       transport,
       secure
     },
-    hiding(secretsIn(request).map((secret) => Redacted.make(secret)))
+    hidingSecretsOf(request)
   )
 }
 
@@ -145,7 +156,7 @@ export const sessionRefused = (
       code: error.code,
       detail: (resumes ? noteOf(error) : undefined) ?? error.message
     },
-    request === undefined ? undefined : hiding(secretsIn(request).map((secret) => Redacted.make(secret)))
+    request === undefined ? undefined : hidingSecretsOf(request)
   )
 }
 
