@@ -13,13 +13,11 @@ import * as Configured from "../protocol/Configured.js"
 import type { ArtifactStore } from "./ArtifactStore.js"
 import type { CredentialLedger } from "./CredentialLedger.js"
 import { aesGcmOf } from "./internal/aesGcm.js"
-import { migrate } from "./internal/migrating.js"
 import { type Access, access } from "./internal/sql.js"
 import { openFile } from "./internal/sqliteFile.js"
 import { layerSealed } from "./internal/sqliteLayer.js"
 import { type Fit, fitOf } from "./internal/sqlKey.js"
 import { type Keys, nothingUnnamed, rekey as rekeyIn } from "./internal/sqlRekey.js"
-import { reseal } from "./internal/sqlResealing.js"
 import * as Sealing from "./Sealer.js"
 import { type Store, StoreError } from "./Store.js"
 
@@ -193,8 +191,6 @@ export const rekey = ({ filename, from, to }: RekeyOptions): Effect.Effect<{ rea
       let values = 0
       if ((yield* hasKey(database, filename, keys)) === "old") {
         yield* database.withConnection("rekey", (connection) => nothingUnnamed(connection, keys))
-        yield* database.withConnection("migrate", migrate)
-        yield* reseal(database, keys.from)
         values = yield* database.withConnection("rekey", (connection) => rekeyIn(connection, keys))
       }
       yield* emptyLog(sql)

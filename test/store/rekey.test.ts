@@ -10,6 +10,7 @@ import { aesGcmOf } from "../../src/store/internal/aesGcm.js"
 import { stepName } from "../../src/store/internal/sqlRows.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { bundle } from "../bundle.js"
+import { jobRecord, jobState } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
 import { storeKey, weaklySealed } from "../support/storeKeys.js"
 import { fixtures, keyOf } from "./fixtures/list.js"
@@ -154,6 +155,24 @@ describe("1.0 §14 SqliteStore.rekey", () => {
       })
     )
 
+    it.scopedLive(
+      "a row that cannot be opened leaves the schema too: the version that wrote the file still opens it",
+      () =>
+        Effect.gen(function* () {
+          const filename = copy()
+          yield* withFile(
+            filename,
+            "UPDATE arcp_job_states SET status = 'error', ended_at = 9 WHERE ended_at IS NULL",
+            "UPDATE arcp_segments SET data = 'AAAA' WHERE rowid = (SELECT MAX(rowid) FROM arcp_segments)"
+          )
+          const tables = "SELECT name, sql FROM sqlite_master ORDER BY name"
+          const before = yield* withFile(filename, tables)
+          expect(yield* refusal({ filename, from: key, to })).toContain("Nothing was changed")
+          expect(yield* last(filename)).toEqual([{ id: schema }])
+          expect(yield* withFile(filename, tables)).toEqual(before)
+        })
+    )
+
     it.scopedLive("everything has the new key, once no unfinished job has steps whose names are not known", () =>
       Effect.gen(function* () {
         const filename = copy()
@@ -217,6 +236,27 @@ describe("1.0 §14 SqliteStore.rekey", () => {
         expect(yield* withFile(filename, "SELECT * FROM arcp_jobs")).toEqual(rows)
         yield* Effect.scoped(Layer.build(storesOf(filename, from)))
       }
+    })
+  )
+
+  it.scopedLive("encrypts idempotency keys that are not well-formed; they are found under the new key", () =>
+    Effect.gen(function* () {
+      const filename = place()
+      const key = "half of a pair: \ud800"
+      yield* Effect.flatMap(Store, (store) =>
+        store.commit({
+          ...emptyBatch,
+          jobs: [jobRecord("job_1", { idempotencyKey: key })],
+          jobStates: [jobState("job_1")],
+          keys: [{ principalId: "alice", key, jobId: "job_1", parametersHash: "h", expiresAt: 9_000_000_000_000 }]
+        })
+      ).pipe(Effect.provide(storesOf(filename, undefined)))
+      yield* SqliteStore.rekey({ filename, to })
+      const found = yield* Effect.provide(
+        Effect.flatMap(Store, (store) => store.key("alice", key)),
+        storesOf(filename, to)
+      )
+      expect(found).toMatchObject({ value: { jobId: "job_1" } })
     })
   )
 

@@ -51,7 +51,10 @@ const prose = /^[\p{L}\p{M}\p{N}\p{Zs}\s'"’“”«».,;:!?¿¡…·–—-]+$
 const beyondAscii = (secret: string): Spelling => {
   const values = Array.from(secret, (character) => character.charCodeAt(0))
   if (!prose.test(secret)) return { bits: 8 * secret.length, values }
-  const words = secret.trim().toLowerCase().split(/[^\p{L}\p{M}\p{N}]+/u)
+  const words = secret
+    .trim()
+    .toLowerCase()
+    .split(/[^\p{L}\p{M}\p{N}]+/u)
   return { bits: words.length > 1 ? 13 * distinct(words.filter((word) => word !== "")) : 5 * values.length, values }
 }
 
