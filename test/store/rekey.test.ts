@@ -7,6 +7,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Exit, Fiber, Layer, Redacted } from "effect"
 import { emptyBatch, Store, type StoreError } from "../../src/store/index.js"
 import { aesGcmOf } from "../../src/store/internal/aesGcm.js"
+import { prepareFile } from "../../src/store/internal/fileModes.js"
 import { stepName } from "../../src/store/internal/sqlRows.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { bundle } from "../bundle.js"
@@ -370,6 +371,24 @@ describe("1.0 §14 a rekey that is killed", () => {
       )
       expect(yield* read(filename, from)).toEqual(Either.right(content))
     })
+  )
+
+  it.scopedLive(
+    "is refused also where another copy of this package has tried to open the file in the runtime's process",
+    () =>
+      Effect.gen(function* () {
+        const { content, filename } = yield* filled(from)
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* Layer.build(storesOf(filename, from))
+            // It does not know what this copy has open. A worker thread has a copy of its own.
+            prepareFile(filename, false)
+            const { code, err } = yield* rekeying(filename)
+            expect([code, err]).toEqual([1, expect.stringContaining("is in use by another runtime")])
+          })
+        )
+        expect(yield* read(filename, from)).toEqual(Either.right(content))
+      })
   )
 
   it.scopedLive(
