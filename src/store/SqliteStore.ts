@@ -155,7 +155,8 @@ const emptyLog = (sql: SqlClient) =>
  * with the new one, and nothing of the old one is kept. Returns how many values that were: none where the file has the new key already, so that it can be repeated.
  *
  * No runtime may have the file meanwhile: one that is in use is refused. It is one transaction: whatever ends the process on the way (a crash, a loss of power, an
- * interruption), the file has the old key and all its content. Needs as much room on the disk again as the file has. Copies that were
+ * interruption), the file has the old key and all its content, and the schema that it had. Where the disk fails in the commit itself, the file has one of the
+ * two keys, and the error says so: repeat it. Needs as much room on the disk again as the file has. Copies that were
  * made before keep the old key.
  *
  * Fails with a `StoreError` when the file is absent, in use or damaged, when `from` is not its key, when `to` is too weak or the same, and where

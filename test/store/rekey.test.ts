@@ -1,5 +1,5 @@
 /** 1.0 §14 A store gets another key: all of it or nothing, whatever happens on the way. */
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { copyFileSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { inspect } from "node:util"
@@ -11,6 +11,7 @@ import { prepareFile } from "../../src/store/internal/fileModes.js"
 import { stepName } from "../../src/store/internal/sqlRows.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { bundle } from "../bundle.js"
+import { canFault, Fault, type FaultMode } from "../crash/fault.js"
 import { jobRecord, jobState } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
 import { storeKey, weaklySealed } from "../support/storeKeys.js"
@@ -326,9 +327,9 @@ const many = (filename: string, segments: number, kilobytes: number) =>
     )
   ).pipe(Effect.provide(storesOf(filename, from)))
 
-describe("1.0 §14 a rekey that is killed", () => {
-  const program = join(bundle({ "cli/bin": "src/cli/bin.ts" }), "cli/bin.js")
+const program = join(bundle({ "cli/bin": "src/cli/bin.ts" }), "cli/bin.js")
 
+describe("1.0 §14 a rekey that is killed", () => {
   /** Runs `arcp store rekey`, and kills it once its log has so many bytes; with none it ends by itself. */
   const rekeying = (filename: string, killAt?: number) =>
     Effect.async<{ readonly code: number | null; readonly err: string }>((resume) => {
@@ -413,6 +414,62 @@ describe("1.0 §14 a rekey that is killed", () => {
         }
         // They were killed on the way, and not before or behind it.
         expect(killed).toBeGreaterThanOrEqual(3)
+      }),
+    240_000
+  )
+})
+
+describe.skipIf(!canFault())("1.0 §14 a rekey on a disk that fails", () => {
+  /** Runs `arcp store rekey` on a copy of a file, on a disk that fails behind so many calls. */
+  const rekeying = (full: string, mode: FaultMode, behind: number) => {
+    const filename = join(scratch("arcp-rekey-disk-"), "arcp.db")
+    copyFileSync(full, filename)
+    const fault = Fault.make()!
+    fault.set(mode, behind)
+    const { signal, status, stderr } = spawnSync(
+      process.execPath,
+      [program, "store", "rekey", "--store", filename, "--key-env", "OLD", "--new-key-env", "NEW"],
+      {
+        encoding: "utf8",
+        env: { ...process.env, ...fault.env, OLD: Redacted.value(from), NEW: Redacted.value(to) }
+      }
+    )
+    const { failed } = fault.counts
+    fault.end()
+    return { filename, failed, signal, status, stderr }
+  }
+
+  it.scopedLive(
+    "has one of the keys and everything, and what is said is so",
+    () =>
+      Effect.gen(function* () {
+        const { content, filename: full } = yield* filled(from)
+        yield* many(full, 40, 20)
+        const seen: Array<string> = []
+        const faults: ReadonlyArray<readonly [FaultMode, ReadonlyArray<number>]> = [
+          ["full", [0, 9, 50, 100, 400, 700]],
+          ["readOnly", [0, 50, 100, 900]],
+          ["noSync", [0, 1, 3, 5]],
+          ["die", [0, 9, 100, 900]]
+        ]
+        for (const [mode, calls] of faults) {
+          for (const behind of calls) {
+            const { failed, filename, signal, status, stderr } = rekeying(full, mode, behind)
+            if (failed === 0) continue
+            const [old, fresh] = [yield* read(filename, from), yield* read(filename, to)]
+            const about = `${mode} behind ${behind}: ${stderr}`
+            expect([old, fresh].filter(Either.isRight), about).toEqual([Either.right(content)])
+            expect([status, signal], about).toEqual(mode === "die" ? [null, "SIGKILL"] : [1, null])
+            seen.push(`${mode} ${Either.isRight(old) ? "old" : "new"}`)
+            if (mode === "die") continue
+            // Where the new key may be there, this is said.
+            if (Either.isRight(fresh)) expect(stderr, about).toMatch(/has its new key|or all of it under the new one/)
+            else expect(stderr, about).not.toContain("has its new key")
+          }
+        }
+        expect([...new Set(seen)].sort()).toEqual(
+          expect.arrayContaining(["die old", "full old", "noSync new", "noSync old", "readOnly old"])
+        )
       }),
     240_000
   )

@@ -18,7 +18,7 @@ import * as Text from "../../protocol/Text.js"
 import type { Sealer } from "../Sealer.js"
 import type { StoreError } from "../Store.js"
 import { migrateWithin } from "./migrating.js"
-import { fail, type Param, type Row } from "./sql.js"
+import { fail, type Param, reasonOf, type Row } from "./sql.js"
 import { phraseOf } from "./sqlKey.js"
 import { resealWithin, sealingDone } from "./sqlResealing.js"
 import { keyName, openStep, sealStep, stepName } from "./sqlRows.js"
@@ -234,6 +234,20 @@ const lastly = (connection: Connection, { to }: Keys): Work<unknown> =>
     ])
   )
 
+/** A COMMIT whose last flush fails may be in the log all the same: then the next one to open the file finds it. */
+const commit = (connection: Connection): Work<unknown> =>
+  connection.executeRaw("COMMIT", []).pipe(
+    Effect.catchAllDefect((defect) => Effect.fail(defect)),
+    Effect.mapError((error) =>
+      fail(
+        "rekey",
+        error,
+        `the disk failed while the new key was committed: ${reasonOf(error)}. The file has all of its content under the old key, or all of it under ` +
+          "the new one: keep both, and repeat this once the disk is well"
+      )
+    )
+  )
+
 /** Brings the database to the schema of this version and gives everything the new key, in one transaction; returns how many values have it. Can be interrupted, and then nothing was changed. */
 export const rekey = (connection: Connection, keys: Keys): Work<number> =>
   Effect.uninterruptibleMask((restore) =>
@@ -251,8 +265,8 @@ export const rekey = (connection: Connection, keys: Keys): Work<number> =>
           return values
         })
       ).pipe(
-        Effect.tap(() => connection.executeRaw("COMMIT", [])),
         Effect.catchAllDefect((defect) => Effect.fail(defect)),
+        Effect.tap(() => commit(connection)),
         Effect.onError(() => Effect.ignore(connection.executeRaw("ROLLBACK", [])))
       )
     )
