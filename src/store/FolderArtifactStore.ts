@@ -14,7 +14,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { type ArtifactRecord, ArtifactStore, earliest, putProblem, totalsOf } from "./ArtifactStore.js"
 import { aesGcmOf } from "./internal/aesGcm.js"
@@ -61,12 +61,21 @@ const name = /^(art_[0-9A-HJKMNP-TV-Z]{26})\.(bin|json)(\.tmp)?$/
 /** On Windows files have what their folder grants. */
 const hasModes = process.platform !== "win32"
 
+/** A link would have another file changed or read than one of the folder, and a pipe would be waited for. */
+const refuseOthers = (fs: FileSystem.FileSystem, path: string, file: string) =>
+  Effect.gen(function* () {
+    const isLink = Either.isRight(yield* Effect.either(fs.readLink(path)))
+    const found = isLink ? undefined : yield* fs.stat(path)
+    if (found?.type === "File") return found
+    return yield* Effect.fail({ message: `${file} is ${isLink ? "a link" : "not a regular file"}: remove it` })
+  })
+
 /** Files are made for this user only; those of a looser mode, as a copy may have left them, are given that mode. The folder is left as it is. */
 const closeToOthers = (
   fs: FileSystem.FileSystem,
   directory: string,
   files: Iterable<string>
-): Effect.Effect<void, PlatformError> =>
+): Effect.Effect<void, { readonly message: string }> =>
   Effect.gen(function* () {
     if (!hasModes) return
     const { mode: folder } = yield* fs.stat(directory)
@@ -79,7 +88,7 @@ const closeToOthers = (
     for (const file of files) {
       if (file !== folderFile && !name.test(file)) continue
       const path = `${directory}/${file}`
-      if (((yield* fs.stat(path)).mode & 0o077) === 0) continue
+      if (((yield* refuseOthers(fs, path, file)).mode & 0o077) === 0) continue
       yield* fs.chmod(path, 0o600)
       mended++
     }
@@ -88,10 +97,11 @@ const closeToOthers = (
     }
   })
 
-/** The store over a folder. The sealer's key is not judged. */
+/** The store over a folder. The sealer's key is not judged. Where it is `whole`, a damaged artifact is a failure, and is not left out. */
 const open = (
   directory: string,
-  sealer: Sealing.Sealer
+  sealer: Sealing.Sealer,
+  whole = false
 ): Effect.Effect<typeof ArtifactStore.Service, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
     const fs = yield* FileSystem.FileSystem
@@ -161,6 +171,12 @@ const open = (
         const record = decodeRecord(text)
         // Never the work of a crash, so nothing is removed: somebody should look.
         if (Either.isLeft(record) || record.right.artifactId !== artifactId || !files.has(`${artifactId}.bin`)) {
+          if (whole) {
+            return yield* failed(
+              "rekey",
+              `${directory}: the artifact ${artifactId} is damaged: restore its files, or remove them`
+            )
+          }
           yield* Effect.logWarning(`the artifact ${artifactId} in ${directory} is damaged and is left out`)
         } else records.set(artifactId, { ...record.right, jobId: record.right.jobId })
       }
@@ -303,8 +319,8 @@ export interface FolderRekeyOptions {
  * either folder meanwhile. Each artifact is copied whole or not at all, and those that are there already are left out: where the copy was
  * interrupted, repeat it, then start the runtime with the copy and delete the old folder.
  *
- * Fails with a `StoreError` when a folder cannot be read and written, when `from` is not its key, when bytes were changed, when `to` is too weak, and
- * where the copy has another key.
+ * Fails with a `StoreError` when a folder cannot be read and written, when `from` is not its key, when bytes were changed or a record is damaged, when
+ * `to` is too weak or the same, and where the copy has another key.
  *
  * @since 0.2.0
  * @category functions
@@ -316,13 +332,16 @@ export const rekey = ({
   to
 }: FolderRekeyOptions): Effect.Effect<{ readonly artifacts: number }, StoreError, FileSystem.FileSystem> =>
   Effect.gen(function* () {
+    if (from !== undefined && Redacted.value(from) === Redacted.value(to)) {
+      return yield* new StoreError({ operation: "rekey", message: "the new key is the same as the old one" })
+    }
     const sealer = yield* Sealing.ofKey(to, "rekey")
     const fs = yield* FileSystem.FileSystem
     const failed = (error: PlatformError) =>
       new StoreError({ operation: "rekey", message: `${directory}: ${error.message}`, cause: error })
     // It would be made otherwise.
     yield* Effect.mapError(fs.access(`${directory}/${folderFile}`), failed)
-    const source = yield* open(directory, from === undefined ? Sealing.none : aesGcmOf(from))
+    const source = yield* open(directory, from === undefined ? Sealing.none : aesGcmOf(from), true)
     const copy = yield* open(into, sealer)
     let artifacts = 0
     for (const { artifactId } of yield* source.expired(Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY)) {

@@ -13,13 +13,11 @@ import * as Configured from "../protocol/Configured.js"
 import type { ArtifactStore } from "./ArtifactStore.js"
 import type { CredentialLedger } from "./CredentialLedger.js"
 import { aesGcmOf } from "./internal/aesGcm.js"
-import { migrate } from "./internal/migrating.js"
 import { type Access, access } from "./internal/sql.js"
 import { openFile } from "./internal/sqliteFile.js"
 import { layerSealed } from "./internal/sqliteLayer.js"
 import { type Fit, fitOf } from "./internal/sqlKey.js"
 import { type Keys, nothingUnnamed, rekey as rekeyIn } from "./internal/sqlRekey.js"
-import { reseal } from "./internal/sqlResealing.js"
 import * as Sealing from "./Sealer.js"
 import { type Store, StoreError } from "./Store.js"
 
@@ -157,7 +155,8 @@ const emptyLog = (sql: SqlClient) =>
  * with the new one, and nothing of the old one is kept. Returns how many values that were: none where the file has the new key already, so that it can be repeated.
  *
  * No runtime may have the file meanwhile: one that is in use is refused. It is one transaction: whatever ends the process on the way (a crash, a loss of power, an
- * interruption), the file has the old key and all its content. Needs as much room on the disk again as the file has. Copies that were
+ * interruption), the file has the old key and all its content, and the schema that it had. Where the disk fails in the commit itself, the file has one of the
+ * two keys, and the error says so: repeat it. Needs as much room on the disk again as the file has. Copies that were
  * made before keep the old key.
  *
  * Fails with a `StoreError` when the file is absent, in use or damaged, when `from` is not its key, when `to` is too weak or the same, and where
@@ -193,8 +192,6 @@ export const rekey = ({ filename, from, to }: RekeyOptions): Effect.Effect<{ rea
       let values = 0
       if ((yield* hasKey(database, filename, keys)) === "old") {
         yield* database.withConnection("rekey", (connection) => nothingUnnamed(connection, keys))
-        yield* database.withConnection("migrate", migrate)
-        yield* reseal(database, keys.from)
         values = yield* database.withConnection("rekey", (connection) => rekeyIn(connection, keys))
       }
       yield* emptyLog(sql)

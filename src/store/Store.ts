@@ -432,7 +432,10 @@ export class Store extends Context.Tag("effect-arcp/store/Store")<
     ) => Effect.Effect<ReadonlyArray<{ readonly sessionId: string; readonly lastSeq: number }>, StoreError>
     /** The recorded result of a step, by its name. */
     readonly step: (jobId: string, name: string) => Effect.Effect<Option.Option<StepRecord>, StoreError>
-    /** The ids of ended jobs that retention lets go, at most `limit`, oldest end first. */
+    /**
+     * The ids of ended jobs that retention lets go, oldest end first: `limit` of them, or all where fewer go. The runtime may keep some that a
+     * session is owed; it asks for as many more.
+     */
     readonly expiredJobs: (retention: Retention, limit: number) => Effect.Effect<ReadonlyArray<string>, StoreError>
     /** Removes the keys that expired at or before `now`; answers how many. */
     readonly removeExpiredKeys: (now: number) => Effect.Effect<number, StoreError>

@@ -220,4 +220,48 @@ describe.skipIf(process.platform === "win32")("1.0 §14 the folder of an artifac
       ])
     })
   )
+
+  const filled = (directory: string) =>
+    Effect.as(
+      Effect.flatMap(ArtifactStore, (store) => store.put(artifact, bytes)).pipe(
+        Effect.provide(FolderArtifactStore.layer({ directory, encryptionKey: storeKey() }))
+      ),
+      directory
+    )
+
+  it.scopedLive("refuses links and pipes under the names of artifacts, and changes nothing behind them", () =>
+    Effect.gen(function* () {
+      const other = join(folder, "other.txt")
+      writeFileSync(other, "", { mode: 0o644 })
+      const id = "art_01KDWPVNG0YF4YQZ9B63R5RW3B"
+      const put: Readonly<Record<string, (path: string) => unknown>> = {
+        "a link": (path) => symlinkSync(other, path),
+        "not a regular file": (path) => execFileSync("mkfifo", [path])
+      }
+      for (const [what, make] of Object.entries(put)) {
+        for (const name of [`${id}.json`, `${id}.bin.tmp`]) {
+          const directory = yield* filled(join(folder, `odd-${files++}`))
+          make(join(directory, name))
+          const opened = FolderArtifactStore.make({ directory, encryptionKey: storeKey() })
+          // A pipe that nobody writes to would be read without an end.
+          const error = yield* Effect.flip(Effect.timeout(opened, "10 seconds"))
+          expect(error.message).toContain(`${name} is ${what}: remove it`)
+        }
+      }
+      expect(modeOf(other)).toBe("644")
+    }).pipe(Effect.provide(NodeFileSystem.layer))
+  )
+
+  it.scopedLive("is not copied under another key without what is damaged, nor under its own key", () =>
+    Effect.gen(function* () {
+      const directory = yield* filled(join(folder, `odd-${files++}`))
+      const [from, to, into] = [storeKey(), storeKey(1), join(folder, `copy-${files++}`)]
+      const refusal = (options: FolderArtifactStore.FolderRekeyOptions) =>
+        Effect.map(Effect.flip(FolderArtifactStore.rekey(options)), ({ message }) => message)
+      expect(yield* refusal({ directory, from, to: from, into: directory })).toContain("the same as the old one")
+      writeFileSync(join(directory, `${artifact.artifactId}.json`), "AAAA")
+      expect(yield* refusal({ directory, from, to, into })).toContain(`the artifact ${artifact.artifactId} is damaged`)
+      expect(existsSync(into)).toBe(false)
+    }).pipe(Effect.provide(NodeFileSystem.layer))
+  )
 })

@@ -1,5 +1,5 @@
 /** 1.0 §14 A store gets another key: all of it or nothing, whatever happens on the way. */
-import { spawn } from "node:child_process"
+import { spawn, spawnSync } from "node:child_process"
 import { copyFileSync, existsSync, readdirSync, readFileSync, statSync } from "node:fs"
 import { basename, dirname, join } from "node:path"
 import { inspect } from "node:util"
@@ -7,9 +7,12 @@ import { describe, expect, it } from "@effect/vitest"
 import { Effect, Either, Exit, Fiber, Layer, Redacted } from "effect"
 import { emptyBatch, Store, type StoreError } from "../../src/store/index.js"
 import { aesGcmOf } from "../../src/store/internal/aesGcm.js"
+import { prepareFile } from "../../src/store/internal/fileModes.js"
 import { stepName } from "../../src/store/internal/sqlRows.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { bundle } from "../bundle.js"
+import { canFault, Fault, type FaultMode } from "../crash/fault.js"
+import { jobRecord, jobState } from "../support/records.js"
 import { scratch } from "../support/scratch.js"
 import { storeKey, weaklySealed } from "../support/storeKeys.js"
 import { fixtures, keyOf } from "./fixtures/list.js"
@@ -154,6 +157,24 @@ describe("1.0 §14 SqliteStore.rekey", () => {
       })
     )
 
+    it.scopedLive(
+      "a row that cannot be opened leaves the schema too: the version that wrote the file still opens it",
+      () =>
+        Effect.gen(function* () {
+          const filename = copy()
+          yield* withFile(
+            filename,
+            "UPDATE arcp_job_states SET status = 'error', ended_at = 9 WHERE ended_at IS NULL",
+            "UPDATE arcp_segments SET data = 'AAAA' WHERE rowid = (SELECT MAX(rowid) FROM arcp_segments)"
+          )
+          const tables = "SELECT name, sql FROM sqlite_master ORDER BY name"
+          const before = yield* withFile(filename, tables)
+          expect(yield* refusal({ filename, from: key, to })).toContain("Nothing was changed")
+          expect(yield* last(filename)).toEqual([{ id: schema }])
+          expect(yield* withFile(filename, tables)).toEqual(before)
+        })
+    )
+
     it.scopedLive("everything has the new key, once no unfinished job has steps whose names are not known", () =>
       Effect.gen(function* () {
         const filename = copy()
@@ -217,6 +238,27 @@ describe("1.0 §14 SqliteStore.rekey", () => {
         expect(yield* withFile(filename, "SELECT * FROM arcp_jobs")).toEqual(rows)
         yield* Effect.scoped(Layer.build(storesOf(filename, from)))
       }
+    })
+  )
+
+  it.scopedLive("encrypts idempotency keys that are not well-formed; they are found under the new key", () =>
+    Effect.gen(function* () {
+      const filename = place()
+      const key = "half of a pair: \ud800"
+      yield* Effect.flatMap(Store, (store) =>
+        store.commit({
+          ...emptyBatch,
+          jobs: [jobRecord("job_1", { idempotencyKey: key })],
+          jobStates: [jobState("job_1")],
+          keys: [{ principalId: "alice", key, jobId: "job_1", parametersHash: "h", expiresAt: 9_000_000_000_000 }]
+        })
+      ).pipe(Effect.provide(storesOf(filename, undefined)))
+      yield* SqliteStore.rekey({ filename, to })
+      const found = yield* Effect.provide(
+        Effect.flatMap(Store, (store) => store.key("alice", key)),
+        storesOf(filename, to)
+      )
+      expect(found).toMatchObject({ value: { jobId: "job_1" } })
     })
   )
 
@@ -285,9 +327,9 @@ const many = (filename: string, segments: number, kilobytes: number) =>
     )
   ).pipe(Effect.provide(storesOf(filename, from)))
 
-describe("1.0 §14 a rekey that is killed", () => {
-  const program = join(bundle({ "cli/bin": "src/cli/bin.ts" }), "cli/bin.js")
+const program = join(bundle({ "cli/bin": "src/cli/bin.ts" }), "cli/bin.js")
 
+describe("1.0 §14 a rekey that is killed", () => {
   /** Runs `arcp store rekey`, and kills it once its log has so many bytes; with none it ends by itself. */
   const rekeying = (filename: string, killAt?: number) =>
     Effect.async<{ readonly code: number | null; readonly err: string }>((resume) => {
@@ -333,6 +375,24 @@ describe("1.0 §14 a rekey that is killed", () => {
   )
 
   it.scopedLive(
+    "is refused also where another copy of this package has tried to open the file in the runtime's process",
+    () =>
+      Effect.gen(function* () {
+        const { content, filename } = yield* filled(from)
+        yield* Effect.scoped(
+          Effect.gen(function* () {
+            yield* Layer.build(storesOf(filename, from))
+            // It does not know what this copy has open. A worker thread has a copy of its own.
+            prepareFile(filename, false)
+            const { code, err } = yield* rekeying(filename)
+            expect([code, err]).toEqual([1, expect.stringContaining("is in use by another runtime")])
+          })
+        )
+        expect(yield* read(filename, from)).toEqual(Either.right(content))
+      })
+  )
+
+  it.scopedLive(
     "has the old key and everything, or the new key and everything; and is done the next time",
     () =>
       Effect.gen(function* () {
@@ -354,6 +414,62 @@ describe("1.0 §14 a rekey that is killed", () => {
         }
         // They were killed on the way, and not before or behind it.
         expect(killed).toBeGreaterThanOrEqual(3)
+      }),
+    240_000
+  )
+})
+
+describe.skipIf(!canFault())("1.0 §14 a rekey on a disk that fails", () => {
+  /** Runs `arcp store rekey` on a copy of a file, on a disk that fails behind so many calls. */
+  const rekeying = (full: string, mode: FaultMode, behind: number) => {
+    const filename = join(scratch("arcp-rekey-disk-"), "arcp.db")
+    copyFileSync(full, filename)
+    const fault = Fault.make()!
+    fault.set(mode, behind)
+    const { signal, status, stderr } = spawnSync(
+      process.execPath,
+      [program, "store", "rekey", "--store", filename, "--key-env", "OLD", "--new-key-env", "NEW"],
+      {
+        encoding: "utf8",
+        env: { ...process.env, ...fault.env, OLD: Redacted.value(from), NEW: Redacted.value(to) }
+      }
+    )
+    const { failed } = fault.counts
+    fault.end()
+    return { filename, failed, signal, status, stderr }
+  }
+
+  it.scopedLive(
+    "has one of the keys and everything, and what is said is so",
+    () =>
+      Effect.gen(function* () {
+        const { content, filename: full } = yield* filled(from)
+        yield* many(full, 40, 20)
+        const seen: Array<string> = []
+        const faults: ReadonlyArray<readonly [FaultMode, ReadonlyArray<number>]> = [
+          ["full", [0, 9, 50, 100, 400, 700]],
+          ["readOnly", [0, 50, 100, 900]],
+          ["noSync", [0, 1, 3, 5]],
+          ["die", [0, 9, 100, 900]]
+        ]
+        for (const [mode, calls] of faults) {
+          for (const behind of calls) {
+            const { failed, filename, signal, status, stderr } = rekeying(full, mode, behind)
+            if (failed === 0) continue
+            const [old, fresh] = [yield* read(filename, from), yield* read(filename, to)]
+            const about = `${mode} behind ${behind}: ${stderr}`
+            expect([old, fresh].filter(Either.isRight), about).toEqual([Either.right(content)])
+            expect([status, signal], about).toEqual(mode === "die" ? [null, "SIGKILL"] : [1, null])
+            seen.push(`${mode} ${Either.isRight(old) ? "old" : "new"}`)
+            if (mode === "die") continue
+            // Where the new key may be there, this is said.
+            if (Either.isRight(fresh)) expect(stderr, about).toMatch(/has its new key|or all of it under the new one/)
+            else expect(stderr, about).not.toContain("has its new key")
+          }
+        }
+        expect([...new Set(seen)].sort()).toEqual(
+          expect.arrayContaining(["die old", "full old", "noSync new", "noSync old", "readOnly old"])
+        )
       }),
     240_000
   )

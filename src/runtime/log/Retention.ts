@@ -96,7 +96,7 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
           },
           asked
         )
-        // What has ended stays so: they may go in several steps. A store may name fewer than go, but none only where none goes.
+        // What has ended stays so: they may go in several steps. A store names as many as it is asked for, where so many go.
         const some = expired.filter((jobId) => !staying.has(jobId))
         if (some.length === 0) return removed
         for (const jobIds of Arr.chunksOf(some, stepSize)) removed += yield* removeSome(jobIds, staying)

@@ -5,10 +5,11 @@
  * there with a looser mode, as a copy or a version before may have left it, is given that mode before anything is read from it; where that is not
  * possible, since it is another user's, it is rejected. So is what another user may have put there: a link, or what is no regular file.
  *
- * Races: a file is opened, looked at and changed by its descriptor, so that what is mended is what was looked at. SQLite opens it by its path
+ * Races: a file that has to be changed is opened, looked at and changed by its descriptor, so that what is mended is what was looked at. SQLite opens it by its path
  * afterwards; {@link checkFile} says then whether that is still the same file. What others read before is theirs.
  */
 import {
+  accessSync,
   type BigIntStats,
   closeSync,
   constants,
@@ -118,25 +119,40 @@ export interface Prepared {
 }
 
 /**
+ * Which file it is, where nothing about it has to be changed. To look at it, it is not opened: this process would give up the locks that it has on it,
+ * when it closes the descriptor. A worker thread, or another copy of this package, may have it open.
+ */
+const asItShouldBe = (path: string): string | undefined => {
+  const found = statSync(path, { bigint: true, throwIfNoEntry: false })
+  if (found?.isFile() !== true || (hasModes && (Number(found.mode) & others) !== 0)) return undefined
+  accessSync(path, constants.R_OK | constants.W_OK)
+  return identity(found)
+}
+
+/** Makes a file, or mends it; `mended` is told where it had to. */
+const makeOrMend = (path: string, make: boolean, mended: Array<string>): string => {
+  const descriptor = openSync(path, constants.O_RDWR | O_NONBLOCK | (make ? constants.O_CREAT : 0), ownerOnly)
+  try {
+    if (mend(descriptor, path)) mended.push(path)
+    return identity(fstatSync(descriptor, { bigint: true }))
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/**
  * Prepares a database's file, which is made where it is absent and `make` says so. Throws what the system throws, and {@link UnsafeFile}. This
- * process must not have the file open: to close a descriptor of it gives up the locks that it has.
+ * process must not have the file open where its mode has to be changed: to close a descriptor of it gives up the locks that it has.
  */
 export const prepareFile = (path: string, make: boolean): Prepared => {
   refuseLink(path)
   const mended: Array<string> = []
-  const descriptor = openSync(path, constants.O_RDWR | O_NONBLOCK | (make ? constants.O_CREAT : 0), ownerOnly)
-  let found: BigIntStats
-  try {
-    if (mend(descriptor, path)) mended.push(path)
-    found = fstatSync(descriptor, { bigint: true })
-  } finally {
-    closeSync(descriptor)
-  }
+  const found = asItShouldBe(path) ?? makeOrMend(path, make, mended)
   const real = realpathSync(path)
   // They lie where the file itself does.
   for (const suffix of beside) if (mendBeside(`${real}${suffix}`)) mended.push(`${real}${suffix}`)
   const folder = dirname(real)
-  return { path, real, identity: identity(found), mended, openFolder: isOpenToAll(folder) ? folder : undefined }
+  return { path, real, identity: found, mended, openFolder: isOpenToAll(folder) ? folder : undefined }
 }
 
 /** Fails where what SQLite has opened by its path is not what was prepared. Throws {@link UnsafeFile}. */

@@ -42,17 +42,24 @@ const step = (connection: Connection, { id, statements }: Migration): Effect.Eff
     )
   )
 
+const missingSteps = (steps: ReadonlyArray<Migration>, connection: Connection): Effect.Effect<void, unknown> =>
+  Effect.gen(function* () {
+    yield* connection.executeRaw("CREATE TABLE IF NOT EXISTS arcp_migrations (id BIGINT PRIMARY KEY)", [])
+    const rows = yield* connection.execute("SELECT id FROM arcp_migrations", [], undefined)
+    const done = yield* stepsOf(rows as ReadonlyArray<Row>, steps.length)
+    for (const missing of steps) if (!done.has(missing.id)) yield* step(connection, missing)
+  })
+
 /** Applies those of the steps that a database has not had; they are numbered from 1. */
 export const migrateTo =
   (steps: ReadonlyArray<Migration>) =>
   (connection: Connection): Effect.Effect<void, StoreError> =>
-    transaction(connection, [
-      Effect.gen(function* () {
-        yield* connection.executeRaw("CREATE TABLE IF NOT EXISTS arcp_migrations (id BIGINT PRIMARY KEY)", [])
-        const rows = yield* connection.execute("SELECT id FROM arcp_migrations", [], undefined)
-        const done = yield* stepsOf(rows as ReadonlyArray<Row>, steps.length)
-        for (const missing of steps) if (!done.has(missing.id)) yield* step(connection, missing)
-      })
-    ]).pipe(Effect.mapError((error) => (error instanceof StoreError ? error : fail("migrate", error))))
+    transaction(connection, [missingSteps(steps, connection)]).pipe(
+      Effect.mapError((error) => (error instanceof StoreError ? error : fail("migrate", error)))
+    )
 
 export const migrate = migrateTo(migrations)
+
+/** The same as a part of a transaction that is open. */
+export const migrateWithin = (connection: Connection): Effect.Effect<void, unknown> =>
+  missingSteps(migrations, connection)

@@ -5,8 +5,8 @@
  * again from the texts that the database has; and the row that tells the keys apart. Nothing of the old key is kept, so that who has it
  * opens nothing that is written from then on.
  *
- * Order: one transaction. The row for the key is its last statement; a process that is killed meanwhile, and a row that cannot be opened, leave the database as
- * it was, under the old key. Rows are read in pages by their number in the table, which no change here moves.
+ * Order: one transaction, in which the database is brought to the schema of this version before. The row for the key is its last statement; a process that is killed meanwhile, and a row that cannot be opened, leave the database as
+ * it was, under the old key and with the old schema: the version that has written it still opens it, also where its key is one that this version refuses. Rows are read in pages by their number in the table, which no change here moves.
  *
  * The name of a step that an earlier version has sealed is stored nowhere, and its value cannot be opened without it. Such steps of ended jobs
  * are deleted, since nothing reads them any more; where a job has not ended, the database keeps its key ({@link nothingUnnamed}).
@@ -17,9 +17,10 @@ import * as Effect from "effect/Effect"
 import * as Text from "../../protocol/Text.js"
 import type { Sealer } from "../Sealer.js"
 import type { StoreError } from "../Store.js"
-import { fail, type Param, type Row } from "./sql.js"
+import { migrateWithin } from "./migrating.js"
+import { fail, type Param, reasonOf, type Row } from "./sql.js"
 import { phraseOf } from "./sqlKey.js"
-import { sealingDone } from "./sqlResealing.js"
+import { resealWithin, sealingDone } from "./sqlResealing.js"
 import { keyName, openStep, sealStep, stepName } from "./sqlRows.js"
 import { nextTurn } from "./turn.js"
 
@@ -160,7 +161,12 @@ const idempotencyKeys = (connection: Connection, keys: Keys): Work<number> =>
         yield* connection.executeRaw("DELETE FROM arcp_keys WHERE rowid = ?", [Number(row.place)])
         return
       }
-      if (keyName(keys.from, principal, key) !== row.idempotency_key) {
+      // The database compares: a key that is not well-formed is another text when it is read back.
+      const same = yield* rowsOf(connection, "SELECT 1 AS n FROM arcp_keys WHERE rowid = ? AND idempotency_key = ?", [
+        Number(row.place),
+        keyName(keys.from, principal, key)
+      ])
+      if (same.length === 0) {
         return yield* Effect.fail(unopened(`the idempotency key of job ${String(row.job_id)}`))
       }
       yield* connection.executeRaw("UPDATE arcp_keys SET idempotency_key = ? WHERE rowid = ?", [
@@ -228,13 +234,29 @@ const lastly = (connection: Connection, { to }: Keys): Work<unknown> =>
     ])
   )
 
-/** Gives everything the new key, in one transaction; returns how many values have it. Can be interrupted, and then nothing was changed. */
+/** A COMMIT whose last flush fails may be in the log all the same: then the next one to open the file finds it. */
+const commit = (connection: Connection): Work<unknown> =>
+  connection.executeRaw("COMMIT", []).pipe(
+    Effect.catchAllDefect((defect) => Effect.fail(defect)),
+    Effect.mapError((error) =>
+      fail(
+        "rekey",
+        error,
+        `the disk failed while the new key was committed: ${reasonOf(error)}. The file has all of its content under the old key, or all of it under ` +
+          "the new one: keep both, and repeat this once the disk is well"
+      )
+    )
+  )
+
+/** Brings the database to the schema of this version and gives everything the new key, in one transaction; returns how many values have it. Can be interrupted, and then nothing was changed. */
 export const rekey = (connection: Connection, keys: Keys): Work<number> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.zipRight(
       connection.executeRaw("BEGIN IMMEDIATE", []),
       restore(
         Effect.gen(function* () {
+          yield* migrateWithin(connection)
+          yield* resealWithin(connection, keys.from)
           // Before the jobs: their texts, which are still under the old key, have the idempotency keys.
           let values = yield* idempotencyKeys(connection, keys)
           values += yield* steps(connection, keys)
@@ -243,8 +265,8 @@ export const rekey = (connection: Connection, keys: Keys): Work<number> =>
           return values
         })
       ).pipe(
-        Effect.tap(() => connection.executeRaw("COMMIT", [])),
         Effect.catchAllDefect((defect) => Effect.fail(defect)),
+        Effect.tap(() => commit(connection)),
         Effect.onError(() => Effect.ignore(connection.executeRaw("ROLLBACK", [])))
       )
     )

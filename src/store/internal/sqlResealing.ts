@@ -119,18 +119,30 @@ const budgets = (connection: Connection, sealer: Sealer) =>
       : Effect.void
   )
 
+const isDone = "SELECT 1 AS n FROM arcp_meta WHERE name = ?"
+
+const everything = (connection: Connection, sealer: Sealer): ReadonlyArray<Effect.Effect<unknown, unknown>> => [
+  keys(connection, sealer),
+  steps(connection, sealer),
+  budgets(connection, sealer),
+  connection.executeRaw("INSERT INTO arcp_meta (name, value) VALUES (?, ?)", sealingDone)
+]
+
 /** Encrypts what is left in clear. Does nothing without a key, or where it has been done. */
 export const reseal = ({ query, withConnection }: Access, sealer: Sealer): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
     if (!sealer.encrypts) return
-    const done = yield* query("start", "SELECT 1 AS n FROM arcp_meta WHERE name = ?", [sealingDone[0]])
+    const done = yield* query("start", isDone, [sealingDone[0]])
     if (done.length > 0) return
     yield* withConnection("encrypt what an earlier version left in clear", (connection) =>
-      transaction(connection, [
-        keys(connection, sealer),
-        steps(connection, sealer),
-        budgets(connection, sealer),
-        connection.executeRaw("INSERT INTO arcp_meta (name, value) VALUES (?, ?)", sealingDone)
-      ])
+      transaction(connection, everything(connection, sealer))
     )
+  })
+
+/** The same as a part of a transaction that is open. */
+export const resealWithin = (connection: Connection, sealer: Sealer): Effect.Effect<void, unknown> =>
+  Effect.gen(function* () {
+    if (!sealer.encrypts) return
+    const done = yield* rowsOf(connection, [isDone, [sealingDone[0]]])
+    if (done.length === 0) yield* Effect.forEach(everything(connection, sealer), (each) => each, { discard: true })
   })

@@ -122,84 +122,137 @@ interface Totals {
 const isOver = ({ bytes, count }: Totals, most: { readonly maxJobs: number; readonly maxBytes: number }): boolean =>
   count > most.maxJobs || bytes > most.maxBytes
 
-/** Ended jobs of anonymous principals among the first of an order; no more than these are looked at, however many have ended. */
-const anonymousAmong = (order: "ASC" | "DESC"): string => `FROM (
-    SELECT job_id, ended_at, bytes FROM arcp_job_states WHERE ended_at IS NOT NULL
-    ORDER BY ended_at ${order}, job_id ${order} LIMIT ?
-  ) s CROSS JOIN arcp_jobs j WHERE j.job_id = s.job_id AND j.principal_id LIKE '${anonymousPrefix}%'`
+/** What ids of anonymous principals begin with, and no others: `LIKE` does not tell small letters from large ones everywhere. */
+const isAnonymous = (column: string): string => `SUBSTR(${column}, 1, ${anonymousPrefix.length}) = '${anonymousPrefix}'`
 
-const anonymousTotals = `SELECT COUNT(*) AS jobs, COALESCE(SUM(s.bytes), 0) AS bytes ${anonymousAmong("DESC")}`
-const oldestAnonymous = `SELECT s.job_id, s.bytes ${anonymousAmong("ASC")} ORDER BY s.ended_at, s.job_id LIMIT ?`
+/** Some of the ended jobs that are those of anonymous principals. */
+const anonymousAmong = (ended: string): string =>
+  `FROM (${ended}) s CROSS JOIN arcp_jobs j WHERE j.job_id = s.job_id AND ${isAnonymous("j.principal_id")}`
+
+/** The first ended jobs of an order; no more than these are looked at, however many have ended. */
+const firstEnded = (order: "ASC" | "DESC", condition: string): string =>
+  `SELECT job_id, ended_at, bytes FROM arcp_job_states WHERE ${condition} ORDER BY ended_at ${order}, job_id ${order} LIMIT ?`
+
+const anonymousTotals = `SELECT COUNT(*) AS jobs, COALESCE(SUM(s.bytes), 0) AS bytes
+  ${anonymousAmong(firstEnded("DESC", "ended_at IS NOT NULL"))}`
+/** With their places among all that have ended since a time. */
+const oldestAnonymous = `SELECT s.job_id, s.bytes, s.place ${anonymousAmong(
+  `SELECT job_id, ended_at, bytes, ROW_NUMBER() OVER (ORDER BY ended_at, job_id) AS place
+    FROM (${firstEnded("ASC", "ended_at >= ?")}) r`
+)} ORDER BY s.ended_at, s.job_id LIMIT ?`
 const anonymousJobs = `SELECT COUNT(*) AS jobs FROM (
-  SELECT job_id FROM arcp_jobs WHERE principal_id LIKE '${anonymousPrefix}%' LIMIT ?) a`
+  SELECT job_id FROM arcp_jobs WHERE ${isAnonymous("principal_id")} LIMIT ?) a`
 
 /** As many rows as a bound says; databases know no endless numbers. */
 const rowsOf = (bound: number): number => Math.min(bound, 2 ** 40)
 
+/** A time as databases have them: whole, and not endless. */
+const timeOf = (time: number): number => Math.max(Math.min(Math.ceil(time), 2 ** 52), -(2 ** 52))
+
+interface Named {
+  readonly jobId: string
+  readonly bytes: number
+}
+
+const nameOf = (row: Row): Named => ({ jobId: String(row.job_id), bytes: Number(row.bytes) })
+
+const namesOf = (rows: ReadonlyArray<Row>): ReadonlyArray<Named> => rows.map(nameOf)
+
+/** The jobs that an answer names, and what is left without them. */
+class Naming {
+  readonly jobIds = new Set<string>()
+  private count: number
+  private bytes: number
+  private readonly retention: Retention
+  private readonly limit: number
+
+  constructor(retention: Retention, limit: number, { bytes, count }: Totals) {
+    this.retention = retention
+    this.limit = limit
+    this.count = count
+    this.bytes = bytes
+  }
+
+  /** How many more can be named. */
+  get room(): number {
+    return this.limit - this.jobIds.size
+  }
+
+  get left(): Totals {
+    return { count: this.count, bytes: this.bytes }
+  }
+
+  /** Whether more have to go, and can be named. */
+  get goesOn(): boolean {
+    return this.room > 0 && isOver(this.left, this.retention)
+  }
+
+  add({ bytes, jobId }: Named): void {
+    if (this.jobIds.has(jobId)) return
+    this.jobIds.add(jobId)
+    this.count--
+    this.bytes -= bytes
+  }
+}
+
 /**
- * Jobs of anonymous principals that go before others, where there are more of them than their part. Those that go are outside of the newest
- * `maxJobs` first: where anonymous jobs have no more than their part of these, the oldest end can go, whose ever it is.
+ * Names jobs of anonymous principals that go before others, where there are more of them than their part. Those that go are outside of the
+ * newest `maxJobs` first: where anonymous jobs have no more than their part of these, the oldest end can go, whose ever it is.
  */
-const expiredAnonymous = (
+const nameAnonymous = (
   { query }: Access,
-  { anonymous: share, maxBytes, maxJobs }: Retention,
-  all: Totals,
-  limit: number
-): Effect.Effect<ReadonlyArray<string>, StoreError> =>
+  { anonymous: share, endedBefore, maxBytes, maxJobs }: Retention,
+  limit: number,
+  naming: Naming
+): Effect.Effect<void, StoreError> =>
   Effect.gen(function* () {
-    if (share === undefined) return []
+    if (share === undefined) return
     // Most runtimes have none, or few.
     const [some] = yield* query("sweep", anonymousJobs, [rowsOf(share.maxJobs + 1)])
     const known = Number(some?.jobs ?? 0)
-    if (known === 0 || (known <= share.maxJobs && all.bytes <= maxBytes)) return []
-    const [row] = yield* query("sweep", anonymousTotals, [rowsOf(maxJobs)])
-    let left: Totals = all
-    let guests: Totals = { count: Number(row?.jobs ?? 0), bytes: Number(row?.bytes ?? 0) }
-    if (!isOver(guests, share)) return []
-    const out: Array<string> = []
-    for (const { bytes, job_id: jobId } of yield* query("sweep", oldestAnonymous, [rowsOf(maxJobs + limit), limit])) {
-      if (!isOver(left, { maxBytes, maxJobs }) || !isOver(guests, share)) break
-      out.push(String(jobId))
-      left = { count: left.count - 1, bytes: left.bytes - Number(bytes) }
-      guests = { count: guests.count - 1, bytes: guests.bytes - Number(bytes) }
+    if (known === 0 || (known <= share.maxJobs && naming.left.bytes <= maxBytes)) return
+    // Not among those that are too old, which are named already.
+    const newest = Math.min(maxJobs, naming.left.count)
+    const outside = naming.left.count - newest
+    const [inside] = yield* query("sweep", anonymousTotals, [rowsOf(newest)])
+    let guests: Totals = { count: Number(inside?.jobs ?? 0), bytes: Number(inside?.bytes ?? 0) }
+    if (!isOver(guests, share)) return
+    const rows = yield* query("sweep", oldestAnonymous, [timeOf(endedBefore), rowsOf(maxJobs + limit), naming.room])
+    for (const row of rows) {
+      if (!naming.goesOn || !isOver(guests, share)) return
+      const guest = nameOf(row)
+      naming.add(guest)
+      // Those outside were not counted.
+      if (Number(row.place) > outside) guests = { count: guests.count - 1, bytes: guests.bytes - guest.bytes }
     }
-    return out
   })
 
+const totalsOfEnded =
+  "SELECT COUNT(*) AS jobs, COALESCE(SUM(bytes), 0) AS bytes FROM arcp_job_states WHERE ended_at IS NOT NULL"
+const oldestEnded =
+  "SELECT job_id, ended_at, bytes FROM arcp_job_states WHERE ended_at IS NOT NULL ORDER BY ended_at, job_id LIMIT ?"
+
+/**
+ * Those that are too old, then those of anonymous principals, then the oldest end. All of them in one answer, as far as `limit` goes: the first
+ * ones may be such as stay, since a session is owed them, and others go all the same.
+ */
 const expiredJobs =
   (access: Access) =>
   (retention: Retention, limit: number): Effect.Effect<ReadonlyArray<string>, StoreError> =>
     Effect.gen(function* () {
-      const { query } = access
-      const totals = yield* query(
-        "sweep",
-        "SELECT COUNT(*) AS jobs, COALESCE(SUM(bytes), 0) AS bytes FROM arcp_job_states WHERE ended_at IS NOT NULL",
-        []
-      )
-      let count = Number(totals[0]?.jobs ?? 0)
-      let bytes = Number(totals[0]?.bytes ?? 0)
-      const rows = yield* query(
-        "sweep",
-        "SELECT job_id, ended_at, bytes FROM arcp_job_states WHERE ended_at IS NOT NULL ORDER BY ended_at, job_id LIMIT ?",
-        [limit]
-      )
-      const out: Array<string> = []
-      let asked = false
-      for (const row of rows) {
-        const old = Number(row.ended_at) < retention.endedBefore
-        if (!old && !isOver({ count, bytes }, retention)) break
-        if (!old && !asked && retention.anonymous !== undefined) {
-          // Those that are too old go first; the others when they are gone.
-          if (out.length > 0) break
-          asked = true
-          const anonymous = yield* expiredAnonymous(access, retention, { count, bytes }, limit)
-          if (anonymous.length > 0) return anonymous
-        }
-        out.push(String(row.job_id))
-        count--
-        bytes -= Number(row.bytes)
+      const [totals] = yield* access.query("sweep", totalsOfEnded, [])
+      const rows = yield* access.query("sweep", oldestEnded, [limit])
+      const naming = new Naming(retention, limit, {
+        count: Number(totals?.jobs ?? 0),
+        bytes: Number(totals?.bytes ?? 0)
+      })
+      for (const old of namesOf(rows.filter((row) => Number(row.ended_at) < retention.endedBefore))) naming.add(old)
+      if (naming.goesOn) yield* nameAnonymous(access, retention, limit, naming)
+      for (const next of namesOf(rows)) {
+        if (!naming.goesOn) break
+        naming.add(next)
       }
-      return out
+      return [...naming.jobIds]
     })
 
 /**

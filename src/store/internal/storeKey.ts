@@ -2,7 +2,7 @@
  * Whether a text can be the key of an encrypted store (ARCP 1.0 §14): at least 32 random bytes, in any spelling.
  *
  * A text does not say how random it is. What is counted is the most that its spelling can hold: hexadecimal 4 bits a character, one case of
- * letters and digits 5, base64 6, other characters 6.5, bytes as they are 8; of words, 13 each. What repeats itself or follows a simple
+ * letters and digits 5, base64 6, other characters 6.5, bytes as they are 8; of words of any language, 13 each. What repeats itself or follows a simple
  * pattern holds less than that, and is refused as well.
  */
 import { Buffer } from "node:buffer"
@@ -44,11 +44,22 @@ interface Spelling {
   readonly values: ReadonlyArray<number>
 }
 
+/** Letters, digits and the punctuation of sentences, of any language: random bytes are never only these, and what people write is. */
+const prose = /^[\p{L}\p{M}\p{N}\p{Zs}\s'"’“”«».,;:!?¿¡…·–—-]+$/u
+
+/** What is not ASCII: bytes as they are, one in each character, or what a person has written. */
+const beyondAscii = (secret: string): Spelling => {
+  const values = Array.from(secret, (character) => character.charCodeAt(0))
+  if (!prose.test(secret)) return { bits: 8 * secret.length, values }
+  const words = secret
+    .trim()
+    .toLowerCase()
+    .split(/[^\p{L}\p{M}\p{N}]+/u)
+  return { bits: words.length > 1 ? 13 * distinct(words.filter((word) => word !== "")) : 5 * values.length, values }
+}
+
 const spellingOf = (secret: string): Spelling => {
-  // Bytes as they are, one in each character.
-  if (/[^\u0000-\u007f]/.test(secret)) {
-    return { bits: 8 * secret.length, values: Array.from(secret, (character) => character.charCodeAt(0)) }
-  }
+  if (/[^\u0000-\u007f]/.test(secret)) return beyondAscii(secret)
   // Of a key on several lines each is long.
   const lines = secret.trim().split(/\s+/)
   const text = lines.some(({ length }) => length > 24) ? lines.join("") : secret.trim()
@@ -73,6 +84,10 @@ const spellingOf = (secret: string): Spelling => {
 
 /** Why a text is no key for a store, as the end of a sentence and what to do; undefined where it may be one. The text is not repeated. */
 export const keyProblem = (secret: string): string | undefined => {
+  // Where a text is read from bytes that are none, such as those of an environment variable, each of them becomes this one character.
+  if (secret.includes("\ufffd")) {
+    return `the encryption key has bytes that are not text, of which nothing is left: ${advice}`
+  }
   const { bits, values } = spellingOf(secret)
   const short = (held: number) =>
     `the encryption key holds at most ${Math.floor(held / 8)} random bytes, and ${neededBytes} are needed: ${advice}`
