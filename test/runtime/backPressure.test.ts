@@ -299,15 +299,16 @@ describe("a client of this package under back-pressure", () => {
         const client = yield* ArcpClient
         const job = yield* client.submit("counter", { count: 300_000 })
         let signals = 0
+        let chunks = 0
         let logs = 0
         // Counted, and expected once: 300,000 expectations take longer than the events.
         let misplaced = 0
         yield* job.events.pipe(
           Stream.rechunk(5_000),
-          // Slow until it has been told so, on a machine that is busy with other things too.
+          // Slower and slower until it has been told so, on a machine that is busy with other things too.
           Stream.mapChunksEffect((chunk) =>
             Effect.as(
-              Effect.suspend(() => Effect.sleep(signals === 0 ? "200 millis" : "10 millis")),
+              Effect.suspend(() => Effect.sleep(signals === 0 ? 200 * ++chunks : 10)),
               chunk
             )
           ),
