@@ -3,7 +3,7 @@ import { FileSystem } from "@effect/platform"
 import { SystemError } from "@effect/platform/Error"
 import { NodeFileSystem } from "@effect/platform-node"
 import { describe, expect, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Scope, TestClock } from "effect"
+import { Chunk, Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Metric, Scope, TestClock } from "effect"
 import { execFileSync } from "node:child_process"
 import {
   chmodSync,
@@ -101,6 +101,22 @@ const until = (holds: () => boolean) =>
   Effect.repeat(
     Effect.async<boolean>((resume) => void setImmediate(() => resume(Effect.sync(holds)))),
     { until: (done) => done }
+  )
+
+/** Waits until a fiber sleeps for so many milliseconds from now on: before, the clock must not be moved. */
+const asleepFor = (millis: number) =>
+  Effect.repeat(
+    Effect.async<boolean>(
+      (resume) =>
+        void setImmediate(() =>
+          resume(
+            Effect.flatMap(Clock.currentTimeMillis, (now) =>
+              Effect.map(TestClock.sleeps(), (sleeps) => Chunk.contains(sleeps, now + millis))
+            )
+          )
+        )
+    ),
+    { until: (asleep) => asleep }
   )
 
 const written = (path: string, last: number) => until(() => existsSync(path) && seqsOf(path).at(-1) === last)
@@ -309,7 +325,6 @@ describe("what cannot be written", () => {
       const attempts = (n: number) => until(() => faults.writes === n)
       yield* trail.write([record(1)])
       yield* until(() => true)
-      // The fiber that writes is asleep by the time that the clock is moved.
       for (const [pause, n] of [
         [1, 1],
         [1, 2],
@@ -320,10 +335,7 @@ describe("what cannot be written", () => {
         [30, 7],
         [30, 8]
       ] as const) {
-        yield* Effect.repeatN(
-          until(() => true),
-          20
-        )
+        yield* asleepFor(pause * 1000)
         yield* TestClock.adjust(pause * 1000 - 1)
         yield* Effect.repeatN(
           until(() => true),
@@ -334,10 +346,7 @@ describe("what cannot be written", () => {
         yield* attempts(n)
       }
       broken = false
-      yield* Effect.repeatN(
-        until(() => true),
-        20
-      )
+      yield* asleepFor(30_000)
       yield* TestClock.adjust("30 seconds")
       yield* written(path, 1)
       yield* until(() => lines.length === 2)
@@ -434,7 +443,7 @@ describe("what cannot be written", () => {
       yield* until(() => faults.writes === 1)
       yield* trail.write(records(2, 5))
       const closing = yield* Effect.fork(trail.close)
-      yield* until(() => true)
+      yield* asleepFor(5_000)
       yield* TestClock.adjust("5 seconds")
       yield* Fiber.join(closing)
       expect(lines).toEqual([expect.stringMatching(/^ERROR .*ends without 5 records/)])
