@@ -456,4 +456,10 @@ describe("what cannot be written", () => {
       expect(() => Audit.layerNdjson("audit.ndjson", options)).toThrow(RangeError)
     }
   )
+
+  it.each([0, 1.5, -1, Number.NaN])("a capacity of %s is refused in memory and by the stream", async (capacity) => {
+    expect(() => Audit.layerMemory(capacity)).toThrow(RangeError)
+    const audit = await Effect.runPromise(Effect.scoped(Effect.provide(Audit, Audit.layerStream)))
+    expect(() => audit.records(capacity)).toThrow(RangeError)
+  })
 })

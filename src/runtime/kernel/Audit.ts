@@ -15,6 +15,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import { check as checkOptions } from "../../protocol/Options.js"
 import { AuditBuffer } from "./AuditBuffer.js"
 import { type AuditFileOptions, fileWriter } from "./AuditFile.js"
 import { type AuditRecord, shownFields, toLine } from "./AuditRecord.js"
@@ -41,7 +42,8 @@ export interface AuditService {
   readonly write: AuditWrite
   /**
    * The records from now on, until the layer is released. A reader that is `capacity` records behind (default 4,096) loses what comes then,
-   * and reads an `audit.lost` record in its place; the runtime never waits for it.
+   * and reads an `audit.lost` record in its place; the runtime never waits for it. Throws a `RangeError` where `capacity` is no whole
+   * number above 0.
    */
   readonly records: (capacity?: number) => Stream.Stream<AuditRecord>
 }
@@ -126,7 +128,10 @@ const make = (write: AuditWrite): Effect.Effect<AuditService, never, Scope.Scope
           readers.give(records)
           return write(records)
         }),
-      records: (capacity = defaultCapacity) => readers.stream(capacity)
+      records: (capacity = defaultCapacity) => {
+        checkOptions("Audit.records", { capacity }, { capacity: "count" })
+        return readers.stream(capacity)
+      }
     })
   )
 
@@ -195,8 +200,14 @@ export class Audit extends Context.Tag("effect-arcp/runtime/Audit")<Audit, Audit
     make(() => Effect.void)
   )
 
-  /** A trail in memory, for tests: the newest `capacity` records (default 65,536). */
-  static readonly layerMemory = (capacity: number = defaultKept): Layer.Layer<Audit | AuditMemory> => inMemory(capacity)
+  /**
+   * A trail in memory, for tests: the newest `capacity` records (default 65,536). Throws a `RangeError` where `capacity` is no whole number
+   * above 0.
+   */
+  static readonly layerMemory = (capacity: number = defaultKept): Layer.Layer<Audit | AuditMemory> => {
+    checkOptions("Audit.layerMemory", { capacity }, { capacity: "count" })
+    return inMemory(capacity)
+  }
 
   /**
    * A trail that becomes log lines of the level Info, each with the record's fields as annotations and its type as the message. Lists, and
