@@ -1,4 +1,5 @@
 /** Frames as their senders would send them: samples of the Schemas, with values that mean something where a field's name says what it is. */
+import { Features } from "effect-arcp/protocol"
 import { clientTypes, type Corpus, eventKinds } from "./corpus.js"
 import { put, type Tree } from "./mutate.js"
 import type { Random } from "./random.js"
@@ -37,17 +38,7 @@ export const agentNames = [
 ] as const
 
 export const features: ReadonlyArray<string> = [
-  "heartbeat",
-  "ack",
-  "list_jobs",
-  "subscribe",
-  "lease_expires_at",
-  "cost.budget",
-  "model.use",
-  "provisioned_credentials",
-  "progress",
-  "result_chunk",
-  "agent_versions",
+  ...Features.coreFeatures,
   "artifacts",
   "x-vendor.effect-arcp.agent_errors"
 ]

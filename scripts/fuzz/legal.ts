@@ -113,38 +113,43 @@ const runtimeProblem = (frame: Frame): string | undefined => {
 
 const told = (text: string): string => (text.length > 600 ? `${text.slice(0, 500)} … ${text.slice(-80)}` : text)
 
+/** Reads frames of one side: `problemOf` says what is wrong beyond the envelope, before the frame is decoded by its Schema. */
+const reading =
+  (
+    problemOf: (frame: Frame, isLarge: boolean) => string | undefined,
+    decode: (envelope: Envelope.RawEnvelope) => Either.Either<unknown, { readonly message: string }>
+  ) =>
+  (text: string, maxBytes: number): Read => {
+    const wrong = (what: string): string => `an illegal frame (${what}): ${told(text)}`
+    if (/\p{Surrogate}/u.test(text)) return wrong("half a character")
+    const json = parsed(text)
+    if (json === undefined) return wrong("no JSON object")
+    const problem = envelopeProblem(json)
+    if (problem !== undefined) return wrong(problem)
+    const frame = json as unknown as Frame
+    const beyond = problemOf(frame, Buffer.byteLength(text) > maxBytes)
+    if (beyond !== undefined) return wrong(beyond)
+    const envelope = Envelope.fromText(text)
+    if (Either.isLeft(envelope)) return wrong(envelope.left.error.message)
+    const decoded = decode(envelope.right)
+    return Either.isLeft(decoded) ? wrong(decoded.left.message) : frame
+  }
+
 /** A frame of a runtime, of at most so many bytes. */
-export const readRuntime = (text: string, maxBytes: number): Read => {
-  const wrong = (what: string): string => `an illegal frame (${what}): ${told(text)}`
-  if (/\p{Surrogate}/u.test(text)) return wrong("half a character")
-  const json = parsed(text)
-  if (json === undefined) return wrong("no JSON object")
-  const problem = envelopeProblem(json)
-  if (problem !== undefined) return wrong(problem)
-  const frame = json as unknown as Frame
-  if (Buffer.byteLength(text) > maxBytes && frame.type !== "artifact.data") return wrong("too large")
-  const beyond = runtimeProblem(frame)
-  if (beyond !== undefined) return wrong(beyond)
-  const envelope = Envelope.fromText(text)
-  if (Either.isLeft(envelope)) return wrong(envelope.left.error.message)
-  const decoded = Message.decodeRuntime(envelope.right)
-  return Either.isLeft(decoded) ? wrong(decoded.left.message) : frame
-}
+export const readRuntime = reading(
+  (frame, isLarge) => (isLarge && frame.type !== "artifact.data" ? "too large" : runtimeProblem(frame)),
+  Message.decodeRuntime
+)
 
 /** A frame of a client, of at most so many bytes. */
-export const readClient = (text: string, maxBytes: number): Read => {
-  const wrong = (what: string): string => `an illegal frame (${what}): ${told(text)}`
-  if (/\p{Surrogate}/u.test(text)) return wrong("half a character")
-  const json = parsed(text)
-  if (json === undefined) return wrong("no JSON object")
-  const problem = envelopeProblem(json)
-  if (problem !== undefined) return wrong(problem)
-  if (Buffer.byteLength(text) > maxBytes) return wrong("too large")
-  const frame = json as unknown as Frame
-  if (frame.event_seq !== undefined) return wrong("a number")
-  if (!ulid.test(frame.id)) return wrong("an id that is no ULID")
-  const envelope = Envelope.fromText(text)
-  if (Either.isLeft(envelope)) return wrong(envelope.left.error.message)
-  const decoded = Message.decodeClient(envelope.right)
-  return Either.isLeft(decoded) ? wrong(decoded.left.message) : frame
-}
+export const readClient = reading(
+  (frame, isLarge) =>
+    isLarge
+      ? "too large"
+      : frame.event_seq !== undefined
+        ? "a number"
+        : ulid.test(frame.id)
+          ? undefined
+          : "an id that is no ULID",
+  Message.decodeClient
+)
