@@ -7,7 +7,7 @@ import { Ids, PrincipalId } from "../../src/protocol/index.js"
 import { LeasePolicy, type LimitsOptions } from "../../src/runtime/index.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { makeStore, start, stores } from "./mortal.js"
-import { allFeatures, barrier, dial, hello, type Peer, run, submit } from "./peer.js"
+import { allFeatures, barrier, dial, hello, knock, type Peer, run, submit } from "./peer.js"
 import { resetGates, world } from "./world.js"
 
 beforeEach(resetGates)
@@ -48,16 +48,6 @@ const runs = (peer: Peer, jobId: string) =>
 
 const started = (peer: Peer, jobId: string) =>
   Effect.iterate(false, { while: (is) => !is, body: () => Effect.zipRight(Effect.yieldNow(), runs(peer, jobId)) })
-
-/** What a hello is answered with; a refused one is closed with 1013. */
-const knock = (token: string) =>
-  Effect.gen(function* () {
-    const peer = yield* dial
-    const id = yield* peer.send("session.hello", { auth: { scheme: "bearer", token }, capabilities: { features } })
-    const answer = yield* Effect.raceFirst(peer.next("session.welcome"), peer.reply(id))
-    if (answer.type === "session.error") expect((yield* peer.ended).code).toBe(1013)
-    return answer
-  })
 
 const noRoom = { type: "session.error", payload: { code: "INTERNAL_ERROR", retryable: true } }
 
@@ -171,10 +161,10 @@ describe("§14 sessions", () => {
       const dropped = yield* guest
       yield* dropped.drop
       yield* guest
-      expect(yield* knock("")).toMatchObject(noRoom)
-      expect((yield* knock("alice-token")).type).toBe("session.welcome")
-      expect((yield* knock("bob-token")).type).toBe("session.welcome")
-      expect(yield* knock("alice-token")).toMatchObject(noRoom)
+      expect(yield* knock("", features)).toMatchObject(noRoom)
+      expect((yield* knock("alice-token", features)).type).toBe("session.welcome")
+      expect((yield* knock("bob-token", features)).type).toBe("session.welcome")
+      expect(yield* knock("alice-token", features)).toMatchObject(noRoom)
     }).pipe(Effect.provide(over({ sessions: 4 })))
   )
 
@@ -186,8 +176,8 @@ describe("§14 sessions", () => {
       yield* Effect.provide(Effect.all([guest, guest]), before)
       yield* die
       const after = yield* start(layer, agents, limits, either)
-      expect(yield* Effect.provide(knock(""), after)).toMatchObject(noRoom)
-      expect((yield* Effect.provide(knock("alice-token"), after)).type).toBe("session.welcome")
+      expect(yield* Effect.provide(knock("", features), after)).toMatchObject(noRoom)
+      expect((yield* Effect.provide(knock("alice-token", features), after)).type).toBe("session.welcome")
     })
   )
 
@@ -198,12 +188,12 @@ describe("§14 sessions", () => {
       yield* submit(works, "waits")
       const holder = yield* alice
       yield* TestClock.adjust(9_500)
-      expect(yield* knock("")).toMatchObject(noRoom)
+      expect(yield* knock("", features)).toMatchObject(noRoom)
       // By now one is idle. To find that, all sessions are looked at: a flood of hellos would have that done for each.
       yield* TestClock.adjust(700)
-      expect(yield* knock("")).toMatchObject(noRoom)
+      expect(yield* knock("", features)).toMatchObject(noRoom)
       yield* TestClock.adjust(300)
-      expect((yield* knock("")).type).toBe("session.welcome")
+      expect((yield* knock("", features)).type).toBe("session.welcome")
       expect((yield* idle.ended).code).toBe(1013)
       // None of another's went for it.
       yield* barrier(holder)

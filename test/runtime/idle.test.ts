@@ -5,7 +5,7 @@ import { Agent, Job } from "../../src/agent/index.js"
 import { MemoryStore } from "../../src/store/index.js"
 import { Connector } from "../../src/transport/Connection.js"
 import * as MemoryTransport from "../../src/transport/MemoryTransport.js"
-import { allFeatures, barrier, dial, type Frame, hello, type Peer, submit } from "./peer.js"
+import { allFeatures, barrier, type Frame, hello, knock, type Peer, submit } from "./peer.js"
 import { makeStore, start } from "./mortal.js"
 import { world, type WorldOptions } from "./world.js"
 
@@ -21,16 +21,6 @@ const idleSession = 10_000
 const resumeWindow = "60 seconds"
 
 const over = (options: WorldOptions) => world({ agents: Layer.merge(counter, never), ...options })
-
-/** What a hello of bob's or alice's is answered with: the type of the answer, or the code of its error. */
-const knock = (token: string) =>
-  Effect.gen(function* () {
-    const peer = yield* dial
-    const id = yield* peer.send("session.hello", { auth: { scheme: "bearer", token }, capabilities: { features } })
-    const answer = yield* Effect.raceFirst(peer.next("session.welcome"), peer.reply(id))
-    if (answer.type === "session.error") expect((yield* peer.ended).code).toBe(1013)
-    return answer
-  })
 
 const refused = { type: "session.error", payload: { code: "INTERNAL_ERROR", retryable: true } }
 
@@ -71,14 +61,14 @@ describe("§14 a session that is idle", () => {
         yield* away.drop
         yield* barrier(watcher)
         yield* TestClock.adjust("59 seconds")
-        expect(yield* knock(token)).toMatchObject(refused)
+        expect(yield* knock(token, features)).toMatchObject(refused)
         const back = yield* resumed(away)
         expect(back.sessionId).toBe(away.sessionId)
         // A resume is a sign that somebody works: it is idle only once it has done nothing for as long again.
         yield* TestClock.adjust(idleSession - 1)
-        expect(yield* knock(token)).toMatchObject(refused)
+        expect(yield* knock(token, features)).toMatchObject(refused)
         yield* TestClock.adjust(1)
-        expect((yield* knock(token)).type).toBe("session.welcome")
+        expect((yield* knock(token, features)).type).toBe("session.welcome")
         expect((yield* back.next("session.error")).payload).toMatchObject({ details: { reason: "idle_session" } })
         expect((yield* back.ended).code).toBe(1013)
       }).pipe(Effect.provide(over({ runtime: { resumeWindow }, limits: { ...limits, idleSession } })))
@@ -95,11 +85,11 @@ describe("§14 a session that is idle", () => {
         yield* submit(second!, "never")
         yield* TestClock.adjust(1)
         // One of two that would have to go is idle: it stays.
-        expect(yield* knock("alice-token")).toMatchObject(refused)
+        expect(yield* knock("alice-token", features)).toMatchObject(refused)
         yield* barrier(first!)
         const again = yield* resumed(first!)
         expect(again.sessionId).toBe(first!.sessionId)
-        expect(yield* knock("alice-token")).toMatchObject(refused)
+        expect(yield* knock("alice-token", features)).toMatchObject(refused)
       }).pipe(Effect.provide(after))
     })
   )
@@ -112,7 +102,7 @@ describe("§14 a session that is idle", () => {
           Effect.zipLeft(resumed(peer), TestClock.adjust(1))
         )
         yield* TestClock.adjust(idleSession)
-        expect((yield* knock("alice-token")).type).toBe("session.welcome")
+        expect((yield* knock("alice-token", features)).type).toBe("session.welcome")
         for (const gone of [first!, second!]) expect((yield* gone.ended).code).toBe(1013)
         yield* barrier(third!)
       }).pipe(Effect.provide(after))
@@ -126,7 +116,7 @@ describe("§14 a session that is idle", () => {
       yield* away.drop
       yield* barrier(watcher)
       yield* TestClock.adjust(resumeWindow)
-      expect((yield* knock("alice-token")).type).toBe("session.welcome")
+      expect((yield* knock("alice-token", features)).type).toBe("session.welcome")
     }).pipe(Effect.provide(over({ runtime: { resumeWindow }, limits: { sessionsPerPrincipal: 1, idleSession } })))
   )
 
@@ -150,13 +140,13 @@ describe("§14 a session that is idle", () => {
       yield* TestClock.adjust(resumeWindow)
       // Mine has gone with its window: one place is free, and the other is not.
       const next = yield* busy("alice-token")
-      expect(yield* knock("alice-token")).toMatchObject(refused)
+      expect(yield* knock("alice-token", features)).toMatchObject(refused)
       const frames: Array<Frame> = []
       yield* Stream.runForEach(slow.inbound, (frame) =>
         Effect.sync(() => void frames.push(JSON.parse(String(frame)) as Frame))
       ).pipe(Effect.fork)
       yield* everything(frames, next)
-      expect((yield* knock("alice-token")).type).toBe("session.welcome")
+      expect((yield* knock("alice-token", features)).type).toBe("session.welcome")
       expect((yield* slow.closed).code).toBe(1013)
       expect(frames.at(-1)).toMatchObject({ type: "session.error", payload: { details: { reason: "idle_session" } } })
       expect(frames.flatMap(({ event_seq }) => event_seq ?? [])).toEqual(Array.from({ length: 3_002 }, (_, n) => n + 1))

@@ -141,6 +141,17 @@ export const hello = (
     return { ...peer, welcome, sessionId: welcome.session_id!, token: welcome.payload.resume_token as string }
   })
 
+/** A hello: what it is answered with, a welcome or a refusal, which is followed by the close with 1013. */
+export const knock = (token: string, features: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const peer = yield* dial
+    const id = yield* peer.send("session.hello", { auth: { scheme: "bearer", token }, capabilities: { features } })
+    const answer = yield* Effect.raceFirst(peer.next("session.welcome"), peer.reply(id))
+    if (answer.type !== "session.error") return answer
+    const { code } = yield* peer.ended
+    return code === 1013 ? answer : yield* Effect.dieMessage(`a refused hello is closed with ${code}, not with 1013`)
+  })
+
 /** Submits and answers the accepted frame. */
 export const submit = (peer: Peer, agent: string, input?: unknown, rest: object = {}) =>
   Effect.flatMap(peer.send("job.submit", { agent, input, ...rest }), peer.reply)
