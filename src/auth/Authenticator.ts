@@ -75,9 +75,9 @@ export interface AuthenticatorService {
    */
   readonly onlyAnonymous?: boolean | undefined
   /**
-   * Whose names for principals this way takes over, such as the issuers of its JWTs; `"any"`: whoever its credentials say. {@link firstOf}
-   * names a principal `<authority>|<id>` where its ways have several authorities in all, since two of them may give one id to two; which
-   * one it is, `judge` says in its `Accepted`. Absent: the ids are the program's own.
+   * The authorities whose ids this way uses for principals, such as the issuers of its JWTs; `"any"`: the authority that each credential
+   * names. Where the ways of {@link firstOf} have more than one authority, a principal's id is `<authority>|<id>`, because two authorities
+   * may give the same id to different principals; `judge` names the authority in its `Accepted`. Absent: the ids are the program's own.
    *
    * @since 0.2.0
    */

@@ -42,7 +42,7 @@ export interface JwtIssuer {
 }
 
 /**
- * What is asked of every token, whoever its issuer is.
+ * The checks for every token, whatever its issuer.
  *
  * @since 0.2.0
  * @category options

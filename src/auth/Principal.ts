@@ -10,8 +10,8 @@ export interface Principal {
   /** Stable identity; jobs belong to it. */
   readonly id: PrincipalId
   /**
-   * Whether nobody vouched for it: each session of an anonymous client is a principal of its own. The id of one begins with `anonymous:`; the
-   * runtime puts that before another id, so that none is a principal's that has presented a credential.
+   * Whether it presented no credential. Each session of an anonymous client is a principal of its own, and its id begins with `anonymous:`.
+   * The runtime adds that prefix where it is missing, so that an anonymous principal never has the id of another.
    */
   readonly anonymous: boolean
   /** What the authenticator knows besides, such as a token's claims. */

@@ -13,8 +13,8 @@ export const maxLength = 1_024
 export { anonymousPrefix, isAnonymous }
 
 /**
- * The id as the runtime uses it: that of an anonymous client always begins with the prefix, so that it is no other principal's, and that
- * whoever knows the id alone knows that nobody vouched for it.
+ * The id as the runtime uses it. An anonymous client's always begins with the prefix: it is never another principal's, and the id alone
+ * shows that the principal is anonymous.
  */
 export const qualified = (id: string, anonymous: boolean): string =>
   anonymous && !isAnonymous(id) ? `${anonymousPrefix}${id}` : id

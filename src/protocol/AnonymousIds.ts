@@ -1,4 +1,4 @@
-/** How the ids of principals are told apart that nobody vouched for (ARCP 1.1 §6.1): rooms that know the id alone need no more. */
+/** How the id of a principal shows that it is anonymous (ARCP 1.1 §6.1), also to code that has only the id. */
 
 /** What the ids of anonymous clients begin with. */
 export const anonymousPrefix = "anonymous:"

@@ -367,8 +367,8 @@ export interface Retention {
   /** At most this many bytes of ended jobs stay: of their inputs, leases, answers to their submits, steps and events. */
   readonly maxBytes: number
   /**
-   * How much of jobs of anonymous principals stays in any case where one of the two bounds is passed. Absent: they count as any other; so they do for a store that does not know this
-   * field.
+   * How much of the jobs of anonymous principals stays even where one of the two bounds is passed. Absent, or in a store that ignores this
+   * field: they count like any other jobs.
    *
    * @since 0.2.0
    */

@@ -1,9 +1,9 @@
 /**
- * Jobs whose emitters wait since they emit faster than this process sends (ARCP 1.1 §6.5).
+ * Jobs whose emitters wait because they emit faster than this process sends (ARCP 1.1 §6.5).
  *
  * Responsibility: which jobs wait, and for what: the connections that were late when a batch of the job was published, each up to the last
- * event of the job that it had to send then. What a connection is to send beyond that holds nobody up, or one that is asked for something in
- * every turn would stop the agents that it observes.
+ * event of the job that it had to send then. What a connection has to send beyond that is not waited for; otherwise a client that asks for
+ * something in every turn would stop the agents that it observes.
  *
  * Order: it is looked behind what was to be sent in each turn, until nothing is waited for. A connection that ends, is displaced or waits for
  * its socket or the store has nothing due, and is not waited for; nor does a job wait that is ending.
@@ -28,7 +28,7 @@ export class HeldJobs {
     this.released = released
   }
 
-  /** Lets the emitters of jobs wait whose earlier events have not been sent yet: else these would be read back from the store by and by. */
+  /** Makes the emitters of jobs wait whose earlier events have not been sent yet: otherwise more and more of them are read back from the store. */
   hold(jobs: Iterable<JobLog>): void {
     for (const job of jobs) {
       if (job.isHeld || job.ending) continue
