@@ -1,11 +1,13 @@
 /** `arcp serve --audit`: a trail that a `kill -9`, a torn line and a restart leave readable (ARCP 1.1 §14). */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Context, Effect, Layer, Redacted, Schema } from "effect"
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
+import { ArcpClient } from "../../src/client/index.js"
 import { AuditRecord } from "../../src/runtime/index.js"
+import { WebSocketClient } from "../../src/transport/node.js"
 import { scratch } from "../support/scratch.js"
-import { arcp, serve, submitting } from "./processes.js"
+import { arcp, serve } from "./processes.js"
 
 const folder = scratch("arcp-cli-audit-")
 const decode = Schema.decodeUnknownSync(AuditRecord)
@@ -77,12 +79,15 @@ describe("arcp serve --audit", () => {
     Effect.gen(function* () {
       const path = join(folder, "stopped.ndjson")
       const served = yield* serve([...tokens, "--drain", "0", "--audit", path])
-      const job = yield* submitting([
-        ...["--url", served.url, "--token", "s3cret-of-alice", "--input", '{"ms": 600000}', "sleep"]
-      ])
+      // A client that stays: one that leaves when its job ends could do so before the runtime closes.
+      const layer = ArcpClient.layer({ auth: { token: Redacted.make("s3cret-of-alice") } })
+      const client = yield* Effect.map(
+        Layer.build(Layer.provide(layer, WebSocketClient.layer({ url: served.url }))),
+        Context.get(ArcpClient)
+      )
+      yield* client.submit("sleep", { ms: 600_000 })
       process.kill(served.pid, "SIGTERM")
       yield* recorded(path, "session.closed")
-      job.kill("SIGKILL")
       expect(recordsOf(path).at(-1)).toMatchObject({ type: "session.closed", cause: "runtime" })
     })
   )
