@@ -240,6 +240,82 @@ describe("sessions", () => {
       yield* sound
     }).pipe(Effect.provide(audited()))
   )
+
+  it.scoped("§14 a flood that stops is told all the same, after ten seconds", () =>
+    Effect.gen(function* () {
+      yield* Effect.repeatN(
+        Effect.scoped(
+          Effect.gen(function* () {
+            const peer = yield* dial
+            yield* peer.raw("no frame")
+            yield* peer.ended
+          })
+        ),
+        609
+      )
+      yield* TestClock.adjust("9 seconds")
+      expect(yield* all("session.refusals_omitted")).toEqual([])
+      yield* TestClock.adjust("1 seconds")
+      expect(yield* first("session.refusals_omitted")).toMatchObject({ count: 10, seq: 601 })
+      yield* sound
+    }).pipe(Effect.provide(audited()))
+  )
+})
+
+describe("refusals of one principal", () => {
+  const denied = Agent.untyped("denied", (input) =>
+    Effect.flatMap(Job, (job) =>
+      Effect.as(Effect.repeatN(Effect.ignore(job.authorize("fs.read", "/etc/passwd")), Number(input) - 1), "done")
+    )
+  )
+  const agents = Layer.merge(scripted, denied)
+
+  it.scoped(
+    "§9.3, §14 an agent that is denied without end makes a bounded number of records, and pushes out nobody's",
+    () =>
+      Effect.gen(function* () {
+        const alice = yield* hello({ features })
+        const bob = yield* hello({ features, token: "bob-token" })
+        const { job_id } = yield* run(alice, "denied", 2_000, { lease_request: { "fs.read": ["/data/**"] } })
+        const second = yield* run(alice, "denied", 10, { lease_request: { "fs.read": ["/data/**"] } })
+        const bobs = yield* run(bob, "denied", 3, { lease_request: { "fs.read": ["/data/**"] } })
+        // What is refused to alice in other ways counts to the same number.
+        yield* request(alice, "job.submit", { agent: "none" })
+        yield* TestClock.adjust("10 seconds")
+        expect(yield* first("refusals.omitted")).toMatchObject({ principal: "alice", anonymous: false, count: 1_411 })
+        const records = yield* all("lease.denied")
+        expect(records.filter((one) => one.job_id === job_id)).toHaveLength(600)
+        expect(records.filter((one) => one.job_id === second.job_id)).toEqual([])
+        expect(records.filter((one) => one.job_id === bobs.job_id)).toHaveLength(3)
+        expect(yield* all("job.refused")).toEqual([])
+        expect(yield* all("audit.lost")).toEqual([])
+        // Acts that were done are recorded, each of them.
+        expect((yield* all("job.admitted")).map((one) => one.job_id)).toEqual([job_id, second.job_id, bobs.job_id])
+        // Ten seconds later there is room for a hundred more.
+        const third = yield* run(alice, "denied", 1, { lease_request: { "fs.read": ["/data/**"] } })
+        yield* first("lease.denied", (one) => one.job_id === third.job_id)
+        yield* sound
+      }).pipe(Effect.provide(audited({ agents })))
+  )
+
+  it.scoped("§14 submits, cancels and subscriptions that are refused, and the next one that is recorded tells", () =>
+    Effect.gen(function* () {
+      const alice = yield* hello({ features })
+      const refused = [
+        request(alice, "job.submit", { agent: "none" }),
+        request(alice, "job.cancel", { job_id: "job_01JZZZZZZZZZZZZZZZZZZZZZZZ" }),
+        request(alice, "job.subscribe", { job_id: "job_01JZZZZZZZZZZZZZZZZZZZZZZZ" })
+      ]
+      for (let i = 0; i < 220; i++) yield* Effect.all(refused)
+      const types = ["job.refused", "job.cancel_refused", "subscription.refused"] as const
+      for (const type of types) expect(yield* all(type)).toHaveLength(200)
+      yield* TestClock.adjust("5 seconds")
+      yield* refused[0]!
+      expect(yield* first("refusals.omitted")).toMatchObject({ principal: "alice", count: 60 })
+      expect(yield* all("job.refused")).toHaveLength(201)
+      yield* sound
+    }).pipe(Effect.provide(audited({ agents })))
+  )
 })
 
 describe("authentication", () => {

@@ -56,6 +56,8 @@ const credential = { credential_id: Schema.String, reference: Schema.String, end
  * - `lease.denied` (§9.3), `lease.narrowed` (§9.4: `outcome` `reduced` or `refused`), `lease.expired` (§9.5), `budget.exhausted` (§9.6).
  * - `credential.issued`, `credential.rotated`, `credential.revoked`, `credential.revocation_failed` (§9.8.2): ids, never values.
  * - `subscription.opened`, `subscription.refused` (§7.6), with the job's `owner`.
+ * - `refusals.omitted`: `count` refusals of the `principal` were not recorded one by one; without `principal`, those of all anonymous ones
+ *   (`anonymous`), or of principals that no place was left for.
  * - `audit.lost`: it stands for `count` records of its `run`, the last of which had this `seq`.
  *
  * Each has `v` (1), `run` (new with each start of a runtime), `runtime` (its name), `seq` (1, 2, 3… within the run), `ts` (wall time, ISO
@@ -111,6 +113,7 @@ export const AuditRecord = Schema.Union(
   record("credential.revocation_failed", { ...credential, attempts: Count, final: Schema.Boolean, detail: text }),
   record("subscription.opened", { owner: Schema.String, history: Schema.Boolean }),
   record("subscription.refused", { owner: text, code: Schema.String }),
+  record("refusals.omitted", { count: Count, anonymous: Schema.Boolean }),
   record("audit.lost", { count: Count })
 )
 

@@ -11,7 +11,7 @@
  * act. Events of jobs are no acts.
  *
  * Races and failures: a service that throws, dies or fails loses its batch, one that does not return is interrupted and not called again
- * before it has ended. It has a pause that grows, and what it lost is told by an `audit.lost` record before the next. What peers without a session can cause is bounded.
+ * before it has ended. It has a pause that grows, and what it lost is told by an `audit.lost` record before the next.
  */
 import { Buffer } from "node:buffer"
 import * as Cause from "effect/Cause"
@@ -34,6 +34,7 @@ import { Audit, type AuditService } from "./Audit.js"
 import { AuditBuffer } from "./AuditBuffer.js"
 import type { AuditRecord, Draft } from "./AuditRecord.js"
 import { auditLost, Meter, type MeterShape } from "./Metrics.js"
+import { RefusalRates } from "./RefusalRates.js"
 import { forHandlers } from "./Turn.js"
 
 /** Records that wait for the program's service. */
@@ -56,9 +57,8 @@ const itemBytes = 256
 /** What of a text is looked at: what a filter of credentials reads, and one unit more, so that it sees the cut. */
 const looked = 131_073
 
-/** Refusals of peers without a session that are recorded one by one: at once, and each second. */
-const refusalsAtOnce = 600
-const refusalsPerSecond = 10
+/** Milliseconds until it is told how many refusals were left out, where the next one of the same peer does not come before. */
+const omittedTime = 10_000
 
 const same: Hide = (text) => text
 
@@ -91,10 +91,11 @@ const cleaned = (key: string, value: unknown, hide: Hide): unknown =>
 
 /** Records the acts of one runtime. Its operations need no `this`. */
 export interface Auditor {
-  /** Adds a record; returns at once. `hide` takes out of its texts what they may not show. */
+  /**
+   * Adds a record; returns at once. `hide` takes out of its texts what they may not show. Of the refusals of one peer, more than 600 at once,
+   * or 10 a second, are counted instead (`RefusalRates`).
+   */
   readonly add: (draft: Draft, hide?: Hide) => void
-  /** As `add`, for what peers without a session cause as often as they like: more than 600 at once, or 10 a second, are counted. */
-  readonly addRefusal: (draft: Draft, hide?: Hide) => void
 }
 
 /** The parts that the runtime's fibers are made of here. */
@@ -111,50 +112,44 @@ interface Uses {
 class Trail implements Auditor {
   private readonly uses: Uses
   private readonly waiting: AuditBuffer
-  private readonly elapsed: () => number
+  private readonly rates: RefusalRates
+  /** Whether it is about to be told what was left out. */
+  private telling = false
   private seq = 0
   private draining = false
   /** Batches in a row that were not taken. */
   private failures = 0
   private readonly ended = Deferred.unsafeMake<void>(FiberId.none)
   private readonly idle = Deferred.unsafeMake<void>(FiberId.none)
-  private refusalsLeft = refusalsAtOnce
-  private refilledAt: number
-  private omitted = 0
 
   constructor(uses: Uses) {
     this.uses = uses
     this.waiting = new AuditBuffer(capacity, () => uses.meter.count(auditLost))
-    this.elapsed = elapsedOf(uses.clock)
-    this.refilledAt = this.elapsed()
+    this.rates = new RefusalRates(elapsedOf(uses.clock))
   }
 
   readonly add = (draft: Draft, hide: Hide = same): void => {
-    this.waiting.offer(this.stamped(draft, hide))
+    const admitted = this.rates.admit(draft)
+    if (admitted === undefined) {
+      if (this.telling) return
+      this.telling = true
+      return this.uses.fork(this.tellLater)
+    }
+    if (admitted.before !== undefined) this.put(this.stamped(admitted.before, same))
+    this.put(this.stamped(draft, hide))
+  }
+
+  private put(record: AuditRecord): void {
+    this.waiting.offer(record)
     if (this.draining) return
     this.draining = true
     this.uses.fork(this.drain)
   }
 
-  readonly addRefusal = (draft: Draft, hide: Hide = same): void => {
-    const now = this.elapsed()
-    this.refusalsLeft = Math.min(
-      refusalsAtOnce,
-      this.refusalsLeft + ((now - this.refilledAt) * refusalsPerSecond) / 1000
-    )
-    this.refilledAt = now
-    if (this.refusalsLeft < 1) {
-      this.omitted++
-      return
-    }
-    this.refusalsLeft--
-    this.tellOmitted()
-    this.add(draft, hide)
-  }
-
   /** Gives away what is left, within a bound. */
   readonly end: Effect.Effect<void> = Effect.suspend(() => {
     this.tellOmitted()
+    this.telling = true
     Deferred.unsafeDone(this.ended, Effect.void)
     if (!this.draining) return Effect.void
     return Effect.flatMap(atEnd(Effect.timeoutOption(Deferred.await(this.idle), lastWords)), (done) =>
@@ -170,11 +165,17 @@ class Trail implements Auditor {
   })
 
   private tellOmitted(): void {
-    if (this.omitted === 0) return
-    const count = this.omitted
-    this.omitted = 0
-    this.add({ type: "session.refusals_omitted", count })
+    for (const draft of this.rates.tellAll()) this.put(this.stamped(draft, same))
   }
+
+  /** The end of the runtime does not wait for it, and tells what there is. */
+  private readonly tellLater: Effect.Effect<void> = Effect.suspend(() =>
+    Effect.map(Effect.timeoutOption(Deferred.await(this.ended), omittedTime), (over) => {
+      if (Option.isSome(over)) return
+      this.telling = false
+      this.tellOmitted()
+    })
+  )
 
   private stamped(draft: Draft, hide: Hide): AuditRecord {
     const { clock, run, runtime } = this.uses

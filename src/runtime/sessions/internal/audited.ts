@@ -115,9 +115,7 @@ export const authenticationFailed = (
   reason: Failure
 ): void => {
   const { auth } = request.payload as { readonly auth?: { readonly scheme?: unknown } | null }
-  // How many may be refused is bounded where they are counted; those that nobody judged are not.
-  const add = reason === "unavailable" ? audit.addRefusal : audit.add
-  add(
+  audit.add(
     {
       type: "authentication.failed",
       remote_address: remoteAddress,
@@ -145,7 +143,7 @@ export const sessionRefused = (
   { named, principal }: { readonly named?: string | undefined; readonly principal?: Principal | undefined } = {}
 ): void => {
   const resumes = error instanceof ResumeWindowExpired
-  audit.addRefusal(
+  audit.add(
     {
       type: "session.refused",
       principal: principal?.id,
