@@ -6,10 +6,12 @@ import {
   closeSync,
   existsSync,
   lchownSync,
+  linkSync,
   mkdirSync,
   openSync,
   readdirSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync
@@ -109,6 +111,26 @@ describe.skipIf(process.platform === "win32")("1.0 §14 the files of a SQLite st
     expect(prepareFile(link, false).mended).toEqual([link, `${filename}-wal`])
     expect([modeOf(filename), modeOf(`${filename}-wal`)]).toEqual(["600", "600"])
   })
+
+  it.scopedLive(
+    "are refused where the file has several names: a start by the other one would not have the log of the first",
+    () =>
+      Effect.gen(function* () {
+        for (const mode of [0o600, 0o644]) {
+          const [filename, second] = [place(), place()]
+          closeSync(openSync(filename, "w", mode))
+          chmodSync(filename, mode)
+          linkSync(filename, second)
+          for (const name of [filename, second]) {
+            const refusal = yield* Effect.flip(Effect.scoped(Layer.build(SqliteStore.layer({ filename: name }))))
+            expect(String(refusal)).toContain(`${name} has 2 names (hard links)`)
+          }
+          expect(modeOf(filename)).toBe(mode.toString(8))
+          rmSync(second)
+          yield* Effect.scoped(Layer.build(SqliteStore.layer({ filename })))
+        }
+      })
+  )
 
   it("are refused where one is a link or a pipe, which SQLite makes none of", () => {
     const [filename, secret] = [place(), place()]

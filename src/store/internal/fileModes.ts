@@ -40,6 +40,18 @@ export class UnsafeFile extends Error {}
 
 const octal = (mode: number): string => (mode & 0o777).toString(8).padStart(4, "0")
 
+/**
+ * A file that has several names is refused: SQLite keeps its log beside the name that it was opened by, so a start under another name, behind a crash, would
+ * not have what is in that log.
+ */
+const refuseNames = (links: number, path: string): void => {
+  // edge: caught where the database is opened
+  if (links > 1)
+    throw new UnsafeFile(
+      `${path} has ${links} names (hard links), and the log of a SQLite file belongs to one of them: copy it to a file of its own, or remove the other names`
+    )
+}
+
 /** Mends an open file. Returns whether it had to. Throws {@link UnsafeFile}. */
 const mend = (descriptor: number, path: string): boolean => {
   const found = fstatSync(descriptor)
@@ -126,6 +138,7 @@ const asItShouldBe = (path: string): string | undefined => {
   const found = statSync(path, { bigint: true, throwIfNoEntry: false })
   if (found?.isFile() !== true || (hasModes && (Number(found.mode) & others) !== 0)) return undefined
   accessSync(path, constants.R_OK | constants.W_OK)
+  refuseNames(Number(found.nlink), path)
   return identity(found)
 }
 
@@ -133,8 +146,10 @@ const asItShouldBe = (path: string): string | undefined => {
 const makeOrMend = (path: string, make: boolean, mended: Array<string>): string => {
   const descriptor = openSync(path, constants.O_RDWR | O_NONBLOCK | (make ? constants.O_CREAT : 0), ownerOnly)
   try {
+    const found = fstatSync(descriptor, { bigint: true })
+    if (found.isFile()) refuseNames(Number(found.nlink), path)
     if (mend(descriptor, path)) mended.push(path)
-    return identity(fstatSync(descriptor, { bigint: true }))
+    return identity(found)
   } finally {
     closeSync(descriptor)
   }

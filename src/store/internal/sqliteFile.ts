@@ -87,7 +87,8 @@ export const openFile = (opening: Opening): Effect.Effect<SqlClient, StoreError,
     const failed = (error: { readonly cause?: unknown }) => explain(opening, error.cause)
     const prepared = opening.filename === ":memory:" ? undefined : yield* prepare(opening)
     // Its log is switched on below: once it is, a new file can no longer be told how to give space back.
-    const sql = yield* Effect.mapError(SqliteClient.make(opening.filename), failed)
+    // By the path of the file itself, since its log lies beside that.
+    const sql = yield* Effect.mapError(SqliteClient.make(prepared?.real ?? opening.filename), failed)
     for (const pragma of [
       "auto_vacuum = INCREMENTAL",
       "locking_mode = EXCLUSIVE",
