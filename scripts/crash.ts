@@ -1,7 +1,8 @@
 /**
  * Kills runtimes at random points, hundreds of times, and checks what their clients saw against an exact ledger.
  *
- * `npm run crash [-- --seeds 200] [--seed N] [--beside 2]`: that many seeds, from seed N on, so many at a time.
+ * `npm run crash [-- --seeds 200] [--seed N] [--beside 2]`: that many seeds, from seed N on, so many at a time. Ctrl-C ends it behind the seeds that
+ * it is at, and prints the figures so far; a second one ends it at once.
  */
 import { parseArgs } from "node:util"
 import { live, type Report } from "../test/crash/crash.js"
@@ -20,9 +21,15 @@ const reports: Array<Report> = []
 const started = performance.now()
 let next = first
 
+let stopped = false
+process.once("SIGINT", () => {
+  stopped = true
+  console.error("ends behind the seeds that it is at")
+})
+
 const worker = async (): Promise<void> => {
   const runtimes = new Runtimes()
-  while (next < first + count) {
+  while (!stopped && next < first + count) {
     const report = await live(next++, runtimes)
     reports.push(report)
     for (const problem of report.problems) console.error(`seed ${report.seed}: ${problem}`)

@@ -5,6 +5,7 @@ import { live } from "./crash.js"
 import type { Frame, JobLedger } from "./ledger.js"
 import { Runtimes } from "./runtimes.js"
 import { flood, isFlat, soak } from "./soak.js"
+import { problemsOfTrail } from "./trail.js"
 
 describe("runtimes that are killed", () => {
   let runtimes: Runtimes | undefined
@@ -66,6 +67,33 @@ describe("the ledger itself", () => {
       [running, frame("job.error", { final_status: "error", code: "INTERNAL_ERROR", retryable: true })]
     ]
     for (const events of bad) expect(problemsOf(job(events))).not.toEqual([])
+  })
+
+  it("takes an audit trail that kills have cut, and notices what no kill does", () => {
+    const record = (run: string, seq: number, more: object = { type: "authentication.expired" }) =>
+      JSON.stringify({ v: 1, run, runtime: "r", seq, ts: "2026-01-01T00:00:00.000Z", ...more })
+    const opened = { type: "session.opened", transport: "memory", secure: true, anonymous: false, features: [] }
+    const admitted = { type: "job.admitted", principal: "alice", job_id: "j", agent: "count", capabilities: [] }
+    const problems = (...lines: ReadonlyArray<string>) => problemsOfTrail(lines.join("\n"), (jobId) => jobId === "j")
+    const whole = [record("a", 1), record("a", 2, admitted), record("b", 1, opened)]
+    expect(problems(...whole, "")).toEqual([])
+    expect(problems(record("a", 1), `{"v":1,"ru`, record("b", 1, opened), `{"v"`)).toEqual([])
+    expect(problems(record("a", 1, opened), record("a", 4, { type: "audit.lost", count: 3 }), "")).toEqual([])
+    const bad: ReadonlyArray<ReadonlyArray<string>> = [
+      [record("b", 2, opened)],
+      [record("a", 1), record("a", 3), record("b", 1, opened)],
+      [record("a", 1), record("a", 1), record("b", 1, opened)],
+      [record("a", 1), record("b", 1, opened), record("a", 2, opened)],
+      [record("b", 1, opened), record("b", 4, { type: "audit.lost", count: 2 })],
+      [...whole.slice(0, 2), record("a", 3, admitted), whole[2]!],
+      [record("a", 1, { ...admitted, job_id: "k" }), whole[2]!],
+      [whole[2]!, record("c", 1)],
+      [record("a", 1, { type: "none" }), whole[2]!],
+      [record("a", 1, { type: "authentication.expired", token: "t" }), whole[2]!],
+      ["no record", whole[2]!],
+      [record("a", 1, { type: "authentication.expired", principal: "secret-of-alice" }), whole[2]!]
+    ]
+    for (const lines of bad) expect(problems(...lines), lines.join()).toHaveLength(1)
   })
 
   it("tells memory that is flat from memory that grows", () => {

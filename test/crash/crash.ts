@@ -12,6 +12,8 @@ import { differs, problemsOf, problemsOfOwners } from "./checks.js"
 import { type Figures, isTerminal, LedgerClient, newFigures } from "./ledger.js"
 import type { FaultMode } from "./fault.js"
 import { pause, type Random, randomOf, type RuntimeProcess, type Runtimes } from "./runtimes.js"
+import { StoreKeys } from "./sealed.js"
+import { problemsOfTrail, trailOf } from "./trail.js"
 import { placeEarlier } from "./upgrade.js"
 
 /** What a run of a seed came to. */
@@ -35,6 +37,12 @@ const upgrades = 0.25
 /** How many calls that write the file an act and an upgrade may have: a kill strikes at one of them, where calls can be counted. */
 const actCalls = 12
 const upgradeCalls = 40
+
+/** The share of deaths behind which the store gets another key, by a process that is killed. */
+const rekeys = 0.3
+
+/** The share of seeds whose commits wait for the disk: an fsync that fails is met there alone. */
+const flushing = 0.3
 
 /** The share of lives in which the disk fails for a while, where it can be made to. */
 const faulty = 0.4
@@ -105,6 +113,8 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   const random = randomOf(seed)
   const folder = mkdtempSync(join(tmpdir(), "arcp-crash-"))
   const filename = join(folder, "arcp.db")
+  const keys = new StoreKeys(filename)
+  const flushes = random.chance(flushing)
   const begun = new Date().toISOString()
   const figures = newFigures()
   const problems: Array<string> = []
@@ -123,7 +133,7 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   const start = async (killWithin?: number): Promise<void> => {
     for (;;) {
       process = runtimes.next()
-      await process.begin({ filename, port })
+      await process.begin({ filename, port, key: keys.current, flushes })
       if (killWithin !== undefined) {
         // In the middle of its start.
         await pause(killWithin)
@@ -220,6 +230,12 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
     await process!.kill()
     peakRss = Math.max(peakRss, process!.peak)
     disk = undefined
+    if (random.chance(rekeys)) {
+      const { problem, struck } = await keys.change(runtimes.next(), random)
+      kills++
+      struckIn(struck)
+      if (problem !== undefined) wrong(problem)
+    }
     await start(random.chance(0.2) ? random.int(0, 120) : undefined)
   }
   await pause(random.int(50, 200))
@@ -313,6 +329,7 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
           wrong(`${job.jobId} is listed with ${row["last_event_seq"]}, its last is ${own}`)
       }
     }
+    problems.push(...problemsOfTrail(readFileSync(trailOf(filename), "utf8"), (jobId) => listed.has(jobId)))
     for (const [owner, observer, jobId] of watched) {
       const difference = differs(owner.jobs.get(jobId)!, observer.jobs.get(jobId)!)
       if (difference !== undefined) wrong(difference)
@@ -340,6 +357,8 @@ export const live = async (seed: number, runtimes: Runtimes): Promise<Report> =>
   peakRss = Math.max(peakRss, process!.peak)
   for (const c of clients) c.end()
   await process!.kill()
+  const opened = await keys.problemAtEnd()
+  if (opened !== undefined) wrong(opened)
   const [check] = await integrity(filename)
   if (check?.integrity_check !== "ok") wrong(`the file is damaged: ${JSON.stringify(check)}`)
   for (const suffix of ["", "-wal"]) {

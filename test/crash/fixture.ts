@@ -1,22 +1,29 @@
 /**
  * A runtime in a process of its own, to be killed. It loads, says `ready`, and starts when it is told to: a line on stdin with
  * the file of its store, its port (0: a free one) and its options, as JSON. Then it says where it listens. A line `memory` is
- * answered with what the process holds after a collection.
+ * answered with what the process holds after a collection. Where it is told of another key, it gives the file that one, and ends.
  */
 import { createInterface } from "node:readline"
-import { Effect, Layer, Schema, Stream } from "effect"
+import { NodeFileSystem } from "@effect/platform-node"
+import { Effect, Layer, Redacted, Schema, Stream } from "effect"
 import { Agent, Job } from "../../src/agent/index.js"
 import { Authenticator } from "../../src/auth/index.js"
-import { ArcpRuntime, Limits, type LimitsShape } from "../../src/runtime/index.js"
+import { ArcpRuntime, Audit, Limits, type LimitsShape } from "../../src/runtime/index.js"
 import { SqliteStore } from "../../src/store/sqlite.js"
 import { Server } from "../../src/transport/Connection.js"
 import { WebSocketServer } from "../../src/transport/node.js"
+import { trailOf } from "./trail.js"
 
 /** What a process is told. */
 export interface Orders {
   readonly filename: string
   readonly port: number
   readonly limits?: Partial<LimitsShape>
+  /** Whether each commit, and each write of the audit trail, waits for the disk. */
+  readonly flushes?: boolean
+  /** The key that the file has, and one that it is to have. */
+  readonly key?: string
+  readonly to?: string
 }
 
 interface Input {
@@ -105,6 +112,12 @@ const agents = Layer.mergeAll(
   hosted("sleep", () => Effect.zipRight(Job.log("a0 asleep"), Effect.never), true)
 )
 
+const redacted = (key: string | undefined) => (key === undefined ? undefined : Redacted.make(key))
+
+/** Gives a file another key. */
+const rekey = ({ filename, key, to }: Orders & { readonly to: string }) =>
+  SqliteStore.rekey({ filename, from: redacted(key), to: Redacted.make(to) })
+
 const main = (orders: Orders) =>
   Effect.gen(function* () {
     const { address } = yield* Server
@@ -117,13 +130,38 @@ const main = (orders: Orders) =>
         Layer.provide(Limits.layer(orders.limits ?? {})),
         Layer.provideMerge(WebSocketServer.layer({ port: orders.port })),
         Layer.provide(Authenticator.layerBearer({ "secret-of-alice": "alice", "secret-of-bob": "bob" })),
-        Layer.provide(SqliteStore.layer({ filename: orders.filename }))
+        Layer.provide(
+          SqliteStore.layer({
+            filename: orders.filename,
+            encryptionKey: redacted(orders.key),
+            synchronous: orders.flushes === true ? "FULL" : "NORMAL"
+          })
+        ),
+        Layer.provide(
+          Audit.layerNdjson(trailOf(orders.filename), { flushInterval: "20 millis", sync: orders.flushes === true })
+        ),
+        Layer.provide(NodeFileSystem.layer)
       )
     )
   )
 
-createInterface({ input: process.stdin }).on("line", (line) => {
-  if (line !== "memory") return void Effect.runFork(main(JSON.parse(line) as Orders))
+// Ctrl-C is for whoever has started it, and ends it by closing its input.
+process.on("SIGINT", () => undefined)
+const input = createInterface({ input: process.stdin })
+input.on("close", () => process.exit(0))
+input.on("line", (line) => {
+  if (line !== "memory") {
+    const orders = JSON.parse(line) as Orders
+    const { to } = orders
+    if (to === undefined) return void Effect.runFork(main(orders))
+    return void Effect.runPromise(rekey({ ...orders, to })).then(
+      () => process.exit(0),
+      (error: unknown) => {
+        process.stderr.write(String(error))
+        process.exit(1)
+      }
+    )
+  }
   const collect = (globalThis as { gc?: () => void }).gc
   collect?.()
   const { heapUsed, rss } = process.memoryUsage()

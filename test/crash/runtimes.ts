@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
+import { Redacted } from "effect"
 import { bundle } from "../bundle.js"
 import { Fault } from "./fault.js"
 import type { Orders } from "./fixture.js"
@@ -10,6 +11,12 @@ import type { Orders } from "./fixture.js"
 let program: string | undefined
 
 const bundled = (): string => (program ??= join(bundle({ runtime: "test/crash/fixture.ts" }), "runtime.js"))
+
+/** What a process is told, with keys that no failure prints. */
+interface Begun extends Omit<Orders, "key" | "to"> {
+  readonly key?: Redacted.Redacted<string> | undefined
+  readonly to?: Redacted.Redacted<string> | undefined
+}
 
 /** A process that has loaded. */
 export class RuntimeProcess {
@@ -59,10 +66,11 @@ export class RuntimeProcess {
     }
   }
 
-  /** Tells it to start. */
-  async begin(orders: Orders): Promise<void> {
+  /** Tells it to start, or to give a file another key. */
+  async begin({ key, to, ...orders }: Begun): Promise<void> {
     await this.line("ready")
-    this.child.stdin!.write(`${JSON.stringify(orders)}\n`)
+    const keys = { key: key && Redacted.value(key), to: to && Redacted.value(to) }
+    this.child.stdin!.write(`${JSON.stringify({ ...orders, ...keys })}\n`)
   }
 
   /** Where it listens; undefined where it has been killed before. */
