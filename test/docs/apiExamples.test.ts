@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import ts from "typescript"
 import { walk } from "../../scripts/syntax.js"
+import { problemsOfFiles } from "../support/compiling.js"
 
 const root = fileURLToPath(new URL("../../", import.meta.url)).replaceAll("\\", "/")
 
@@ -47,7 +48,7 @@ const extract = (path: string, text: string): Extracted => {
 }
 
 /** What the compiler says of each example: where it is, and what is wrong. */
-const problemsOf = (examples: ReadonlyArray<Example>): ReadonlyArray<string> => {
+const problemsOf = (examples: ReadonlyArray<Example>): Promise<ReadonlyArray<string>> => {
   const config = ts.getParsedCommandLineOfConfigFile(
     `${root}tsconfig.check.json`,
     // what an example declares is there to be seen
@@ -66,16 +67,14 @@ const problemsOf = (examples: ReadonlyArray<Example>): ReadonlyArray<string> => 
     if (example !== undefined) return ts.createSourceFile(path, example.code, language)
     return getSourceFile(path, language, ...rest)
   }
-  const program = ts.createProgram([...files.keys()], config.options, host)
-  return [...files].flatMap(([path, { at }]) => {
-    const file = program.getSourceFile(path)!
-    return [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)].map(
-      ({ messageText, start }) => {
-        const line = file.getLineAndCharacterOfPosition(start ?? 0).line + 1
-        return `${at}, line ${line} of the example: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`
-      }
-    )
-  })
+  return problemsOfFiles(
+    () => ts.createProgram([...files.keys()], config.options, host),
+    [...files.keys()],
+    ({ messageText, start }, file, path) => {
+      const line = file.getLineAndCharacterOfPosition(start ?? 0).line + 1
+      return `${files.get(path)!.at}, line ${line} of the example: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`
+    }
+  )
 }
 
 const sources = readdirSync(`${root}src`, { recursive: true, encoding: "utf8" })
@@ -84,7 +83,7 @@ const sources = readdirSync(`${root}src`, { recursive: true, encoding: "utf8" })
   .sort()
 
 describe("examples of the API", () => {
-  it("are whole blocks of code, and compile", { timeout: 120_000 }, () => {
+  it("are whole blocks of code, and compile", { timeout: 120_000 }, async () => {
     const all = sources.map((path) => extract(path, readFileSync(root + path, "utf8")))
     expect(all.flatMap(({ faults }) => faults)).toEqual([])
     const examples = all.flatMap(({ examples }) => examples)
@@ -96,7 +95,7 @@ describe("examples of the API", () => {
       'import * as Nothing from "effect-arcp/nothing"',
       "const = 1"
     ].map((code, i) => ({ at: `broken ${i}`, code }))
-    const problems = problemsOf([...examples, ...broken])
+    const problems = await problemsOf([...examples, ...broken])
     const place = (problem: string) => problem.split(",")[0]
     expect(problems.filter((problem) => !problem.startsWith("broken"))).toEqual([])
     expect([...new Set(problems.map(place))]).toEqual(broken.map(({ at }) => at))

@@ -8,11 +8,11 @@ const read = (path: string) => readFileSync(path, "utf8")
 const write = process.env["ARCP_DOCS_WRITE"] === "1"
 
 describe("pages", () => {
-  it("show code that compiles; what does not is found, where it stands", { timeout: 120_000 }, () => {
+  it("show code that compiles; what does not is found, where it stands", { timeout: 120_000 }, async () => {
     const modules = pages.flatMap((path) => shownBy(path, read(path)))
     expect(modules.length).toBeGreaterThan(10)
     // In the same run, since a compiler takes its time to start.
-    const found = problemsOf([
+    const found = await problemsOf([
       ...modules,
       { name: "good.md", text: 'import { Agent } from "effect-arcp/agent"\nconst a: unknown = Agent\n' },
       { name: "bad.md", text: "const a: number = 1\nconst b: string = a\n" },

@@ -12,6 +12,7 @@ import { dirname, join } from "node:path"
 import { Clock, Console, Effect } from "effect"
 import ts from "typescript"
 import { FaultyTransport } from "../../src/testing/index.js"
+import { problemsOfFiles } from "../support/compiling.js"
 import { type Block, blocksOf, hiddenIn } from "./pages.js"
 
 /** A module made of a page's code. */
@@ -47,7 +48,7 @@ export const shownBy = (path: string, page: string): ReadonlyArray<Shown> => {
 }
 
 /** What the compiler says of modules, each by itself. */
-export const problemsOf = (modules: ReadonlyArray<Shown>): ReadonlyArray<string> => {
+export const problemsOf = (modules: ReadonlyArray<Shown>): Promise<ReadonlyArray<string>> => {
   const config = ts.getParsedCommandLineOfConfigFile("tsconfig.check.json", undefined, {
     ...ts.sys,
     onUnRecoverableConfigFileDiagnostic: (diagnostic) => {
@@ -70,15 +71,16 @@ export const problemsOf = (modules: ReadonlyArray<Shown>): ReadonlyArray<string>
       ? getSourceFile(path, ...rest)
       : ts.createSourceFile(path, `${shown.text}\nexport {}`, ts.ScriptTarget.ES2022)
   }
-  const program = ts.createProgram([...files.keys()], options, host)
-  return [...files].flatMap(([path, shown]) => {
-    const file = program.getSourceFile(path)!
-    return [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)].map((problem) => {
+  return problemsOfFiles(
+    () => ts.createProgram([...files.keys()], options, host),
+    [...files.keys()],
+    (problem, file, path) => {
+      const shown = files.get(path)!
       const line = problem.start === undefined ? 0 : file.getLineAndCharacterOfPosition(problem.start).line
       const code = shown.text.split("\n")[line] ?? ""
       return `${shown.name}: ${ts.flattenDiagnosticMessageText(problem.messageText, "\n")}\n  in: ${code.trim()}`
-    })
-  })
+    }
+  )
 }
 
 /** What a program has printed, and the frames that passed. */

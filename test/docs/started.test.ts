@@ -6,6 +6,7 @@ import { describe, expect, it } from "@effect/vitest"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import ts from "typescript"
+import { problemsOfFiles } from "../support/compiling.js"
 import { filesOf, freePort, installed, manifest, walked } from "./installed.js"
 import { blocksOf } from "./pages.js"
 
@@ -18,7 +19,7 @@ const printedBy = (program: string): string | undefined =>
     ?.text
 
 /** What the compiler says of the page's files under the page's own configuration. */
-const problems = (folder: string): ReadonlyArray<string> => {
+const problems = (folder: string): Promise<ReadonlyArray<string>> => {
   const config = ts.parseJsonConfigFileContent(
     ts.readConfigFile(join(folder, "tsconfig.json"), ts.sys.readFile).config,
     ts.sys,
@@ -28,13 +29,11 @@ const problems = (folder: string): ReadonlyArray<string> => {
   expect(config.fileNames.map((name) => name.slice(folder.length + 1)).toSorted()).toEqual(
     [...files.keys()].filter((name) => name.endsWith(".ts")).toSorted()
   )
-  const program = ts.createProgram(config.fileNames, config.options)
-  return config.fileNames.flatMap((name) => {
-    const file = program.getSourceFile(name)!
-    return [...program.getSyntacticDiagnostics(file), ...program.getSemanticDiagnostics(file)].map(
-      ({ messageText }) => `${name}: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`
-    )
-  })
+  return problemsOfFiles(
+    () => ts.createProgram(config.fileNames, config.options),
+    config.fileNames,
+    ({ messageText }, _, name) => `${name}: ${ts.flattenDiagnosticMessageText(messageText, "\n")}`
+  )
 }
 
 /** The packages that a line of the page installs, with their ranges. */
@@ -57,7 +56,7 @@ describe("docs/getting-started.md", () => {
   it("its files compile; the host serves, the client and the test print what the page says", async () => {
     const port = await freePort()
     const folder = installed(files, port)
-    expect(problems(folder)).toEqual([])
+    expect(await problems(folder)).toEqual([])
 
     const { client, said, tested } = await walked(folder)
     expect(said.replace(String(port), "7777")).toBe(printedBy("host.ts"))
