@@ -987,5 +987,21 @@ export const mutants: ReadonlyArray<Mutant> = [
     replace: "WHERE job_id = ?",
     test: "test/store/suite.test.ts",
     title: "the store in SQLite in memory §7.2 the owners of a job come back"
+  },
+  {
+    rule: "§14 refusals of one principal are recorded up to a bound",
+    inside: "src/runtime/kernel/RefusalRates.ts",
+    find: "if (rate.left < 1) {",
+    replace: "if (rate.left < -1_000_000) {",
+    test: "test/runtime/refusalRates.test.ts",
+    title: "§14 what was admitted and what was told"
+  },
+  {
+    rule: "1.0 §14 a database's file has one name",
+    inside: "src/store/internal/fileModes.ts",
+    find: "if (links > 1)",
+    replace: "if (links > 99)",
+    test: "test/store/fileModes.test.ts",
+    title: "are refused where the file has several names"
   }
 ]
