@@ -64,6 +64,9 @@ interface Count {
   may: number
 }
 
+/** Codes that say why a connection ends: its session is another's now, or what it is owed is gone. */
+const ofConnection = new Set(["PERMISSION_DENIED", "RESUME_WINDOW_EXPIRED"])
+
 /** The account of one connection. */
 export class Account {
   private readonly named = new Map<string, Count>()
@@ -110,7 +113,8 @@ export class Account {
     const id = payload["request_id"]
     if (typeof id === "string") return this.settle(id) ? undefined : "unasked"
     if (type !== "session.error") return undefined
-    if (this.unnamed === 0) return "end"
+    // What it says of the connection is no answer to a frame that could not be read.
+    if (this.unnamed === 0 || ofConnection.has(String(payload["code"]))) return "end"
     this.unnamed--
     this.open--
     return undefined

@@ -139,7 +139,12 @@ class Link {
     this.ids.add(id)
     const verdict = this.account.paid(frame)
     if (verdict === "unasked") this.wrong(`an answer that nothing asked for: ${JSON.stringify(frame).slice(0, 400)}`)
-    if (verdict === "end") this.mustEnd = `an error that names no request: ${String(payload["message"])}`
+    if (verdict === "end") {
+      this.mustEnd = `an error that names no request: ${String(payload["message"])}`
+      // What a connected session is owed stays; nobody takes a session over but whoever has its token.
+      if (payload["code"] === "RESUME_WINDOW_EXPIRED" || (payload["code"] === "PERMISSION_DENIED" && !this.mayEnd))
+        this.wrong(`ended by ${JSON.stringify(payload)}`)
+    }
     if (type === "session.error" && /unexpectedly/.test(String(payload["message"])))
       this.wrong(`a defect: ${JSON.stringify(payload)}`)
     this.numbered(frame)

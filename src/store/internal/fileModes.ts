@@ -45,8 +45,8 @@ const octal = (mode: number): string => (mode & 0o777).toString(8).padStart(4, "
  * not have what is in that log.
  */
 const refuseNames = (links: number, path: string): void => {
-  // edge: caught where the database is opened
   if (links > 1)
+    // edge: caught where the database is opened
     throw new UnsafeFile(
       `${path} has ${links} names (hard links), and the log of a SQLite file belongs to one of them: copy it to a file of its own, or remove the other names`
     )

@@ -4,11 +4,12 @@
  * Order: the welcome is the first frame of a connection; events follow it, because one pump reads the session's log from the
  * connection's cursor.
  *
- * Races closed here: of two connections that resume one session the later one has it, and the earlier is told and closed.
+ * Races closed here: of two connections that resume one session the later one has it, and the earlier is told and closed. Retention may remove
+ * what a resume asks for while the session's new token is being stored: it is looked at again in the step in which the connection gets the session.
  */
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
-import { PermissionDenied } from "../../../protocol/Errors.js"
+import { PermissionDenied, ResumeWindowExpired } from "../../../protocol/Errors.js"
 import { closeCodes, type Connection } from "../../../transport/Connection.js"
 import type { PeerKind } from "../../kernel/Peers.js"
 import { Outbox } from "../../log/Outbox.js"
@@ -51,14 +52,23 @@ export interface Arrival {
   readonly tokenHash: string
 }
 
-/** Gives the session to the connection, and posts its welcome. */
+/** What a resume is told that asks for events which are gone. */
+export const goneBehind = (session: SessionLog, cursor: number): ResumeWindowExpired =>
+  new ResumeWindowExpired({
+    message: `resume.last_event_seq: events after ${cursor} are gone`,
+    details: { oldest_resumable: session.floorSeq }
+  })
+
+/** Gives the session to the connection, and posts its welcome. Fails where events behind the cursor are gone. */
 export const attach = (
   context: SessionsContext,
   table: SessionTable,
   session: SessionLog,
   { connection, cursor, peer, token, tokenHash }: Arrival
-): Effect.Effect<Attached, never, Scope.Scope> =>
+): Effect.Effect<Attached, ResumeWindowExpired, Scope.Scope> =>
   Effect.suspend(() => {
+    // They were there when the resume was judged; from here on they are owed, and stay.
+    if (cursor < session.floorSeq) return Effect.fail(goneBehind(session, cursor))
     const { deadlines, ids, info, limits, reading, runFork, timed } = context
     const link = linkTo(context, connection, cursor)
     const previous = session.link

@@ -9,13 +9,7 @@
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Principal } from "../../../auth/Principal.js"
-import {
-  type ArcpError,
-  InternalError,
-  InvalidRequest,
-  oneLine,
-  ResumeWindowExpired
-} from "../../../protocol/Errors.js"
+import { type ArcpError, InternalError, InvalidRequest, oneLine } from "../../../protocol/Errors.js"
 import { SessionId } from "../../../protocol/Ids.js"
 import { intersect } from "../../../protocol/Features.js"
 import type { Hello, ResumeRequest } from "../../../protocol/Session.js"
@@ -28,7 +22,7 @@ import { SessionLog } from "../../log/SessionLog.js"
 import { carries } from "../../credentials/View.js"
 import { storeFailure } from "../../kernel/Refusals.js"
 import type { SessionRecord } from "../../../store/Store.js"
-import { attach } from "./attach.js"
+import { attach, goneBehind } from "./attach.js"
 import type { Attached } from "./attached.js"
 import { sessionError, type SessionsContext } from "./context.js"
 import { isOwner, refuseResume } from "./resuming.js"
@@ -127,10 +121,7 @@ const covered = (
       })
     }
     if (!(yield* Effect.mapError(Coverage.covered(session, cursor, store), storeFailure))) {
-      return yield* new ResumeWindowExpired({
-        message: `resume.last_event_seq: events after ${cursor} are gone`,
-        details: { oldest_resumable: session.floorSeq }
-      })
+      return yield* goneBehind(session, cursor)
     }
     return session.removed ? yield* refuseResume("the session has ended meanwhile") : session
   })
