@@ -14,6 +14,7 @@ import { Limits } from "../kernel/Limits.js"
 import * as Metrics from "../kernel/Metrics.js"
 import { isTimed } from "../kernel/Turn.js"
 import type { Batch } from "./Batch.js"
+import { EndedReads } from "./EndedReads.js"
 import type { JobLog } from "./JobLog.js"
 import type { SessionLog } from "./SessionLog.js"
 import { type Change, Writer } from "./Writer.js"
@@ -39,6 +40,8 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
     readonly flush: Effect.Effect<void, StoreError>
     /** Whether the last commit succeeded. */
     readonly healthy: () => boolean
+    /** Ended jobs that are being read for somebody; retention leaves them. */
+    readonly endedReads: EndedReads
     /** The sessions whose numbers are kept here, by their ids, until they are gone for good. */
     readonly sessions: ReadonlyMap<string, SessionLog>
     /** Keeps a session, from before its first row is written. */
@@ -94,6 +97,7 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
         transact,
         flush: transact(() => {}),
         healthy: () => writer.healthy,
+        endedReads: new EndedReads(),
         sessions,
         keep: (session) => void sessions.set(session.sessionId, session),
         drop: (session) => void sessions.delete(session.sessionId)

@@ -10,7 +10,7 @@
  * What a connected session has not been sent yet stays until it has, whatever the bounds say, up to `Limits.bufferedEvents` and
  * `Limits.bufferedBytes` behind: a reader that never reads keeps no more than that.
  *
- * Races: a sweep deletes a few jobs in a step and then gives the event loop a turn, so that it holds up no other change of the log. What
+ * Races: an ended job that is being read for an observer stays until the next sweep (`EndedReads`). A sweep deletes a few jobs in a step and then gives the event loop a turn, so that it holds up no other change of the log. What
  * a process leaves when it stops in the middle of a sweep, the first sweep of the next one purges.
  */
 import * as Arr from "effect/Array"
@@ -60,19 +60,28 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     /** Removes those of a few ended jobs that no connected session is owed; the others join those that stay. Returns how many went. */
     const removeSome = (jobIds: ReadonlyArray<string>, staying: Set<string>): Effect.Effect<number, StoreError> =>
       Effect.gen(function* () {
+        const since = eventLog.endedReads.now
         const given = yield* Effect.forEach(jobIds, (jobId) => store.deliveredTo(jobId))
         let going: ReadonlyArray<string> = []
-        yield* eventLog.transact((batch) => {
-          // Judged in the step that removes them: a session may have come back since they were read.
-          going = jobIds.filter((jobId, i) => !stays(jobId, given[i]!, staying))
-          for (const [i, jobId] of jobIds.entries()) if (!staying.has(jobId)) raise(batch, given[i]!)
-          if (going.length > 0) batch.removeJobs(going)
-        })
+        const { endedReads } = eventLog
+        const decided = () => endedReads.decided(jobIds)
+        yield* eventLog
+          .transact((batch) => {
+            // Judged in the step that removes them: a session may have come back since they were read.
+            going = jobIds.filter((jobId, i) => !stays(jobId, given[i]!, since, staying))
+            for (const [i, jobId] of jobIds.entries()) if (!staying.has(jobId)) raise(batch, given[i]!)
+            if (going.length > 0) batch.removeJobs(going)
+            endedReads.removing(going)
+          }, decided)
+          .pipe(Effect.onError(() => Effect.sync(decided)))
         yield* nextTurn
         return going.length
       })
-    const stays = (jobId: string, given: ReadonlyArray<Given>, staying: Set<string>): boolean => {
-      const owed = given.some(({ lastSeq, sessionId }) => isOwed(eventLog.sessions.get(sessionId), lastSeq, limits))
+    const stays = (jobId: string, given: ReadonlyArray<Given>, since: number, staying: Set<string>): boolean => {
+      // Who is about to be sent it, or has been since, is not among those that it was given to.
+      const isRead = eventLog.endedReads.isRead(jobId, since)
+      const owed =
+        isRead || given.some(({ lastSeq, sessionId }) => isOwed(eventLog.sessions.get(sessionId), lastSeq, limits))
       if (owed) staying.add(jobId)
       return owed
     }
@@ -104,6 +113,7 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     })
     let begun = false
     const sweep = Effect.gen(function* () {
+      eventLog.endedReads.forget()
       const jobs = yield* removeJobs
       const keys = yield* store.removeExpiredKeys(deadlines.wall())
       // The first one goes on where an earlier process was stopped.

@@ -28,6 +28,7 @@ import { Limits } from "../kernel/Limits.js"
 import { Meter } from "../kernel/Metrics.js"
 import { type Asking, refuse, type Reply } from "../kernel/Reply.js"
 import { ObservationPolicy, type Visibility } from "../kernel/Policies.js"
+import type { EndedRead } from "../log/EndedReads.js"
 import { EventLog } from "../log/EventLog.js"
 import type { JobLog } from "../log/JobLog.js"
 import type { Run } from "../log/Run.js"
@@ -49,6 +50,9 @@ interface Asked {
   readonly request: SubscribeRequest
   readonly reply: Reply<JobSubscribed>
 }
+
+const noSuchJob = (jobId: string): JobNotFound =>
+  new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
 
 /** The subscriptions of one runtime. */
 export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunner | Credentials> = Layer.effect(
@@ -88,7 +92,7 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
     /** The job where the principal may observe it; a job that it may not know of does not exist. */
     const permitted = (jobId: JobId, { stored, visibility }: Found): Effect.Effect<DecodedJob, ArcpError> =>
       Option.isNone(stored) || visibility === "nothing"
-        ? new JobNotFound({ message: `job_id: there is no job ${jobId.slice(0, 64)}` })
+        ? noSuchJob(jobId)
         : visibility === "know"
           ? new PermissionDenied({ message: `job_id: you may not observe ${jobId}` })
           : Effect.succeed(stored.value)
@@ -128,10 +132,9 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
         const runs = history ? yield* ownerRuns(session, runner.live(jobId), stored) : []
         const after = from > 0 ? jobSeqAt(runs, from) : 0
         // An ended job is read from the store as it is after the look-up: it cannot change any more.
-        const ended =
-          runner.live(jobId) === undefined
-            ? yield* Effect.mapError(store.job(jobId), storeFailure)
-            : Option.none<DecodedJob>()
+        const isLive = runner.live(jobId) !== undefined
+        const ended = isLive ? Option.none<DecodedJob>() : yield* Effect.mapError(store.job(jobId), storeFailure)
+        if (!isLive && Option.isNone(ended)) return yield* noSuchJob(jobId)
         if (isLeft(jobId, ended)) return yield* shuttingDown
         const heads =
           Option.isSome(ended) && history
@@ -150,39 +153,56 @@ export const layer: Layer.Layer<Subscriptions, never, Store | EventLog | JobRunn
 
     const observe = (asked: Asked, stored: DecodedJob): Effect.Effect<void, ArcpError> =>
       Effect.gen(function* () {
-        const { reply, session } = asked
+        const { session } = asked
         if (session.observed.size >= limits.subscriptionsPerSession) {
           reached("subscriptionsPerSession")
           return yield* new InternalError({
             message: `a session may observe ${limits.subscriptionsPerSession} jobs at a time; unsubscribe from one`
           })
         }
-        const observation = new Observation(yield* look(asked, stored))
-        eventLog.change({
-          write: (batch) => {
-            observation.write(batch, runner.live(stored.record.jobId))
-            if (observation.missed) return
-            batch.reply(() => {
-              const { behind, live, replay, stored } = observation
-              const { principalId, traceId } = stored.record
-              audit?.add({
-                type: "subscription.opened",
-                ...audited(asked, principalId),
-                owner: principalId,
-                trace_id: traceId,
-                history: asked.request.history
-              })
-              const payload = views.descriptor(session, stored, live, replay)
-              reply(Either.right({ payload, behind: replay === undefined ? undefined : behind }))
-            })
-          },
-          committed: () => {
-            if (!observation.missed) return
-            runFork(Effect.catchAll(observe(asked, stored), (error) => Effect.sync(() => refuse(reply, error))))
-          },
-          failed: (error) => refuse(reply, storeFailure(error))
+        yield* Effect.uninterruptibleMask((restore) => {
+          // Retention leaves the job until the session has its history.
+          const read = eventLog.endedReads.begin(stored.record.jobId)
+          return Effect.map(
+            Effect.onError(restore(look(asked, stored)), () => Effect.sync(read.over)),
+            (looked) => write(asked, new Observation(looked, read.isVoid), read)
+          )
         })
       })
+
+    /** Queues the change of a subscribe, and its answer. */
+    const write = (asked: Asked, observation: Observation, { over }: EndedRead): void => {
+      const { reply, session } = asked
+      eventLog.change({
+        write: (batch) => {
+          observation.write(batch, runner.live(asked.request.jobId))
+          if (observation.missed) return
+          batch.reply(() => {
+            const { behind, live, replay, stored } = observation
+            const { principalId, traceId } = stored.record
+            audit?.add({
+              type: "subscription.opened",
+              ...audited(asked, principalId),
+              owner: principalId,
+              trace_id: traceId,
+              history: asked.request.history
+            })
+            const payload = views.descriptor(session, stored, live, replay)
+            reply(Either.right({ payload, behind: replay === undefined ? undefined : behind }))
+          })
+        },
+        committed: () => {
+          over()
+          if (!observation.missed) return
+          const again = observe(asked, observation.stored)
+          runFork(Effect.catchAll(again, (error) => Effect.sync(() => refuse(reply, error))))
+        },
+        failed: (error) => {
+          over()
+          refuse(reply, storeFailure(error))
+        }
+      })
+    }
 
     const subscribe: SubscriptionsService["subscribe"] = (request, reply) =>
       asked(request, (session) =>

@@ -47,7 +47,7 @@ export class Observation {
    * answer, else a client could not tell it from the history, and would take its end for the history's (§6.3).
    */
   behind = 0
-  /** The job has ended between the look-up and the change: what is to be sent must be read again. */
+  /** The job has ended between the look-up and the change, or was about to be removed: what is to be sent must be read again. */
   missed = false
   private readonly looked: Looked
   private readonly jobId: string
@@ -56,8 +56,12 @@ export class Observation {
   private attached = false
   private again: Pick<Attachment, "before" | "link"> | undefined = undefined
 
-  constructor(looked: Looked) {
+  /** Whether what was looked at may be gone when the change is written. */
+  private readonly isVoid: boolean
+
+  constructor(looked: Looked, isVoid: boolean) {
     this.looked = looked
+    this.isVoid = isVoid
     this.jobId = looked.stored.record.jobId
     this.link = looked.session.link
   }
@@ -81,7 +85,7 @@ export class Observation {
 
   private replayEnded(batch: Batch): void {
     const { after, ended, heads, session, stored } = this.looked
-    if (Option.isNone(ended)) {
+    if (Option.isNone(ended) || this.isVoid) {
       this.missed = true
       return
     }
