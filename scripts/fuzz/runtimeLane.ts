@@ -300,6 +300,11 @@ class Conversation {
       if (asked.ends === true) link.mayEnd = true
       link.account.ask(asked)
     }
+    // A second frame before the first is answered may be a resume too.
+    if (link.state === "greeting")
+      for (const other of this.links)
+        if (other !== link && other.known.token !== undefined && sent.text.includes(other.known.token.slice(0, 12)))
+          other.mayEnd = true
     this.last = sent.text.length < 4_000 ? sent.text : "{}"
     this.at.desk.trace?.(`${link.name} > ${sent.text}`)
     return link.channel!.send(sent.text)
