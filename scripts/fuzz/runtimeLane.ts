@@ -58,6 +58,8 @@ class Link {
   channel: Channel | undefined = undefined
   /** What became of it, in order. */
   readonly told: Array<string> = []
+  /** The tokens that it was welcomed with. */
+  readonly tokens: Array<string> = []
   /** The number of the next event; undefined: any. */
   private expected: number | undefined = undefined
   private readonly ids = new Set<string>()
@@ -118,6 +120,7 @@ class Link {
         this.known = { ...this.known, jobs: [], lastSeq: 0, cursor: undefined }
       this.known.session = frame.session_id
       this.known.token = String(frame.payload["resume_token"])
+      this.tokens.push(this.known.token)
       this.tell(`welcome ${this.known.token.slice(3, 7)}`)
       return
     }
@@ -282,6 +285,14 @@ class Conversation {
     return { text: link.channel!.bytes ? Buffer.from(text).toString() : text }
   }
 
+  /** Whoever resumes takes the session over, with a first frame or a second, and with any token that the session has had. */
+  private takesOver(link: Link, text: string): void {
+    for (const { known, tokens } of this.links) {
+      if (!tokens.some((token) => text.includes(token.slice(0, 12)))) continue
+      for (const other of this.links) if (other !== link && other.known.session === known.session) other.mayEnd = true
+    }
+  }
+
   private async send(link: Link, sent: Sent, asked: Asked | undefined): Promise<void> {
     this.counted()
     if ("binary" in sent) {
@@ -300,11 +311,7 @@ class Conversation {
       if (asked.ends === true) link.mayEnd = true
       link.account.ask(asked)
     }
-    // A second frame before the first is answered may be a resume too.
-    if (link.state === "greeting")
-      for (const other of this.links)
-        if (other !== link && other.known.token !== undefined && sent.text.includes(other.known.token.slice(0, 12)))
-          other.mayEnd = true
+    if (link.state === "greeting") this.takesOver(link, sent.text)
     this.last = sent.text.length < 4_000 ? sent.text : "{}"
     this.at.desk.trace?.(`${link.name} > ${sent.text}`)
     return link.channel!.send(sent.text)
@@ -327,9 +334,6 @@ class Conversation {
     const isGood = how < 0.75
     if (how >= 0.75 && how < 0.9) spoil(tree, random)
     const text = how > 0.98 ? spoilText(written(tree), random) : written(tree)
-    // Whoever resumes takes the session over.
-    if (known.token !== undefined && text.includes(known.token.slice(0, 12)))
-      for (const other of this.links) if (other.known.session === known.session) other.mayEnd = true
     if (!isGood) link.mayEnd = true
     link.greets(isGood ? (resumes ? known.lastSeq : 0) : undefined)
     this.links.push(link)

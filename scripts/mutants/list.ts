@@ -1003,5 +1003,37 @@ export const mutants: ReadonlyArray<Mutant> = [
     replace: "if (links > 99)",
     test: "test/store/fileModes.test.ts",
     title: "are refused where the file has several names"
+  },
+  {
+    rule: "§6.3 a resume is judged again when its connection gets the session",
+    inside: "src/runtime/sessions/internal/attach.ts",
+    find: "if (cursor < session.floorSeq)",
+    replace: "if (cursor < -1)",
+    test: "test/runtime/resumeRaces.test.ts",
+    title: "§6.3 what goes while its token is being stored"
+  },
+  {
+    rule: "§7.6 an ended job that a subscribe reads is not removed",
+    inside: "src/runtime/log/Retention.ts",
+    find: "isRead || given.some(",
+    replace: "given.some(",
+    test: "test/runtime/resumeRaces.test.ts",
+    title: "§7.6 that comes before the sweep"
+  },
+  {
+    rule: "§7.6 a read behind the decision to remove is void",
+    inside: "src/runtime/log/EndedReads.ts",
+    find: "isVoid: this.going.has(jobId)",
+    replace: "isVoid: false",
+    test: "test/runtime/resumeRaces.test.ts",
+    title: "§7.6 while the removal itself is being stored"
+  },
+  {
+    rule: "§7.6 a job that was read since retention looked stays",
+    inside: "src/runtime/log/EndedReads.ts",
+    find: "read.over > since",
+    replace: "read.over < 0",
+    test: "test/runtime/endedReads.test.ts",
+    title: "§7.6 a read that is over since"
   }
 ]

@@ -57,7 +57,7 @@ const itemBytes = 256
 /** What of a text is looked at: what a filter of credentials reads, and one unit more, so that it sees the cut. */
 const looked = 131_073
 
-/** Milliseconds until it is told how many refusals were left out, where the next one of the same peer does not come before. */
+/** Milliseconds after which the number of refusals that were left out is recorded, unless the peer's next refusal came first. */
 const omittedTime = 10_000
 
 const same: Hide = (text) => text
@@ -113,7 +113,7 @@ class Trail implements Auditor {
   private readonly uses: Uses
   private readonly waiting: AuditBuffer
   private readonly rates: RefusalRates
-  /** Whether it is about to be told what was left out. */
+  /** Whether a fiber waits to record what was left out. */
   private telling = false
   private seq = 0
   private draining = false
@@ -168,7 +168,7 @@ class Trail implements Auditor {
     for (const draft of this.rates.tellAll()) this.put(this.stamped(draft, same))
   }
 
-  /** The end of the runtime does not wait for it, and tells what there is. */
+  /** Records what was left out after `omittedTime`. At the end of the runtime `end` does so at once. */
   private readonly tellLater: Effect.Effect<void> = Effect.suspend(() =>
     Effect.map(Effect.timeoutOption(Deferred.await(this.ended), omittedTime), (over) => {
       if (Option.isSome(over)) return

@@ -25,11 +25,11 @@ interface Rate {
   omitted: number
 }
 
-/** What was refused for nothing, and to whom; undefined where something was done, or the number is bounded already. */
+/** The peer whose refusal this is; undefined for acts that were done, and for refusals that other limits bound. */
 const refusedTo = (draft: Draft): string | undefined => {
   switch (draft.type) {
     case "authentication.failed":
-      // How many may be judged is bounded where they are counted; those that nobody judged are not.
+      // The limits of failed authentications bound the others. An attempt that could not be judged does not count there.
       return draft.reason === "unavailable" ? strangers : undefined
     case "session.refused":
       return peerOf(draft.principal)

@@ -1,19 +1,19 @@
 /**
- * Which ended jobs are being read for somebody who is to be sent them.
+ * Reads of ended jobs by subscribes (ARCP 1.1 §7.6).
  *
- * Responsibility: what is read of an ended job, and what is then written of it (that a session is to be sent its history), are two steps. Retention,
- * which removes ended jobs, leaves those alone that are between the two.
+ * Responsibility: a subscribe first reads an ended job, and later writes that its session is to be sent the history. Retention does not remove
+ * a job between these two steps.
  *
- * Races: retention too reads first (who is owed a job) and removes later. So it asks whether a job has been read since, and not only whether it
- * is being read. And what it has decided may not be in the store yet when somebody begins to read: such a read is void, and is made again
- * behind the change.
+ * Races: retention also works in two steps: it reads which sessions a job was given to, and removes it later. It therefore keeps a job that was
+ * read after its own first step, even if that read is over. A read that begins after the removal was decided, but before it is stored, is
+ * void: the subscribe reads again once the removal is stored.
  */
 
-/** A read of one job. */
+/** One subscribe's read of an ended job. */
 export interface EndedRead {
   /** Whether the job was being removed already when it began. */
   readonly isVoid: boolean
-  /** What was read is in the log, or is not going to be. Harmless when that was said before. */
+  /** Ends it: what was read is in the log, or never will be. May be called more than once. */
   readonly over: () => void
 }
 
@@ -28,7 +28,7 @@ export class EndedReads {
     return this.count
   }
 
-  /** A job is read from now on. */
+  /** Begins a read. */
   begin(jobId: string): EndedRead {
     const read = this.reads.get(jobId) ?? { open: 0, over: 0 }
     this.reads.set(jobId, read)
@@ -51,17 +51,17 @@ export class EndedReads {
     return read !== undefined && (read.open > 0 || read.over > since)
   }
 
-  /** That jobs go is decided, and not in the store yet. */
+  /** The removal of these jobs is decided, and not stored yet. */
   removing(jobIds: ReadonlyArray<string>): void {
     for (const jobId of jobIds) this.going.add(jobId)
   }
 
-  /** They have gone, or could not. */
+  /** The removal of these jobs is stored, or has failed. */
   decided(jobIds: ReadonlyArray<string>): void {
     for (const jobId of jobIds) this.going.delete(jobId)
   }
 
-  /** Nobody asks about moments before now any more. */
+  /** Forgets reads that are over. Nobody may ask about a moment before now afterwards. */
   forget(): void {
     for (const [jobId, { open }] of this.reads) if (open === 0) this.reads.delete(jobId)
   }

@@ -40,7 +40,7 @@ export class EventLog extends Context.Tag("effect-arcp/runtime/EventLog")<
     readonly flush: Effect.Effect<void, StoreError>
     /** Whether the last commit succeeded. */
     readonly healthy: () => boolean
-    /** Ended jobs that are being read for somebody; retention leaves them. */
+    /** The reads of ended jobs, which retention does not remove meanwhile. */
     readonly endedReads: EndedReads
     /** The sessions whose numbers are kept here, by their ids, until they are gone for good. */
     readonly sessions: ReadonlyMap<string, SessionLog>

@@ -10,8 +10,9 @@
  * What a connected session has not been sent yet stays until it has, whatever the bounds say, up to `Limits.bufferedEvents` and
  * `Limits.bufferedBytes` behind: a reader that never reads keeps no more than that.
  *
- * Races: an ended job that is being read for an observer stays until the next sweep (`EndedReads`). A sweep deletes a few jobs in a step and then gives the event loop a turn, so that it holds up no other change of the log. What
- * a process leaves when it stops in the middle of a sweep, the first sweep of the next one purges.
+ * Races: an ended job that a subscribe is reading stays until the next sweep (`EndedReads`). A sweep deletes a few jobs in a step and then
+ * gives the event loop a turn, so that it holds up no other change of the log. What a process leaves when it stops in the middle of a sweep,
+ * the first sweep of the next one purges.
  */
 import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
@@ -60,10 +61,10 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
     /** Removes those of a few ended jobs that no connected session is owed; the others join those that stay. Returns how many went. */
     const removeSome = (jobIds: ReadonlyArray<string>, staying: Set<string>): Effect.Effect<number, StoreError> =>
       Effect.gen(function* () {
-        const since = eventLog.endedReads.now
+        const { endedReads } = eventLog
+        const since = endedReads.now
         const given = yield* Effect.forEach(jobIds, (jobId) => store.deliveredTo(jobId))
         let going: ReadonlyArray<string> = []
-        const { endedReads } = eventLog
         const decided = () => endedReads.decided(jobIds)
         yield* eventLog
           .transact((batch) => {
@@ -78,7 +79,7 @@ export const layer: Layer.Layer<never, never, Store | EventLog | Deadlines> = La
         return going.length
       })
     const stays = (jobId: string, given: ReadonlyArray<Given>, since: number, staying: Set<string>): boolean => {
-      // Who is about to be sent it, or has been since, is not among those that it was given to.
+      // `given` was read before: a session that has subscribed since is not in it.
       const isRead = eventLog.endedReads.isRead(jobId, since)
       const owed =
         isRead || given.some(({ lastSeq, sessionId }) => isOwed(eventLog.sessions.get(sessionId), lastSeq, limits))

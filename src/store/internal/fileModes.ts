@@ -41,8 +41,8 @@ export class UnsafeFile extends Error {}
 const octal = (mode: number): string => (mode & 0o777).toString(8).padStart(4, "0")
 
 /**
- * A file that has several names is refused: SQLite keeps its log beside the name that it was opened by, so a start under another name, behind a crash, would
- * not have what is in that log.
+ * Refuses a file with several names (hard links). SQLite keeps the log beside the name that the file was opened by, so a start under another name,
+ * after a crash, would lose what is in that log.
  */
 const refuseNames = (links: number, path: string): void => {
   if (links > 1)
