@@ -60,6 +60,8 @@ class Link {
   readonly told: Array<string> = []
   /** The tokens that it was welcomed with. */
   readonly tokens: Array<string> = []
+  /** The sessions that it may resume, if it is not answered yet. */
+  readonly claimed = new Set<string | undefined>()
   /** The number of the next event; undefined: any. */
   private expected: number | undefined = undefined
   private readonly ids = new Set<string>()
@@ -285,11 +287,19 @@ class Conversation {
     return { text: link.channel!.bytes ? Buffer.from(text).toString() : text }
   }
 
-  /** Whoever resumes takes the session over, with a first frame or a second, and with any token that the session has had. */
+  /**
+   * Whoever resumes takes the session over, with a first frame or a second, and with any token that the session has had. Of two resumes
+   * that are under way either may be read first, whichever was sent first.
+   */
   private takesOver(link: Link, text: string): void {
     for (const { known, tokens } of this.links) {
       if (!tokens.some((token) => text.includes(token.slice(0, 12)))) continue
-      for (const other of this.links) if (other !== link && other.known.session === known.session) other.mayEnd = true
+      link.claimed.add(known.session)
+      for (const other of this.links) {
+        if (other === link) continue
+        if (other.known.session === known.session) other.mayEnd = true
+        if (other.state === "greeting" && other.claimed.has(known.session)) link.mayEnd = true
+      }
     }
   }
 
