@@ -4,12 +4,13 @@ import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as MemoryStore from "../store/MemoryStore.js"
-import { type Batch, type Retention, Store, type StoreError } from "../store/Store.js"
+import { type Retention, Store, type StoreError } from "../store/Store.js"
 import { ensure, failsWith, laws, type Rule, rule, same, sameSet } from "./internal/check.js"
 import { ownersInOrder, ownersOfEnded, ownersOutlive } from "./internal/ownerLaws.js"
 import { anonymousRetention } from "./internal/retentionLaws.js"
 import { sessionRecord } from "./internal/rows.js"
-import { commit, delivery, everyJob, job, segment, state } from "./internal/storeBatches.js"
+import { commit, delivery, everyJob, job, lastSeqs, segment, state } from "./internal/storeBatches.js"
+import { actsOf, histories, readAfter } from "./internal/storeHistories.js"
 import type { Law, LawOptions } from "./Law.js"
 
 /**
@@ -34,9 +35,6 @@ const ranges = (list: ReadonlyArray<{ readonly firstSeq: number; readonly lastSe
   list.map(({ firstSeq, lastSeq }) => [firstSeq, lastSeq])
 
 const firsts = (list: ReadonlyArray<{ readonly firstSeq: number }>) => list.map(({ firstSeq }) => firstSeq)
-
-const lastSeqs = (rows: ReadonlyArray<{ readonly sessionId: string; readonly lastSeq: number }>) =>
-  Object.fromEntries(rows.map(({ lastSeq, sessionId }) => [sessionId, lastSeq]))
 
 const rowsComeBack: Rule<Store> = rule(
   "§7.2 jobs, states and keys come back as they were written, and keys go when they expire",
@@ -89,6 +87,8 @@ const numbersStay: Rule<Store> = rule(
     yield* commit({ jobsRemoved: ["b", "a"] })
     yield* same("whom job b is delivered to after its removal", yield* delivered("b"), {})
     yield* same("the sessions' highest numbers after the jobs' removal", yield* last, kept)
+    yield* store.purge
+    yield* same("the sessions' highest numbers after a purge", yield* last, kept)
   })
 )
 
@@ -254,68 +254,6 @@ const allOrNothing: Rule<Store> = rule(
   })
 )
 
-interface Step {
-  readonly job: number
-  readonly events: number
-  readonly session: number
-  readonly act: "emit" | "end" | "trim" | "own" | "disown" | "leave"
-}
-
-const histories = FastCheck.array(
-  FastCheck.record({
-    job: FastCheck.integer({ min: 0, max: 3 }),
-    events: FastCheck.integer({ min: 1, max: 5 }),
-    session: FastCheck.integer({ min: 0, max: 1 }),
-    act: FastCheck.constantFrom("emit", "emit", "end", "trim", "own", "own", "disown", "leave")
-  }),
-  { maxLength: 40 }
-) as FastCheck.Arbitrary<ReadonlyArray<Step>>
-
-const fourJobs = [0, 1, 2, 3]
-
-/** The batches of one history. */
-const batchesOf = (steps: ReadonlyArray<Step>): ReadonlyArray<Partial<Batch>> => {
-  const next = new Map<number, number>()
-  const seqs = [0, 0]
-  const batches: Array<Partial<Batch>> = [
-    { jobs: fourJobs.map((i) => job(`j${i}`)), jobStates: fourJobs.map((i) => state(`j${i}`)) }
-  ]
-  for (const step of steps) {
-    const jobId = `j${step.job}`
-    const owner = { sessionId: `owner ${step.events}`, jobId }
-    const at = next.get(step.job) ?? 0
-    if (step.act === "end") {
-      batches.push({ jobStates: [state(jobId, { status: "success", endedAt: batches.length })] })
-    } else if (step.act === "trim") batches.push({ trims: [{ jobId, upTo: at - 1 }] })
-    else if (step.act === "own") batches.push({ owners: [owner] })
-    else if (step.act === "disown") batches.push({ ownersRemoved: [owner] })
-    else if (step.act === "leave") batches.push({ sessionsRemoved: [owner.sessionId] })
-    else {
-      next.set(step.job, at + step.events)
-      const first = seqs[step.session]! + 1
-      seqs[step.session] = first + step.events - 1
-      batches.push({
-        segments: [segment(jobId, at + 1, at + step.events)],
-        deliveries: [delivery(`s${step.session}`, jobId, first, first + step.events - 1, at + 1)]
-      })
-    }
-  }
-  return batches
-}
-
-/** What a store returns after these batches. Deliveries may be joined in one store and not in another, so they are not compared as rows. */
-const readAfter = (batches: ReadonlyArray<Partial<Batch>>) =>
-  Effect.gen(function* () {
-    const store = yield* Store
-    for (const batch of batches) yield* commit(batch)
-    return {
-      segments: yield* Effect.forEach(fourJobs, (i) => store.segments(`j${i}`, 2, 7, 1e6)),
-      recovered: (yield* store.recover).jobs,
-      owners: (yield* store.jobs(everyJob)).map(({ otherOwners, record }) => [record.jobId, ...otherOwners]),
-      ended: (yield* store.expiredJobs({ endedBefore: 1e9, maxJobs: 0, maxBytes: 0 }, 100)).toSorted()
-    }
-  })
-
 const agrees = <E>(layer: Layer.Layer<Store, E>, runs: number, seed: number): Rule<never> =>
   rule<never>(
     "§6 agrees with the store in memory on every read after random batches",
@@ -323,12 +261,16 @@ const agrees = <E>(layer: Layer.Layer<Store, E>, runs: number, seed: number): Ru
       FastCheck.sample(histories, { numRuns: runs, seed }),
       (steps) => {
         const read = (of: Layer.Layer<Store, E | StoreError>) =>
-          Effect.provide(readAfter(batchesOf(steps)), Layer.fresh(of))
+          Effect.provide(readAfter(actsOf(steps)), Layer.fresh(of))
         return Effect.flatMap(Effect.all([read(MemoryStore.layer), read(layer)]), ([expected, actual]) => {
           const history = JSON.stringify(steps)
           return Effect.all(
             [
               same(`the segments after ${history}`, actual.segments, expected.segments),
+              same(`the deliveries after ${history}`, actual.given, expected.given),
+              same(`the deliveries of jobs after ${history}`, actual.givenOfJobs, expected.givenOfJobs),
+              same(`whom the jobs were delivered to after ${history}`, actual.givenTo, expected.givenTo),
+              same(`the sessions' highest numbers after ${history}`, actual.sessions, expected.sessions),
               same(`the jobs to recover after ${history}`, actual.recovered, expected.recovered),
               same(`the other owners after ${history}`, actual.owners, expected.owners),
               sameSet(`the ended jobs after ${history}`, actual.ended, expected.ended)

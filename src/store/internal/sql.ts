@@ -246,7 +246,11 @@ export const write = {
   /** States of ended jobs whose bytes are known. */
   ends: writer("arcp_job_states", stateColumns, upsert(["job_id"], stateColumns)),
   keys: writer("arcp_keys", keyColumns, upsert(["principal_id", "idempotency_key"], keyColumns)),
-  segments: writer("arcp_segments", ["job_id", "last_seq", "first_seq", "class", "bytes", "data"], ""),
+  segments: writer(
+    "arcp_segments",
+    ["job_id", "last_seq", "first_seq", "class", "bytes", "data", "session_id", "session_seq"],
+    ""
+  ),
   deliveries: writer("arcp_deliveries", ["session_id", "last_seq", "first_seq", "job_id", "first_job_seq"], ""),
   subscriptions: writer("arcp_subscriptions", ["session_id", "job_id"], " ON CONFLICT (session_id, job_id) DO NOTHING"),
   subscriptionsRemoved: grouped(

@@ -12,6 +12,7 @@ import { isTerminal } from "../../protocol/Session.js"
 import type { Sealer } from "../Sealer.js"
 import type { LoadedBatch } from "../Payload.js"
 import type { JobState, StoreError } from "../Store.js"
+import { carriedOf, keepingNumbers } from "./carried.js"
 import { type Access, type Param, setOf, single, transaction, write, type Writer } from "./sql.js"
 import { writing } from "./sqlRows.js"
 
@@ -24,16 +25,8 @@ export interface Change {
 /** What is kept of an ended job; undefined where the database has to count them. */
 export type BytesOf = (jobId: string) => number | undefined
 
-// The number of a delivery that is deleted stays assigned: the session keeps it.
-const keepNumbers = setOf(
-  (ids) => `UPDATE arcp_sessions
-  SET last_seq = (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)
-  WHERE session_id IN (SELECT session_id FROM arcp_deliveries WHERE job_id IN (${ids}))
-  AND last_seq < (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = arcp_sessions.session_id)`
-)
-
+// What removed jobs were given to sessions is still there, and so are its numbers: the purge keeps them.
 const jobRemovals: ReadonlyArray<Writer> = [
-  keepNumbers,
   single("INSERT INTO arcp_removed (job_id) VALUES (?) ON CONFLICT (job_id) DO NOTHING"),
   ...["subscriptions", "job_owners", "steps", "keys", "job_states", "jobs"].map((table) =>
     setOf((ids) => `DELETE FROM arcp_${table} WHERE job_id IN (${ids})`)
@@ -44,9 +37,16 @@ const sessionRemovals: ReadonlyArray<Writer> = ["sessions", "subscriptions", "jo
   setOf((ids) => `DELETE FROM arcp_${table} WHERE session_id IN (${ids})`)
 )
 
-const trimSegments = single("DELETE FROM arcp_segments WHERE job_id = ? AND last_seq <= ?")
-const trimDeliveries = single(
-  "DELETE FROM arcp_deliveries WHERE job_id = ? AND first_job_seq + (last_seq - first_seq) <= ?"
+const trimmed = {
+  deliveries: "job_id = ? AND first_job_seq + (last_seq - first_seq) <= ?",
+  segments: "job_id = ? AND last_seq <= ?"
+}
+const trimDeliveries = single(`DELETE FROM arcp_deliveries WHERE ${trimmed.deliveries}`)
+const trimSegments = single(`DELETE FROM arcp_segments WHERE ${trimmed.segments}`)
+const keepTrimmed = single(
+  keepingNumbers(`SELECT session_id FROM arcp_deliveries WHERE ${trimmed.deliveries}
+    UNION ALL
+    SELECT session_id FROM arcp_segments WHERE ${trimmed.segments} AND session_id IS NOT NULL`)
 )
 
 type Rows = ReturnType<typeof writing>
@@ -64,14 +64,22 @@ const states = (list: ReadonlyArray<JobState>, row: Rows, bytesOf: BytesOf): Rea
   return out
 }
 
+/** Segments, and the deliveries that they do not carry. */
+const events = (batch: LoadedBatch, row: Rows): ReadonlyArray<Change> => {
+  const { by, others } = carriedOf(batch)
+  return [
+    { write: write.segments, rows: batch.segments.map((segment) => row.segment(segment, by.get(segment))) },
+    { write: write.deliveries, rows: others.map(row.delivery) }
+  ]
+}
+
 /** The rows that a batch inserts or replaces. */
 const written = (batch: LoadedBatch, row: Rows, bytesOf: BytesOf): ReadonlyArray<Change> => [
   { write: write.sessions, rows: batch.sessions.map(row.session) },
   { write: write.jobs, rows: batch.jobs.map(row.job) },
   ...states(batch.jobStates, row, bytesOf),
   { write: write.keys, rows: batch.keys.map(row.key) },
-  { write: write.segments, rows: batch.segments.map(row.segment) },
-  { write: write.deliveries, rows: batch.deliveries.map(row.delivery) },
+  ...events(batch, row),
   { write: write.subscriptions, rows: batch.subscriptions.map((s) => [s.sessionId, s.jobId]) },
   { write: write.owners, rows: batch.owners.map((o) => [o.jobId, o.sessionId, o.jobId]) },
   { write: write.steps, rows: batch.steps.map(row.step) },
@@ -86,7 +94,7 @@ const written = (batch: LoadedBatch, row: Rows, bytesOf: BytesOf): ReadonlyArray
 /** The rows that a batch deletes. */
 const removed = (batch: LoadedBatch): ReadonlyArray<Change> => [
   ...batch.trims.flatMap(({ jobId, upTo }) => [
-    { write: keepNumbers, rows: [[jobId]] },
+    { write: keepTrimmed, rows: [[jobId, upTo, jobId, upTo]] },
     { write: trimSegments, rows: [[jobId, upTo]] },
     { write: trimDeliveries, rows: [[jobId, upTo]] }
   ]),

@@ -15,6 +15,7 @@ import type { Sealer } from "../Sealer.js"
 import { type LoadedSegment, readingBytes } from "../Payload.js"
 import type { JobQuery, Recovered, StoredJob, StoreError } from "../Store.js"
 import type { Access, Param, Row } from "./sql.js"
+import { carriedFor, deliveriesWhere, highestOf } from "./carried.js"
 import { keyName, plain, reading, stepName } from "./sqlRows.js"
 
 const jobSelect = `SELECT j.job_id, j.principal_id, j.agent, j.version, j.created_at, j.data, s.status, s.owner_session_id,
@@ -150,15 +151,21 @@ const events = ({ query }: Access, read: Reading) => ({
     )
 })
 
+/** Deliveries of jobs that are there, by a condition on their own rows and one on those of segments. */
+const given = (ofRows: string, ofSegments: string): string =>
+  deliveriesWhere(
+    `${ofRows} AND ${there("arcp_deliveries.job_id")}`,
+    `${ofSegments} AND ${there("arcp_segments.job_id")}`
+  )
+
 /** Which sessions were given what. */
 const deliveries = ({ query }: Access, read: Reading) => ({
   deliveries: (sessionId: string, afterSeq: number, limit: number) =>
     Effect.flatMap(
       query(
         "read deliveries",
-        `SELECT * FROM arcp_deliveries WHERE session_id = ? AND last_seq > ? AND ${there("arcp_deliveries.job_id")}
-         ORDER BY last_seq LIMIT ?`,
-        [sessionId, afterSeq, limit]
+        `${given("session_id = ? AND last_seq > ?", "session_id = ? AND session_seq > ?")} ORDER BY last_seq LIMIT ?`,
+        [sessionId, afterSeq, sessionId, afterSeq, limit]
       ),
       Effect.forEach(read.delivery)
     ),
@@ -166,9 +173,8 @@ const deliveries = ({ query }: Access, read: Reading) => ({
     Effect.flatMap(
       query(
         "read deliveries",
-        `SELECT * FROM arcp_deliveries WHERE job_id = ? AND session_id = ? AND ${there("arcp_deliveries.job_id")}
-         ORDER BY last_seq`,
-        [jobId, sessionId]
+        `${given("job_id = ? AND session_id = ?", `job_id = ? AND ${carriedFor}`)} ORDER BY last_seq`,
+        [jobId, sessionId, jobId, sessionId]
       ),
       Effect.forEach(read.delivery)
     ),
@@ -176,21 +182,29 @@ const deliveries = ({ query }: Access, read: Reading) => ({
     Effect.flatMap(
       query(
         "read deliveries",
-        `SELECT session_id, MAX(last_seq) AS last_seq FROM arcp_deliveries
-         WHERE job_id = ? AND ${there("arcp_deliveries.job_id")} GROUP BY session_id`,
-        [jobId]
+        `SELECT session_id, MAX(last_seq) AS last_seq
+         FROM (${given("job_id = ?", "job_id = ? AND session_id IS NOT NULL")}) AS given GROUP BY session_id`,
+        [jobId, jobId]
       ),
       Effect.forEach((row) => Rows.delivered({ sessionId: row.session_id, lastSeq: plain(row.last_seq) }))
     )
 })
+
+/** The number in a session of the last event of a job that it was given. The numbers of both rise together: of those carried it is the last. */
+const lastOwned = `SELECT MAX(n) AS seq FROM (
+  SELECT MAX(last_seq) AS n FROM arcp_deliveries WHERE job_id = ? AND session_id = ?
+  UNION ALL
+  SELECT n FROM (
+    SELECT session_seq AS n FROM arcp_segments WHERE job_id = ? AND ${carriedFor} ORDER BY last_seq DESC LIMIT 1
+  ) AS carried
+) AS given`
 
 /** Everything that a starting runtime must know; numbers as of the events, which may be ahead of what states say. */
 const recovering = (access: Access, read: Reading): Effect.Effect<Recovered, StoreError> => {
   const all = (statement: string, params: ReadonlyArray<Param> = []) => access.query("recover", statement, params)
 
   const sessions = Effect.flatMap(
-    all(`SELECT s.*, (SELECT MAX(d.last_seq) FROM arcp_deliveries d WHERE d.session_id = s.session_id) AS delivered
-         FROM arcp_sessions s`),
+    all(`SELECT s.*, ${highestOf("s.session_id")} AS delivered FROM arcp_sessions s`),
     Effect.forEach(read.session)
   )
 
@@ -198,10 +212,8 @@ const recovering = (access: Access, read: Reading): Effect.Effect<Recovered, Sto
     Effect.gen(function* () {
       const jobId = String(row.job_id)
       const last = yield* all("SELECT MAX(last_seq) AS seq FROM arcp_segments WHERE job_id = ?", [jobId])
-      const owned = yield* all("SELECT MAX(last_seq) AS seq FROM arcp_deliveries WHERE job_id = ? AND session_id = ?", [
-        jobId,
-        String(row.owner_session_id)
-      ])
+      const owner = String(row.owner_session_id)
+      const owned = yield* all(lastOwned, [jobId, owner, jobId, owner])
       return yield* read.job(row, yield* otherOwners(access, row), { job: last[0]?.seq, owner: owned[0]?.seq })
     })
 

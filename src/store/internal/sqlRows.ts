@@ -104,13 +104,16 @@ export const writing = (sealer: Sealer) => ({
     s.cancelled === undefined ? null : sealer.seal(s.cancelled, `cancel ${s.jobId}`),
     bytes
   ],
-  segment: (s: LoadedSegment): ReadonlyArray<Param> => [
+  /** `carried`: the delivery that the row has with it. */
+  segment: (s: LoadedSegment, carried?: Delivery): ReadonlyArray<Param> => [
     s.jobId,
     s.lastSeq,
     s.firstSeq,
     s.class,
     segmentSize(s.payloads),
-    segmentData(sealer, s)
+    segmentData(sealer, s),
+    carried?.sessionId ?? null,
+    carried?.lastSeq ?? null
   ],
   delivery: (d: Delivery): ReadonlyArray<Param> => [d.sessionId, d.lastSeq, d.firstSeq, d.jobId, d.firstJobSeq],
   key: (k: KeyRecord): ReadonlyArray<Param> => [

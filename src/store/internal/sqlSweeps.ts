@@ -5,13 +5,15 @@
  * of them the event loop has a turn, in which commits are written; the next purge continues one that a crash has cut off.
  *
  * Races: a job may be removed between two pieces. Each piece looks anew at which jobs are to be purged. What is left of a job can be read by
- * nobody, and its id goes with the last of it, so every piece leaves a database that is whole.
+ * nobody, and its id goes with the last of it, so every piece leaves a database that is whole. A session's highest number may be that of a
+ * row that goes: the piece that deletes it writes the number into the session's row.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Effect from "effect/Effect"
 import { anonymousPrefix } from "../../protocol/AnonymousIds.js"
 import type { Retention, StoreError } from "../Store.js"
-import { type Access, type Param, type Row, rowsPerPiece, transaction } from "./sql.js"
+import { keepingNumbers } from "./carried.js"
+import { type Access, type Param, type Row, rowsPerPiece, setOf, transaction } from "./sql.js"
 import { inPieces } from "./turn.js"
 import { perRow } from "./writeBack.js"
 
@@ -39,11 +41,11 @@ interface Leftover {
 const leftover = (
   table: string,
   order: string,
-  bytes: string,
+  columns: string,
   part: string,
   upTo: ReadonlyArray<string>
 ): Leftover => ({
-  found: `SELECT job_id, ${order}, ${bytes} AS bytes FROM ${table}
+  found: `SELECT job_id, ${order}, ${columns} FROM ${table}
     WHERE job_id IN ${removedJobs()} ORDER BY job_id, ${order} LIMIT ${rowsPerPiece + 1}`,
   whole: `DELETE FROM ${table} WHERE job_id IN ${removedJobs()}`,
   before: `DELETE FROM ${table} WHERE job_id IN ${removedJobs("WHERE job_id < ?")}`,
@@ -52,11 +54,14 @@ const leftover = (
 })
 
 const leftovers: ReadonlyArray<Leftover> = [
-  leftover("arcp_segments", "last_seq", "bytes", "last_seq <= ?", ["last_seq"]),
-  leftover("arcp_deliveries", "session_id, last_seq", "0", "session_id = ? AND last_seq <= ?", [
-    "session_id",
-    "last_seq"
-  ])
+  leftover("arcp_segments", "last_seq", "bytes, session_id AS given_to", "last_seq <= ?", ["last_seq"]),
+  leftover(
+    "arcp_deliveries",
+    "session_id, last_seq",
+    "0 AS bytes, session_id AS given_to",
+    "session_id = ? AND last_seq <= ?",
+    ["session_id", "last_seq"]
+  )
 ]
 
 /** How many of the rows fit into a piece, and their bytes. */
@@ -65,6 +70,22 @@ const fitting = (rows: ReadonlyArray<Row>): { readonly count: number; readonly b
   let count = 0
   while (count < rows.length && count < rowsPerPiece && bytes < bytesPerPiece) bytes += Number(rows[count++]!.bytes)
   return { count, bytes }
+}
+
+// A number that is deleted stays assigned.
+const keepNumbers = setOf(keepingNumbers)
+
+/** What is to be run before the rows go: the sessions that were given them keep their numbers. */
+const numbersOf = (
+  connection: Connection,
+  rows: ReadonlyArray<Row>
+): ReadonlyArray<Effect.Effect<unknown, unknown>> => {
+  const sessions = new Set<string>()
+  for (const { given_to } of rows) if (typeof given_to === "string") sessions.add(given_to)
+  return keepNumbers(
+    connection,
+    [...sessions].map((sessionId) => [sessionId])
+  )
 }
 
 const param = (value: unknown): Param => (typeof value === "string" ? value : Number(value))
@@ -80,6 +101,7 @@ const removeRows = (
     const last = rows[count - 1]
     const removed = { bytes: bytes + count * perRow, all: count === rows.length }
     if (last === undefined) return removed
+    yield* Effect.all(numbersOf(connection, rows), { discard: true })
     if (removed.all) {
       yield* connection.executeRaw(whole, [])
     } else if (last.job_id !== rows[0]!.job_id) {

@@ -24,6 +24,10 @@ export const delivery = (sessionId: string, jobId: string, firstSeq: number, las
   firstJobSeq
 })
 
+/** The last numbers of rows, by their sessions. */
+export const lastSeqs = (rows: ReadonlyArray<{ readonly sessionId: string; readonly lastSeq: number }>) =>
+  Object.fromEntries(rows.map(({ lastSeq, sessionId }) => [sessionId, lastSeq]))
+
 /** Commits a batch with these changes only. */
 export const commit = (batch: Partial<Batch>) =>
   Effect.flatMap(Store, (store) => store.commit({ ...emptyBatch, ...batch }))
