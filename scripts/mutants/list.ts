@@ -989,6 +989,30 @@ export const mutants: ReadonlyArray<Mutant> = [
     title: "the store in SQLite in memory §7.2 the owners of a job come back"
   },
   {
+    rule: "§8.3 a number stays assigned when the purge deletes its event, in SQL",
+    inside: "src/store/internal/sqlSweeps.ts",
+    find: "yield* Effect.all(numbersOf(connection, rows), { discard: true })",
+    replace: "yield* Effect.all(numbersOf(connection, []), { discard: true })",
+    test: "test/store/carried.test.ts",
+    title: "§8.3 the numbers of a removed job stay assigned"
+  },
+  {
+    rule: "§8.3 a number stays assigned when its event is trimmed, in SQL",
+    inside: "src/store/internal/sqlCommit.ts",
+    find: "rows: [[jobId, upTo, jobId, upTo]]",
+    replace: "rows: [[jobId, upTo, jobId, 0]]",
+    test: "test/store/suite.test.ts",
+    title: "the store in SQLite in memory §8.3 a number that was assigned stays assigned"
+  },
+  {
+    rule: "§8.3 a segment carries the delivery that has all of it, and no other",
+    inside: "src/store/internal/carried.ts",
+    find: "segment.lastSeq > last || by.has(segment)",
+    replace: "by.has(segment)",
+    test: "test/store/carried.test.ts",
+    title: "a delivery is kept with its segment but not where it is of a part of it"
+  },
+  {
     rule: "§14 refusals of one principal are recorded up to a bound",
     inside: "src/runtime/kernel/RefusalRates.ts",
     find: "if (rate.left < 1) {",

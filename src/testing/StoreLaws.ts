@@ -89,6 +89,15 @@ const numbersStay: Rule<Store> = rule(
     yield* same("the sessions' highest numbers after the jobs' removal", yield* last, kept)
     yield* store.purge
     yield* same("the sessions' highest numbers after a purge", yield* last, kept)
+    yield* commit({
+      sessions: [sessionRecord("s4")],
+      jobs: [job("c")],
+      jobStates: [state("c")],
+      segments: [segment("c", 1, 3)],
+      deliveries: [delivery("s4", "c", 1, 3, 1)]
+    })
+    yield* commit({ trims: [{ jobId: "c", upTo: 3 }] })
+    yield* same("the sessions' highest numbers after a trim of all that one has", yield* last, { ...kept, s4: 3 })
   })
 )
 
