@@ -160,6 +160,8 @@ export const compile = (
   if (names.length > maxCapabilities) {
     return refuse({ reason: "too_large", message: `lease_request: more than ${maxCapabilities} capabilities` })
   }
+  // Most jobs ask for nothing: they share one lease.
+  if (names.length === 0 && constraints === undefined) return Either.right(emptyLease)
   const grants = new Map<Capability, Glob.GlobSet>()
   const order: Array<Capability> = []
   let budget: Amount.Amounts = new Map()
@@ -197,7 +199,6 @@ export const compile = (
   }
   const expiry = compileConstraints(constraints, options?.now)
   if (Either.isLeft(expiry)) return Either.left(expiry.left)
-  // Most jobs ask for nothing: they share one lease.
   if (order.length === 0 && expiry.right === undefined) return Either.right(emptyLease)
   return Either.right(
     assemble({

@@ -62,19 +62,13 @@ export const PrincipalId = Brand.nominal<PrincipalId>()
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 const two40 = 2 ** 40
 
+/** The two digits of each number of ten bits: an id is made for every frame. */
+const pairs: ReadonlyArray<string> = Array.from({ length: 1024 }, (_, i) => alphabet[i >> 5]! + alphabet[i & 31]!)
+
 const encode40 = (value: number): string => {
-  let hi = Math.floor(value / 1048576)
-  let lo = value % 1048576
-  let out = ""
-  for (let i = 0; i < 4; i++) {
-    out = alphabet[lo & 31] + out
-    lo >>= 5
-  }
-  for (let i = 0; i < 4; i++) {
-    out = alphabet[hi & 31] + out
-    hi >>= 5
-  }
-  return out
+  const high = Math.floor(value / 1048576)
+  const low = value % 1048576
+  return pairs[high >> 10]! + pairs[high & 1023]! + pairs[low >> 10]! + pairs[low & 1023]!
 }
 
 const encodeTime = (millis: number): string => {

@@ -75,14 +75,20 @@ export interface Made {
 }
 
 const acceptedOf = (job: NewJob, budget: Amount.Amounts): KeptAccepted => {
-  const { agent, jobId, lease, now, parent, traceId } = job
+  const { agent, jobId, lease, now, parent, priority, traceId } = job
+  const name = `${agent.name}@${agent.version}`
+  const at = formatTimestamp(now)
+  // Most jobs have nothing else. Each spread below makes a dictionary of the whole.
+  if (priority === undefined && parent === undefined && budget.size === 0 && lease.constraints === undefined) {
+    return { job_id: jobId, agent: name, lease: lease.wire, accepted_at: at, trace_id: traceId }
+  }
   return {
-    ...(job.priority === undefined ? {} : { priority: job.priority }),
+    ...(priority === undefined ? {} : { priority }),
     job_id: jobId,
-    agent: `${agent.name}@${agent.version}`,
+    agent: name,
     ...Lease.toWire(lease),
     ...(budget.size === 0 ? {} : { budget: Amount.toWire(budget) }),
-    accepted_at: formatTimestamp(now),
+    accepted_at: at,
     trace_id: traceId,
     ...(parent === undefined ? {} : { parent_job_id: parent.running.live.jobId, delegate_id: parent.delegateId })
   }

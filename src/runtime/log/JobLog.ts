@@ -16,7 +16,7 @@ import type { JobRecord, SegmentClass } from "../../store/Store.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import { ByteMarks } from "../kernel/ByteMarks.js"
 import type { Outbox } from "./Outbox.js"
-import type { ClassRun, EndedJob, Run, Undo } from "./Run.js"
+import { type ClassRun, type EndedJob, inFrames, type Run, type Undo } from "./Run.js"
 import { type Attachment, Attachments, type SessionLog } from "./SessionLog.js"
 
 /** The jobs' part of a job's row: immutable, replaced by `batch.state`. */
@@ -71,6 +71,8 @@ export class JobLog {
   readonly values: JobValues
   readonly jobId: JobId
   readonly traceId: string
+  /** Its ids in the frames of its events. */
+  readonly inFrames: string
   private facts: JobFacts
   /** Its sessions; changed by the batch. */
   readonly sessions: Attachments
@@ -101,6 +103,7 @@ export class JobLog {
     this.values = values
     this.jobId = JobId(record.jobId)
     this.traceId = record.traceId
+    this.inFrames = inFrames(record)
     this.facts = {
       status: state.status,
       startedAt: state.startedAt,

@@ -31,7 +31,7 @@ import { isPrioritized, prioritizedEnd } from "../kernel/Payload.js"
 import { isOver, pauseIfOver } from "../kernel/Turn.js"
 import { isLive, type JobLog } from "./JobLog.js"
 import type { Outbox } from "./Outbox.js"
-import type { EndedJob, SessionRun } from "./Run.js"
+import { type EndedJob, inFrames, type SessionRun } from "./Run.js"
 import type { SessionLog } from "./SessionLog.js"
 import * as SessionView from "./SessionView.js"
 
@@ -58,11 +58,12 @@ const eventParts = (head: string, id: string, at: number, payload: Uint8Array): 
 const isPlain = (payload: Payload, bytes: number): payload is Uint8Array =>
   typeof payload !== "string" && payload.length <= bytes
 
+/** The part of a frame that says whose it is, behind its type. */
+const inSession = ({ sessionId }: SessionLog): string => `","session_id":${JSON.stringify(sessionId)}`
+
 /** Everything of a frame before its id; the same for all events of a job in a session. */
-const headOf = (session: SessionLog, job: EndedJob, type: string): string =>
-  `{"arcp":"1.1","type":"${type}","session_id":${JSON.stringify(session.sessionId)},"job_id":${JSON.stringify(
-    job.jobId
-  )},"trace_id":${JSON.stringify(job.traceId)},"id":"`
+const headOf = (type: string, ofSession: string, job: EndedJob): string =>
+  `{"arcp":"1.1","type":"${type}${ofSession}${isLive(job) ? job.inFrames : inFrames(job)}`
 
 const typeOf = (cls: SegmentClass): string =>
   cls === "result" ? "job.result" : cls === "error" ? "job.error" : "job.event"
@@ -120,6 +121,7 @@ const ready = (
 ): Frames | undefined => {
   const now = wall()
   const frames: Array<Sendable> = []
+  const ofSession = inSession(session)
   let chars = 0
   let at = cursor
   while (at < upTo && frames.length < maxEvents && chars < maxChars) {
@@ -128,7 +130,7 @@ const ready = (
     const { job } = run
     let jobSeq = run.firstJobSeq + (at + 1 - run.firstSeq)
     if (jobSeq < job.recentFrom) break
-    const head = headOf(session, job, "job.event")
+    const head = headOf("job.event", ofSession, job)
     const { prioritized } = job
     const seesOwn = job.hasOwnerPayloads && SessionView.seesOwn(session, job)
     const last = Math.min(run.lastSeq, upTo)
@@ -154,7 +156,7 @@ const ready = (
         }
         at++
         const { payload, type: sent } = viewed(session, type, text, bounds.payload)
-        frames.push(eventText(headOf(session, job, sent), ids.unsafeUlid(now), at, payload, prioritized))
+        frames.push(eventText(headOf(sent, ofSession, job), ids.unsafeUlid(now), at, payload, prioritized))
       }
       chars += text.length
       jobSeq++
@@ -185,6 +187,7 @@ const fromStore = (
   upTo: number
 ): Effect.Effect<Frames | undefined, StoreError> =>
   Effect.gen(function* () {
+    const ofSession = inSession(session)
     const now = wall()
     const deliveries = yield* store.deliveries(session.sessionId, cursor, 32)
     const frames: Array<Sendable> = []
@@ -208,7 +211,7 @@ const fromStore = (
       for (const segment of segments) {
         if (segment.firstSeq > jobSeq) break
         const type = typeOf(segment.class)
-        const head = headOf(session, job, type)
+        const head = headOf(type, ofSession, job)
         for (; jobSeq <= Math.min(to, segment.lastSeq); jobSeq++) {
           const loaded = segment.payloads[jobSeq - segment.firstSeq]!
           if (type === "job.event" && isPlain(loaded, bounds.payload)) {
@@ -228,7 +231,7 @@ const fromStore = (
           const text = owned === undefined ? whole.payload : SessionView.ownText(owned, jobSeq, whole.payload)
           const sent = viewed(session, whole.type, text, bounds.payload)
           at++
-          const own = sent.type === type ? head : headOf(session, job, sent.type)
+          const own = sent.type === type ? head : headOf(sent.type, ofSession, job)
           frames.push(eventText(own, ids.unsafeUlid(now), at, sent.payload, true))
           chars += sent.payload.length
         }

@@ -35,6 +35,8 @@ interface OpenSessionRun extends SessionRun {
   lastSeq: number
 }
 
+const nothing: Undo = () => undefined
+
 /** A session that is connected or can be resumed. */
 export class SessionLog {
   readonly sessionId: SessionId
@@ -260,11 +262,12 @@ export class SessionLog {
 
   /** A job is among those that it owns or observes, or is not; for the job's own attachments. */
   mark(kind: "owned" | "observed", job: EndedJob, is: boolean): Undo {
-    const set = kind === "owned" ? (this.owns ??= new Set()) : (this.observes ??= new Set())
-    const before = set.has(job)
-    const put = (there: boolean): void => void (there ? set.add(job) : set.delete(job))
-    put(is)
-    return () => put(before)
+    const known = kind === "owned" ? this.owns : this.observes
+    if ((known?.has(job) ?? false) === is) return nothing
+    const set = known ?? (kind === "owned" ? (this.owns = new Set()) : (this.observes = new Set()))
+    if (is) set.add(job)
+    else set.delete(job)
+    return () => void (is ? set.delete(job) : set.add(job))
   }
 
   /** Whether the session is gone for good. */
@@ -300,8 +303,6 @@ interface Attached extends Attachment {
   link: Outbox | undefined
   before: number | undefined
 }
-
-const nothing: Undo = () => undefined
 
 /** Undoes the later one first. */
 const both =
@@ -389,10 +390,12 @@ export class Attachments {
 
   /** It has ended, and no session has it any more; for the batch. Its owners stay: what only owners see may still have to be sent to them. */
   detachAll(): Undo {
-    const before = [...this.attached.values()]
+    const before: Array<Attached> = []
     const seq = this.firstOwnerSeq
     const undone: Array<Undo> = []
-    for (const { session } of before) {
+    for (const attachment of this.attached.values()) {
+      before.push(attachment)
+      const { session } = attachment
       undone.push(session.mark("owned", this.job, false), session.mark("observed", this.job, false))
     }
     this.firstOwnerSeq = this.lastOwnerSeq

@@ -49,7 +49,7 @@ export class JobEvents {
   /** A line of the job's log: what the `Job` service has as its own. */
   readonly log = (message: string, level: LogLevel = "info"): Effect.Effect<void, InvalidRequest> =>
     logLevels.includes(level)
-      ? Effect.suspend(() => this.event("log", { level, message: this.shown(message) }))
+      ? Effect.suspend(() => this.pushed("event", "log", { level, message: this.shown(message) }))
       : Effect.fail(new InvalidRequest({ message: "log.level: must be one of debug, info, warn, error" }))
 
   /** A line without the values of the job's credentials: observers read it who may not see them (§14). */
@@ -67,13 +67,21 @@ export class JobEvents {
 
   /** Emits an event; `then` runs in the same step in which it is queued. */
   push(cls: SegmentClass, kind: string, body: unknown, then?: () => void): Effect.Effect<void, InvalidRequest> {
-    return Effect.suspend(() => {
-      if (this.live.ending) return Effect.interrupt
-      const queued = this.queueAs(cls, kind, body)
-      if (typeof queued !== "boolean") return Effect.fail(queued)
-      if (then !== undefined) then()
-      return this.paced(queued)
-    })
+    return Effect.suspend(() => this.pushed(cls, kind, body, then))
+  }
+
+  /** Emits an event in this step; what is left is what its emitter waits for. */
+  private pushed(
+    cls: SegmentClass,
+    kind: string,
+    body: unknown,
+    then?: () => void
+  ): Effect.Effect<void, InvalidRequest> {
+    if (this.live.ending) return Effect.interrupt
+    const queued = this.queueAs(cls, kind, body)
+    if (typeof queued !== "boolean") return Effect.fail(queued)
+    if (then !== undefined) then()
+    return this.paced(queued)
   }
 
   /** Emits a chunk of a streamed result. */
