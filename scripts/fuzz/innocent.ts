@@ -34,6 +34,10 @@ export class Innocent {
     this.desk = desk
   }
 
+  private get bound(): number {
+    return bound * this.desk.slack
+  }
+
   private take(text: string): void {
     const frame = readRuntime(text, 1_000_000)
     if (typeof frame === "string") return void this.problems.push(frame)
@@ -62,7 +66,7 @@ export class Innocent {
       auth: { scheme: "bearer", token: bearerOf(innocent) },
       capabilities: { features }
     })
-    if (!(await until(bound, () => this.session !== undefined))) throw new Error("the innocent is not welcomed")
+    if (!(await until(this.bound, () => this.session !== undefined))) throw new Error("the innocent is not welcomed")
     this.loop = this.work()
   }
 
@@ -70,8 +74,8 @@ export class Innocent {
     const started = performance.now()
     const nonce = `p${this.counter}`
     this.send("session.ping", { nonce })
-    if (!(await until(bound, () => this.pongs.delete(nonce) || this.ended !== undefined)))
-      this.problems.push(`a ping of the innocent is not answered within ${bound} ms`)
+    if (!(await until(this.bound, () => this.pongs.delete(nonce) || this.ended !== undefined)))
+      this.problems.push(`a ping of the innocent is not answered within ${this.bound} ms`)
     const { figures } = this.desk
     figures.slowest = Math.max(figures.slowest, performance.now() - started)
   }
@@ -80,7 +84,7 @@ export class Innocent {
     const input = { text: `${this.counter}` }
     const id = this.send("job.submit", { agent: "echo", input })
     const isDone = (): boolean => this.results.has(this.accepted.get(id) ?? "") || this.ended !== undefined
-    if (!(await until(bound, isDone))) return void this.problems.push("a job of the innocent does not end")
+    if (!(await until(this.bound, isDone))) return void this.problems.push("a job of the innocent does not end")
     const jobId = this.accepted.get(id) ?? ""
     if (JSON.stringify(this.results.get(jobId)) !== JSON.stringify(input))
       this.problems.push("a result of the innocent is another's")

@@ -52,6 +52,8 @@ export interface Bounds {
   readonly begins: (conversation: number) => void
   /** Called with each frame; absent: nobody looks. */
   readonly trace?: ((line: string) => void) | undefined
+  /** How many times as long an answer may take, where others have the same processors; absent: 1. */
+  readonly slack?: number | undefined
 }
 
 /** What a run of a lane came to. */
@@ -79,6 +81,7 @@ export interface Desk {
   readonly figures: Figures
   readonly wrong: (conversation: number, sent: number, what: string) => void
   readonly trace: ((line: string) => void) | undefined
+  readonly slack: number
 }
 
 /** Problems after which a run ends. */
@@ -120,6 +123,7 @@ export const runLane = async (make: (desk: Desk) => Promise<Lane>, bounds: Bound
     seed: bounds.seed,
     figures,
     trace: bounds.trace,
+    slack: bounds.slack ?? 1,
     wrong: (conversation, sent, what) =>
       void problems.push({ conversation, frame: conversation * perConversation + sent, what })
   }

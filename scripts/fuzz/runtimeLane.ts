@@ -350,7 +350,7 @@ class Conversation {
     await this.send(link, { text }, undefined)
     // Sometimes more is sent before the answer.
     if (random.chance(0.8)) {
-      const answered = await until(patience, () => link.state !== "greeting")
+      const answered = await until(patience * desk.slack, () => link.state !== "greeting")
       if (!answered) this.wrong("the first frame is not answered")
       if (isGood) this.judge(link, resumes)
     }
@@ -399,7 +399,7 @@ class Conversation {
         (link) =>
           link.state !== "ended" && (link.state === "greeting" || link.account.owed > 0 || link.mustEnd !== undefined)
       )
-    if (!(await until(patience, () => open().length === 0))) {
+    if (!(await until(patience * this.at.desk.slack, () => open().length === 0))) {
       for (const { account, mustEnd, state } of open())
         this.wrong(
           mustEnd === undefined
@@ -443,7 +443,7 @@ export const runtimeLane =
         }
         const { "good resume refused": refused = 0, "good resume welcomed": welcomed = 0 } = desk.figures.counts
         if (refused > 50 && refused > welcomed / 4) desk.wrong(0, 0, `${refused} resumes were refused, ${welcomed} not`)
-        if (!(await until(patience, isEmpty))) desk.wrong(0, 0, `lives on: ${JSON.stringify(world.living())}`)
+        if (!(await until(patience * desk.slack, isEmpty))) desk.wrong(0, 0, `lives on: ${JSON.stringify(world.living())}`)
       },
       end: async () => {
         await innocent.end()
