@@ -443,7 +443,8 @@ export const runtimeLane =
         }
         const { "good resume refused": refused = 0, "good resume welcomed": welcomed = 0 } = desk.figures.counts
         if (refused > 50 && refused > welcomed / 4) desk.wrong(0, 0, `${refused} resumes were refused, ${welcomed} not`)
-        if (!(await until(patience * desk.slack, isEmpty))) desk.wrong(0, 0, `lives on: ${JSON.stringify(world.living())}`)
+        if (!(await until(patience * desk.slack, isEmpty)))
+          desk.wrong(0, 0, `lives on: ${JSON.stringify(world.living())}`)
       },
       end: async () => {
         await innocent.end()
