@@ -16,7 +16,7 @@ import type { JobRecord, SegmentClass } from "../../store/Store.js"
 import type { LimitsShape } from "../kernel/Limits.js"
 import { ByteMarks } from "../kernel/ByteMarks.js"
 import type { Outbox } from "./Outbox.js"
-import { type ClassRun, type EndedJob, inFrames, type Run, type Undo } from "./Run.js"
+import type { ClassRun, EndedJob, Run, Undo } from "./Run.js"
 import { type Attachment, Attachments, type SessionLog } from "./SessionLog.js"
 
 /** The jobs' part of a job's row: immutable, replaced by `batch.state`. */
@@ -64,6 +64,10 @@ const maxRecentBytes = 4_194_304
 /** Texts for owners alone are few: the newest ones are kept for as long as the job is, also where their events are no longer. */
 const maxOwnerTexts = 64
 
+/** The part of a frame that says which job it is of, up to the frame's own id. */
+export const inFrames = ({ jobId, traceId }: EndedJob): string =>
+  `,"job_id":${JSON.stringify(jobId)},"trace_id":${JSON.stringify(traceId)},"id":"`
+
 /** A job that has not ended. */
 export class JobLog {
   readonly record: JobRecord
@@ -104,14 +108,8 @@ export class JobLog {
     this.jobId = JobId(record.jobId)
     this.traceId = record.traceId
     this.inFrames = inFrames(record)
-    this.facts = {
-      status: state.status,
-      startedAt: state.startedAt,
-      endedAt: undefined,
-      attempt: state.attempt,
-      budget: state.budget,
-      cancelled: state.cancelled
-    }
+    const { attempt, budget, cancelled, startedAt, status } = state
+    this.facts = { status, startedAt, endedAt: undefined, attempt, budget, cancelled }
     this.sessions = new Attachments(this, state.ownerSessionId, state.lastOwnerSeq)
     this.durable = state.lastJobSeq
     this.given = state.lastJobSeq

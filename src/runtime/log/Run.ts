@@ -10,10 +10,6 @@ export interface EndedJob {
   readonly traceId: string
 }
 
-/** The part of a frame that says which job it is of, up to the frame's own id. */
-export const inFrames = ({ jobId, traceId }: EndedJob): string =>
-  `,"job_id":${JSON.stringify(jobId)},"trace_id":${JSON.stringify(traceId)},"id":"`
-
 /** A run in a session, with its job. */
 export interface SessionRun extends Run {
   readonly job: EndedJob
