@@ -190,12 +190,18 @@ const deliveries = ({ query }: Access, read: Reading) => ({
     )
 })
 
-/** The number in a session of the last event of a job that it was given. The numbers of both rise together: of those carried it is the last. */
+/**
+ * The highest number in a session that is an event of a job. A carried delivery is of events that were new then: one with a higher number than
+ * the last row of `arcp_deliveries` has later events too, so only segments behind that row's are looked at.
+ */
 const lastOwned = `SELECT MAX(n) AS seq FROM (
   SELECT MAX(last_seq) AS n FROM arcp_deliveries WHERE job_id = ? AND session_id = ?
   UNION ALL
   SELECT n FROM (
-    SELECT session_seq AS n FROM arcp_segments WHERE job_id = ? AND ${carriedFor} ORDER BY last_seq DESC LIMIT 1
+    SELECT session_seq AS n FROM arcp_segments WHERE job_id = ? AND ${carriedFor} AND last_seq > COALESCE((
+      SELECT d.first_job_seq + (d.last_seq - d.first_seq) FROM arcp_deliveries d
+      WHERE d.job_id = ? AND d.session_id = ? ORDER BY d.last_seq DESC LIMIT 1
+    ), 0) ORDER BY last_seq DESC LIMIT 1
   ) AS carried
 ) AS given`
 
@@ -213,7 +219,7 @@ const recovering = (access: Access, read: Reading): Effect.Effect<Recovered, Sto
       const jobId = String(row.job_id)
       const last = yield* all("SELECT MAX(last_seq) AS seq FROM arcp_segments WHERE job_id = ?", [jobId])
       const owner = String(row.owner_session_id)
-      const owned = yield* all(lastOwned, [jobId, owner, jobId, owner])
+      const owned = yield* all(lastOwned, [jobId, owner, jobId, owner, jobId, owner])
       return yield* read.job(row, yield* otherOwners(access, row), { job: last[0]?.seq, owner: owned[0]?.seq })
     })
 
