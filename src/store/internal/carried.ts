@@ -6,7 +6,8 @@
  * is carried where it comes with its segments, and has all of them and nothing else. Others (to observers, of a part, of what was there
  * before) have rows of their own. Reads ask both.
  *
- * A long row goes on on other pages, which whoever asks for the columns at its end would have to read: long segments carry nothing.
+ * SQLite puts the rest of a long row on overflow pages, and a query for the columns at its end has to read them all. Long segments therefore
+ * carry no delivery.
  */
 import type { LoadedBatch, LoadedSegment } from "../Payload.js"
 import type { Delivery } from "../Store.js"
@@ -92,7 +93,7 @@ export const highestOf = (sessionId: string): string =>
     SELECT MAX(g.session_seq) FROM arcp_segments g WHERE g.session_id = ${sessionId}
   ) AS given)`
 
-/** Before deliveries are deleted: their numbers stay assigned, so those of the sessions that a condition names are kept in the sessions' rows. */
+/** Writes the highest number of each session that `condition` selects into the session's row. To be run before deliveries are deleted. */
 export const keepingNumbers = (condition: string): string => `UPDATE arcp_sessions
   SET last_seq = ${highestOf("arcp_sessions.session_id")}
   WHERE session_id IN (${condition}) AND last_seq < ${highestOf("arcp_sessions.session_id")}`

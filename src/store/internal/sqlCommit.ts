@@ -25,7 +25,7 @@ export interface Change {
 /** What is kept of an ended job; undefined where the database has to count them. */
 export type BytesOf = (jobId: string) => number | undefined
 
-// What removed jobs were given to sessions is still there, and so are its numbers: the purge keeps them.
+// The deliveries of removed jobs are still there. The purge, which deletes them, keeps their numbers.
 const jobRemovals: ReadonlyArray<Writer> = [
   single("INSERT INTO arcp_removed (job_id) VALUES (?) ON CONFLICT (job_id) DO NOTHING"),
   ...["subscriptions", "job_owners", "steps", "keys", "job_states", "jobs"].map((table) =>

@@ -5,8 +5,8 @@
  * of them the event loop has a turn, in which commits are written; the next purge continues one that a crash has cut off.
  *
  * Races: a job may be removed between two pieces. Each piece looks anew at which jobs are to be purged. What is left of a job can be read by
- * nobody, and its id goes with the last of it, so every piece leaves a database that is whole. A session's highest number may be that of a
- * row that goes: the piece that deletes it writes the number into the session's row.
+ * nobody, and its id is deleted together with its last rows. So the database is consistent after every piece. A row that is deleted may have the
+ * highest number of a session: the same piece first writes that number into the session's row.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
 import * as Effect from "effect/Effect"
@@ -75,7 +75,7 @@ const fitting = (rows: ReadonlyArray<Row>): { readonly count: number; readonly b
 // A number that is deleted stays assigned.
 const keepNumbers = setOf(keepingNumbers)
 
-/** What is to be run before the rows go: the sessions that were given them keep their numbers. */
+/** Statements to run before the rows are deleted: they keep the numbers of the sessions that were given them. */
 const numbersOf = (
   connection: Connection,
   rows: ReadonlyArray<Row>

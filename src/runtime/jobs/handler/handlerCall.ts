@@ -335,7 +335,7 @@ type Locals = FiberRefs.FiberRefs["locals"]
 /** A fiber ref with its values, the newest first. */
 type Local = Locals extends Map<infer Ref, infer Stack> ? readonly [Ref, Stack] : never
 
-/** The fiber refs that a fork leaves as they are. Its context every fiber is given anew. */
+/** The fiber refs whose value a fork does not change, without the context, which every fiber gets by itself. */
 const unforked = (refs: FiberRefs.FiberRefs): ReadonlyArray<Local> => {
   const { locals }: { readonly locals: Locals } = FiberRefs.forkAs(refs, FiberId.none)
   return [...refs.locals].filter(([ref, stack]) => ref !== FiberRef.currentContext && locals.get(ref) === stack)
@@ -352,7 +352,7 @@ class Handlers {
   private readonly flags: RuntimeFlags.RuntimeFlags
   /** What is the same in every handler's fiber. */
   private readonly common: ReadonlyArray<Local>
-  /** What each fiber is to be given anew, by a fork of it. */
+  /** The fiber refs whose value a fork changes: forked for each fiber. */
   private readonly forked: FiberRefs.FiberRefs
 
   constructor(runtime: Runtime.Runtime<never>, guards: HandlerGuards, untraced: Untraced) {
@@ -395,7 +395,7 @@ class Handlers {
       Runtime.make({
         context: context ?? this.services.bare(call),
         runtimeFlags: this.flags,
-        // To copy all of them, and to ask each what a fork makes of it, is a tenth of what a job allocates.
+        // Copying and forking all fiber refs for each job would be a tenth of what a job allocates.
         fiberRefs: this.forked
       }),
       handler,
